@@ -1,0 +1,98 @@
+"""Interval arithmetic: what the state of a neuron can reach, whatever the spikes.
+
+A layer whose bounds lie within 24 bits is *proven*: its current never wraps and its voltage never
+clips, so plain float32 additions are exact and no wrap has to be simulated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_hw.fixed_point import STATE_LIMIT
+
+Int64Array = npt.NDArray[np.int64]
+#: Lowest and highest synaptic input of each output channel in one step.
+StepInterval = tuple[Int64Array, Int64Array]
+
+
+@dataclass(frozen=True)
+class StateBounds:
+    """Proven bounds of a layer's state over a window, in weight units, bias included."""
+
+    low: int
+    high: int
+
+    @property
+    def proven(self) -> bool:
+        """Whether every reachable state fits 24 bits, so that nothing wraps or clips."""
+        return -STATE_LIMIT < self.low and self.high < STATE_LIMIT
+
+
+def synaptic_interval(weight: npt.NDArray[np.integer], largest_input: int) -> StepInterval:
+    """Return the least and the greatest weighted sum of inputs between 0 and ``largest_input``.
+
+    Args:
+        weight: integer weights, output channels first.
+        largest_input: the largest value of one input in one step (1 for spikes).
+
+    Returns:
+        Two int64 arrays, one value per output channel, in weight units.
+    """
+    rows = weight.reshape(weight.shape[0], -1).astype(np.int64)
+    negative = np.minimum(rows, 0).sum(axis=1) * largest_input
+    positive = np.maximum(rows, 0).sum(axis=1) * largest_input
+    return negative, positive
+
+
+def window_bounds(
+    steps: Sequence[StepInterval], bias: Int64Array, threshold: int | None, reset: str
+) -> StateBounds:
+    """Bound the state of a layer over a window by interval arithmetic.
+
+    The interval of each step follows from the last one by the neuron's own equation, split in the
+    case that it fired and the case that it did not; see ``tandem_hw.neurons`` for the equations.
+
+    Args:
+        steps: synaptic input of each step, as ``synaptic_interval`` gives it.
+        bias: integer bias per output channel in weight units.
+        threshold: firing threshold, or None for a readout that never fires.
+        reset: "subtract" or "zero". A readout integrates as "subtract" does.
+
+    Returns:
+        The lowest and the highest state of any neuron in any step, with and without the bias (Lava
+        keeps both).
+    """
+    zero = np.zeros_like(bias)
+    per_step_bias = reset == "zero" and threshold is not None
+    # With a reset by subtraction the bias is the potential that a window starts from.
+    low, high = (zero, zero) if per_step_bias else (bias, bias)
+    least, greatest = min(0, int(low.min())), max(0, int(high.max()))
+    for negative, positive in steps:
+        low, high = _after_reset(low, high, threshold, reset)
+        low = low + negative + (bias if per_step_bias else zero)
+        high = high + positive + (bias if per_step_bias else zero)
+        without_bias = (low, high) if per_step_bias else (low - bias, high - bias)
+        least = min(least, int(low.min()), int(without_bias[0].min()), int(negative.min()))
+        greatest = max(greatest, int(high.max()), int(without_bias[1].max()), int(positive.max()))
+    return StateBounds(least, greatest)
+
+
+def _after_reset(
+    low: Int64Array, high: Int64Array, threshold: int | None, reset: str
+) -> tuple[Int64Array, Int64Array]:
+    """Return the interval that remains of [low, high] once the neurons that reached it have reset."""
+    if threshold is None:
+        return low, high
+    can_fire, can_stay = high >= threshold, low < threshold
+    fired_low = np.maximum(low, threshold) - threshold if reset == "subtract" else np.zeros_like(low)
+    fired_high = high - threshold if reset == "subtract" else np.zeros_like(high)
+    stay_high = np.minimum(high, threshold - 1)
+    new_low = np.where(can_stay, low, fired_low)
+    new_low = np.where(can_fire, np.minimum(new_low, fired_low), new_low)
+    new_high = np.where(can_stay, stay_high, fired_high)
+    new_high = np.where(can_fire, np.maximum(new_high, fired_high), new_high)
+    return new_low, new_high

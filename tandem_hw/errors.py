@@ -1,0 +1,38 @@
+"""The exceptions that tandem-hw raises for mistakes a user can mend.
+
+Every message names the object, what was found, what is allowed and what to do next. The command
+line prints the message alone and leaves with exit status 2. Anything else that escapes is a defect
+of tandem-hw itself.
+"""
+
+
+class TandemError(Exception):
+    """Base of all errors that a user of tandem-hw can act on."""
+
+
+class ConversionError(TandemError):
+    """A PyTorch network cannot be converted to tandem layers exactly."""
+
+
+class NetworkError(TandemError):
+    """A quantized network breaks a rule of its arithmetic or a limit of the chip."""
+
+
+class FileFormatError(TandemError):
+    """A file is missing, truncated, altered, foreign or of another format version."""
+
+
+class DataError(TandemError):
+    """A data set is unknown, unreadable or does not fit the network."""
+
+
+class BackendUnavailableError(TandemError):
+    """A backend cannot run here; the message says what is missing."""
+
+
+class BackendError(TandemError):
+    """A backend started and did not finish."""
+
+
+class ComparisonRefusedError(TandemError):
+    """Two recordings could not have the same answer on purpose, so they are not compared."""

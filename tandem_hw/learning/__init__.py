@@ -1,0 +1,1 @@
+"""The tandem learning rule in PyTorch: layers, conversion, models, data, training, checkpoints."""

@@ -1,0 +1,110 @@
+"""Checkpoints: everything that rebuilds a model and continues its training, as plain data.
+
+A file is read with ``torch.load(weights_only=True)``, which builds tensors and plain containers and
+runs no code from the file.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tandem_hw.atomic_write import atomic_path
+from tandem_hw.errors import ConversionError, FileFormatError
+from tandem_hw.learning.model import Architecture, TandemNetwork
+
+FORMAT = "tandem-hw checkpoint"
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Checkpoint:
+    """A model and where its training stands.
+
+    Attributes:
+        model: the tandem network, on the CPU.
+        data: the data set it was trained on, as it was named.
+        metrics: plain data about the epochs so far.
+        training: state of optimizer, schedule and random numbers, or empty where training ended.
+    """
+
+    model: TandemNetwork
+    data: str = ""
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        checkpoint: what to keep.
+        path: where to write, usually ending in ``.pt``.
+
+    Raises:
+        FileFormatError: the path cannot be written to.
+    """
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "architecture": checkpoint.model.architecture.to_dict(),
+        "parameters": checkpoint.model.state_dict(),
+        "data": checkpoint.data,
+        "metrics": checkpoint.metrics,
+        "training": checkpoint.training,
+    }
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint and rebuild its model.
+
+    Args:
+        path: a file that ``save_checkpoint`` wrote.
+
+    Returns:
+        The checkpoint, its model in evaluation mode on the CPU.
+
+    Raises:
+        FileFormatError: the file is missing, damaged, foreign or of another version.
+    """
+    content = _read(Path(path))
+    if content.get("format") != FORMAT:
+        raise FileFormatError(f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train")
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        raise FileFormatError(
+            f"{path}: checkpoint of format version {version}; this tandem-hw reads version "
+            f"{FORMAT_VERSION}. Read it with the version that wrote it, or train again"
+        )
+    missing = {"architecture", "parameters", "data", "metrics", "training"} - set(content)
+    if missing:
+        raise FileFormatError(f"{path}: lacks {', '.join(sorted(missing))}; the file is damaged")
+    try:
+        model = TandemNetwork(Architecture.from_dict(content["architecture"]))
+        model.load_state_dict(content["parameters"])
+    except (ConversionError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise FileFormatError(f"{path}: the model cannot be rebuilt ({reason})") from error
+    return Checkpoint(model.eval(), content["data"], content["metrics"], content["training"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        kind = "is not a file" if path.exists() else "does not exist"
+        raise FileFormatError(f"{path}: {kind}; give a checkpoint that tandem-hw train wrote")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise FileFormatError(
+            f"{path}: is damaged or not a checkpoint; train again or restore the file"
+        ) from error
+    if not isinstance(content, dict):
+        raise FileFormatError(f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train")
+    return content

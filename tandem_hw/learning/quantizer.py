@@ -1,0 +1,129 @@
+"""The one quantizer: from real weights to the integers of the deployment grid.
+
+The training forward, ``model.eval()`` and the exporter all call ``quantize_layer``; there is no
+other way from a float to an integer weight.
+
+One *unit* is the real value of one weight unit. With an incoming count worth ``input_scale`` and a
+firing threshold of ``real_threshold``:
+
+    W = 2 round(w * input_scale / (2 unit)),   theta = real_threshold / unit,   B = round(b / unit)
+
+The unit is the smallest one with which the weights, the threshold and the biases all fit the chip's
+registers, so nothing is clipped at 8 bits; below 8 bits the weights' range is that of the uniform
+quantizer that is optimal for a normal distribution (Max, IRE Trans. Inf. Theory 6, 1960).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tandem_hw.errors import ConversionError
+from tandem_hw.fixed_point import (
+    BIAS_EXPONENT_MAX,
+    BIAS_MANTISSA_MAX,
+    STATE_FRACTION_BITS,
+    VTH_MAX,
+    WEIGHT_STEP,
+    floor_threshold,
+    weight_limit,
+)
+
+#: Largest weight over standard deviation at which a uniform symmetric quantizer of so many bits has
+#: the least mean squared error on a normal distribution (Max 1960, table II: step * (levels-1)/2).
+OPTIMAL_RANGE = {2: 1.224, 3: 1.953, 4: 2.474, 5: 2.94, 6: 3.29, 7: 3.61}
+#: Biases up to this many weight units fit a 13-bit mantissa with the larger exponent.
+_BIAS_LIMIT = BIAS_MANTISSA_MAX << (BIAS_EXPONENT_MAX - STATE_FRACTION_BITS)
+
+
+@dataclass(frozen=True)
+class IntegerParameters:
+    """A layer on the deployment grid; the tensors hold whole numbers.
+
+    Attributes:
+        weight: even integers in weight units, float64, the shape of the real weights.
+        bias: integers in weight units, float64 [out].
+        threshold: firing threshold in weight units, or None for a readout.
+        unit: real value of one weight unit.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    threshold: int | None
+    unit: float
+
+
+@torch.no_grad()
+def quantize_layer(
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    input_scale: float,
+    real_threshold: float | None,
+    weight_bits: int,
+    name: str,
+) -> IntegerParameters:
+    """Put a layer on the deployment grid.
+
+    Args:
+        weight: float64 real weights, output channels first, batch normalisation already folded in.
+        bias: float64 [out], the real bias that enters at once (with reset "zero", in each step).
+        input_scale: real value of one incoming count.
+        real_threshold: real value of one outgoing spike, or None for a readout.
+        weight_bits: width of the signed weights, 2 to 8.
+        name: name of the layer, for the message.
+
+    Returns:
+        Integers within every register of the chip.
+
+    Raises:
+        ConversionError: a weight or bias is infinite or not a number.
+    """
+    largest_weight = float(weight.abs().max())
+    largest_bias = float(bias.abs().max())
+    if not math.isfinite(largest_weight + largest_bias):
+        raise ConversionError(
+            f"layer {name}: a weight or bias is infinite or not a number; lower the learning rate "
+            f"or start from an earlier checkpoint"
+        )
+    unit = _smallest_unit(weight, largest_weight, largest_bias, input_scale, weight_bits)
+    threshold = None
+    if real_threshold is None:
+        unit = _round_up(unit)
+    else:
+        unit = max(unit, real_threshold / (VTH_MAX + 1))
+        threshold = floor_threshold(real_threshold / unit)
+        unit = real_threshold / threshold
+    limit = weight_limit(weight_bits)
+    steps = torch.round(weight * (input_scale / (WEIGHT_STEP * unit)))
+    integer_weight = (steps * WEIGHT_STEP).clamp_(-limit, limit)
+    return IntegerParameters(integer_weight, _integer_bias(bias / unit), threshold, unit)
+
+
+def _smallest_unit(
+    weight: Tensor, largest_weight: float, largest_bias: float, input_scale: float, bits: int
+) -> float:
+    """Return the smallest unit with which the weights and the biases fit."""
+    reach = largest_weight
+    if bits in OPTIMAL_RANGE:
+        deviation = float(weight.square().mean().sqrt())
+        reach = min(reach, OPTIMAL_RANGE[bits] * deviation)
+    unit = max(reach * input_scale / weight_limit(bits), largest_bias / _BIAS_LIMIT)
+    return unit if unit > 0 else input_scale / weight_limit(bits)
+
+
+def _round_up(unit: float) -> float:
+    """Round up to 8 significant bits, so that the last bit of a float decides nothing."""
+    mantissa, exponent = math.frexp(unit)
+    return math.ldexp(math.ceil(mantissa * 256) / 256, exponent)
+
+
+def _integer_bias(bias: Tensor) -> Tensor:
+    """Round biases to integers, and all of them to even ones where one needs the larger exponent."""
+    rounded = torch.round(bias)
+    if rounded.numel() and float(rounded.abs().max()) > BIAS_MANTISSA_MAX:
+        rounded = (2 * torch.round(bias / 2)).clamp_(-_BIAS_LIMIT, _BIAS_LIMIT)
+    return rounded

@@ -1,0 +1,99 @@
+"""Networks that come with tandem-hw, as ordinary PyTorch; ``convert`` makes them spike.
+
+Strides take the place of pooling, as in the paper, since a maximum has no exact spiking
+counterpart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from tandem_hw.errors import ConversionError
+
+Builder = Callable[[tuple[int, ...], int], nn.Sequential]
+
+
+def mlp(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """Return a perceptron with two hidden layers of 256 neurons.
+
+    Args:
+        input_shape: shape of one sample, any.
+        classes: number of outputs.
+    """
+    features = math.prod(input_shape)
+    return nn.Sequential(
+        nn.Flatten(), *_hidden(features, 256), *_hidden(256, 256), nn.Linear(256, classes)
+    )
+
+
+def lenet(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """Return conv16s2 - conv32s2 - fc128, for small images such as MNIST's.
+
+    Args:
+        input_shape: (channels, height, width).
+        classes: number of outputs.
+    """
+    return _convolutional("lenet", input_shape, classes, [(16, 2), (32, 2)], 128)
+
+
+def cifarnet(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """Return the paper's CifarNet: 128c3 - 256c3s2 - 512c3s2 - 1024c3 - 512c3 - fc1024.
+
+    Args:
+        input_shape: (channels, height, width).
+        classes: number of outputs.
+    """
+    layers = [(128, 1), (256, 2), (512, 2), (1024, 1), (512, 1)]
+    return _convolutional("cifarnet", input_shape, classes, layers, 1024)
+
+
+MODELS: dict[str, Builder] = {"mlp": mlp, "lenet": lenet, "cifarnet": cifarnet}
+
+
+def build(name: str, input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """Return a network by name.
+
+    Args:
+        name: a key of ``MODELS``.
+        input_shape: shape of one sample.
+        classes: number of outputs.
+
+    Raises:
+        ConversionError: the name is not known or the shape does not suit the network.
+    """
+    if name not in MODELS:
+        raise ConversionError(f'model "{name}" is not known; there are {", ".join(MODELS)}')
+    return MODELS[name](input_shape, classes)
+
+
+def _hidden(features: int, width: int) -> list[nn.Module]:
+    return [nn.Linear(features, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
+
+
+def _convolutional(
+    name: str,
+    input_shape: tuple[int, ...],
+    classes: int,
+    layers: Sequence[tuple[int, int]],
+    width: int,
+) -> nn.Sequential:
+    """Chain 3x3 convolutions of (channels, stride) and one hidden fully connected layer."""
+    if len(input_shape) != 3:
+        raise ConversionError(
+            f"model {name} takes images (channels, height, width), found samples of shape "
+            f"{input_shape}; use --model mlp"
+        )
+    channels, height, columns = input_shape
+    modules: list[nn.Module] = []
+    for out, stride in layers:
+        modules += [
+            nn.Conv2d(channels, out, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU(),
+        ]
+        channels, height, columns = out, -(-height // stride), -(-columns // stride)
+    hidden = _hidden(channels * height * columns, width)
+    return nn.Sequential(*modules, nn.Flatten(), *hidden, nn.Linear(width, classes))

@@ -1,0 +1,246 @@
+"""The integrate-and-fire neuron over a window, written once for training and simulation.
+
+With weights W, threshold theta, bias B and incoming spikes s_in, in weight units:
+
+    reset "subtract":  u[t] = u[t-1] + W s_in[t] - theta s[t-1];   s[t] = 1 if u[t] + B >= theta
+    reset "zero":      v[t] = v[t-1] (1 - s[t-1]) + W s_in[t] + B;  s[t] = 1 if v[t] >= theta
+    readout:           u[t] = u[t-1] + W s_in[t];                   potential u[T] + B
+
+These are Lava's own neurons (``lava/proc/lif/models.py``, ``PyLifResetModelBitAcc``), "zero" with
+du=4095 and dv=0, the others with du=-1 and dv=4096: see docs/arithmetic.md. Where a state may leave
+24 bits, Lava's wrap of the current and its clip of the voltage are followed bit for bit.
+
+Tensors hold integers in floating point: float32 where ``tandem_hw.bounds`` proves that no state
+leaves 24 bits, float64 where it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tandem_hw.fixed_point import INT32_SPAN, STATE_FRACTION_BITS, STATE_LIMIT, VOLTAGE_LIMIT
+
+STATE_FRACTION = 1 << STATE_FRACTION_BITS
+#: From a step's incoming spikes to its synaptic input, in weight units.
+Synapse = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class SpikeTrain:
+    """What a layer sends over a window.
+
+    Attributes:
+        signal: uint8; spikes [num_steps, batch, *shape], or an encoded input [batch, *shape].
+        encoding: None for spikes, otherwise how the input is sent: "first_step" or "constant".
+    """
+
+    signal: Tensor
+    encoding: str | None = None
+
+    def step(self, index: int) -> Tensor | None:
+        """Return what is sent in one step, or None for silence known in advance."""
+        if self.encoding is None:
+            return self.signal[index]
+        return None if self.encoding == "first_step" and index > 0 else self.signal
+
+    def synaptic_inputs(self, synapse: Synapse, num_steps: int) -> Iterator[Tensor | None]:
+        """Yield the synaptic input of every step; a constant signal passes the synapse once."""
+        constant = None
+        for index in range(num_steps):
+            signal = self.step(index)
+            if signal is None:
+                yield None
+            elif self.encoding is None:
+                yield synapse(signal.to(torch.float32))
+            else:
+                constant = synapse(signal.to(torch.float32)) if constant is None else constant
+                yield constant
+
+
+@dataclass(frozen=True)
+class NeuronParameters:
+    """What the neurons of one layer share.
+
+    Attributes:
+        bias: bias in weight units, broadcastable over [batch, *shape].
+        threshold: firing threshold in weight units, or None for a readout.
+        reset: "subtract" or "zero".
+        proven: whether no reachable state leaves 24 bits.
+    """
+
+    bias: Tensor
+    threshold: int | None
+    reset: str
+    proven: bool
+
+
+@dataclass(frozen=True)
+class LayerActivity:
+    """What one layer did over a window.
+
+    Attributes:
+        spikes: uint8 [num_steps, batch, *shape], or None for a readout or where not kept.
+        counts: float32 [batch, *shape], spikes of each neuron, or None for a readout.
+        potential: [batch, *shape] potential at the window's end in weight units (readout only).
+        peak: largest magnitude of a state in weight units, or None where it was not followed.
+    """
+
+    spikes: Tensor | None
+    counts: Tensor | None
+    potential: Tensor | None
+    peak: int | None
+
+
+def simulate_layer(
+    incoming: SpikeTrain,
+    synapse: Synapse,
+    neurons: NeuronParameters,
+    num_steps: int,
+    *,
+    keep_spikes: bool = True,
+    follow_peak: bool = False,
+) -> LayerActivity:
+    """Run one layer of a batch over a whole window.
+
+    Args:
+        incoming: what the layer below sends.
+        synapse: from a float32 signal [batch, *in_shape] to synaptic inputs [batch, *shape],
+            integers in weight units below 2^23 in magnitude.
+        neurons: the neurons.
+        num_steps: length T of the window.
+        keep_spikes: keep the spikes of every step for the next layer.
+        follow_peak: find the largest magnitude that a state reaches.
+
+    Returns:
+        Spikes and counts of a firing layer, the potential of a readout.
+    """
+    state = _State(neurons, follow_peak)
+    spikes: Tensor | None = None
+    counts: Tensor | None = None
+    for index, synaptic_input in enumerate(incoming.synaptic_inputs(synapse, num_steps)):
+        fired = state.step(synaptic_input)
+        if fired is None:
+            continue
+        counts = fired.to(torch.float32, copy=True) if counts is None else counts.add_(fired)
+        if keep_spikes:
+            if spikes is None:
+                spikes = fired.new_empty((num_steps, *fired.shape), dtype=torch.uint8)
+            spikes[index].copy_(fired)
+    potential = state.potential() if neurons.threshold is None else None
+    return LayerActivity(spikes, counts, potential, state.peak)
+
+
+class _State:
+    """The membrane of one layer while a window passes.
+
+    Proven layers keep one tensor with the bias already in it; the others keep Lava's own variable:
+    the current u for a reset by subtraction and a readout, the voltage v in units of 1/64 weight
+    unit for a reset to zero (a clipped voltage is no whole number of weight units).
+    """
+
+    def __init__(self, neurons: NeuronParameters, follow_peak: bool) -> None:
+        self.neurons = neurons
+        self.zero = neurons.reset == "zero" and neurons.threshold is not None
+        self.dtype = torch.float32 if neurons.proven else torch.float64
+        self.bias = neurons.bias.to(self.dtype)
+        self.membrane: Tensor | None = None
+        self.fired: Tensor | None = None
+        self.peak: int | None = 0 if follow_peak else None
+
+    def step(self, synaptic_input: Tensor | None) -> Tensor | None:
+        """Integrate one step; return the spikes as a floating-point tensor that the next step reuses."""
+        if self.membrane is None:
+            if synaptic_input is None:
+                raise ValueError("a window starts with a synaptic input")
+            self.membrane = torch.zeros_like(synaptic_input, dtype=self.dtype)
+            if self.neurons.proven and not self.zero:
+                self.membrane += self.bias
+        if self.zero:
+            self._integrate_voltage(synaptic_input)
+        else:
+            self._integrate_current(synaptic_input)
+        return None if self.neurons.threshold is None else self._fire(self.neurons.threshold)
+
+    def _integrate_current(self, synaptic_input: Tensor | None) -> None:
+        membrane = self._membrane
+        if synaptic_input is not None:
+            membrane += synaptic_input
+        if not self.neurons.proven:
+            wrap_current_(membrane)
+        self._see(membrane if self.neurons.proven else membrane + self.bias)
+
+    def _integrate_voltage(self, synaptic_input: Tensor | None) -> None:
+        membrane = self._membrane
+        if self.neurons.proven:
+            if synaptic_input is not None:
+                membrane += synaptic_input
+            membrane += self.bias
+            self._see(membrane)
+            return
+        if synaptic_input is not None:
+            current = synaptic_input.to(torch.float64, copy=True)
+            membrane += wrap_current_(current) * STATE_FRACTION
+        membrane += self.bias * STATE_FRACTION
+        membrane.clamp_(-VOLTAGE_LIMIT, VOLTAGE_LIMIT)
+        self._see(membrane / STATE_FRACTION)
+
+    def _fire(self, threshold: int) -> Tensor:
+        membrane = self._membrane
+        if self.fired is None:
+            self.fired = torch.empty_like(membrane)
+        fired = self.fired
+        if self.neurons.proven:
+            torch.ge(membrane, threshold, out=fired)
+        elif self.zero:
+            # Lava fires above (threshold - 1) * 64, in units that a clipped voltage is exact in.
+            torch.gt(membrane, (threshold - 1) * STATE_FRACTION, out=fired)
+        else:
+            torch.ge(membrane + self.bias, threshold, out=fired)
+        if self.zero:
+            membrane.addcmul_(membrane, fired, value=-1)
+        else:
+            # Lava subtracts one step later; nothing looks at the state of a firing layer between.
+            membrane.sub_(fired, alpha=threshold)
+        return fired
+
+    def potential(self) -> Tensor:
+        """Return a readout's potential in weight units, as ``v >> 6`` of Lava's clipped voltage."""
+        membrane = self._membrane
+        if self.neurons.proven:
+            return membrane
+        return (membrane + self.bias).clamp_(-STATE_LIMIT, STATE_LIMIT - 1)
+
+    @property
+    def _membrane(self) -> Tensor:
+        assert self.membrane is not None  # step() made it
+        return self.membrane
+
+    def _see(self, state: Tensor) -> None:
+        if self.peak is not None:
+            low, high = torch.aminmax(state)
+            self.peak = max(self.peak, int(-low.floor()), int(high.ceil()))
+
+
+def wrap_current_(current: Tensor) -> Tensor:
+    """Wrap a current to 24 bits in place, the way Lava's CPU model does it.
+
+    Lava adds in 32-bit integers and then takes 2^24 off once if the sum is above 2^23, or adds it
+    once if the sum is at or below -2^23 (``AbstractPyLifModelFixed.subthr_dynamics``); so 2^23
+    itself stays, and a sum more than one span away stays outside.
+
+    Args:
+        current: float64, any shape, whole weight units.
+
+    Returns:
+        The same tensor.
+    """
+    half = INT32_SPAN // 2
+    current.add_(half).remainder_(INT32_SPAN).sub_(half)
+    above, below = current > STATE_LIMIT, current <= -STATE_LIMIT
+    current.sub_(above.to(current.dtype), alpha=2 * STATE_LIMIT)
+    current.add_(below.to(current.dtype), alpha=2 * STATE_LIMIT)
+    return current

@@ -1,0 +1,94 @@
+"""The recording of a run: what every backend returns and the verification compares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_hw.atomic_write import atomic_path
+
+IntArray = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Spike counts and results of some samples on one backend.
+
+    Attributes:
+        backend: name of the backend.
+        network_digest: ``QuantizedNetwork.digest`` of the network that ran.
+        input_digest: SHA-256 of the integer inputs that it was given.
+        counts: per firing layer the spike counts, int32 [samples, *output_shape], in PyTorch's axis
+            order.
+        output: int32 [samples, outputs]: the readout's potential in weight units, or its counts.
+        readout: "potential" or "count", what ``output`` is.
+        prediction: int64 [samples], index of the largest output (the lowest among equals).
+        label: int64 [samples], or None where the data had none.
+        synops: per layer the synaptic operations of each sample, int64 [samples].
+        peak: per layer the largest magnitude that a state reached, in weight units; only a backend
+            that can see it fills it in.
+        seconds: wall-clock time of the run.
+    """
+
+    backend: str
+    network_digest: str
+    input_digest: str
+    counts: Mapping[str, npt.NDArray[np.int32]]
+    output: npt.NDArray[np.int32]
+    readout: str
+    prediction: npt.NDArray[np.int64]
+    label: npt.NDArray[np.int64] | None
+    synops: Mapping[str, npt.NDArray[np.int64]]
+    peak: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Make the mappings read-only."""
+        for name in ("counts", "synops", "peak"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.prediction)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of samples whose prediction is their label, or None without labels."""
+        if self.label is None or not len(self):
+            return None
+        return float(np.mean(self.prediction == self.label))
+
+    @property
+    def synops_per_sample(self) -> float:
+        """Mean number of synaptic operations a sample, all layers together."""
+        return float(sum(per_sample.sum() for per_sample in self.synops.values()) / len(self))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the recording as npz: ``counts/<layer>``, ``potential`` or ``output_count``, …
+
+        Args:
+            path: where to write; written whole or not at all.
+
+        Raises:
+            FileFormatError: the path cannot be written to.
+        """
+        arrays: dict[str, npt.NDArray[np.generic]] = {
+            f"counts/{name}": counts for name, counts in self.counts.items()
+        }
+        arrays |= {f"synops/{name}": counts for name, counts in self.synops.items()}
+        arrays["potential" if self.readout == "potential" else "output_count"] = self.output
+        arrays["prediction"] = self.prediction
+        arrays["format_version"] = np.array(1)
+        arrays["backend"] = np.array(self.backend)
+        arrays["network_digest"] = np.array(self.network_digest)
+        arrays["input_digest"] = np.array(self.input_digest)
+        if self.label is not None:
+            arrays["label"] = self.label
+        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

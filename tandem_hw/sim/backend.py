@@ -1,0 +1,144 @@
+"""What a backend is, and what all of them share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_hw.errors import DataError
+from tandem_hw.network import QuantizedNetwork
+from tandem_hw.recording import Recording
+
+#: Called with the number of samples finished and the number of all samples.
+Progress = Callable[[int, int], None]
+
+
+class Backend(Protocol):
+    """Runs a quantized network on integer inputs, exactly or not at all."""
+
+    name: str
+
+    def why_unavailable(self) -> str | None:
+        """Return why this backend cannot run here and what to do about it, or None if it can."""
+
+    def run(
+        self,
+        network: QuantizedNetwork,
+        inputs: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.int64] | None = None,
+        progress: Progress | None = None,
+    ) -> Recording:
+        """Run every sample through the network.
+
+        Args:
+            network: what to run.
+            inputs: uint8 [samples, *network.input.shape], values of ``network.input.bits`` bits.
+            labels: int64 [samples], kept in the recording.
+            progress: told now and then how many samples are done.
+
+        Returns:
+            Spike counts, outputs, predictions and synaptic operations.
+
+        Raises:
+            DataError: the inputs do not fit the network.
+            BackendUnavailableError: the backend cannot run here.
+            BackendError: the run failed.
+        """
+
+
+def check_inputs(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> None:
+    """Refuse inputs that the network cannot take.
+
+    Args:
+        network: what shall run.
+        inputs: the integer samples.
+
+    Raises:
+        DataError: no samples, another dtype or shape, or an integer that needs more bits.
+    """
+    if inputs.dtype != np.uint8:
+        raise DataError(f"inputs are {inputs.dtype}; quantize them to uint8 first")
+    if inputs.shape[1:] != network.input.shape:
+        raise DataError(
+            f"a sample has shape {inputs.shape[1:]}; the network takes {network.input.shape}"
+        )
+    if not len(inputs):
+        raise DataError("there are no samples to run")
+    if int(inputs.max()) > network.input.largest:
+        raise DataError(
+            f"an input is {int(inputs.max())}; the network takes {network.input.bits}-bit "
+            f"integers up to {network.input.largest}"
+        )
+
+
+def count_synops(
+    network: QuantizedNetwork,
+    inputs: npt.NDArray[np.uint8],
+    counts: Mapping[str, npt.NDArray[np.int32]],
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Count the synaptic operations of each sample: spikes times the synapses that they reach.
+
+    SynOps of layer l = sum over its inputs of count * fan-out (paper, section on efficiency). A
+    graded input spike counts as one however large it is; pixels of value 0 send nothing.
+
+    Args:
+        network: what ran.
+        inputs: uint8 [samples, *network.input.shape].
+        counts: spike counts per firing layer, [samples, *output_shape].
+
+    Returns:
+        Per layer, int64 [samples].
+    """
+    sends = network.num_steps if network.input.encoding == "constant" else 1
+    incoming: npt.NDArray[np.integer] = (inputs > 0).astype(np.int64) * sends
+    synops = {}
+    for layer in network:
+        flat = incoming.reshape(len(incoming), -1).astype(np.int64)
+        synops[layer.name] = flat @ layer.fan_out.reshape(-1)
+        incoming = counts.get(layer.name, incoming)
+    return synops
+
+
+def make_recording(
+    backend: str,
+    network: QuantizedNetwork,
+    inputs: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64] | None,
+    counts: Mapping[str, npt.NDArray[np.int32]],
+    potential: npt.NDArray[np.int32] | None,
+    seconds: float,
+    peak: Mapping[str, int] | None = None,
+) -> Recording:
+    """Put together what a backend measured; predictions and SynOps are derived here for all.
+
+    Args:
+        backend: name of the backend.
+        network: what ran.
+        inputs: the integer samples that it was given.
+        labels: labels, or None.
+        counts: spike counts per firing layer, [samples, *output_shape].
+        potential: readout potentials in weight units, or None where the last layer is counted.
+        seconds: wall-clock time of the run.
+        peak: largest magnitude of a state per layer, where the backend can see it.
+
+    Returns:
+        The recording.
+    """
+    output = counts[network.layers[-1].name] if potential is None else potential
+    return Recording(
+        backend=backend,
+        network_digest=network.digest,
+        input_digest=hashlib.sha256(np.ascontiguousarray(inputs).tobytes()).hexdigest(),
+        counts=counts,
+        output=output,
+        readout=network.readout,
+        prediction=output.argmax(axis=1).astype(np.int64),
+        label=labels,
+        synops=count_synops(network, inputs, counts),
+        peak=peak or {},
+        seconds=seconds,
+    )

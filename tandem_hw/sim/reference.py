@@ -1,0 +1,148 @@
+"""The reference backend: the definition of the arithmetic, vectorised over samples.
+
+It runs on the CPU or a GPU and follows Lava bit for bit, the 24-bit wrap of the current and the
+clip of the voltage included. The plain Python oracle in the tests judges it; it judges the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
+from tandem_hw.neurons import NeuronParameters, SpikeTrain, Synapse, simulate_layer
+from tandem_hw.recording import Recording
+from tandem_hw.sim.backend import Progress, check_inputs, make_recording
+from tandem_hw.synapses import ConvGeometry, convolve, dense
+
+#: Values of one step and layer that a batch may hold. Small enough to stay in a core's cache,
+#: which is what the speed on a CPU depends on.
+_BATCH_VALUES = 1 << 20
+
+
+class ReferenceBackend:
+    """Integer-exact simulation in PyTorch.
+
+    Attributes:
+        device: where to compute, for instance "cpu" or "cuda".
+        batch_size: samples simulated together; chosen by the size of the network when None.
+    """
+
+    name = "reference"
+
+    def __init__(self, device: str = "cpu", batch_size: int | None = None) -> None:
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+
+    def why_unavailable(self) -> str | None:
+        """Return why this backend cannot run here, or None if it can."""
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            return "device cuda: PyTorch finds no GPU here; use --device cpu"
+        return None
+
+    @torch.no_grad()
+    def run(
+        self,
+        network: QuantizedNetwork,
+        inputs: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.int64] | None = None,
+        progress: Progress | None = None,
+    ) -> Recording:
+        """Run every sample; see ``Backend.run``."""
+        check_inputs(network, inputs)
+        started = time.perf_counter()
+        simulation = _Simulation(network, self.device)
+        counts: dict[str, list[npt.NDArray[np.int32]]] = {
+            layer.name: [] for layer in network.spiking_layers
+        }
+        potentials: list[npt.NDArray[np.int32]] = []
+        done = 0
+        for batch in _batches(network, inputs, self.batch_size):
+            potential = simulation.run(torch.from_numpy(batch).to(self.device), counts)
+            if potential is not None:
+                potentials.append(potential)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(inputs))
+        return make_recording(
+            self.name,
+            network,
+            inputs,
+            labels,
+            {name: np.concatenate(parts) for name, parts in counts.items()},
+            np.concatenate(potentials) if potentials else None,
+            time.perf_counter() - started,
+            simulation.peak,
+        )
+
+
+def _batches(
+    network: QuantizedNetwork, inputs: npt.NDArray[np.uint8], size: int | None
+) -> Iterator[npt.NDArray[np.uint8]]:
+    if size is None:
+        size = max(1, _BATCH_VALUES // max(layer.neurons for layer in network))
+    for start in range(0, len(inputs), size):
+        yield np.ascontiguousarray(inputs[start : start + size])
+
+
+class _Simulation:
+    """The layers' parameters as tensors, and the largest states seen so far."""
+
+    def __init__(self, network: QuantizedNetwork, device: torch.device) -> None:
+        self.network = network
+        self.peak: dict[str, int] = {layer.name: 0 for layer in network}
+        self.synapses = [_synapse(layer, device) for layer in network]
+        self.neurons = [
+            NeuronParameters(
+                bias=torch.from_numpy(layer.bias_image().astype(np.float64)).to(device),
+                threshold=layer.threshold,
+                reset=network.reset,
+                proven=bounds.proven,
+            )
+            for layer, bounds in zip(network.layers, network.bounds, strict=True)
+        ]
+
+    def run(
+        self, batch: Tensor, counts: dict[str, list[npt.NDArray[np.int32]]]
+    ) -> npt.NDArray[np.int32] | None:
+        """Run one batch, add its counts to ``counts`` and return the readout's potential."""
+        train = SpikeTrain(batch, self.network.input.encoding)
+        last = self.network.layers[-1]
+        potential = None
+        for layer, synapse, neurons in zip(
+            self.network.layers, self.synapses, self.neurons, strict=True
+        ):
+            activity = simulate_layer(
+                train,
+                synapse,
+                neurons,
+                self.network.num_steps,
+                keep_spikes=layer is not last,
+                follow_peak=True,
+            )
+            assert activity.peak is not None  # it was asked for
+            self.peak[layer.name] = max(self.peak[layer.name], activity.peak)
+            if activity.counts is not None:
+                counts[layer.name].append(_int32(activity.counts))
+            if activity.spikes is not None:
+                train = SpikeTrain(activity.spikes)
+            if activity.potential is not None:
+                potential = _int32(activity.potential)
+        return potential
+
+
+def _synapse(layer: Layer, device: torch.device) -> Synapse:
+    weight = torch.from_numpy(layer.weight.astype(np.float32)).to(device)
+    if isinstance(layer, Conv2d):
+        geometry = ConvGeometry(layer.stride, layer.padding, layer.dilation, layer.groups)
+        return lambda signal: convolve(signal, weight, geometry)
+    return lambda signal: dense(signal, weight)
+
+
+def _int32(tensor: Tensor) -> npt.NDArray[np.int32]:
+    return tensor.to(torch.int32).cpu().numpy()

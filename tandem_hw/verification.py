@@ -18,7 +18,7 @@ from tandem_hw.errors import ComparisonRefusedError, TandemError
 from tandem_hw.fixed_point import STATE_LIMIT
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
-from tandem_hw.sim.backend import Backend, Progress
+from tandem_hw.sim.backend import Backend, Progress, require_available
 
 #: Version of the JSON report.
 FORMAT_VERSION = 1
@@ -232,7 +232,7 @@ def verify(
             f"a comparison needs two or more different backends, found {', '.join(names)}"
         )
     for backend in backends:
-        backend.require_available()
+        require_available(backend)
     recordings = [
         backend.run(network, inputs, labels, (progress or {}).get(backend.name))
         for backend in backends

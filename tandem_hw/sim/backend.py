@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.errors import DataError
+from tandem_hw.errors import BackendUnavailableError, DataError
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
 
@@ -48,6 +48,17 @@ class Backend(Protocol):
             BackendUnavailableError: the backend cannot run here.
             BackendError: the run failed.
         """
+
+
+def require_available(backend: Backend) -> None:
+    """Refuse a backend that cannot run here, before anything else is done.
+
+    Raises:
+        BackendUnavailableError: says what is missing and what to do.
+    """
+    reason = backend.why_unavailable()
+    if reason is not None:
+        raise BackendUnavailableError(reason)
 
 
 def check_inputs(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> None:

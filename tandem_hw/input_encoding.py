@@ -1,0 +1,85 @@
+"""From real-valued samples to the unsigned integers that a network takes in.
+
+Training, export and simulation all use this one definition, so that they see the same integers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_hw.errors import DataError
+from tandem_hw.fixed_point import INPUT_BITS_RANGE
+
+#: Values turned at a time: the float64 copy of a chunk stays near 8 MiB, whatever the data set.
+_CHUNK_VALUES = 1 << 20
+
+
+def default_scale(bits: int) -> float:
+    """Return the scale at which 1.0 becomes the largest integer, 1 / (2^bits - 1).
+
+    Args:
+        bits: width of the unsigned integers, 1 to 8.
+
+    Returns:
+        The real value of one integer step.
+
+    Raises:
+        DataError: ``bits`` is out of range.
+    """
+    return 1.0 / _largest(bits)
+
+
+def quantize_inputs(
+    images: npt.NDArray[np.uint8] | npt.NDArray[np.floating], bits: int, scale: float
+) -> npt.NDArray[np.uint8]:
+    """Quantize samples: clip(floor(x / scale + 1/2), 0, 2^bits - 1), in float64.
+
+    Args:
+        images: samples of any shape. Floating-point values are x itself; a uint8 value v means
+            x = v / 255.
+        bits: width of the unsigned integers, 1 to 8.
+        scale: the real value of one integer step, as ``default_scale`` gives it.
+
+    Returns:
+        uint8 array of the same shape with values of ``bits`` bits.
+
+    Raises:
+        DataError: another dtype, a value that is not finite, or ``bits`` or ``scale`` out of range.
+    """
+    images = np.asarray(images)
+    largest = _largest(bits)
+    if not (math.isfinite(scale) and scale > 0):
+        raise DataError(f"input scale is {scale}; a positive number is needed")
+    if images.dtype == np.uint8:
+        every_value = np.arange(256) / 255
+        table: npt.NDArray[np.uint8] = _quantize(every_value, largest, scale)
+        return table[images]
+    if not np.issubdtype(images.dtype, np.floating):
+        raise DataError(
+            f"samples are {images.dtype}; give uint8 (0 to 255) or floating-point numbers "
+            f"(0.0 to 1.0)"
+        )
+    flat = images.reshape(-1)
+    result = np.empty(flat.shape, dtype=np.uint8)
+    for start in range(0, flat.size, _CHUNK_VALUES):
+        part = slice(start, start + _CHUNK_VALUES)
+        result[part] = _quantize(flat[part].astype(np.float64), largest, scale)
+    return result.reshape(images.shape)
+
+
+def _largest(bits: int) -> int:
+    if bits not in INPUT_BITS_RANGE:
+        raise DataError(f"input_bits is {bits}; allowed are 1 to 8")
+    return (1 << bits) - 1
+
+
+def _quantize(x: npt.NDArray[np.float64], largest: int, scale: float) -> npt.NDArray[np.uint8]:
+    if not np.isfinite(x).all():
+        raise DataError("samples hold values that are not finite (NaN or infinity); clean the data")
+    # A tiny scale may carry a quotient to infinity; the clip brings it back.
+    with np.errstate(over="ignore"):
+        integers = np.floor(x / scale + 0.5)
+    return np.clip(integers, 0, largest).astype(np.uint8)

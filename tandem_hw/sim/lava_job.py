@@ -1,0 +1,21 @@
+"""The folder through which a parent and its Lava child exchange a job; it knows nothing of Lava."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+NETWORK = "network.net"
+INPUTS = "inputs.npy"
+OPTIONS = "options.json"
+POTENTIAL = "potential.npy"
+ERROR = "error.txt"
+
+
+def counts_path(folder: Path, index: int) -> Path:
+    """Return the file of the counts of layer ``index`` (from 1), int32 in Lava's axis order."""
+    return folder / f"counts-{index}.npy"
+
+
+def progress_path(folder: Path, index: int) -> Path:
+    """Return the file that holds the last step that layer ``index`` (from 1) has finished."""
+    return folder / f"progress-{index}.npy"

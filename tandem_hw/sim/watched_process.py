@@ -1,0 +1,166 @@
+"""Run a command in a process group of its own, watch it, and leave nothing of it behind.
+
+The group is the unit: a simulator forks processes of its own, and when anything goes wrong all of
+them have to go. The command's standard input is a pipe that only the parent holds open, so that
+the command can see its parent die (``exit_with_parent``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tandem_hw.errors import BackendError
+
+_POLL_SECONDS = 0.05
+#: How long a group may take to end after SIGTERM. Python's resource tracker ignores the signal and
+#: ends by itself when the others have gone, after it has removed their shared memory.
+_GRACE_SECONDS = 3.0
+_ERROR_LINES = 15
+
+
+def run_watched(
+    command: Sequence[str],
+    *,
+    name: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    progress: Callable[[], int],
+    start_timeout: float,
+    stall_timeout: float,
+    error_file: Path,
+) -> None:
+    """Run a command to its end, or end it with all its descendants and say why.
+
+    Args:
+        command: program and arguments.
+        name: what to call it in messages.
+        folder: receives its output.
+        environment: its environment variables.
+        progress: returns how far it is, a number that grows; 0 until it has started.
+        start_timeout: seconds until the first progress.
+        stall_timeout: seconds without progress after that.
+        error_file: where the command writes its own message before it fails.
+
+    Raises:
+        BackendError: it failed, was killed, or stood still.
+    """
+    log = folder / "output.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    try:
+        _wait(process, name, progress, start_timeout, stall_timeout)
+        if process.returncode != 0:
+            raise BackendError(f"{name} failed: {_reason(process.returncode, error_file, log)}")
+    finally:
+        _end_group(process)
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    name: str,
+    progress: Callable[[], int],
+    start_timeout: float,
+    stall_timeout: float,
+) -> None:
+    seen, since = 0, time.monotonic()
+    while process.poll() is None:
+        now = progress()
+        if now != seen:
+            seen, since = now, time.monotonic()
+        waited = time.monotonic() - since
+        if seen == 0 and waited > start_timeout:
+            raise BackendError(
+                f"{name} did not start within {start_timeout:g} seconds and was ended; raise the "
+                f"start timeout if the network is very large"
+            )
+        if seen > 0 and waited > stall_timeout:
+            raise BackendError(
+                f"{name} hangs: no step finished in {stall_timeout:g} seconds after step {seen}; it "
+                f"was ended. Raise the stall timeout (--stall-timeout) if steps take this long"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _reason(returncode: int, error_file: Path, log: Path) -> str:
+    """Say why it ended: its own message, the signal, or its last output."""
+    if error_file.exists():
+        return error_file.read_text(encoding="utf-8", errors="replace").strip()
+    if returncode < 0:
+        signal_name = signal.Signals(-returncode).name
+        hint = "; the kernel does so when memory runs out" if signal_name == "SIGKILL" else ""
+        return f"its process was killed by {signal_name}{hint}"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"exit status {returncode}\n" + "\n".join(lines[-_ERROR_LINES:])
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End every process of the group, politely first, and reap the leader."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    for ending, patience in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _GRACE_SECONDS)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, ending)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            process.poll()  # reaps the leader, which would otherwise keep the group alive
+            if not group_members(process.pid):
+                process.wait()
+                return
+            time.sleep(_POLL_SECONDS)
+    process.wait()
+
+
+def group_members(group: int) -> list[int]:
+    """Return the living processes of a process group (zombies are dead).
+
+    Args:
+        group: the group's id, which is its first process's.
+
+    Returns:
+        Their ids; where the system has no ``/proc``, the group's id as long as one is there.
+    """
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.killpg(group, 0)
+        except (ProcessLookupError, PermissionError):
+            return []
+        return [group]
+    members = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # The name in the second field may hold spaces, so count from its closing bracket.
+                state, _, its_group, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(its_group) == group and state not in "ZX":
+                    members.append(int(entry.name))
+    return members
+
+
+def exit_with_parent() -> None:
+    """End the own process group as soon as the parent is gone; call it in the watched command.
+
+    A thread waits for the end of standard input, which only the parent holds open.
+    """
+
+    def wait_for_end() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        os.killpg(os.getpgrp(), signal.SIGTERM)
+
+    threading.Thread(target=wait_for_end, daemon=True).start()

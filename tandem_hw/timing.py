@@ -1,0 +1,51 @@
+"""When which sample is in which layer of a Lava graph.
+
+A synapse sends what the last step gave, so layer l (1 is the first) works one step after layer l-1.
+With a period of P steps, sample k is in layer l during the T steps from
+``window_start(l) + k P``. The layers work as a pipeline on samples that follow back to back.
+"""
+
+from __future__ import annotations
+
+from tandem_hw.errors import NetworkError
+from tandem_hw.network import QuantizedNetwork
+
+#: Lava counts steps from 1.
+_FIRST_STEP = 1
+#: Lava's ``SpikeDataloader`` loads a sample at the end of a step and sends it from the next one on.
+_SOURCE_DELAY = 1
+
+
+def default_period(network: QuantizedNetwork) -> int:
+    """Return the shortest legal period: a reset by subtraction needs a step between windows."""
+    return network.num_steps + (1 if network.reset == "subtract" else 0)
+
+
+def check_period(network: QuantizedNetwork, period: int) -> None:
+    """Refuse a period in which the graph could not be exact.
+
+    Raises:
+        NetworkError: the period is too short, or longer than a reset to zero can keep silent.
+    """
+    least = default_period(network)
+    if period < least:
+        raise NetworkError(
+            f'a period of {period} steps is too short: reset "{network.reset}" with num_steps '
+            f"{network.num_steps} needs at least {least}"
+        )
+    if network.reset == "zero" and period > least:
+        raise NetworkError(
+            f'a period of {period} steps is not supported with reset "zero": biases would fire in '
+            f"the steps after the window; use {least}"
+        )
+
+
+def window_start(index: int) -> int:
+    """Return the step, counted from 1, in which the first window of layer ``index`` (from 1) starts."""
+    return _FIRST_STEP + _SOURCE_DELAY + index
+
+
+def total_steps(network: QuantizedNetwork, samples: int, period: int) -> int:
+    """Return the steps after which the last sample has left the last layer."""
+    last_window = window_start(len(network.layers)) + (samples - 1) * period
+    return last_window + network.num_steps - 1

@@ -1,1 +1,65 @@
-"""tandem-hw: spiking networks from PyTorch to neuromorphic hardware, the same bit for bit."""
+"""tandem-hw: spiking networks from PyTorch to neuromorphic hardware, the same bit for bit.
+
+The names below are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tandem_hw.export.freezing import freeze
+    from tandem_hw.export.net_file import read_net, write_net
+    from tandem_hw.input_encoding import quantize_inputs
+    from tandem_hw.learning.checkpoint import load_checkpoint
+    from tandem_hw.learning.conversion import convert
+    from tandem_hw.learning.datasets import load_dataset
+    from tandem_hw.learning.model import TandemNetwork
+    from tandem_hw.learning.training import TrainingOptions, train
+    from tandem_hw.network import QuantizedNetwork
+    from tandem_hw.recording import Recording
+    from tandem_hw.sim.registry import make_backend
+    from tandem_hw.verification import compare, verify
+
+__all__ = [
+    "QuantizedNetwork",
+    "Recording",
+    "TandemNetwork",
+    "TrainingOptions",
+    "compare",
+    "convert",
+    "freeze",
+    "load_checkpoint",
+    "load_dataset",
+    "make_backend",
+    "quantize_inputs",
+    "read_net",
+    "train",
+    "verify",
+    "write_net",
+]
+
+_HOMES = {
+    "QuantizedNetwork": "network",
+    "Recording": "recording",
+    "TandemNetwork": "learning.model",
+    "TrainingOptions": "learning.training",
+    "compare": "verification",
+    "convert": "learning.conversion",
+    "freeze": "export.freezing",
+    "load_checkpoint": "learning.checkpoint",
+    "load_dataset": "learning.datasets",
+    "make_backend": "sim.registry",
+    "quantize_inputs": "input_encoding",
+    "read_net": "export.net_file",
+    "train": "learning.training",
+    "verify": "verification",
+    "write_net": "export.net_file",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

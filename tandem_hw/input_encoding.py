@@ -6,6 +6,7 @@ Training, export and simulation all use this one definition, so that they see th
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,13 +34,13 @@ def default_scale(bits: int) -> float:
 
 
 def quantize_inputs(
-    images: npt.NDArray[np.uint8] | npt.NDArray[np.floating], bits: int, scale: float
+    images: npt.NDArray[np.uint8] | npt.NDArray[np.floating[Any]], bits: int, scale: float
 ) -> npt.NDArray[np.uint8]:
     """Quantize samples: clip(floor(x / scale + 1/2), 0, 2^bits - 1), in float64.
 
     Args:
-        images: samples of any shape. Floating-point values are x itself; a uint8 value v means
-            x = v / 255.
+        images: samples of any shape. Floating-point values, 0.0 to 1.0, are x itself; a uint8
+            value v means x = v / 255.
         bits: width of the unsigned integers, 1 to 8.
         scale: the real value of one integer step, as ``default_scale`` gives it.
 
@@ -47,7 +48,8 @@ def quantize_inputs(
         uint8 array of the same shape with values of ``bits`` bits.
 
     Raises:
-        DataError: another dtype, a value that is not finite, or ``bits`` or ``scale`` out of range.
+        DataError: another dtype, a value that is not finite or not in [0, 1], or ``bits`` or
+            ``scale`` out of range.
     """
     images = np.asarray(images)
     largest = _largest(bits)
@@ -55,8 +57,7 @@ def quantize_inputs(
         raise DataError(f"input scale is {scale}; a positive number is needed")
     if images.dtype == np.uint8:
         every_value = np.arange(256) / 255
-        table: npt.NDArray[np.uint8] = _quantize(every_value, largest, scale)
-        return table[images]
+        return _quantize(every_value, largest, scale)[images]
     if not np.issubdtype(images.dtype, np.floating):
         raise DataError(
             f"samples are {images.dtype}; give uint8 (0 to 255) or floating-point numbers "
@@ -77,9 +78,12 @@ def _largest(bits: int) -> int:
 
 
 def _quantize(x: npt.NDArray[np.float64], largest: int, scale: float) -> npt.NDArray[np.uint8]:
-    if not np.isfinite(x).all():
-        raise DataError("samples hold values that are not finite (NaN or infinity); clean the data")
+    if x.size and not (x.min() >= 0 and x.max() <= 1):  # false for what is not a number as well
+        raise DataError(
+            f"samples span {x.min()} to {x.max()}; they must be finite and in 0.0 to 1.0"
+        )
     # A tiny scale may carry a quotient to infinity; the clip brings it back.
     with np.errstate(over="ignore"):
         integers = np.floor(x / scale + 0.5)
-    return np.clip(integers, 0, largest).astype(np.uint8)
+    quantized: npt.NDArray[np.uint8] = np.clip(integers, 0, largest).astype(np.uint8)
+    return quantized

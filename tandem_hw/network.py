@@ -62,6 +62,7 @@ class InputSpec:
     def __post_init__(self) -> None:
         """Check every field."""
         _plain_integers(self, "shape", "bits")
+        object.__setattr__(self, "scale", float(self.scale))
         if len(self.shape) not in (1, 3) or min(self.shape, default=0) < 1:
             raise NetworkError(
                 f"input shape {self.shape} is not supported; give (channels, height, width) or "
@@ -271,6 +272,7 @@ class QuantizedNetwork:
     def __post_init__(self) -> None:
         """Check that the layers fit each other and the arithmetic."""
         _plain_integers(self, "num_steps")
+        object.__setattr__(self, "readout_scale", float(self.readout_scale))
         object.__setattr__(self, "layers", tuple(self.layers))
         if not 1 <= self.num_steps <= NUM_STEPS_MAX:
             raise NetworkError(f"num_steps is {self.num_steps}; allowed are 1 to {NUM_STEPS_MAX}")

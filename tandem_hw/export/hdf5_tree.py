@@ -1,8 +1,8 @@
 """A tree of integers and short texts in an HDF5 file, the same bytes each time, read without trust.
 
 What is written is the plainest HDF5 there is: groups, hard links, contiguous datasets of integers
-or ASCII, scalar attributes. Whatever else a file may hold (links to other files, compressed, virtual
-or external data, objects, floats) is refused before it is followed or allocated.
+or ASCII, scalar attributes. Whatever else a file may hold (links to other files, compressed,
+virtual or external data, objects, floats) is refused before it is followed or allocated.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def read_tree(path: str | os.PathLike[str], format_name: str, version: int) -> G
         found = _read_attribute(file, VERSION, f"{path}: /") if VERSION in file.attrs else None
         if found != version:
             raise FileFormatError(
-                f"{path}: {FORMAT} version is {found!r}; this version of tandem-hw reads {version}; "
+                f"{path}: the format version is {found!r}; this tandem-hw reads version {version}; "
                 f"export the network again or update tandem-hw"
             )
         return _TreeReader(size).read(file, f"{path}: /", depth=0)
@@ -357,7 +357,7 @@ def _read_attribute(source: h5py.Group, name: str, where: str) -> Scalar:
 
 
 def _plain_dtype(dtype: np.dtype[np.generic], kinds: str, where: str) -> np.dtype[np.generic]:
-    """Refuse everything but plain numbers and text of fixed length: no objects, enums, compounds."""
+    """Refuse all but plain numbers and text of fixed length: no objects, enums, compounds."""
     enum = h5py.check_enum_dtype(dtype) is not None
     if dtype.kind not in kinds or dtype.subdtype is not None or enum:
         allowed = " or ".join(_KIND_NAMES[kind] for kind in kinds if kind in _KIND_NAMES)

@@ -1,4 +1,4 @@
-"""The ``.net`` file: lava-dl's netx schema in HDF5, and beside it what that schema has no place for.
+"""The ``.net`` file: lava-dl's netx schema in HDF5, and what that schema has no place for.
 
 ``docs/net-format.md`` describes the format for readers without tandem-hw. Schema:
 ``lava/lib/dl/netx/hdf5.py`` of lava-dl 0.6.0.
@@ -40,6 +40,11 @@ _LENGTH_MAX: Final = 1 << 24
 _VALUES_MAX: Final = 1 << 28
 #: Longest name of a layer in bytes: HDF5 attributes are small.
 _NAME_BYTES_MAX: Final = 1024
+
+_WEIGHT_AXES: Final = {
+    "conv": ("out", "in / groups", "kernel_h", "kernel_w"),
+    "dense": ("out", "in"),
+}
 
 
 def write_net(network: QuantizedNetwork, path: str | os.PathLike[str]) -> None:
@@ -132,9 +137,9 @@ def _network_tree(network: QuantizedNetwork, writer: str) -> Group:
             "num_steps": network.num_steps,
             "reset": network.reset,
             "readout": network.readout,
-            "readout_scale": float(network.readout_scale),
+            "readout_scale": network.readout_scale,
             "input_bits": network.input.bits,
-            "input_scale": float(network.input.scale),
+            "input_scale": network.input.scale,
             "input_encoding": network.input.encoding,
         },
         children={
@@ -226,21 +231,21 @@ def _any_text(tree: Group, name: str) -> Any:
 
 def _read_layer(entry: Group, input_shape: Shape) -> Layer:
     kind = entry.text("type")
-    if kind not in ("conv", "dense"):
+    if kind not in _WEIGHT_AXES:
         raise FileFormatError(
             f'{entry.location}/type is "{kind}"; allowed are "conv", "dense" and "flatten"'
         )
-    weight, bias = entry.array("weight"), entry.array("bias")
-    if weight.ndim != (4 if kind == "conv" else 2):
+    weight, axes = entry.array("weight"), _WEIGHT_AXES[kind]
+    if weight.ndim != len(axes):
         raise FileFormatError(
-            f"{entry.location}/weight of a {kind} layer has shape {weight.shape}; "
-            f"{'[out, in / groups, kernel_h, kernel_w]' if kind == 'conv' else '[out, in]'} is needed"
+            f"{entry.location}/weight has shape {weight.shape}; a {kind} layer needs "
+            f"[{', '.join(axes)}]"
         )
     arguments: dict[str, Any] = {
         "name": entry.text_attribute("name"),
         "weight": weight,
         "weight_bits": entry.integer_attribute("weight_bits"),
-        "bias": bias,
+        "bias": entry.array("bias"),
         "threshold": None,
         "input_shape": input_shape,
     }

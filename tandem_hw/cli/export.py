@@ -1,0 +1,25 @@
+"""``tandem-hw export``: from a checkpoint to a .net file of integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from tandem_hw.cli.inspect import layer_table
+from tandem_hw.export.freezing import freeze
+from tandem_hw.export.net_file import write_net
+from tandem_hw.learning.checkpoint import load_checkpoint
+
+
+@click.command("export")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .net file to write.")
+def command(checkpoint: Path, out: Path) -> None:
+    """Quantize CHECKPOINT and write it as a .net file, with proven bounds of every state."""
+    network = freeze(load_checkpoint(checkpoint).model)
+    write_net(network, out)
+    console = Console()
+    console.print(layer_table(network))
+    console.print(f"wrote {out}", soft_wrap=True)

@@ -1,0 +1,56 @@
+"""The group of commands: loads each when it is called, and turns our errors into exit status 2."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from tandem_hw.errors import TandemError
+
+#: Commands and the modules that hold them; a module is imported when its command is called, so that
+#: the help appears at once.
+COMMANDS = {
+    "train": "tandem_hw.cli.train",
+    "export": "tandem_hw.cli.export",
+    "inspect": "tandem_hw.cli.inspect",
+    "simulate": "tandem_hw.cli.simulate",
+    "verify": "tandem_hw.cli.verify",
+}
+#: Exit status of an error that the user can mend; a mismatch has status 1.
+EXIT_ERROR = 2
+#: Exit status after Ctrl-C, as shells have it.
+EXIT_INTERRUPTED = 130
+
+
+class TandemGroup(click.Group):
+    """Commands in the order of the work, with one clear line for every error of ours."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; our errors become a message and exit status 2."""
+        try:
+            return super().invoke(ctx)
+        except TandemError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(EXIT_ERROR)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            # The reader of a pipe has gone; say nothing more, not even at the interpreter's end.
+            sys.stderr.close()
+            ctx.exit(EXIT_ERROR)

@@ -1,0 +1,158 @@
+"""Options and steps that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from tandem_hw.atomic_write import atomic_path
+from tandem_hw.errors import BackendUnavailableError, DataError
+from tandem_hw.input_encoding import quantize_inputs
+from tandem_hw.learning.datasets import load_dataset
+from tandem_hw.network import QuantizedNetwork
+from tandem_hw.sim.backend import Backend
+from tandem_hw.sim.lava_cpu import LavaCpuBackend
+from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.sim.registry import make_backend
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+data_option = click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    help="Data set: digits, npz:PATH, mnist, fashion-mnist or cifar10; its test part is used.",
+)
+samples_option = click.option(
+    "--samples", type=click.IntRange(min=1), help="Use the first so many samples (default: all)."
+)
+json_option = click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Write the results as JSON."
+)
+device_option = click.option(
+    "--device", default="cpu", show_default=True, help="Where PyTorch computes: cpu, cuda, cuda:1."
+)
+network_argument = click.argument("network_path", metavar="NET", type=click.Path(path_type=Path))
+
+
+def lava_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the lava-cpu backend."""
+    options: tuple[Decorator, ...] = (
+        click.option(
+            "--stall-timeout",
+            type=click.FloatRange(min=1),
+            default=20.0,
+            show_default=True,
+            help="lava-cpu: seconds without a finished step that count as a hang.",
+        ),
+        click.option(
+            "--period",
+            type=click.IntRange(min=1),
+            help="lava-cpu: steps from one sample to the next (default: the shortest legal).",
+        ),
+        click.option("--stock-conv", is_flag=True, help="lava-cpu: use Lava's own slow Conv model."),
+    )
+    for option in options:
+        command = option(command)
+    return command
+
+
+def backend_from_options(name: str, options: dict[str, Any], device: str) -> Backend:
+    """Make a backend with the options that it knows."""
+    if name == LavaCpuBackend.name:
+        return make_backend(name, **options)
+    if name == ReferenceBackend.name:
+        check_device(device)
+        return make_backend(name, device=device)
+    return make_backend(name)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that PyTorch does not know or does not have.
+
+    Raises:
+        BackendUnavailableError: names the device and what there is.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise BackendUnavailableError(
+            f"device {device} cannot be used ({reason}); use --device cpu"
+        ) from error
+
+
+def load_samples(
+    network: QuantizedNetwork, spec: str, samples: int | None
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Load the test part of a data set as the integers that a network takes.
+
+    Raises:
+        DataError: the data cannot be read or do not fit the network.
+    """
+    dataset = load_dataset(spec, need="test")
+    if tuple(dataset.shape) != network.input.shape:
+        raise DataError(
+            f"{spec}: samples have shape {tuple(dataset.shape)}; the network takes "
+            f"{network.input.shape}"
+        )
+    if samples is not None and samples > len(dataset.y_test):
+        raise DataError(
+            f"{spec}: has {len(dataset.y_test)} test samples, {samples} were asked for; give fewer"
+        )
+    images, labels = dataset.x_test[:samples], dataset.y_test[:samples]
+    return quantize_inputs(images, network.input.bits, network.input.scale), labels
+
+
+def write_json(content: dict[str, Any], path: Path | None) -> None:
+    """Write plain data as JSON, whole or not at all; nothing without a path."""
+    if path is not None:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def progress_bars(*columns: str) -> Iterator[Progress]:
+    """Show progress bars on standard error, so that standard output stays clean.
+
+    Args:
+        columns: further columns in rich's markup, filled from a task's fields.
+    """
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        *(TextColumn(column) for column in columns),
+        console=Console(stderr=True),
+    ) as progress:
+        yield progress
+
+
+def follow(progress: Progress, name: str) -> Callable[[int, int], None]:
+    """Return a callback that moves a bar of its own."""
+    task = progress.add_task(name, total=None)
+
+    def update(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+
+    return update

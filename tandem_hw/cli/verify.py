@@ -1,0 +1,109 @@
+"""``tandem-hw verify``: do the backends agree, spike for spike?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tandem_hw.cli.options import (
+    backend_from_options,
+    data_option,
+    device_option,
+    follow,
+    json_option,
+    lava_options,
+    load_samples,
+    network_argument,
+    progress_bars,
+    samples_option,
+    write_json,
+)
+from tandem_hw.export.net_file import read_net
+from tandem_hw.learning.checkpoint import load_checkpoint
+from tandem_hw.sim.backend import Backend, require_available
+from tandem_hw.sim.pytorch import PyTorchBackend
+from tandem_hw.verification import VerificationReport, verify
+
+#: Exit status of a mismatch.
+EXIT_MISMATCH = 1
+
+
+@click.command("verify")
+@network_argument
+@data_option
+@click.option("--backends", default="reference,lava-cpu", show_default=True,
+              help="Backends to compare, separated by commas; the first one is the measure.")
+@click.option("--checkpoint", type=click.Path(path_type=Path),
+              help="Compare the trained model's own forward pass as well.")
+@samples_option
+@json_option
+@device_option
+@lava_options
+def command(
+    network_path: Path,
+    data: str,
+    backends: str,
+    checkpoint: Path | None,
+    samples: int | None,
+    json_path: Path | None,
+    device: str,
+    **lava: Any,
+) -> None:
+    """Run NET on several backends and compare every count, potential and prediction.
+
+    The exit status is 0 if all are equal, 1 if they differ or a layer never fired, 2 on an error.
+    """
+    names = [name.strip() for name in backends.split(",") if name.strip()]
+    runners = [backend_from_options(name, lava, device) for name in names]
+    for runner in runners:
+        require_available(runner)
+    network = read_net(network_path)
+    if checkpoint is not None:
+        runners.append(PyTorchBackend(load_checkpoint(checkpoint).model))
+    inputs, labels = load_samples(network, data, samples)
+    report = _run(network, inputs, labels, runners)
+    write_json(report.to_dict(), json_path)
+    show_report(report)
+    if not report.match:
+        raise click.exceptions.Exit(EXIT_MISMATCH)
+
+
+def _run(network: Any, inputs: Any, labels: Any, runners: list[Backend]) -> VerificationReport:
+    with progress_bars() as progress:
+        bars = {runner.name: follow(progress, runner.name) for runner in runners}
+        return verify(network, inputs, labels, runners, progress=bars)
+
+
+def show_report(report: VerificationReport) -> None:
+    """Print a report for the terminal."""
+    table = Table(title=f"{report.samples} samples on {', '.join(report.backends)}")
+    for name in ("layer", "neurons", "spikes", "mismatched", "head room (bits)"):
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    for layer in (*report.layers, report.readout):
+        table.add_row(
+            layer.name,
+            str(layer.neurons),
+            "readout" if layer.spikes is None else str(layer.spikes),
+            str(layer.mismatched),
+            "" if layer.head_room_bits is None else str(layer.head_room_bits),
+        )
+    console = Console()
+    console.print(table)
+    for name in report.backends:
+        accuracy = report.accuracy[name]
+        shown = "" if accuracy is None else f"accuracy {accuracy:.2%}, "
+        console.print(f"{name}: {shown}{report.seconds[name]:.2f} s")
+    if report.match:
+        console.print("[bold green]MATCH[/]: every spike count and every output is equal")
+    elif report.difference is not None:
+        console.print(f"[bold red]MISMATCH[/]: first in {report.difference}", soft_wrap=True)
+    else:
+        silent = ", ".join(report.silent_layers)
+        console.print(
+            f"[bold red]SILENT[/]: {silent} never fired, and equal silence proves nothing",
+            soft_wrap=True,
+        )

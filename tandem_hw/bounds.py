@@ -88,7 +88,9 @@ def _after_reset(
     if threshold is None:
         return low, high
     can_fire, can_stay = high >= threshold, low < threshold
-    fired_low = np.maximum(low, threshold) - threshold if reset == "subtract" else np.zeros_like(low)
+    fired_low = (
+        np.maximum(low, threshold) - threshold if reset == "subtract" else np.zeros_like(low)
+    )
     fired_high = high - threshold if reset == "subtract" else np.zeros_like(high)
     stay_high = np.minimum(high, threshold - 1)
     new_low = np.where(can_stay, low, fired_low)

@@ -65,13 +65,17 @@ def convolve(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
 def _convolve_unfolded(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
     kernel = weight.shape[2:]
     lengths = [
-        (signal.shape[2 + axis] + 2 * geometry.padding[axis]
-         - geometry.dilation[axis] * (kernel[axis] - 1) - 1) // geometry.stride[axis] + 1
+        (
+            signal.shape[2 + axis]
+            + 2 * geometry.padding[axis]
+            - geometry.dilation[axis] * (kernel[axis] - 1)
+            - 1
+        )
+        // geometry.stride[axis]
+        + 1
         for axis in range(2)
     ]
-    patches = F.unfold(
-        signal, tuple(kernel), geometry.dilation, geometry.padding, geometry.stride
-    )
+    patches = F.unfold(signal, tuple(kernel), geometry.dilation, geometry.padding, geometry.stride)
     batch, groups = signal.shape[0], geometry.groups
     grouped = patches.reshape(batch, groups, -1, patches.shape[-1])
     matrix = weight.reshape(groups, weight.shape[0] // groups, -1)

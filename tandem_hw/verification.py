@@ -170,7 +170,9 @@ def compare(
     """
     _check_comparable(network, recordings)
     first = recordings[0]
-    layers = tuple(_compare_layer(network, layer.name, recordings) for layer in network.spiking_layers)
+    layers = tuple(
+        _compare_layer(network, layer.name, recordings) for layer in network.spiking_layers
+    )
     last = network.layers[-1]
     readout = LayerComparison(
         last.name,

@@ -40,9 +40,7 @@ def test_eight_bits_keep_every_pixel() -> None:
     assert quantize_inputs(EVERY_PIXEL, 8, default_scale(8)).tolist() == EVERY_PIXEL.tolist()
 
 
-@given(
-    x=st.floats(0, 1, width=32), bits=st.integers(1, 8), scale=st.floats(2**-20, 4, width=32)
-)
+@given(x=st.floats(0, 1, width=32), bits=st.integers(1, 8), scale=st.floats(2**-20, 4, width=32))
 @settings(deadline=None, max_examples=200)
 def test_floats_are_rounded_half_up_and_clipped(x: float, bits: int, scale: float) -> None:
     found = int(quantize_inputs(np.array([x]), bits, scale)[0])

@@ -15,7 +15,9 @@ from tandem_hw.learning.checkpoint import load_checkpoint
 
 @click.command("export")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .net file to write.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The .net file to write."
+)
 def command(checkpoint: Path, out: Path) -> None:
     """Quantize CHECKPOINT and write it as a .net file, with proven bounds of every state."""
     network = freeze(load_checkpoint(checkpoint).model)

@@ -66,7 +66,9 @@ def lava_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(min=1),
             help="lava-cpu: steps from one sample to the next (default: the shortest legal).",
         ),
-        click.option("--stock-conv", is_flag=True, help="lava-cpu: use Lava's own slow Conv model."),
+        click.option(
+            "--stock-conv", is_flag=True, help="lava-cpu: use Lava's own slow Conv model."
+        ),
     )
     for option in options:
         command = option(command)

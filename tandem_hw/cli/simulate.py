@@ -32,10 +32,16 @@ from tandem_hw.sim.registry import BACKENDS
 @click.command("simulate")
 @network_argument
 @data_option
-@click.option("--backend", type=click.Choice(list(BACKENDS)), default="reference", show_default=True)
+@click.option(
+    "--backend", type=click.Choice(list(BACKENDS)), default="reference", show_default=True
+)
 @samples_option
-@click.option("--recording", "recording_path", type=click.Path(path_type=Path),
-              help="Write spike counts, potentials and predictions as npz.")
+@click.option(
+    "--recording",
+    "recording_path",
+    type=click.Path(path_type=Path),
+    help="Write spike counts, potentials and predictions as npz.",
+)
 @json_option
 @device_option
 @lava_options

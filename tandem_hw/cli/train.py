@@ -28,32 +28,56 @@ from tandem_hw.network import Encoding, Readout, Reset
 @click.command("train")
 @click.argument("data", default="digits")
 @click.option("--model", type=click.Choice(list(MODELS)), default="lenet", show_default=True)
-@click.option("--num-steps", type=click.IntRange(min=1), default=7, show_default=True,
-              help="Length T of a sample's window.")
+@click.option(
+    "--num-steps",
+    type=click.IntRange(min=1),
+    default=7,
+    show_default=True,
+    help="Length T of a sample's window.",
+)
 @click.option("--reset", type=click.Choice(get_args(Reset)), default="subtract", show_default=True)
 @click.option("--weight-bits", type=click.IntRange(2, 8), default=8, show_default=True)
 @click.option("--input-bits", type=click.IntRange(1, 8), default=4, show_default=True)
-@click.option("--encoding", type=click.Choice(get_args(Encoding)),
-              help="How the input is sent [default: first_step with reset subtract, constant with "
-              "reset zero].")
-@click.option("--readout", type=click.Choice(get_args(Readout)), default="potential",
-              show_default=True)
-@click.option("--twin", type=click.Choice(get_args(Twin)), default="clip", show_default=True,
-              help="Gradient mask of the twin: 0 < a < T, or the paper's 0 < a.")
+@click.option(
+    "--encoding",
+    type=click.Choice(get_args(Encoding)),
+    help="How the input is sent [default: first_step with reset subtract, constant with "
+    "reset zero].",
+)
+@click.option(
+    "--readout", type=click.Choice(get_args(Readout)), default="potential", show_default=True
+)
+@click.option(
+    "--twin",
+    type=click.Choice(get_args(Twin)),
+    default="clip",
+    show_default=True,
+    help="Gradient mask of the twin: 0 < a < T, or the paper's 0 < a.",
+)
 @click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=2), default=64, show_default=True)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option("--weight-decay", type=click.FloatRange(min=0), default=0.0, show_default=True)
-@click.option("--validation", type=click.FloatRange(0, 1, max_open=True), default=0.1,
-              show_default=True, help="Share of the training data that chooses the best checkpoint.")
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of the training data that chooses the best checkpoint.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @device_option
-@click.option("--out", type=click.Path(path_type=Path), required=True,
-              help="Folder for checkpoint.pt, last.pt and metrics.json.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for checkpoint.pt, last.pt and metrics.json.",
+)
 @click.option("--resume", is_flag=True, help="Continue from last.pt in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier training in the folder.")
-def command(data: str, model: str, device: str, out: Path, resume: bool, overwrite: bool,
-            **settings: Any) -> None:
+def command(
+    data: str, model: str, device: str, out: Path, resume: bool, overwrite: bool, **settings: Any
+) -> None:
     """Train a network of the zoo on DATA.
 
     DATA is digits (comes with scikit-learn), npz:PATH (x_train, y_train, x_test, y_test), or, with
@@ -72,8 +96,10 @@ def command(data: str, model: str, device: str, out: Path, resume: bool, overwri
     network = convert(
         build(model, dataset.shape, dataset.classes), input_shape=dataset.shape, **settings
     )
-    fields = "loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.2%}  " \
+    fields = (
+        "loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.2%}  "
         "spike rate {task.fields[rate]:.3f}"
+    )
     with progress_bars(fields) as progress:
         tasks: dict[int, Any] = {}
 
@@ -84,9 +110,7 @@ def command(data: str, model: str, device: str, out: Path, resume: bool, overwri
                 tasks[step.epoch] = progress.add_task(name, total=step.batches, **shown)
             progress.update(tasks[step.epoch], completed=step.batch, **shown)
 
-        summary = train(
-            network, dataset, options, out, device=device, resume=resume, report=report
-        )
+        summary = train(network, dataset, options, out, device=device, resume=resume, report=report)
     console = Console()
     for epoch in summary["epochs"]:
         validation = epoch["validation_accuracy"]

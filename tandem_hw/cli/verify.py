@@ -35,10 +35,17 @@ EXIT_MISMATCH = 1
 @click.command("verify")
 @network_argument
 @data_option
-@click.option("--backends", default="reference,lava-cpu", show_default=True,
-              help="Backends to compare, separated by commas; the first one is the measure.")
-@click.option("--checkpoint", type=click.Path(path_type=Path),
-              help="Compare the trained model's own forward pass as well.")
+@click.option(
+    "--backends",
+    default="reference,lava-cpu",
+    show_default=True,
+    help="Backends to compare, separated by commas; the first one is the measure.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Compare the trained model's own forward pass as well.",
+)
 @samples_option
 @json_option
 @device_option

@@ -76,7 +76,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """
     content = _read(Path(path))
     if content.get("format") != FORMAT:
-        raise FileFormatError(f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train")
+        raise FileFormatError(
+            f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train"
+        )
     version = content.get("format_version")
     if version != FORMAT_VERSION:
         raise FileFormatError(
@@ -106,5 +108,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: is damaged or not a checkpoint; train again or restore the file"
         ) from error
     if not isinstance(content, dict):
-        raise FileFormatError(f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train")
+        raise FileFormatError(
+            f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train"
+        )
     return content

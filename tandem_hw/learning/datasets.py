@@ -135,9 +135,7 @@ def split_validation(
     return np.flatnonzero(~chosen).astype(np.int64), np.flatnonzero(chosen).astype(np.int64)
 
 
-def _validation_shares(
-    sizes: npt.NDArray[Any], n: int, fraction: float
-) -> npt.NDArray[np.int64]:
+def _validation_shares(sizes: npt.NDArray[Any], n: int, fraction: float) -> npt.NDArray[np.int64]:
     """Return how many samples of each class are chosen."""
     exact = sizes * fraction
     shares: npt.NDArray[np.int64] = np.floor(exact).astype(np.int64)

@@ -356,6 +356,4 @@ class TandemDropout(nn.Module):
         shape = counts.shape[:2] + (1,) * (counts.dim() - 2) if self.channels else counts.shape
         kept = torch.rand(shape, device=counts.device) >= self.p
         train = replace(signal.train, signal=signal.train.signal * kept)
-        return replace(
-            signal, counts=counts * kept, train=train, scale=signal.scale / (1 - self.p)
-        )
+        return replace(signal, counts=counts * kept, train=train, scale=signal.scale / (1 - self.p))

@@ -74,9 +74,7 @@ class LayerSpec:
             return shape
         if self.kind == "linear":
             return (self.out,)
-        sizes = zip(
-            shape[1:], self.kernel, self.stride, self.padding, self.dilation, strict=True
-        )
+        sizes = zip(shape[1:], self.kernel, self.stride, self.padding, self.dilation, strict=True)
         return (self.out, *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes))
 
 
@@ -110,9 +108,7 @@ class Architecture:
         if self.options.num_steps < 1:
             raise ConversionError(f"num_steps is {self.options.num_steps}; at least 1 is needed")
         if not 2 <= self.options.weight_bits <= 8:
-            raise ConversionError(
-                f"weight_bits is {self.options.weight_bits}; allowed are 2 to 8"
-            )
+            raise ConversionError(f"weight_bits is {self.options.weight_bits}; allowed are 2 to 8")
         if not (math.isfinite(self.options.activation_max) and self.options.activation_max > 0):
             raise ConversionError("activation_max must be a positive number")
 
@@ -271,12 +267,8 @@ def _make_layer(
         norm = norm_class(spec.out, spec.norm_eps, spec.norm_momentum, spec.norm_affine)
     if spec.kind == "linear":
         linear = nn.Linear(math.prod(shape), spec.out, spec.bias)
-        return TandemLinear(
-            f"dense{number}", options, linear.weight.data, linear.bias, norm, fires
-        )
-    conv = nn.Conv2d(
-        shape[0], spec.out, spec.kernel, groups=spec.groups, bias=spec.bias
-    )
+        return TandemLinear(f"dense{number}", options, linear.weight.data, linear.bias, norm, fires)
+    conv = nn.Conv2d(shape[0], spec.out, spec.kernel, groups=spec.groups, bias=spec.bias)
     geometry = ConvGeometry(spec.stride, spec.padding, spec.dilation, spec.groups)
     return TandemConv2d(
         f"conv{number}", options, conv.weight.data, conv.bias, norm, fires, geometry=geometry

@@ -143,9 +143,7 @@ class _Run:
         self.model, self.dataset, self.options = model.to(device), dataset, options
         self.folder, self.device = folder, device
         labels = dataset.y_train
-        fitted, held_out = split_validation(
-            len(labels), labels, options.validation, options.seed
-        )
+        fitted, held_out = split_validation(len(labels), labels, options.validation, options.seed)
         if len(fitted) < options.batch_size:
             raise DataError(
                 f"{len(fitted)} training samples are less than one batch of {options.batch_size}; "
@@ -249,9 +247,7 @@ class _Run:
         if checkpoint.model.architecture != self.model.architecture:
             raise DataError(f"{path}: holds another network; resume with the options it was given")
         if checkpoint.data != self.dataset.name:
-            raise DataError(
-                f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}"
-            )
+            raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
         for name, value in asdict(self.options).items():
             if state.get("options", {}).get(name) != value:
                 raise DataError(

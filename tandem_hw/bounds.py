@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +30,10 @@ class StateBounds:
     @property
     def proven(self) -> bool:
         """Whether every reachable state fits 24 bits, so that nothing wraps or clips."""
-        return -STATE_LIMIT < self.low and self.high < STATE_LIMIT
+        return self.low > -STATE_LIMIT and self.high < STATE_LIMIT
 
 
-def synaptic_interval(weight: npt.NDArray[np.integer], largest_input: int) -> StepInterval:
+def synaptic_interval(weight: npt.NDArray[np.integer[Any]], largest_input: int) -> StepInterval:
     """Return the least and the greatest weighted sum of inputs between 0 and ``largest_input``.
 
     Args:
@@ -84,14 +85,13 @@ def window_bounds(
 def _after_reset(
     low: Int64Array, high: Int64Array, threshold: int | None, reset: str
 ) -> tuple[Int64Array, Int64Array]:
-    """Return the interval that remains of [low, high] once the neurons that reached it have reset."""
+    """Return what remains of the interval [low, high] when the neurons that fired have reset."""
     if threshold is None:
         return low, high
     can_fire, can_stay = high >= threshold, low < threshold
-    fired_low = (
-        np.maximum(low, threshold) - threshold if reset == "subtract" else np.zeros_like(low)
-    )
-    fired_high = high - threshold if reset == "subtract" else np.zeros_like(high)
+    fired_low, fired_high = np.zeros_like(low), np.zeros_like(high)
+    if reset == "subtract":
+        fired_low, fired_high = np.maximum(low, threshold) - threshold, high - threshold
     stay_high = np.minimum(high, threshold - 1)
     new_low = np.where(can_stay, low, fired_low)
     new_low = np.where(can_fire, np.minimum(new_low, fired_low), new_low)

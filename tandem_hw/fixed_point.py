@@ -10,16 +10,17 @@ Sources: ``lava/proc/lif/models.py`` (``AbstractPyLifModelFixed``), ``lava/proc/
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import NetworkError
 
-IntArray = npt.NDArray[np.integer]
+IntArray = npt.NDArray[np.integer[Any]]
 
-#: Fractional bits that Lava's LIF adds to activations and thresholds (``act_shift``, ``vth_shift``).
+#: Fractional bits that Lava's LIF adds to activations and thresholds (``act_shift``,
+#: ``vth_shift``).
 STATE_FRACTION_BITS: Final = 6
 #: Width of the current u and the voltage v in bits, sign included (``uv_bitwidth``).
 STATE_BITS: Final = 24

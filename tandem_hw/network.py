@@ -151,7 +151,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Dense(Layer):
-    """All-to-all synapses: weight [out, in]. An input of shape (C, H, W) is flattened in C order."""
+    """All-to-all synapses, weight [out, in]; an input (C, H, W) is flattened in C order."""
 
     def __post_init__(self) -> None:
         """Check the shapes."""
@@ -229,7 +229,7 @@ class Conv2d(Layer):
     def _output_length(self, axis: int) -> int:
         reach = self.dilation[axis] * (self.weight.shape[2 + axis] - 1) + 1
         padded = self.input_shape[1 + axis] + 2 * self.padding[axis]
-        return (padded - reach) // self.stride[axis] + 1
+        return int((padded - reach) // self.stride[axis] + 1)
 
     @property
     def fan_out(self) -> npt.NDArray[np.int64]:

@@ -152,7 +152,7 @@ class _State:
         self.peak: int | None = 0 if follow_peak else None
 
     def step(self, synaptic_input: Tensor | None) -> Tensor | None:
-        """Integrate one step; return the spikes as a floating-point tensor that the next step reuses."""
+        """Integrate one step; return the spikes in a floating-point tensor that is used again."""
         if self.membrane is None:
             if synaptic_input is None:
                 raise ValueError("a window starts with a synaptic input")

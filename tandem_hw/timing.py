@@ -41,7 +41,7 @@ def check_period(network: QuantizedNetwork, period: int) -> None:
 
 
 def window_start(index: int) -> int:
-    """Return the step, counted from 1, in which the first window of layer ``index`` (from 1) starts."""
+    """Return the step in which the first window of layer ``index`` starts, both counted from 1."""
     return _FIRST_STEP + _SOURCE_DELAY + index
 
 

@@ -55,8 +55,8 @@ class LayerComparison:
         name: name of the layer.
         neurons: number of neurons.
         spikes: spikes of all samples in the first recording; None for a readout by potential.
-        mismatched: values (counts, or potentials of a readout) that differ from the first recording,
-            all other recordings together.
+        mismatched: values (counts, or potentials of a readout) that differ from the first
+            recording, all other recordings together.
         head_room_bits: how often the largest state that the data reached could be doubled within
             24 bits, or None where no recording followed it.
     """
@@ -116,8 +116,8 @@ class VerificationReport:
         if self.difference is not None:
             raise VerificationError(f"the backends differ; first in {self.difference}")
         raise VerificationError(
-            f"layers {', '.join(self.silent_layers)} never fired, and equal silence proves nothing; "
-            f"use more samples or look at the network with tandem-hw inspect"
+            f"layers {', '.join(self.silent_layers)} never fired, and equal silence proves "
+            f"nothing; use more samples or look at the network with tandem-hw inspect"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from tandem_hw.cli.inspect import layer_table
+from tandem_hw.cli.terminal import make_console
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
 from tandem_hw.learning.checkpoint import load_checkpoint
@@ -22,6 +22,6 @@ def command(checkpoint: Path, out: Path) -> None:
     """Quantize CHECKPOINT and write it as a .net file, with proven bounds of every state."""
     network = freeze(load_checkpoint(checkpoint).model)
     write_net(network, out)
-    console = Console()
+    console = make_console()
     console.print(layer_table(network))
-    console.print(f"wrote {out}", soft_wrap=True)
+    console.print(f"wrote {out}")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from tandem_hw.cli.options import json_option, network_argument, write_json
+from tandem_hw.cli.terminal import make_console
 from tandem_hw.export.net_file import read_net
 from tandem_hw.fixed_point import STATE_LIMIT
 from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
@@ -22,15 +22,13 @@ from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
 def command(network_path: Path, json_path: Path | None) -> None:
     """Show the layers of NET, their integers, and what their states are proven to stay within."""
     network = read_net(network_path)
-    console = Console()
+    console = make_console()
     console.print(layer_table(network))
     spec = network.input
     console.print(
         f"input {spec.shape}, {spec.bits} bits, scale {spec.scale:.6g}, encoding {spec.encoding}; "
         f"num_steps {network.num_steps}, reset {network.reset}, readout {network.readout}\n"
         f"digest {network.digest}",
-        soft_wrap=True,
-        highlight=False,
     )
     write_json(describe(network), json_path)
 
@@ -77,7 +75,7 @@ def layer_table(network: QuantizedNetwork) -> Table:
         table.add_row(
             layer.name,
             _synapses(layer),
-            "×".join(map(str, layer.output_shape)),
+            _pair(layer.output_shape),
             str(layer.weight.size),
             str(layer.weight_bits),
             "readout" if layer.threshold is None else str(layer.threshold),
@@ -92,5 +90,15 @@ def layer_table(network: QuantizedNetwork) -> Table:
 def _synapses(layer: Layer) -> str:
     if not isinstance(layer, Conv2d):
         return f"dense {math.prod(layer.input_shape)}→{layer.neurons}"
-    kernel = "×".join(map(str, layer.weight.shape[2:]))
-    return f"conv {kernel}, stride {layer.stride}, padding {layer.padding}"
+    parts = [f"conv {_pair(layer.weight.shape[2:])}"]
+    for field, plain in (("stride", 1), ("padding", 0), ("dilation", 1)):
+        rows, columns = getattr(layer, field)
+        if (rows, columns) != (plain, plain):
+            parts.append(f"{field} {rows if rows == columns else _pair((rows, columns))}")
+    if layer.groups != 1:
+        parts.append(f"{layer.groups} groups")
+    return ", ".join(parts)
+
+
+def _pair(values: tuple[int, ...]) -> str:
+    return "×".join(map(str, values))

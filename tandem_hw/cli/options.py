@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import BackendUnavailableError, DataError
@@ -129,32 +119,3 @@ def write_json(content: dict[str, Any], path: Path | None) -> None:
     if path is not None:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def progress_bars(*columns: str) -> Iterator[Progress]:
-    """Show progress bars on standard error, so that standard output stays clean.
-
-    Args:
-        columns: further columns in rich's markup, filled from a task's fields.
-    """
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        *(TextColumn(column) for column in columns),
-        console=Console(stderr=True),
-    ) as progress:
-        yield progress
-
-
-def follow(progress: Progress, name: str) -> Callable[[int, int], None]:
-    """Return a callback that moves a bar of its own."""
-    task = progress.add_task(name, total=None)
-
-    def update(done: int, total: int) -> None:
-        progress.update(task, completed=done, total=total)
-
-    return update

@@ -6,22 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from tandem_hw.cli.options import (
     backend_from_options,
     data_option,
     device_option,
-    follow,
     json_option,
     lava_options,
     load_samples,
     network_argument,
-    progress_bars,
     samples_option,
     write_json,
 )
+from tandem_hw.cli.terminal import follow, make_console, progress_bars
 from tandem_hw.export.net_file import read_net
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
@@ -111,10 +109,9 @@ def _show(summary: dict[str, Any]) -> None:
             f"{layer['spike_rate']:.4f}" if fires else "",
             f"{layer['synops_per_sample']:.0f}",
         )
-    console = Console()
+    console = make_console()
     console.print(table)
     console.print(
         f"accuracy {summary['accuracy']:.2%}, {summary['synops_per_sample']:.0f} SynOps a sample, "
         f"{summary['seconds']:.2f} s ({summary['samples_per_second']:.0f} samples a second)",
-        soft_wrap=True,
     )

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-from rich.console import Console
+from rich.progress import Progress
 
-from tandem_hw.cli.options import check_device, device_option, progress_bars
+from tandem_hw.cli.options import check_device, device_option
+from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import load_dataset
@@ -23,6 +24,9 @@ from tandem_hw.learning.training import (
 )
 from tandem_hw.learning.zoo import MODELS, build
 from tandem_hw.network import Encoding, Readout, Reset
+
+#: Column of the progress bar, in rich's markup.
+_COLUMNS = "{task.fields[state]}"
 
 
 @click.command("train")
@@ -89,38 +93,54 @@ def command(
             f"--overwrite, or give another --out"
         )
     check_device(device)
-    training = ("epochs", "batch_size", "learning_rate", "weight_decay", "validation", "seed")
-    options = TrainingOptions(**{name: settings.pop(name) for name in training})
+    names = ("epochs", "batch_size", "learning_rate", "weight_decay", "validation", "seed")
+    options = TrainingOptions(**{name: settings.pop(name) for name in names})
     dataset = load_dataset(data)
     seed_everything(options.seed)
     network = convert(
         build(model, dataset.shape, dataset.classes), input_shape=dataset.shape, **settings
     )
-    fields = (
-        "loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.2%}  "
-        "spike rate {task.fields[rate]:.3f}"
-    )
-    with progress_bars(fields) as progress:
-        tasks: dict[int, Any] = {}
-
-        def report(step: StepReport) -> None:
-            shown = {"loss": step.loss, "accuracy": step.accuracy, "rate": step.spike_rate}
-            if step.epoch not in tasks:
-                name = f"epoch {step.epoch}/{step.epochs}"
-                tasks[step.epoch] = progress.add_task(name, total=step.batches, **shown)
-            progress.update(tasks[step.epoch], completed=step.batch, **shown)
-
-        summary = train(network, dataset, options, out, device=device, resume=resume, report=report)
-    console = Console()
-    for epoch in summary["epochs"]:
-        validation = epoch["validation_accuracy"]
-        shown = "" if validation is None else f", validation accuracy {validation:.2%}"
-        console.print(
-            f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, accuracy {epoch['accuracy']:.2%}"
-            f"{shown}, spike rate {epoch['spike_rate']:.3f}"
+    with progress_bars(_COLUMNS) as progress:
+        summary = train(
+            network,
+            dataset,
+            options,
+            out,
+            device=device,
+            resume=resume,
+            report=_Bar(progress),
+            epoch_done=lambda epoch: progress.console.print(describe_epoch(epoch)),
         )
-    console.print(
+    make_console().print(
         f"test accuracy of the integer network {summary['test_accuracy']:.2%} "
-        f"({len(dataset.y_test)} samples); wrote {out / BEST_NAME}",
-        soft_wrap=True,
+        f"({len(dataset.y_test)} samples); wrote {out / BEST_NAME}"
+    )
+
+
+class _Bar:
+    """One progress bar, filled anew in every epoch."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task("training", total=None, state="")
+
+    def __call__(self, step: StepReport) -> None:
+        """Show how far the epoch is and how it goes."""
+        self.progress.update(
+            self.task,
+            description=f"epoch {step.epoch}/{step.epochs}",
+            completed=step.batch,
+            total=step.batches,
+            state=f"loss {step.loss:.4f}  accuracy {step.accuracy:.2%}  "
+            f"spike rate {step.spike_rate:.3f}",
+        )
+
+
+def describe_epoch(epoch: dict[str, Any]) -> str:
+    """Return one line about an epoch's metrics."""
+    validation = epoch["validation_accuracy"]
+    shown = "" if validation is None else f", validation accuracy {validation:.2%}"
+    return (
+        f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, accuracy {epoch['accuracy']:.2%}"
+        f"{shown}, spike rate {epoch['spike_rate']:.3f}"
     )

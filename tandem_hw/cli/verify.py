@@ -6,22 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from tandem_hw.cli.options import (
     backend_from_options,
     data_option,
     device_option,
-    follow,
     json_option,
     lava_options,
     load_samples,
     network_argument,
-    progress_bars,
     samples_option,
     write_json,
 )
+from tandem_hw.cli.terminal import follow, make_console, progress_bars
 from tandem_hw.export.net_file import read_net
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.sim.backend import Backend, require_available
@@ -98,19 +96,18 @@ def show_report(report: VerificationReport) -> None:
             str(layer.mismatched),
             "" if layer.head_room_bits is None else str(layer.head_room_bits),
         )
-    console = Console()
+    console = make_console()
     console.print(table)
     for name in report.backends:
         accuracy = report.accuracy[name]
         shown = "" if accuracy is None else f"accuracy {accuracy:.2%}, "
         console.print(f"{name}: {shown}{report.seconds[name]:.2f} s")
     if report.match:
-        console.print("[bold green]MATCH[/]: every spike count and every output is equal")
+        console.print("MATCH: every spike count and every output is equal", style="green")
     elif report.difference is not None:
-        console.print(f"[bold red]MISMATCH[/]: first in {report.difference}", soft_wrap=True)
+        console.print(f"MISMATCH: first in {report.difference}", style="red")
     else:
         silent = ", ".join(report.silent_layers)
         console.print(
-            f"[bold red]SILENT[/]: {silent} never fired, and equal silence proves nothing",
-            soft_wrap=True,
+            f"SILENT: {silent} never fired, and equal silence proves nothing", style="red"
         )

@@ -26,7 +26,12 @@ from lava.proc.io.sink import Read
 from lava.proc.lif.process import LIFReset
 from lava.utils.weightutils import SignMode
 
-from tandem_hw.fixed_point import BIAS_EXPONENT_MIN, VTH_MAX, bias_exponent
+from tandem_hw.fixed_point import (
+    BIAS_EXPONENT_MIN,
+    STATE_FRACTION_BITS,
+    VTH_MAX,
+    bias_exponent,
+)
 from tandem_hw.network import Conv2d, Dense, Layer, QuantizedNetwork
 from tandem_hw.sim.lava_job import counts_path, progress_path
 from tandem_hw.sim.processes.convolution import PyUnfoldedConvModel
@@ -64,7 +69,8 @@ class LavaGraph:
             return None
         voltage = self.readout.data.get().astype(np.int64)
         window = voltage[..., self.first_read : self.first_read + samples]
-        return (window.T >> 6).astype(np.int32)
+        potential: npt.NDArray[np.int32] = (window.T >> STATE_FRACTION_BITS).astype(np.int32)
+        return potential
 
 
 class SampleFrames:

@@ -159,11 +159,16 @@ class TandemLayer(nn.Module):
         if observe is not None:
             observe(self, activity)
         if activity.potential is not None:
-            return _ReplaceValue.apply(twin, (activity.potential * integers.unit).to(twin.dtype))
-        assert activity.counts is not None and activity.spikes is not None  # it fires
+            value = (activity.potential * integers.unit).to(twin.dtype)
+            logits: Tensor = _ReplaceValue.apply(twin, value)  # type: ignore[no-untyped-call]
+            return logits
+        assert activity.counts is not None  # it fires
+        assert activity.spikes is not None
         options = self.options
         ceiling = float(options.num_steps) if options.twin == "clip" else float("inf")
-        counts = _ReplaceByCount.apply(twin / options.spike_value, activity.counts, ceiling)
+        counts = _ReplaceByCount.apply(  # type: ignore[no-untyped-call]
+            twin / options.spike_value, activity.counts, ceiling
+        )
         return TandemSignal(counts, SpikeTrain(activity.spikes), options.spike_value)
 
     def _twin(self, signal: TandemSignal) -> tuple[Tensor, IntegerParameters]:
@@ -211,7 +216,8 @@ class TandemLayer(nn.Module):
         """
         if self.norm is None:
             return self._integers(input_scale, None, None, torch.device("cpu"))
-        assert self.norm.running_mean is not None and self.norm.running_var is not None
+        assert self.norm.running_mean is not None  # conversion saw to it
+        assert self.norm.running_var is not None
         mean = self.norm.running_mean.cpu().double()
         deviation = (self.norm.running_var.cpu().double() + self.norm.eps).sqrt()
         return self._integers(input_scale, mean, 1 / deviation, torch.device("cpu"))

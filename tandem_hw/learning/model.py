@@ -224,10 +224,8 @@ class TandemNetwork(nn.Module):
         """
         signal = self.encode(inputs)
         for module in self.layers:
-            if isinstance(module, TandemLayer):
-                signal = module(signal, observe)
-            else:
-                signal = module(signal)
+            has_neurons = isinstance(module, TandemLayer)
+            signal = module(signal, observe) if has_neurons else module(signal)
             if isinstance(signal, Tensor):
                 return signal
         return signal.counts

@@ -122,7 +122,7 @@ def _round_up(unit: float) -> float:
 
 
 def _integer_bias(bias: Tensor) -> Tensor:
-    """Round biases to integers, and all of them to even ones where one needs the larger exponent."""
+    """Round biases to integers, all of them to even ones where one needs the larger exponent."""
     rounded = torch.round(bias)
     if rounded.numel() and float(rounded.abs().max()) > BIAS_MANTISSA_MAX:
         rounded = (2 * torch.round(bias / 2)).clamp_(-_BIAS_LIMIT, _BIAS_LIMIT)

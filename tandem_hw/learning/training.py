@@ -100,6 +100,7 @@ def train(
     device: str = "cpu",
     resume: bool = False,
     report: Callable[[StepReport], None] | None = None,
+    epoch_done: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Train a model and leave its checkpoints and metrics in a folder.
 
@@ -112,6 +113,7 @@ def train(
         device: where to train, for instance "cpu" or "cuda".
         resume: continue from ``last.pt``, to the same result as without the break.
         report: told after every step.
+        epoch_done: told the metrics of every epoch, after its checkpoints are written.
 
     Returns:
         What ``metrics.json`` holds.
@@ -125,6 +127,8 @@ def train(
         run.restore()
     for epoch in range(run.epoch + 1, options.epochs + 1):
         run.train_epoch(epoch, report)
+        if epoch_done is not None:
+            epoch_done(run.metrics[-1])
     return run.finish()
 
 
@@ -178,7 +182,7 @@ class _Run:
             self.optimizer.zero_grad(set_to_none=True)
             logits = self.model(images, activity.observe)
             loss = F.cross_entropy(logits, labels)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.schedule.step()
             loss_sum += float(loss.detach()) * len(labels)
@@ -337,7 +341,7 @@ def _check_fit(model: TandemNetwork, dataset: ImageDataset) -> None:
     spec = model.architecture.input
     if tuple(dataset.shape) != spec.shape:
         raise DataError(
-            f"{dataset.name}: samples have shape {tuple(dataset.shape)}; the model takes {spec.shape}"
+            f"{dataset.name}: samples have shape {dataset.shape}; the model takes {spec.shape}"
         )
     outputs = model.architecture.layers[-1].out
     if dataset.classes > outputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +105,7 @@ def count_synops(
         Per layer, int64 [samples].
     """
     sends = network.num_steps if network.input.encoding == "constant" else 1
-    incoming: npt.NDArray[np.integer] = (inputs > 0).astype(np.int64) * sends
+    incoming: npt.NDArray[np.integer[Any]] = (inputs > 0).astype(np.int64) * sends
     synops = {}
     for layer in network:
         flat = incoming.reshape(len(incoming), -1).astype(np.int64)

@@ -145,4 +145,5 @@ def _synapse(layer: Layer, device: torch.device) -> Synapse:
 
 
 def _int32(tensor: Tensor) -> npt.NDArray[np.int32]:
-    return tensor.to(torch.int32).cpu().numpy()
+    array: npt.NDArray[np.int32] = tensor.to(torch.int32).cpu().numpy()
+    return array

@@ -36,7 +36,7 @@ class UnfoldedConvolution:
 
     def __init__(
         self,
-        weight: npt.NDArray[np.integer],
+        weight: npt.NDArray[np.integer[Any]],
         stride: tuple[int, int],
         padding: tuple[int, int],
         dilation: tuple[int, int],
@@ -53,14 +53,14 @@ class UnfoldedConvolution:
             for dtype in (np.float32, np.float64)
         }
 
-    def __call__(self, signal: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    def __call__(self, signal: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
         """Return the convolution of an integer signal [x, y, channel], int64 [x, y, out]."""
         largest = int(np.abs(signal).max(initial=0))
         exact = largest * self.row_sum < _FLOAT32_EXACT
         dtype = np.float32 if exact else np.float64
         (px, py), (dx, dy), (kx, ky) = self.padding, self.dilation, self.kernel
-        padded = np.pad(signal.astype(dtype), ((px, px), (py, py), (0, 0)))
-        windows = sliding_window_view(
+        padded: npt.NDArray[Any] = np.pad(signal.astype(dtype), ((px, px), (py, py), (0, 0)))
+        windows = sliding_window_view(  # type: ignore[call-overload]
             padded, (dx * (kx - 1) + 1, dy * (ky - 1) + 1), axis=(0, 1)
         )[:: self.stride[0], :: self.stride[1], :, ::dx, ::dy]
         width, height, channels = windows.shape[:3]
@@ -70,8 +70,8 @@ class UnfoldedConvolution:
         ).transpose(2, 0, 1, 4, 5, 3)
         columns = patches.reshape(self.groups, width * height, -1)
         product = columns @ self.matrices[dtype]
-        merged = product.transpose(1, 0, 2).reshape(width, height, self.out)
-        return merged.astype(np.int64)
+        merged: npt.NDArray[np.int64] = product.transpose(1, 0, 2).astype(np.int64)
+        return merged.reshape(width, height, self.out)
 
 
 @implements(proc=Conv, protocol=LoihiProtocol)
@@ -82,16 +82,16 @@ class PyUnfoldedConvModel(PyLoihiProcessModel):
 
     s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
     a_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
-    a_buf: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
-    weight: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=8)
-    kernel_size: np.ndarray = LavaPyType(np.ndarray, np.int8, precision=8)
-    stride: np.ndarray = LavaPyType(np.ndarray, np.int8, precision=8)
-    padding: np.ndarray = LavaPyType(np.ndarray, np.int8, precision=8)
-    dilation: np.ndarray = LavaPyType(np.ndarray, np.int8, precision=8)
-    groups: np.ndarray = LavaPyType(np.ndarray, np.int8, precision=8)
-    num_message_bits: np.ndarray = LavaPyType(np.ndarray, np.int8, precision=5)
-    weight_exp: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=8)
-    num_weight_bits: np.ndarray = LavaPyType(np.ndarray, np.int8, precision=5)
+    a_buf: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int32, precision=24)
+    weight: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int32, precision=8)
+    kernel_size: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int8, precision=8)
+    stride: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int8, precision=8)
+    padding: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int8, precision=8)
+    dilation: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int8, precision=8)
+    groups: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int8, precision=8)
+    num_message_bits: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int8, precision=5)
+    weight_exp: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int32, precision=8)
+    num_weight_bits: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int8, precision=5)
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
@@ -118,5 +118,5 @@ class PyUnfoldedConvModel(PyLoihiProcessModel):
             self.a_buf = np.zeros_like(self.a_buf)
 
 
-def _pair(values: np.ndarray) -> tuple[int, int]:
+def _pair(values: npt.NDArray[np.integer[Any]]) -> tuple[int, int]:
     return int(values[0]), int(values[1])

@@ -42,7 +42,7 @@ class IF(AbstractProcess):
         *,
         shape: tuple[int, ...],
         threshold: int,
-        bias: npt.NDArray[np.integer],
+        bias: npt.NDArray[np.integer[Any]],
         num_steps: int,
         period: int,
         offset: int,
@@ -66,10 +66,10 @@ class PyIFModel(PyLoihiProcessModel):
 
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
-    u: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
-    v: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
-    bias: np.ndarray = LavaPyType(np.ndarray, np.int32)
-    threshold: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    u: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int32, precision=24)
+    v: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int32, precision=24)
+    bias: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int32)
+    threshold: npt.NDArray[np.integer[Any]] = LavaPyType(np.ndarray, np.int32)
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)

@@ -1,0 +1,61 @@
+"""What the commands show in the terminal: text and tables, and progress bars beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+#: Width of tables in a file or a pipe, which have none of their own.
+_PIPE_WIDTH = 120
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console that shows paths, names and numbers as they are.
+
+    Args:
+        stderr: write to standard error.
+    """
+    console = Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console
+
+
+@contextmanager
+def progress_bars(*columns: str) -> Iterator[Progress]:
+    """Show progress bars on standard error, so that standard output stays clean.
+
+    Args:
+        columns: further columns in rich's markup, filled from a task's fields.
+    """
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        *(TextColumn(column) for column in columns),
+        console=make_console(stderr=True),
+        transient=True,
+    ) as progress:
+        yield progress
+
+
+def follow(progress: Progress, name: str) -> Callable[[int, int], None]:
+    """Return a callback that moves a bar of its own."""
+    task = progress.add_task(name, total=None)
+
+    def update(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+
+    return update

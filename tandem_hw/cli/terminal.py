@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 #: Width of tables in a file or a pipe, which have none of their own.
-_PIPE_WIDTH = 120
+_PIPE_WIDTH = 132
 
 
 def make_console(*, stderr: bool = False) -> Console:

@@ -17,6 +17,6 @@ fi
 python="$(environment/find-python.sh "$version")"
 echo "Setting up $folder with $python (with Lava this takes some minutes and 6 GB of disk)"
 "$python" -m venv --clear "$folder"
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check \
+"$folder/bin/python" -m pip install -qq --disable-pip-version-check \
     --constraint "$constraints" --editable '.[dev]'
 echo "$wanted" > "$stamp"

@@ -49,6 +49,11 @@ def synaptic_interval(weight: npt.NDArray[np.integer[Any]], largest_input: int) 
     return negative, positive
 
 
+def reach(interval: StepInterval) -> int:
+    """Return the largest magnitude of a weighted sum within an interval."""
+    return max(-int(interval[0].min()), int(interval[1].max()))
+
+
 def window_bounds(
     steps: Sequence[StepInterval], bias: Int64Array, threshold: int | None, reset: str
 ) -> StateBounds:

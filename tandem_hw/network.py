@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.bounds import StateBounds, StepInterval, synaptic_interval, window_bounds
+from tandem_hw.bounds import StateBounds, StepInterval, reach, synaptic_interval, window_bounds
 from tandem_hw.errors import NetworkError
 from tandem_hw.fixed_point import (
     ACCUMULATOR_LIMIT,
@@ -395,10 +395,9 @@ def check_accumulator(name: str, interval: StepInterval) -> None:
     Raises:
         NetworkError: a sum can reach 2^23 weight units.
     """
-    reach = max(-int(interval[0].min()), int(interval[1].max()))
-    if reach >= ACCUMULATOR_LIMIT:
+    if reach(interval) >= ACCUMULATOR_LIMIT:
         raise NetworkError(
-            f"layer {name}: the synaptic input of one step can reach {reach} weight units, the "
+            f"layer {name}: the synaptic input of one step can reach {reach(interval)}, the "
             f"24-bit accumulator ends at {ACCUMULATOR_LIMIT - 1}; use fewer input bits or fewer "
             f"weight bits in this layer"
         )

@@ -10,8 +10,9 @@ These are Lava's own neurons (``lava/proc/lif/models.py``, ``PyLifResetModelBitA
 du=4095 and dv=0, the others with du=-1 and dv=4096: see docs/arithmetic.md. Where a state may leave
 24 bits, Lava's wrap of the current and its clip of the voltage are followed bit for bit.
 
-Tensors hold integers in floating point: float32 where ``tandem_hw.bounds`` proves that no state
-leaves 24 bits, float64 where it does not.
+Tensors hold integers in floating point. Where ``tandem_hw.bounds`` proves that no state leaves 24
+bits, float32 is exact and nothing wraps. Where it does not, float32 is tried and every state looked
+at; should one come too near the limit, the window is run again in float64 with wrap and clip.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tandem_hw.fixed_point import INT32_SPAN, STATE_FRACTION_BITS, STATE_LIMIT, VOLTAGE_LIMIT
+from tandem_hw.fixed_point import (
+    ACCUMULATOR_LIMIT,
+    INT32_SPAN,
+    STATE_FRACTION_BITS,
+    STATE_LIMIT,
+    VOLTAGE_LIMIT,
+)
 
 STATE_FRACTION = 1 << STATE_FRACTION_BITS
 #: From a step's incoming spikes to its synaptic input, in weight units.
@@ -70,12 +77,14 @@ class NeuronParameters:
         threshold: firing threshold in weight units, or None for a readout.
         reset: "subtract" or "zero".
         proven: whether no reachable state leaves 24 bits.
+        input_reach: largest magnitude that the synaptic input of one step can have.
     """
 
     bias: Tensor
     threshold: int | None
     reset: str
     proven: bool
+    input_reach: int = ACCUMULATOR_LIMIT
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,37 @@ def simulate_layer(
     Returns:
         Spikes and counts of a firing layer, the potential of a readout.
     """
-    state = _State(neurons, follow_peak)
+    fast = _run(incoming, synapse, neurons, num_steps, keep_spikes, follow_peak, exact=False)
+    if neurons.proven or _stayed_within(fast, neurons):
+        return fast
+    return _run(incoming, synapse, neurons, num_steps, keep_spikes, follow_peak, exact=True)
+
+
+def _stayed_within(activity: LayerActivity, neurons: NeuronParameters) -> bool:
+    """Return whether the largest state that was seen excludes any wrap, clip and rounding.
+
+    What is seen is the potential with its bias. Lava also keeps a current: with reset "zero" that
+    is the synaptic input of the step, otherwise the potential without its bias. Beyond 2^24 float32
+    rounds, but only after a state that is refused here.
+    """
+    assert activity.peak is not None  # layers that are not proven are followed
+    if neurons.reset == "zero" and neurons.threshold is not None:
+        return max(activity.peak, neurons.input_reach) < STATE_LIMIT
+    return activity.peak + int(neurons.bias.abs().max()) < STATE_LIMIT
+
+
+def _run(
+    incoming: SpikeTrain,
+    synapse: Synapse,
+    neurons: NeuronParameters,
+    num_steps: int,
+    keep_spikes: bool,
+    follow_peak: bool,
+    *,
+    exact: bool,
+) -> LayerActivity:
+    """Run a window in float32 without a wrap, or ``exact`` with one; see ``simulate_layer``."""
+    state = _State(neurons, follow_peak or not neurons.proven, exact)
     spikes: Tensor | None = None
     counts: Tensor | None = None
     for index, synaptic_input in enumerate(incoming.synaptic_inputs(synapse, num_steps)):
@@ -131,25 +170,27 @@ def simulate_layer(
                 spikes = fired.new_empty((num_steps, *fired.shape), dtype=torch.uint8)
             spikes[index].copy_(fired)
     potential = state.potential() if neurons.threshold is None else None
-    return LayerActivity(spikes, counts, potential, state.peak)
+    return LayerActivity(spikes, counts, potential, state.peak())
 
 
 class _State:
     """The membrane of one layer while a window passes.
 
-    Proven layers keep one tensor with the bias already in it; the others keep Lava's own variable:
-    the current u for a reset by subtraction and a readout, the voltage v in units of 1/64 weight
-    unit for a reset to zero (a clipped voltage is no whole number of weight units).
+    Without a wrap it is one tensor with the bias already in it. To be ``exact`` it is Lava's own
+    variable: the current u for a reset by subtraction and a readout, the voltage v in units of 1/64
+    weight unit for a reset to zero (a clipped voltage is no whole number of weight units).
     """
 
-    def __init__(self, neurons: NeuronParameters, follow_peak: bool) -> None:
+    def __init__(self, neurons: NeuronParameters, follow_peak: bool, exact: bool) -> None:
         self.neurons = neurons
+        self.exact = exact
         self.zero = neurons.reset == "zero" and neurons.threshold is not None
-        self.dtype = torch.float32 if neurons.proven else torch.float64
+        self.dtype = torch.float64 if exact else torch.float32
         self.bias = neurons.bias.to(self.dtype)
         self.membrane: Tensor | None = None
         self.fired: Tensor | None = None
-        self.peak: int | None = 0 if follow_peak else None
+        self.follow_peak = follow_peak
+        self.extremes: tuple[Tensor, Tensor] | None = None
 
     def step(self, synaptic_input: Tensor | None) -> Tensor | None:
         """Integrate one step; return the spikes in a floating-point tensor that is used again."""
@@ -157,7 +198,7 @@ class _State:
             if synaptic_input is None:
                 raise ValueError("a window starts with a synaptic input")
             self.membrane = torch.zeros_like(synaptic_input, dtype=self.dtype)
-            if self.neurons.proven and not self.zero:
+            if not self.exact and not self.zero:
                 self.membrane += self.bias
         if self.zero:
             self._integrate_voltage(synaptic_input)
@@ -169,13 +210,13 @@ class _State:
         membrane = self._membrane
         if synaptic_input is not None:
             membrane += synaptic_input
-        if not self.neurons.proven:
+        if self.exact:
             wrap_current_(membrane)
-        self._see(membrane if self.neurons.proven else membrane + self.bias)
+        self._see(membrane + self.bias if self.exact else membrane)
 
     def _integrate_voltage(self, synaptic_input: Tensor | None) -> None:
         membrane = self._membrane
-        if self.neurons.proven:
+        if not self.exact:
             if synaptic_input is not None:
                 membrane += synaptic_input
             membrane += self.bias
@@ -193,7 +234,7 @@ class _State:
         if self.fired is None:
             self.fired = torch.empty_like(membrane)
         fired = self.fired
-        if self.neurons.proven:
+        if not self.exact:
             torch.ge(membrane, threshold, out=fired)
         elif self.zero:
             # Lava fires above (threshold - 1) * 64, in units that a clipped voltage is exact in.
@@ -210,7 +251,7 @@ class _State:
     def potential(self) -> Tensor:
         """Return a readout's potential in weight units, as ``v >> 6`` of Lava's clipped voltage."""
         membrane = self._membrane
-        if self.neurons.proven:
+        if not self.exact:
             return membrane
         return (membrane + self.bias).clamp_(-STATE_LIMIT, STATE_LIMIT - 1)
 
@@ -219,10 +260,20 @@ class _State:
         assert self.membrane is not None  # step() made it
         return self.membrane
 
+    def peak(self) -> int | None:
+        """Return the largest magnitude of a state so far in weight units, if it was followed."""
+        if self.extremes is None:
+            return None
+        low, high = self.extremes
+        return max(int(-low.floor()), int(high.ceil()))
+
     def _see(self, state: Tensor) -> None:
-        if self.peak is not None:
-            low, high = torch.aminmax(state)
-            self.peak = max(self.peak, int(-low.floor()), int(high.ceil()))
+        if not self.follow_peak:
+            return
+        low, high = torch.aminmax(state)  # stays on the device: a GPU need not wait every step
+        if self.extremes is not None:
+            low, high = torch.minimum(low, self.extremes[0]), torch.maximum(high, self.extremes[1])
+        self.extremes = low, high
 
 
 def wrap_current_(current: Tensor) -> Tensor:

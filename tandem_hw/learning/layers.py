@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tandem_hw.bounds import synaptic_interval, window_bounds
+from tandem_hw.bounds import reach, synaptic_interval, window_bounds
 from tandem_hw.learning.quantizer import IntegerParameters, quantize_layer
 from tandem_hw.network import Reset, check_accumulator, input_steps
 from tandem_hw.neurons import LayerActivity, NeuronParameters, SpikeTrain, simulate_layer
@@ -271,11 +271,17 @@ class TandemLayer(nn.Module):
         """
         device = signal.train.signal.device
         weight = integers.weight.to(device, torch.float32)
+        interval = synaptic_interval(integers.weight.cpu().numpy(), signal.largest)
+        check_accumulator(self.name, interval)
+        steps = input_steps(interval, self.options.num_steps, signal.train.encoding or False)
+        bias = integers.bias.cpu().numpy().astype(np.int64)
+        bounds = window_bounds(steps, bias, integers.threshold, self.options.reset)
         neurons = NeuronParameters(
             bias=self.bias_image(integers.bias.to(device)),
             threshold=integers.threshold,
             reset=self.options.reset,
-            proven=self._proven(signal, integers),
+            proven=bounds.proven,
+            input_reach=reach(interval),
         )
         return simulate_layer(
             signal.train,
@@ -283,14 +289,6 @@ class TandemLayer(nn.Module):
             neurons,
             self.options.num_steps,
         )
-
-    def _proven(self, signal: TandemSignal, integers: IntegerParameters) -> bool:
-        """Return whether no state can leave 24 bits, and refuse what cannot be simulated."""
-        interval = synaptic_interval(integers.weight.cpu().numpy(), signal.largest)
-        check_accumulator(self.name, interval)
-        steps = input_steps(interval, self.options.num_steps, signal.train.encoding or False)
-        bias = integers.bias.cpu().numpy().astype(np.int64)
-        return window_bounds(steps, bias, integers.threshold, self.options.reset).proven
 
 
 class TandemConv2d(TandemLayer):

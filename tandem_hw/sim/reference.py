@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tandem_hw.bounds import reach
 from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
 from tandem_hw.neurons import NeuronParameters, SpikeTrain, Synapse, simulate_layer
 from tandem_hw.recording import Recording
@@ -103,8 +104,11 @@ class _Simulation:
                 threshold=layer.threshold,
                 reset=network.reset,
                 proven=bounds.proven,
+                input_reach=reach(interval),
             )
-            for layer, bounds in zip(network.layers, network.bounds, strict=True)
+            for layer, bounds, interval in zip(
+                network.layers, network.bounds, network.step_intervals, strict=True
+            )
         ]
 
     def run(

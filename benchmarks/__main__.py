@@ -1,0 +1,20 @@
+"""``python -m benchmarks NAME``: each command prints a table and writes JSON."""
+
+from __future__ import annotations
+
+import click
+
+from benchmarks import accuracy, convolution, equality, simulation, training
+
+
+@click.group()
+def main() -> None:
+    """Measure what the documentation claims. Nothing else should run on the machine."""
+
+
+for module in (convolution, simulation, training, accuracy, equality):
+    for command in module.COMMANDS:
+        main.add_command(command)
+
+if __name__ == "__main__":
+    main()

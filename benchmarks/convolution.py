@@ -1,0 +1,48 @@
+"""Our drop-in model of Lava's ``Conv`` against Lava's own, on the same spikes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.result import finish, json_option, median_seconds
+
+#: 3x3, 64 -> 128 channels on 16x16, spikes at 15 %.
+KERNEL, CHANNELS, OUT, SIZE, RATE = 3, 64, 128, 16, 0.15
+
+
+@click.command("convolution")
+@click.option("--repeats", default=5, show_default=True)
+@json_option
+def command(repeats: int, json_path: Path | None) -> None:
+    """Compare one step of the convolution that both models compute, output for output."""
+    from lava.proc.conv.utils import conv, signed_clamp
+
+    from tandem_hw.sim.processes.convolution import UnfoldedConvolution
+
+    generator = np.random.default_rng(0)
+    spikes = (generator.random((SIZE, SIZE, CHANNELS)) < RATE).astype(np.int32)
+    weight = 2 * generator.integers(-127, 128, (OUT, KERNEL, KERNEL, CHANNELS)).astype(np.int32)
+    geometry = ((1, 1), (1, 1), (1, 1), 1)
+    drop_in = UnfoldedConvolution(weight, *geometry)
+
+    def stock() -> np.ndarray:
+        stride, padding, dilation, groups = geometry
+        kernel = (KERNEL, KERNEL)
+        return conv(spikes, weight, kernel, stride, padding, dilation, groups)
+
+    expected = signed_clamp(stock(), bits=24)
+    if not expected.any() or not np.array_equal(expected, signed_clamp(drop_in(spikes), bits=24)):
+        raise click.ClickException("the two models differ; the times mean nothing")
+    slow = median_seconds(stock, max(1, repeats // 2), warm_up=0)
+    fast = median_seconds(lambda: drop_in(spikes), 10 * repeats)
+    rows = [
+        {"model": "Lava's Conv", "milliseconds a step": slow * 1e3, "times faster": 1.0},
+        {"model": "drop-in", "milliseconds a step": fast * 1e3, "times faster": slow / fast},
+    ]
+    finish("convolution", rows, json_path, "the outputs are equal")
+
+
+COMMANDS = [command]

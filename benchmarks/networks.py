@@ -1,0 +1,28 @@
+"""The networks that are measured."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from tandem_hw.learning.zoo import build
+
+MNIST_SHAPE, CIFAR_SHAPE, CLASSES = (1, 28, 28), (3, 32, 32), 10
+
+
+def mnist_lenet() -> nn.Sequential:
+    """Return the zoo's lenet for MNIST."""
+    return build("lenet", MNIST_SHAPE, CLASSES)
+
+
+def three_convolutions() -> nn.Sequential:
+    """Return 64c3 - 128c3s2 - 256c3s2 - fc10 with batch normalisation, for CIFAR-10's images."""
+    modules: list[nn.Module] = []
+    channels = CIFAR_SHAPE[0]
+    for out, stride in ((64, 1), (128, 2), (256, 2)):
+        modules += [
+            nn.Conv2d(channels, out, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU(),
+        ]
+        channels = out
+    return nn.Sequential(*modules, nn.Flatten(), nn.Linear(256 * 8 * 8, CLASSES))

@@ -1,0 +1,201 @@
+"""The networks and inputs of the conformance suite; every backend runs all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_hw.fixed_point import floor_threshold
+from tandem_hw.network import Conv2d, Dense, Encoding, InputSpec, Layer, QuantizedNetwork, Reset
+
+RESETS: tuple[Reset, ...] = ("subtract", "zero")
+SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network, what it is given, and whether its layers shall fire.
+
+    Attributes:
+        name: shown as the test's parameter.
+        network: what runs.
+        inputs: uint8 [samples, *network.input.shape].
+        fires: True if every firing layer must have fired, False if none may.
+    """
+
+    name: str
+    network: QuantizedNetwork
+    inputs: npt.NDArray[np.uint8]
+    fires: bool = True
+
+    def __str__(self) -> str:
+        """Return the name, which pytest shows."""
+        return self.name
+
+
+def cases() -> Iterator[Case]:
+    """Yield every case of the suite."""
+    for reset in RESETS:
+        for num_steps in (1, 4, 7):
+            network = convolutional(reset, num_steps)
+            yield Case(f"{reset}-T{num_steps}", network, random_inputs(network))
+        yield from _synapse_cases(reset)
+        yield from _weight_and_bias_cases(reset)
+        yield from _input_cases(reset)
+        yield from _readout_cases(reset)
+        yield _overflow_case(reset)
+
+
+def _synapse_cases(reset: Reset) -> Iterator[Case]:
+    geometries = {
+        "odd-stride-and-padding": {"stride": (3, 2), "padding": (0, 2)},
+        "dilation": {"dilation": (2, 1), "padding": (2, 1)},
+        "groups": {"groups": 2, "stride": (1, 2), "padding": (1, 0)},
+        "wide-kernel": {"kernel": (5, 3), "padding": (2, 1)},
+    }
+    for name, geometry in geometries.items():
+        network = convolutional(reset, 4, **geometry)
+        yield Case(f"{reset}-{name}", network, random_inputs(network))
+    for bits in (2, 4):
+        network = convolutional(reset, 4, weight_bits=bits)
+        yield Case(f"{reset}-{bits}-bit-weights", network, random_inputs(network))
+
+
+def _weight_and_bias_cases(reset: Reset) -> Iterator[Case]:
+    generator = np.random.default_rng(5)
+    weights = 2 * generator.integers(-40, 41, (6, 12))
+    ramp = np.array([-900, -90, 0, 45, 90, 900])
+    fires, silent = (weights, ramp), (np.zeros_like(weights), np.zeros_like(ramp))
+    yield _two_layers(f"{reset}-biases-of-both-signs", reset, *fires)
+    yield _two_layers(f"{reset}-bias-of-both-extremes", reset, weights, 9 * ramp + ramp % 2)
+    yield _two_layers(f"{reset}-zero-weights", reset, silent[0], ramp)
+    yield _two_layers(f"{reset}-zero-weights-and-biases", reset, *silent, fires=False)
+    yield _two_layers(f"{reset}-all-negative-weights", reset, -abs(weights) - 2, 4 * abs(ramp))
+    yield _two_layers(f"{reset}-only-inhibition", reset, -abs(weights) - 2, -abs(ramp), fires=False)
+
+
+def _input_cases(reset: Reset) -> Iterator[Case]:
+    for encoding in ("first_step", "constant"):
+        network = convolutional(reset, 4, encoding=encoding)
+        dark = np.zeros((SAMPLES, *network.input.shape), dtype=np.uint8)
+        bright = np.full_like(dark, network.input.largest)
+        yield Case(f"{reset}-{encoding}-saturated", network, bright)
+        mixed = np.concatenate([bright[:1], dark[:1], random_inputs(network)])
+        yield Case(f"{reset}-{encoding}-silent-between-others", network, mixed)
+        # Without biases nothing comes out of nothing.
+        unbiased = convolutional(reset, 4, encoding=encoding, bias_reach=0)
+        yield Case(f"{reset}-{encoding}-silent", unbiased, dark, fires=False)
+
+
+def _readout_cases(reset: Reset) -> Iterator[Case]:
+    generator = np.random.default_rng(8)
+    spec = InputSpec((12,), bits=4, scale=1 / 15, encoding="constant")
+    for readout, threshold in (("potential", None), ("count", 96)):
+        layer = dense("only", (12,), 5, threshold, generator)
+        network = QuantizedNetwork(spec, (layer,), 4, reset, readout)  # type: ignore[arg-type]
+        yield Case(f"{reset}-one-layer-{readout}", network, random_inputs(network))
+
+
+def _overflow_case(reset: Reset) -> Case:
+    """Return a case whose sums leave 24 bits, so that the current wraps and the voltage clips."""
+    generator = np.random.default_rng(4)
+    spec = InputSpec((40,), bits=8, scale=1 / 255, encoding="constant")
+    first = Dense(
+        "first",
+        2 * generator.integers(-127, 128, (30, 40)),
+        8,
+        generator.integers(-4000, 4000, 30),
+        floor_threshold(40_000),
+        spec.shape,
+    )
+    readout = dense("readout", first.output_shape, 5, None, generator)
+    network = QuantizedNetwork(spec, (first, readout), 7, reset)
+    assert not network.bounds[0].proven
+    return Case(f"{reset}-overflow", network, random_inputs(network))
+
+
+def convolutional(
+    reset: Reset,
+    num_steps: int,
+    *,
+    kernel: tuple[int, int] = (3, 3),
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    weight_bits: int = 8,
+    bias_reach: int = 150,
+    encoding: Encoding = "constant",
+) -> QuantizedNetwork:
+    """Return two convolutions, a hidden dense layer and a readout by potential."""
+    generator = np.random.default_rng(num_steps)
+    spec = InputSpec((2, 7, 6), bits=4, scale=1 / 15, encoding=encoding)
+    reach = (1 << (weight_bits - 1)) - 1
+    layers: list[Layer] = []
+    for name, channels, shape in (("conv1", 4, spec.shape), ("conv2", 6, None)):
+        shape = shape or layers[-1].output_shape
+        size = (channels, shape[0] // groups, *kernel)
+        first = name == "conv1"
+        layers.append(
+            Conv2d(
+                name=name,
+                weight=2 * generator.integers(-reach, reach + 1, size),
+                weight_bits=weight_bits,
+                bias=generator.integers(-bias_reach, bias_reach + 1, channels),
+                threshold=floor_threshold(reach * (24 if first else 3)),
+                input_shape=shape,
+                # The second layer keeps its size, whatever the first one left.
+                stride=stride if first else (1, 1),
+                padding=padding if first else (kernel[0] - 1, kernel[1] - 1),
+                dilation=dilation if first else (1, 1),
+                groups=groups,
+            )
+        )
+    hidden = dense("hidden", layers[-1].output_shape, 10, 2 * reach, generator, weight_bits)
+    readout = dense("readout", hidden.output_shape, 5, None, generator, weight_bits)
+    return QuantizedNetwork(spec, (*layers, hidden, readout), num_steps, reset)
+
+
+def dense(
+    name: str,
+    input_shape: tuple[int, ...],
+    out: int,
+    threshold: int | None,
+    generator: np.random.Generator,
+    weight_bits: int = 8,
+) -> Dense:
+    """Return a dense layer of random weights and biases of both signs."""
+    reach = (1 << (weight_bits - 1)) - 1
+    return Dense(
+        name=name,
+        weight=2 * generator.integers(-reach, reach + 1, (out, int(np.prod(input_shape)))),
+        weight_bits=weight_bits,
+        bias=generator.integers(-100, 101, out),
+        threshold=threshold,
+        input_shape=input_shape,
+    )
+
+
+def random_inputs(network: QuantizedNetwork, samples: int = SAMPLES) -> npt.NDArray[np.uint8]:
+    """Return the same random integers for the same network."""
+    generator = np.random.default_rng(3)
+    shape = (samples, *network.input.shape)
+    return generator.integers(0, network.input.largest + 1, shape).astype(np.uint8)
+
+
+def _two_layers(
+    name: str,
+    reset: Reset,
+    weight: npt.NDArray[np.int64],
+    bias: npt.NDArray[np.int64],
+    fires: bool = True,
+) -> Case:
+    """Return a case whose first layer is given and whose readout is random."""
+    spec = InputSpec((weight.shape[1],), bits=4, scale=1 / 15, encoding="constant")
+    first = Dense("first", weight, 8, bias, 320, spec.shape)
+    readout = dense("readout", first.output_shape, 4, None, np.random.default_rng(2))
+    network = QuantizedNetwork(spec, (first, readout), 4, reset)
+    return Case(name, network, random_inputs(network), fires)

@@ -1,0 +1,27 @@
+"""Every backend gives the counts, potentials and predictions of the plain Python oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from cases import Case, cases
+from oracle import record
+
+from tandem_hw.sim.backend import Backend
+from tandem_hw.verification import compare
+
+
+@pytest.mark.parametrize("case", list(cases()), ids=str)
+def test_backend_gives_the_spike_counts_of_the_oracle(
+    backend: Backend, case: Case, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("backend", backend.name)
+    expected = record(case.network, case.inputs)
+    for layer in case.network.spiking_layers:
+        fired = bool(expected.counts[layer.name].any())
+        assert fired == case.fires, (
+            f"{layer.name} was expected to {'fire' if case.fires else 'be silent'}"
+        )
+    found = backend.run(case.network, case.inputs)
+    compare(case.network, [expected, found], allow_silence=not case.fires).require_match()

@@ -7,7 +7,7 @@ runs no code from the file.
 from __future__ import annotations
 
 import os
-import pickle
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from tandem_hw.learning.model import Architecture, TandemNetwork
 
 FORMAT = "tandem-hw checkpoint"
 FORMAT_VERSION = 1
+#: MS-DOS attribute in a zip archive's directory.
+_FOLDER_ATTRIBUTE = 0x10
+#: What a file holds besides its format.
+_KINDS = {"architecture": dict, "parameters": dict, "data": str, "metrics": list, "training": dict}
 
 
 @dataclass
@@ -58,8 +62,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
         "metrics": checkpoint.metrics,
         "training": checkpoint.training,
     }
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    # Given a path, torch.save would write the temporary file's random name into the file.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -80,19 +85,27 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train"
         )
     version = content.get("format_version")
-    if version != FORMAT_VERSION:
+    if not isinstance(version, int) or version != FORMAT_VERSION:
         raise FileFormatError(
             f"{path}: checkpoint of format version {version}; this tandem-hw reads version "
             f"{FORMAT_VERSION}. Read it with the version that wrote it, or train again"
         )
-    missing = {"architecture", "parameters", "data", "metrics", "training"} - set(content)
+    missing = [key for key, kind in _KINDS.items() if not isinstance(content.get(key), kind)]
     if missing:
-        raise FileFormatError(f"{path}: lacks {', '.join(sorted(missing))}; the file is damaged")
+        raise FileFormatError(f"{path}: lacks {', '.join(missing)}; the file is damaged")
     try:
         model = TandemNetwork(Architecture.from_dict(content["architecture"]))
         model.load_state_dict(content["parameters"])
-    except (ConversionError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except (
+        ConversionError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FileFormatError(f"{path}: the model cannot be rebuilt ({reason})") from error
     return Checkpoint(model.eval(), content["data"], content["metrics"], content["training"])
 
@@ -102,8 +115,9 @@ def _read(path: Path) -> dict[str, Any]:
         kind = "is not a file" if path.exists() else "does not exist"
         raise FileFormatError(f"{path}: {kind}; give a checkpoint that tandem-hw train wrote")
     try:
+        _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle may make the unpickler raise whatever there is
         raise FileFormatError(
             f"{path}: is damaged or not a checkpoint; train again or restore the file"
         ) from error
@@ -112,3 +126,17 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train"
         )
     return content
+
+
+def _check_archive(path: Path) -> None:
+    """Check the records' lengths and checksums: torch.load hands out whatever memory held."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+        for record in archive.infolist():
+            # torch.save does not compress, and its reader takes a record marked as a folder for
+            # an empty one.
+            is_folder = record.external_attr & _FOLDER_ATTRIBUTE
+            if record.file_size != record.compress_size or is_folder:
+                damaged = record.filename
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} is damaged")

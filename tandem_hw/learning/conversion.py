@@ -9,14 +9,27 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from tandem_hw.errors import ConversionError, NetworkError
+from tandem_hw.errors import ConversionError, DataError, NetworkError
 from tandem_hw.input_encoding import default_scale
 from tandem_hw.learning.layers import SpikingOptions, Twin
 from tandem_hw.learning.model import Architecture, LayerSpec, TandemNetwork
 from tandem_hw.network import Encoding, InputSpec, Readout, Reset
 
 SUPPORTED = "Conv2d, Linear, BatchNorm1d and BatchNorm2d, ReLU, Dropout and Dropout2d, Flatten"
+_KNOWN_FORWARDS = (
+    nn.Sequential,
+    nn.Conv2d,
+    nn.Linear,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.ReLU,
+    nn.Dropout,
+    nn.Dropout2d,
+    nn.Flatten,
+    nn.Identity,
+)
 
 
 def convert(
@@ -66,33 +79,38 @@ def convert(
         encoding = "first_step" if reset == "subtract" else "constant"
     try:
         spec = InputSpec(tuple(input_shape), input_bits, default_scale(input_bits), encoding)
-    except NetworkError as error:
+    except (DataError, NetworkError) as error:
         raise ConversionError(str(error)) from error
     options = SpikingOptions(num_steps, reset, weight_bits, twin, activation_max)
     chain = _Chain(network, readout)
     _check_shapes(network, spec.shape)
     model = TandemNetwork(Architecture(spec, options, tuple(chain.specs), readout))
     with torch.no_grad():
-        for layer, (source, norm) in zip(model.tandem_layers, chain.sources, strict=True):
+        for layer, (path, source, norm) in zip(model.tandem_layers, chain.sources, strict=True):
+            if layer.weight.shape != source.weight.shape:
+                raise ConversionError(
+                    f"layer {path} ({type(source).__name__}) takes {source.in_features} features, "
+                    f"but {layer.weight.shape[1]} come in; put a Flatten before it"
+                )
             layer.weight.copy_(source.weight)
             if layer.bias is not None and source.bias is not None:
                 layer.bias.copy_(source.bias)
             if layer.norm is not None and norm is not None:
                 layer.norm.load_state_dict(norm.state_dict())
-    return model.to(chain.sources[0][0].weight.device)
+    return model.to(chain.sources[0][1].weight.device)
 
 
 class _Chain:
     """Reads a flat list of modules as synapses, their normalisation, their ReLU and dropouts."""
 
     def __init__(self, network: nn.Sequential, readout: Readout) -> None:
-        if not isinstance(network, nn.Sequential):
+        if not isinstance(network, nn.Sequential) or _computes_otherwise(network):
             raise ConversionError(
                 f"convert() takes an nn.Sequential, found {type(network).__name__}; put the layers "
                 f"into one in the order of the forward pass"
             )
         self.specs: list[LayerSpec] = []
-        self.sources: list[tuple[Any, nn.Module | None]] = []
+        self.sources: list[tuple[str, Any, nn.Module | None]] = []
         self._modules = list(_flat(network, ""))
         self._open: str | None = None  # the synapses that still wait for their ReLU
         for index, (path, module) in enumerate(self._modules):
@@ -102,7 +120,13 @@ class _Chain:
         self._finish(readout)
 
     def _read(self, index: int, path: str, module: nn.Module) -> None:
+        if _computes_otherwise(module):
+            raise ConversionError(
+                f"layer {path} ({type(module).__name__}) has a forward pass of its own, which "
+                f"cannot be converted; supported are {SUPPORTED}"
+            )
         if isinstance(module, nn.Conv2d | nn.Linear):
+            self._check_weights(path, module)
             if self._open is not None:
                 raise ConversionError(
                     f"layer {self._open} is followed by {path} without a ReLU between; spikes "
@@ -111,7 +135,7 @@ class _Chain:
             norm = self._norm_after(index)
             make: Callable[..., LayerSpec] = _conv if isinstance(module, nn.Conv2d) else _linear
             self.specs.append(make(path, module, norm))
-            self.sources.append((module, norm))
+            self.sources.append((path, module, norm))
             self._open = path
         elif isinstance(module, nn.ReLU):
             if self._open is None:
@@ -133,6 +157,18 @@ class _Chain:
             )
         elif isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1):
             raise ConversionError(f"layer {path}: Flatten must flatten all axes but the batch's")
+
+    def _check_weights(self, path: str, module: nn.Conv2d | nn.Linear) -> None:
+        if is_lazy(module.weight):
+            raise ConversionError(
+                f"layer {path} ({type(module).__name__}) has no weights yet; run the network once"
+            )
+        for earlier, source, _ in self.sources:
+            if source.weight is module.weight:
+                raise ConversionError(
+                    f"layer {path} ({type(module).__name__}) shares its weights with layer "
+                    f"{earlier}; the copies would be trained apart, so give it its own"
+                )
 
     def _read_dropout(self, path: str, module: nn.Dropout | nn.Dropout2d) -> None:
         if self._open is not None:
@@ -175,12 +211,22 @@ class _Chain:
 
 def _flat(network: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules of nested sequences in order, with their path."""
-    for name, module in network.named_children():
+    # named_children() would leave out a module that is used a second time.
+    for name, module in network._modules.items():
         path = f"{prefix}{name}"
-        if isinstance(module, nn.Sequential):
+        assert module is not None  # a sequence calls every one
+        if isinstance(module, nn.Sequential) and not _computes_otherwise(module):
             yield from _flat(module, f"{path}.")
         else:
             yield path, module
+
+
+def _computes_otherwise(module: nn.Module) -> bool:
+    """Whether a module is a supported layer by its class, but with another forward pass."""
+    return any(
+        isinstance(module, kind) and type(module).forward is not kind.forward
+        for kind in _KNOWN_FORWARDS
+    )
 
 
 def _conv(path: str, module: nn.Conv2d, norm: Any) -> LayerSpec:
@@ -258,7 +304,7 @@ def _check_shapes(network: nn.Sequential, shape: tuple[int, ...]) -> None:
     try:
         with torch.no_grad():
             output = trial(torch.zeros(1, *shape, device=first.device, dtype=first.dtype))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise ConversionError(
             f"the network does not take samples of shape {shape}: {error}"
         ) from error

@@ -209,7 +209,7 @@ def _load_npz(spec: str, path: Path, need: Need) -> ImageDataset:
         )
     highest = int(y_test.max())
     if "y_train" in arrays:  # the test part alone may lack the last label
-        every_label = _check_labels(arrays["y_train"], len(arrays["y_train"]), path, "y_train")
+        every_label = _check_labels(arrays["y_train"], arrays["y_train"].size, path, "y_train")
         highest = max(highest, int(every_label.max()))
     return ImageDataset(spec, x_train, y_train, x_test, y_test, classes=highest + 1)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw.errors import ConversionError, NetworkError
+from tandem_hw.fixed_point import NUM_STEPS_MAX
 from tandem_hw.learning.layers import (
     Observer,
     SpikingOptions,
@@ -105,8 +106,10 @@ class Architecture:
                 )
         if self.readout not in get_args(Readout):
             raise ConversionError(f'readout is "{self.readout}"; allowed are potential, count')
-        if self.options.num_steps < 1:
-            raise ConversionError(f"num_steps is {self.options.num_steps}; at least 1 is needed")
+        if not 1 <= self.options.num_steps <= NUM_STEPS_MAX:
+            raise ConversionError(
+                f"num_steps is {self.options.num_steps}; allowed are 1 to {NUM_STEPS_MAX}"
+            )
         if not 2 <= self.options.weight_bits <= 8:
             raise ConversionError(f"weight_bits is {self.options.weight_bits}; allowed are 2 to 8")
         if not (math.isfinite(self.options.activation_max) and self.options.activation_max > 0):

@@ -7,6 +7,8 @@ and the test set is looked at once, at the end.
 from __future__ import annotations
 
 import json
+import math
+import operator
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -31,6 +33,8 @@ BEST_NAME = "checkpoint.pt"
 LAST_NAME = "last.pt"
 METRICS_NAME = "metrics.json"
 _EVALUATION_BATCH = 256
+#: Seeds of one training lie closer together than this, those of two further apart.
+_SEED_STRIDE = 100_003
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,10 @@ class TrainingOptions:
             raise DataError("training needs at least one epoch and batches of at least 2 samples")
         if not 0 <= self.validation < 1:
             raise DataError(f"validation is {self.validation}; give a share from 0 to below 1")
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < math.inf:
             raise DataError(f"learning_rate is {self.learning_rate}; give a positive number")
+        if not 0 <= self.weight_decay < math.inf:
+            raise DataError(f"weight_decay is {self.weight_decay}; give zero or a positive number")
 
 
 @dataclass
@@ -125,6 +131,9 @@ def train(
     run = _Run(model, dataset, options, Path(folder), torch.device(device))
     if resume:
         run.restore()
+    else:
+        # Of the dropout. The order of an epoch's samples comes from this number plus the epoch's.
+        torch.manual_seed(options.seed * _SEED_STRIDE)
     for epoch in range(run.epoch + 1, options.epochs + 1):
         run.train_epoch(epoch, report)
         if epoch_done is not None:
@@ -147,7 +156,8 @@ class _Run:
         self.model, self.dataset, self.options = model.to(device), dataset, options
         self.folder, self.device = folder, device
         labels = dataset.y_train
-        fitted, held_out = split_validation(len(labels), labels, options.validation, options.seed)
+        samples = len(dataset.x_train)
+        fitted, held_out = split_validation(samples, labels, options.validation, options.seed)
         if len(fitted) < options.batch_size:
             raise DataError(
                 f"{len(fitted)} training samples are less than one batch of {options.batch_size}; "
@@ -215,7 +225,7 @@ class _Run:
 
     def _order(self, epoch: int) -> Iterator[Tensor]:
         """Yield the batches of an epoch: an order that depends on seed and epoch alone."""
-        generator = torch.Generator().manual_seed(self.options.seed * 100_003 + epoch)
+        generator = torch.Generator().manual_seed(self.options.seed * _SEED_STRIDE + epoch)
         order = torch.randperm(len(self.train_data[1]), generator=generator)
         size = self.options.batch_size
         for start in range(0, self.batches * size, size):
@@ -262,11 +272,13 @@ class _Run:
             self.model.load_state_dict(checkpoint.model.state_dict())
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
-            self.epoch, self.best = state["epoch"], state["best"]
+            self.epoch, self.best = operator.index(state["epoch"]), float(state["best"])
+            if self.schedule.last_epoch != self.epoch * self.batches:
+                raise ValueError(f"its schedule does not stand at epoch {self.epoch}")
             torch.set_rng_state(state["random"])
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(state["random_cuda"], self.device)
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (AttributeError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise FileFormatError(
                 f"{path}: the state of the training is damaged ({error}); train again"
             ) from error

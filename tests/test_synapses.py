@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tandem_hw.fixed_point import ACCUMULATOR_LIMIT
+from tandem_hw.synapses import ConvGeometry, _convolve_unfolded, convolve, dense
+
+Int64 = npt.NDArray[np.int64]
+Problem = tuple[Int64, Int64, ConvGeometry]
+
+
+def brute_force(signal: Int64, weight: Int64, geometry: ConvGeometry) -> Int64:
+    """Add up every product by the definition of a convolution."""
+    groups, (pad_y, pad_x) = geometry.groups, geometry.padding
+    padded = np.pad(signal, [(0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)])
+    reach = [d * (k - 1) + 1 for d, k in zip(geometry.dilation, weight.shape[2:], strict=True)]
+    rows = range(0, padded.shape[2] - reach[0] + 1, geometry.stride[0])
+    columns = range(0, padded.shape[3] - reach[1] + 1, geometry.stride[1])
+    result = np.zeros((len(signal), len(weight), len(rows), len(columns)), np.int64)
+    inputs, outputs = weight.shape[1], len(weight) // groups
+    for out in range(len(weight)):
+        first = out // outputs * inputs
+        own = padded[:, first : first + inputs]
+        for i, y in enumerate(rows):
+            for j, x in enumerate(columns):
+                patch = own[
+                    :,
+                    :,
+                    y : y + reach[0] : geometry.dilation[0],
+                    x : x + reach[1] : geometry.dilation[1],
+                ]
+                result[:, out, i, j] = (patch * weight[out]).sum(axis=(1, 2, 3))
+    return result
+
+
+def check(problem: Problem) -> None:
+    signal, weight, geometry = problem
+    expected = brute_force(signal, weight, geometry)
+    floats = torch.from_numpy(signal).float(), torch.from_numpy(weight).float()
+    for algorithm in (convolve, _convolve_unfolded):
+        found = algorithm(*floats, geometry)
+        assert found.dtype == torch.float32
+        assert found.shape == expected.shape
+        assert np.array_equal(found.numpy(), expected), algorithm.__name__
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Problem:
+    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    kernel, stride, dilation = draw(pair), draw(pair), draw(pair)
+    padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    groups = draw(st.integers(1, 3))
+    inputs, outputs = draw(st.integers(1, 2)) * groups, draw(st.integers(1, 2)) * groups
+    least = [
+        max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, kernel, padding, strict=True)
+    ]
+    size = [length + draw(st.integers(0, 4)) for length in least]
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    signal = random.integers(0, 256, (draw(st.integers(1, 3)), inputs, *size))
+    weight = 2 * random.integers(-127, 128, (outputs, inputs // groups, *kernel))
+    return signal, weight, ConvGeometry(stride, padding, dilation, groups)
+
+
+@given(problems())
+@settings(deadline=None, max_examples=80)
+def test_both_convolutions_add_the_products_of_every_geometry(problem: Problem) -> None:
+    check(problem)
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("batch", [1, 16])
+def test_sums_just_under_the_accumulator_limit_are_exact(
+    batch: int, stride: tuple[int, int]
+) -> None:
+    # Kernels of 3x3 at batches of 16 are what Winograd's algorithm is chosen for, which rounds.
+    random = np.random.default_rng(0)
+    signal = random.integers(250, 256, (batch, 14, 8, 8))
+    weight = np.full((16, 14, 3, 3), 254)
+    weight[8:] = 2 * random.integers(-127, 128, (8, 14, 3, 3))
+    geometry = ConvGeometry(stride, (1, 1))
+    reached = brute_force(signal, weight, geometry).max()
+    assert 0.95 * ACCUMULATOR_LIMIT < reached < ACCUMULATOR_LIMIT
+    check((signal, weight, geometry))
+
+
+def test_a_dense_layer_flattens_images_in_c_order_and_adds_exactly() -> None:
+    random = np.random.default_rng(1)
+    signal = random.integers(0, 256, (3, 4, 5, 6))
+    weight = 2 * random.integers(-127, 128, (7, 120))
+    expected = np.einsum("bi,oi->bo", signal.reshape(3, -1), weight)
+    found = dense(torch.from_numpy(signal).float(), torch.from_numpy(weight).float())
+    assert np.abs(expected).max() > 0
+    assert np.array_equal(found.numpy(), expected)

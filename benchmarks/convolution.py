@@ -36,11 +36,15 @@ def command(repeats: int, json_path: Path | None) -> None:
     expected = signed_clamp(stock(), bits=24)
     if not expected.any() or not np.array_equal(expected, signed_clamp(drop_in(spikes), bits=24)):
         raise click.ClickException("the two models differ; the times mean nothing")
-    slow = median_seconds(stock, max(1, repeats // 2), warm_up=0)
-    fast = median_seconds(lambda: drop_in(spikes), 10 * repeats)
+    calls = {"Lava's Conv": stock, "drop-in": lambda: drop_in(spikes)}
+    seconds = median_seconds(calls, repeats)
     rows = [
-        {"model": "Lava's Conv", "milliseconds a step": slow * 1e3, "times faster": 1.0},
-        {"model": "drop-in", "milliseconds a step": fast * 1e3, "times faster": slow / fast},
+        {
+            "model": name,
+            "milliseconds a step": value * 1e3,
+            "times faster": seconds["Lava's Conv"] / value,
+        }
+        for name, value in seconds.items()
     ]
     finish("convolution", rows, json_path, "the outputs are equal")
 

@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +47,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def median_seconds(call: Callable[[], Any], repeats: int, warm_up: int = 2) -> float:
-    """Return the median time of a call."""
-    for _ in range(warm_up):
-        call()
-    times = []
+def median_seconds(
+    calls: Mapping[str, Callable[[], Any]], repeats: int, warm_up: int = 2
+) -> dict[str, float]:
+    """Return the median time of each call, taken in turns: what slows one round slows all."""
+    for call in calls.values():
+        for _ in range(warm_up):
+            call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def finish(

@@ -46,17 +46,18 @@ def _tandem_step(num_steps: int, reset: Reset) -> Callable[[], None]:
 def step_command(num_steps: int, repeats: int, json_path: Path | None) -> None:
     """Time one training step of 64c3-128c3s2-256c3s2-fc10, batch 64, against the same ReLU net."""
     torch.manual_seed(0)
-    plain = median_seconds(_step(three_convolutions(), torch.rand(BATCH, *CIFAR_SHAPE)), repeats)
-    rows = [{"network": "ReLU", "milliseconds": plain * 1e3, "times the ReLU net": 1.0}]
+    calls = {"ReLU": _step(three_convolutions(), torch.rand(BATCH, *CIFAR_SHAPE))}
     for reset in get_args(Reset):
-        seconds = median_seconds(_tandem_step(num_steps, reset), repeats)
-        rows.append(
-            {
-                "network": f"tandem, T = {num_steps}, reset {reset}",
-                "milliseconds": seconds * 1e3,
-                "times the ReLU net": seconds / plain,
-            }
-        )
+        calls[f"tandem, T = {num_steps}, reset {reset}"] = _tandem_step(num_steps, reset)
+    seconds = median_seconds(calls, repeats)
+    rows = [
+        {
+            "network": name,
+            "milliseconds": value * 1e3,
+            "times the ReLU net": value / seconds["ReLU"],
+        }
+        for name, value in seconds.items()
+    ]
     finish("training-step", rows, json_path)
 
 

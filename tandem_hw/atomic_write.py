@@ -24,28 +24,66 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         The path to write to, in the same folder (a rename across file systems is not atomic).
 
     Raises:
-        FileFormatError: the folder cannot be created or written to.
+        FileFormatError: the folder cannot be created or written to, or the disk is full.
     """
     target = Path(target)
-    try:
+    with _reported(target):
+        _check_kind(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            raise FileFormatError(f"{target}: is a folder; give the name of a file to write")
-        # The suffix is kept: numpy and h5py choose by it.
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.stem}.", suffix=f".tmp{target.suffix}"
+        temporary = _temporary_sibling(target, target.parent)
+        try:
+            yield temporary
+            mode = 0o666 & ~_umask()
+            os.chmod(temporary, mode)  # mkstemp makes files private; a result is an ordinary file
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def require_writable(target: str | os.PathLike[str]) -> None:
+    """Refuse a path that ``atomic_path`` could not write to; call it before a long run.
+
+    Nothing is left behind: a folder that is missing is not created yet.
+
+    Args:
+        target: where a file shall be written later.
+
+    Raises:
+        FileFormatError: the path is a folder or no ordinary file, or its folder cannot be created
+            or written to.
+    """
+    target = Path(target)
+    with _reported(target):
+        _check_kind(target)
+        folder = next(parent for parent in target.parents if parent.exists())
+        _temporary_sibling(target, folder).unlink()
+
+
+def _check_kind(target: Path) -> None:
+    if target.is_dir():
+        raise FileFormatError(f"{target}: is a folder; give the name of a file to write")
+    if target.exists() and not target.is_file():  # renaming over a device would remove the device
+        raise FileFormatError(
+            f"{target}: is not an ordinary file; give the name of a file to write"
         )
-    except OSError as error:
-        raise FileFormatError(f"{target}: cannot write here ({error.strerror})") from error
+
+
+def _temporary_sibling(target: Path, folder: Path) -> Path:
+    # The suffix is kept: numpy and h5py choose by it.
+    handle, name = tempfile.mkstemp(
+        dir=folder, prefix=f".{target.stem}.", suffix=f".tmp{target.suffix}"
+    )
     os.close(handle)
-    temporary = Path(name)
+    return Path(name)
+
+
+@contextmanager
+def _reported(target: Path) -> Iterator[None]:
     try:
-        yield temporary
-        mode = 0o666 & ~_umask()
-        os.chmod(temporary, mode)  # mkstemp makes files private; a result is an ordinary file
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise FileFormatError(f"{target}: cannot be written ({reason.splitlines()[0]})") from error
 
 
 def _umask() -> int:

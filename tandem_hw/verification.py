@@ -30,7 +30,16 @@ class VerificationError(TandemError):
 
 @dataclass(frozen=True)
 class Difference:
-    """The first place where a backend differs from the first one."""
+    """The first place where a backend differs from the first one.
+
+    Attributes:
+        backend: name of the differing backend.
+        layer: name of the layer, or "prediction" where the layers agree and a prediction differs.
+        sample: index of the sample, from 0.
+        neuron: indices in the layer's ``output_shape``; empty for a prediction.
+        expected: the first backend's value.
+        found: the differing backend's value.
+    """
 
     backend: str
     layer: str
@@ -41,10 +50,10 @@ class Difference:
 
     def __str__(self) -> str:
         """Say where and what."""
-        return (
-            f"{self.backend}: layer {self.layer}, sample {self.sample}, neuron "
-            f"{list(self.neuron)}: {self.found} instead of {self.expected}"
-        )
+        place = f"layer {self.layer}, sample {self.sample}, neuron {list(self.neuron)}"
+        if not self.neuron:
+            place = f"{self.layer} of sample {self.sample}"
+        return f"{self.backend}: {place}: {self.found} instead of {self.expected}"
 
 
 @dataclass(frozen=True)
@@ -231,7 +240,7 @@ def verify(
     names = [backend.name for backend in backends]
     if len(names) < 2 or len(set(names)) != len(names):
         raise ComparisonRefusedError(
-            f"a comparison needs two or more different backends, found {', '.join(names)}"
+            f"a comparison needs two or more different backends, found {', '.join(names) or 'none'}"
         )
     for backend in backends:
         require_available(backend)
@@ -255,6 +264,24 @@ def _check_comparable(network: QuantizedNetwork, recordings: Sequence[Recording]
             raise ComparisonRefusedError(
                 f"the recording of {recording.backend} saw other inputs than that of "
                 f"{recordings[0].backend}; give both the same samples"
+            )
+        _check_complete(network, recording, len(recordings[0]))
+
+
+def _check_complete(network: QuantizedNetwork, recording: Recording, samples: int) -> None:
+    """Refuse a recording without a value for every neuron and sample: NumPy would broadcast it."""
+    shapes = {
+        "outputs": (recording.output.shape, (samples, network.layers[-1].neurons)),
+        "predictions": (recording.prediction.shape, (samples,)),
+    }
+    for layer in network.spiking_layers:
+        counts = recording.counts.get(layer.name, np.empty(0, np.int32))
+        shapes[f"counts of layer {layer.name}"] = (counts.shape, (samples, *layer.output_shape))
+    for name, (found, needed) in shapes.items():
+        if found != needed:
+            raise ComparisonRefusedError(
+                f"the recording of {recording.backend} is incomplete: its {name} have shape "
+                f"{found}; {needed} is needed"
             )
 
 
@@ -301,4 +328,10 @@ def _first_difference(
                     int(expected[place]),
                     int(found[place]),
                 )
+    for other in recordings[1:]:
+        for sample in np.flatnonzero(other.prediction != first.prediction):
+            expected_class, found_class = first.prediction[sample], other.prediction[sample]
+            return Difference(
+                other.backend, "prediction", int(sample), (), int(expected_class), int(found_class)
+            )
     return None

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tandem_hw.cli.inspect import layer_table
+from tandem_hw.cli.options import check_outputs
 from tandem_hw.cli.terminal import make_console
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
@@ -20,6 +21,7 @@ from tandem_hw.learning.checkpoint import load_checkpoint
 )
 def command(checkpoint: Path, out: Path) -> None:
     """Quantize CHECKPOINT and write it as a .net file, with proven bounds of every state."""
+    check_outputs(out, inputs=[checkpoint])
     network = freeze(load_checkpoint(checkpoint).model)
     write_net(network, out)
     console = make_console()

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from tandem_hw.cli.options import json_option, network_argument, write_json
+from tandem_hw.cli.options import check_outputs, json_option, network_argument, write_json
 from tandem_hw.cli.terminal import make_console
 from tandem_hw.export.net_file import read_net
 from tandem_hw.fixed_point import STATE_LIMIT
@@ -21,6 +21,7 @@ from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
 @json_option
 def command(network_path: Path, json_path: Path | None) -> None:
     """Show the layers of NET, their integers, and what their states are proven to stay within."""
+    check_outputs(json_path, inputs=[network_path])
     network = read_net(network_path)
     console = make_console()
     console.print(layer_table(network))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.atomic_write import atomic_path
-from tandem_hw.errors import BackendUnavailableError, DataError
+from tandem_hw.atomic_write import atomic_path, require_writable
+from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError
 from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning.datasets import load_dataset
 from tandem_hw.network import QuantizedNetwork
@@ -20,6 +20,7 @@ from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.lava_cpu import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.sim.registry import make_backend
+from tandem_hw.timing import check_period
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -84,12 +85,42 @@ def check_device(device: str) -> None:
     import torch
 
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()  # the copy refuses a device without memory (meta)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise BackendUnavailableError(
             f"device {device} cannot be used ({reason}); use --device cpu"
         ) from error
+
+
+def check_outputs(*outputs: Path | None, inputs: Sequence[Path | None] = ()) -> None:
+    """Refuse output files that could not be written at the end; call it before any work.
+
+    Args:
+        outputs: what will be written; None for an option that was not given.
+        inputs: files that are read and must survive.
+
+    Raises:
+        FileFormatError: a path cannot be written to, is given twice, or is an input.
+    """
+    taken = {path.resolve() for path in inputs if path is not None}
+    for path in outputs:
+        if path is None:
+            continue
+        require_writable(path)
+        if path.resolve() in taken:
+            raise FileFormatError(f"{path}: is given twice; give every output a file of its own")
+        taken.add(path.resolve())
+
+
+def check_lava_options(network: QuantizedNetwork, names: Sequence[str], period: int | None) -> None:
+    """Refuse a period that lava-cpu could not run exactly, before another backend runs.
+
+    Raises:
+        NetworkError: the period does not suit the network.
+    """
+    if period is not None and LavaCpuBackend.name in names:
+        check_period(network, period)
 
 
 def load_samples(

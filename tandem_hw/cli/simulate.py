@@ -10,6 +10,8 @@ from rich.table import Table
 
 from tandem_hw.cli.options import (
     backend_from_options,
+    check_lava_options,
+    check_outputs,
     data_option,
     device_option,
     json_option,
@@ -54,9 +56,11 @@ def command(
     **lava: Any,
 ) -> None:
     """Run NET on a backend and show accuracy, spikes and synaptic operations."""
+    check_outputs(recording_path, json_path, inputs=[network_path])
     runner = backend_from_options(backend, lava, device)
     require_available(runner)
     network = read_net(network_path)
+    check_lava_options(network, [backend], lava["period"])
     inputs, labels = load_samples(network, data, samples)
     with progress_bars() as progress:
         recording = runner.run(network, inputs, labels, follow(progress, backend))

@@ -38,6 +38,7 @@ def progress_bars(*columns: str) -> Iterator[Progress]:
     Args:
         columns: further columns in rich's markup, filled from a task's fields.
     """
+    console = make_console(stderr=True)
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -45,8 +46,9 @@ def progress_bars(*columns: str) -> Iterator[Progress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         *(TextColumn(column) for column in columns),
-        console=make_console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_interactive,  # in a file it would leave an empty line
     ) as progress:
         yield progress
 

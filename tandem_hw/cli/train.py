@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 from rich.progress import Progress
 
-from tandem_hw.cli.options import check_device, device_option
+from tandem_hw.cli.options import check_device, check_outputs, device_option
 from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.conversion import convert
@@ -17,6 +17,7 @@ from tandem_hw.learning.layers import Twin
 from tandem_hw.learning.training import (
     BEST_NAME,
     LAST_NAME,
+    METRICS_NAME,
     StepReport,
     TrainingOptions,
     seed_everything,
@@ -69,7 +70,7 @@ _COLUMNS = "{task.fields[state]}"
     show_default=True,
     help="Share of the training data that chooses the best checkpoint.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @device_option
 @click.option(
     "--out",
@@ -87,6 +88,11 @@ def command(
     DATA is digits (comes with scikit-learn), npz:PATH (x_train, y_train, x_test, y_test), or, with
     torchvision, mnist, fashion-mnist or cifar10.
     """
+    check_outputs(*(out / name for name in (BEST_NAME, LAST_NAME, METRICS_NAME)))
+    if resume and overwrite:
+        raise FileFormatError(
+            f"{out}: --resume keeps a training and --overwrite replaces it; give one"
+        )
     if not (resume or overwrite) and (out / LAST_NAME).exists():
         raise FileFormatError(
             f"{out}: holds a training already; continue it with --resume, replace it with "

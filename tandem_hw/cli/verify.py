@@ -10,6 +10,8 @@ from rich.table import Table
 
 from tandem_hw.cli.options import (
     backend_from_options,
+    check_lava_options,
+    check_outputs,
     data_option,
     device_option,
     json_option,
@@ -62,13 +64,17 @@ def command(
 
     The exit status is 0 if all are equal, 1 if they differ or a layer never fired, 2 on an error.
     """
+    check_outputs(json_path, inputs=[network_path, checkpoint])
     names = [name.strip() for name in backends.split(",") if name.strip()]
     runners = [backend_from_options(name, lava, device) for name in names]
     for runner in runners:
         require_available(runner)
     network = read_net(network_path)
+    check_lava_options(network, names, lava["period"])
     if checkpoint is not None:
-        runners.append(PyTorchBackend(load_checkpoint(checkpoint).model))
+        trained = PyTorchBackend(load_checkpoint(checkpoint).model)
+        trained.check_network(network)
+        runners.append(trained)
     inputs, labels = load_samples(network, data, samples)
     report = _run(network, inputs, labels, runners)
     write_json(report.to_dict(), json_path)

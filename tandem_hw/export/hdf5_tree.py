@@ -36,6 +36,8 @@ _MAX_DEPTH = 8
 _MAX_RANK = 8
 #: HDF5 keeps such an attribute inside the object's header, which ends at 64 KiB.
 _MAX_ATTRIBUTE_BYTES = 4096
+#: Characters of a value that a message shows.
+_SHOWN_LENGTH = 60
 #: What h5py raises for a damaged file depends on the error class inside the HDF5 library, and on
 #: the NumPy type that a damaged description leads to.
 _LIBRARY_ERRORS = (
@@ -99,21 +101,21 @@ class Group:
         """Return an integer attribute, or raise FileFormatError."""
         value = self._attribute(name)
         if not isinstance(value, int):
-            raise FileFormatError(f"{self.location}: attribute {name} is {value!r}, not an integer")
+            raise FileFormatError(f"{self.location}: attribute {name} is {shown(value)}, not an integer")
         return value
 
     def float_attribute(self, name: str) -> float:
         """Return a floating-point attribute, or raise FileFormatError."""
         value = self._attribute(name)
         if not isinstance(value, float):
-            raise FileFormatError(f"{self.location}: attribute {name} is {value!r}, not a float")
+            raise FileFormatError(f"{self.location}: attribute {name} is {shown(value)}, not a float")
         return value
 
     def text_attribute(self, name: str) -> str:
         """Return a text attribute, or raise FileFormatError."""
         value = self._attribute(name)
         if not isinstance(value, str):
-            raise FileFormatError(f"{self.location}: attribute {name} is {value!r}, not a text")
+            raise FileFormatError(f"{self.location}: attribute {name} is {shown(value)}, not a text")
         return value
 
     def _attribute(self, name: str) -> Scalar:
@@ -146,7 +148,7 @@ def check_same(found: Group, expected: Group) -> None:
         value, wanted = found._attribute(name), expected.attributes[name]
         if (type(value), value) != (type(wanted), wanted):
             raise FileFormatError(
-                f"{found.location}: attribute {name} is {value!r}; {wanted!r} is expected"
+                f"{found.location}: attribute {name} is {shown(value)}; {wanted!r} is expected"
             )
     for name in sorted(found.children.keys() | expected.children.keys()):
         if name not in expected.children:
@@ -227,7 +229,7 @@ def read_tree(path: str | os.PathLike[str], format_name: str, version: int) -> G
         found = _read_attribute(file, VERSION, f"{path}: /") if VERSION in file.attrs else None
         if found != version:
             raise FileFormatError(
-                f"{path}: the format version is {found!r}; this tandem-hw reads version {version}; "
+                f"{path}: the format version is {shown(found)}; this tandem-hw reads version {version}; "
                 f"export the network again or update tandem-hw"
             )
         return _TreeReader(size).read(file, f"{path}: /", depth=0)
@@ -371,6 +373,12 @@ _KIND_NAMES = {"i": "an integer", "f": "a float", "S": "a text of fixed length"}
 def _encoded(name: str) -> bytes:
     """Undo h5py's decoding of a name, which may be no UTF-8 in a foreign file."""
     return name.encode("utf-8", "surrogateescape")
+
+
+def shown(value: Scalar | None) -> str:
+    """Return a value of a file for a message: quoted, and not at any length."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
 
 
 def _below(where: str, name: str) -> str:

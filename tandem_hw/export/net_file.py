@@ -21,6 +21,7 @@ from tandem_hw.export.hdf5_tree import (
     Group,
     check_same,
     read_tree,
+    shown,
     write_tree,
 )
 from tandem_hw.network import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork, Shape
@@ -40,6 +41,8 @@ _LENGTH_MAX: Final = 1 << 24
 _VALUES_MAX: Final = 1 << 28
 #: Longest name of a layer in bytes: HDF5 attributes are small.
 _NAME_BYTES_MAX: Final = 1024
+#: Longer than any text that a reset, readout or encoding is called.
+_CHOICE_LENGTH_MAX: Final = 40
 
 _WEIGHT_AXES: Final = {
     "conv": ("out", "in / groups", "kernel_h", "kernel_w"),
@@ -199,7 +202,7 @@ def _read_network(tree: Group) -> QuantizedNetwork:
     entries = tree.group("layer")
     first = entries.group("0")
     if first.text("type") != "input":
-        raise FileFormatError(f'{first.location}/type is {first.text("type")}; "input" is needed')
+        raise FileFormatError(f'{first.location}/type is {first.text("type")!r}; "input" is needed')
     spec = InputSpec(
         first.integers("shape"),
         tree.integer_attribute("input_bits"),
@@ -226,14 +229,17 @@ def _read_network(tree: Group) -> QuantizedNetwork:
 
 def _any_text(tree: Group, name: str) -> Any:
     """Return a text that the network itself compares with the values it allows."""
-    return tree.text_attribute(name)
+    text = tree.text_attribute(name)
+    if not text.isprintable() or len(text) > _CHOICE_LENGTH_MAX:  # it goes into messages
+        raise FileFormatError(f"{tree.location}: attribute {name} is {shown(text)}; it is damaged")
+    return text
 
 
 def _read_layer(entry: Group, input_shape: Shape) -> Layer:
     kind = entry.text("type")
     if kind not in _WEIGHT_AXES:
         raise FileFormatError(
-            f'{entry.location}/type is "{kind}"; allowed are "conv", "dense" and "flatten"'
+            f'{entry.location}/type is {kind!r}; allowed are "conv", "dense" and "flatten"'
         )
     weight, axes = entry.array("weight"), _WEIGHT_AXES[kind]
     if weight.ndim != len(axes):

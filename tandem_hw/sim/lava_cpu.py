@@ -26,6 +26,10 @@ from tandem_hw.timing import check_period, default_period, window_start
 _ONE_THREAD = {
     name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 }
+#: Python's multiprocessing keeps a socket in the temporary folder, below a folder of its own, and
+#: leaves both there when it is killed. With 32 bytes for the two names, a longer path would leave
+#: the 103 bytes that the path of a socket may have on every system.
+_SOCKET_FOLDER_BYTES = 103 - 32
 
 
 class LavaCpuBackend:
@@ -101,12 +105,20 @@ class LavaCpuBackend:
             [sys.executable, "-m", "tandem_hw.sim.lava_worker", str(folder)],
             name=f"the Lava child process of backend {self.name}",
             folder=folder,
-            environment=os.environ | _ONE_THREAD,
+            environment=_environment(folder),
             progress=finished_steps,
             start_timeout=self.start_timeout,
             stall_timeout=self.stall_timeout,
             error_file=folder / lava_job.ERROR,
         )
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return the child's environment; what it leaves in its temporary folder goes with ours."""
+    environment = os.environ | _ONE_THREAD
+    if len(os.fsencode(folder)) <= _SOCKET_FOLDER_BYTES:
+        environment["TMPDIR"] = str(folder)
+    return environment
 
 
 def _lava_is_installed() -> bool:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from tandem_hw.sim.watched_process import exit_with_parent
 _POLL_SECONDS = 0.1
 #: A clean stop takes a fraction of a second; a runtime that blocks is left to the parent.
 _STOP_SECONDS = 5.0
+#: How long a process that raised may take to leave its message after others have ended.
+_SETTLE_SECONDS = 1.0
+_LAST_WORD = threading.Lock()
 
 
 def main(folder: Path) -> None:
@@ -49,7 +53,11 @@ def _run(folder: Path) -> None:
     graph = build_graph(network, inputs, folder, options["period"])
     watch = _ActorWatch(folder, graph.entry)
     watch.start()
-    graph.entry.run(RunSteps(num_steps=graph.num_steps), run_config(options["stock_conv"]))
+    try:
+        graph.entry.run(RunSteps(num_steps=graph.num_steps), run_config(options["stock_conv"]))
+    except Exception:
+        watch.report()  # Lava itself says how many of its processes raised, and not what
+        raise
     potential = graph.potential(len(inputs))
     if potential is not None:
         np.save(folder / lava_job.POTENTIAL, potential)
@@ -71,26 +79,62 @@ class _ActorWatch(threading.Thread):
         """Poll until the run is over."""
         while not self.done:
             time.sleep(_POLL_SECONDS)
-            runtime = self.entry.runtime
-            messaging = getattr(runtime, "_messaging_infrastructure", None)
-            for actor in list(messaging.actors) if messaging is not None else []:
-                if not self.done and not actor.is_alive():
-                    _fail(self.folder, _describe(actor))
+            self.report()
+
+    def report(self) -> None:
+        """Leave with a message if a Lava process has raised or died."""
+        faults = self._faults()
+        if faults and faults[0].exit_code == 0:
+            # One that raises ends others with status 0, and may be about to leave its own message.
+            time.sleep(_SETTLE_SECONDS)
+            faults = self._faults()
+        if faults and not self.done:
+            _fail(self.folder, faults[0].message)
+
+    def _faults(self) -> list[_Fault]:
+        """Return what is wrong with Lava's processes, the most telling first."""
+        messaging = getattr(self.entry.runtime, "_messaging_infrastructure", None)
+        actors = list(messaging.actors) if messaging is not None else []
+        faults = [fault for fault in map(_fault, actors) if fault is not None]
+        return sorted(faults, key=lambda fault: (fault.exit_code is not None, fault.exit_code == 0))
 
 
-def _describe(actor: Any) -> str:
-    """Say how a Lava process ended, with its own message where it left one."""
-    if actor.exception:
-        error, trace = actor.exception
+@dataclass(frozen=True)
+class _Fault:
+    """How a Lava process ended: by an exception (exit_code is None), or with an exit code."""
+
+    message: str
+    exit_code: int | None = None
+
+
+def _fault(actor: Any) -> _Fault | None:
+    """Say how a Lava process ended, with its own message where it left one; None if it lives."""
+    try:
+        code = None if actor.is_alive() else actor.exitcode
+        joined = False
+    except ValueError:  # Lava has joined and closed it
+        code, joined = None, True
+    if code is None and not joined:
+        return None
+    try:
+        exception = actor.exception
+    except Exception:  # Lava is reading it in this moment, or it cannot be read: look again
+        return None
+    if exception:
+        error, trace = exception
         place = [line.strip() for line in trace.splitlines() if line.strip().startswith("File")]
-        return f"a Lava process raised {type(error).__name__}: {error} ({place[-1]})"
-    code = actor.exitcode
-    return f"a Lava process died with exit code {code}" + (
-        f" (killed by signal {-code})" if code is not None and code < 0 else ""
+        return _Fault(f"a Lava process raised {type(error).__name__}: {error} ({place[-1]})")
+    if code is None:
+        return None
+    return _Fault(
+        f"a Lava process died with exit code {code}"
+        + (f" (killed by signal {-code})" if code < 0 else ""),
+        code,
     )
 
 
 def _fail(folder: Path, message: str) -> None:
+    _LAST_WORD.acquire()  # never released: two threads may notice one fault
     traceback.print_exc()
     (folder / lava_job.ERROR).write_text(message, encoding="utf-8")
     _leave(1)

@@ -34,6 +34,17 @@ class PyTorchBackend:
         """Return None: PyTorch is always there."""
         return None
 
+    def check_network(self, network: QuantizedNetwork) -> None:
+        """Refuse a network that was not exported from this model.
+
+        Raises:
+            ComparisonRefusedError: it is another one.
+        """
+        if freeze(self.model).digest != network.digest:
+            raise ComparisonRefusedError(
+                "the checkpoint holds another network than the .net file; export it again"
+            )
+
     def run(
         self,
         network: QuantizedNetwork,
@@ -47,10 +58,7 @@ class PyTorchBackend:
             ComparisonRefusedError: the network was not exported from this model.
         """
         check_inputs(network, inputs)
-        if freeze(self.model).digest != network.digest:
-            raise ComparisonRefusedError(
-                "the checkpoint holds another network than the .net file; export it again"
-            )
+        self.check_network(network)
         started = time.perf_counter()
         self.model.eval()
         device = next(self.model.parameters()).device

@@ -100,11 +100,18 @@ def _reason(returncode: int, error_file: Path, log: Path) -> str:
     if error_file.exists():
         return error_file.read_text(encoding="utf-8", errors="replace").strip()
     if returncode < 0:
-        signal_name = signal.Signals(-returncode).name
+        signal_name = _signal_name(-returncode)
         hint = "; the kernel does so when memory runs out" if signal_name == "SIGKILL" else ""
         return f"its process was killed by {signal_name}{hint}"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"exit status {returncode}\n" + "\n".join(lines[-_ERROR_LINES:])
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has a number only
+        return f"signal {number}"
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -47,9 +47,9 @@ class IF(AbstractProcess):
         period: int,
         offset: int,
     ) -> None:
-        if period <= num_steps:
-            raise ValueError(f"a period of {period} steps leaves none after {num_steps} steps")
         super().__init__(shape=shape, num_steps=num_steps, period=period, offset=offset)
+        if period <= num_steps:  # checked here: Lava's destructor needs what its __init__ sets
+            raise ValueError(f"a period of {period} steps leaves none after {num_steps} steps")
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
         self.u = Var(shape=shape, init=0)

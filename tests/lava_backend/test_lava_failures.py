@@ -1,0 +1,204 @@
+"""Whatever goes wrong in Lava's processes, the user learns of it within seconds, and none stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tandem_hw.errors import BackendError
+from tandem_hw.export.net_file import write_net
+from tandem_hw.network import Dense, InputSpec, QuantizedNetwork
+from tandem_hw.sim.lava_cpu import LavaCpuBackend
+from tandem_hw.sim.watched_process import group_members
+
+_ABSENT = LavaCpuBackend().why_unavailable()
+pytestmark = [
+    pytest.mark.skipif(_ABSENT is not None, reason=str(_ABSENT)),
+    pytest.mark.timeout(60),
+]
+
+#: Seconds within which a fault has to be reported and everything has to be gone.
+_SOON = 15.0
+#: The module that Python imports at its start, before the child's own code. It replaces what one
+#: of Lava's processes does in its third step, leaves the group's id, and touches nothing else.
+_SITE = """
+import os, sys, time
+
+if "tandem_hw.sim.lava_worker" in sys.orig_argv:
+    from pathlib import Path
+    from tandem_hw.sim.processes.spike_counter import PySpikeCounterModel
+
+    folder, count = Path(__file__).parent, PySpikeCounterModel.run_spk
+
+    def run_spk(self):
+        if self.time_step == 3 and self.offset == 3:  # the counter of the first layer
+            (folder / "group.new").write_text(str(os.getpgrp()))
+            os.rename(folder / "group.new", folder / "group")
+            FAULT
+        count(self)
+
+    PySpikeCounterModel.run_spk = run_spk
+"""
+_MAIN = "from tandem_hw.cli import main; main()"
+_FAULTS = {
+    "raises": "raise ValueError('the third step is one too many')",
+    "hangs": "time.sleep(300)",
+    "is killed": "os.kill(os.getpid(), 9)",
+    "leaves": "os._exit(7)",
+}
+
+
+def _network() -> QuantizedNetwork:
+    """Return a network that takes the embedded data set and whose every pixel is a spike."""
+    spec = InputSpec((1, 8, 8), bits=1, scale=1.0, encoding="constant")
+    first = Dense("first", 2 * np.eye(64, dtype=np.int64), 8, np.zeros(64, np.int32), 2, spec.shape)
+    last = Dense("last", 2 * np.eye(10, 64, dtype=np.int64), 8, np.zeros(10, np.int32), None, (64,))
+    return QuantizedNetwork(spec, (first, last), 4, "subtract")
+
+
+def _shared_memory(group: int) -> set[str]:
+    """Return the files of shared memory that the processes of a group have mapped."""
+    lines = [
+        line
+        for member in group_members(group)
+        for line in Path(f"/proc/{member}/maps").read_text().splitlines()
+    ]
+    return {line.split()[-1] for line in lines if "/dev/shm/" in line}
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return the folder that everybody takes for temporary files, at first empty."""
+    with tempfile.TemporaryDirectory() as name:  # shorter than tmp_path, see the last test
+        monkeypatch.setenv("TMPDIR", name)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(name)
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Make Lava fail in the children of this test; the file that holds their group is returned."""
+
+    def install(fault: str) -> Path:
+        (tmp_path / "sitecustomize.py").write_text(_SITE.replace("FAULT", _FAULTS[fault]))
+        path = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+        return tmp_path / "group"
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("raises", r"a Lava process raised ValueError: the third step is one too many \(File "),
+        ("hangs", r"hangs: no step finished in 2 seconds after step [23]; it was ended"),
+        ("is killed", r"a Lava process died with exit code -9 \(killed by signal 9\)$"),
+        ("leaves", r"a Lava process died with exit code 7$"),
+    ],
+)
+def test_process_of_lava_that_fails_is_reported_and_nothing_is_left(
+    faulty: Callable[[str], Path], temporary: Path, fault: str, message: str
+) -> None:
+    group = faulty(fault)
+    started = time.monotonic()
+    with pytest.raises(
+        BackendError, match=rf"^the Lava child process of backend lava-cpu (failed: )?{message}"
+    ):
+        LavaCpuBackend(stall_timeout=2.0).run(_network(), np.ones((3, 1, 8, 8), dtype=np.uint8))
+    assert time.monotonic() - started < _SOON
+    assert group_members(int(group.read_text())) == []
+    assert list(temporary.iterdir()) == []
+
+
+def test_error_before_lava_starts_is_reported_with_its_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A module that shadows Lava's own stands for an installation that is damaged.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['lava.proc.lif.process'] = None\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(BackendError, match=r"failed: ModuleNotFoundError: .*lava\.proc\.lif"):
+        LavaCpuBackend().run(_network(), np.ones((1, 1, 8, 8), dtype=np.uint8))
+
+
+def test_lava_that_does_not_start_in_time_is_ended() -> None:
+    with pytest.raises(BackendError, match=r"did not start within 0\.2 seconds"):
+        LavaCpuBackend(start_timeout=0.2).run(_network(), np.ones((1, 1, 8, 8), dtype=np.uint8))
+
+
+@pytest.fixture
+def command(tmp_path: Path, faulty: Callable[[str], Path]) -> Iterator[subprocess.Popen[str]]:
+    """Start ``tandem-hw simulate`` on a Lava that hangs, and wait until it does."""
+    write_net(_network(), tmp_path / "model.net")
+    group = faulty("hangs")
+    arguments = [str(tmp_path / "model.net"), "--backend", "lava-cpu", "--samples", "3"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _MAIN, "simulate", *arguments, "--stall-timeout", "60"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _wait_for(lambda: group.exists() or process.poll() is not None, seconds=40)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for member in group_members(int(group.read_text())) if group.exists() else []:
+            os.kill(member, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)],
+    ids=["Ctrl-C", "SIGTERM", "SIGKILL"],
+)
+def test_command_that_is_ended_takes_every_process_and_its_shared_memory_along(
+    command: subprocess.Popen[str], tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    assert command.poll() is None, command.communicate()[0]
+    group = int((tmp_path / "group").read_text())
+    memory = _shared_memory(group)
+    assert len(group_members(group)) > 5
+    assert memory
+    command.send_signal(number)
+    output, _ = command.communicate(timeout=_SOON)
+    assert command.returncode == status, output
+    assert ("Interrupted." in output) == (number == signal.SIGINT)
+    assert "Traceback" not in output
+    _wait_for(lambda: not group_members(group), seconds=_SOON)
+    assert not [name for name in memory if Path(name).exists()]
+
+
+def test_run_leaves_nothing_in_the_temporary_folder_however_long_its_name(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The socket of Python's multiprocessing just fits below it, and not one folder deeper.
+    long = temporary / ("x" * (71 - len(str(temporary))))
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    recording = LavaCpuBackend().run(_network(), np.ones((3, 1, 8, 8), dtype=np.uint8))
+    assert (recording.counts["first"] == 4).all()
+    assert list(long.iterdir()) == []

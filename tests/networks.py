@@ -1,0 +1,158 @@
+"""Small random networks for property tests."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import strategies as st
+
+from tandem_hw.fixed_point import floor_threshold, weight_limit
+from tandem_hw.network import (
+    Conv2d,
+    Dense,
+    Encoding,
+    InputSpec,
+    Layer,
+    QuantizedNetwork,
+    Readout,
+    Reset,
+)
+
+#: Reach of a bias and thresholds, in weight units: quiet ones, and ones that leave 24 bits.
+_BIASES = (0, 5, 300, 4095, 8190)
+_THRESHOLDS = (1, 40, 500, 3000, 130_000)
+
+
+@st.composite
+def networks(draw: st.DrawFn, *, overflowing: bool = False) -> QuantizedNetwork:
+    """Draw a network of one to three layers.
+
+    Args:
+        draw: Hypothesis' own argument.
+        overflowing: feed the first layer so much that its state leaves 24 bits.
+    """
+    spec = draw(_inputs(overflowing))
+    readout = draw(st.sampled_from(get_args(Readout)))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    layers: list[Layer] = []
+    if len(spec.shape) == 3:
+        layers.append(draw(_convolutions(spec.shape, generator)))
+    depth = draw(st.integers(1, 2))
+    for index in range(depth):
+        shape = layers[-1].output_shape if layers else spec.shape
+        fires = readout == "count" or index < depth - 1
+        layers.append(draw(_dense_layers(f"dense{index}", shape, generator, fires)))
+    return QuantizedNetwork(
+        spec,
+        tuple(layers),
+        num_steps=draw(st.integers(1, 8)),
+        reset=draw(st.sampled_from(get_args(Reset))),
+        readout=readout,
+    )
+
+
+@st.composite
+def _inputs(draw: st.DrawFn, overflowing: bool) -> InputSpec:
+    encoding: Encoding = draw(st.sampled_from(get_args(Encoding)))
+    if overflowing:
+        return InputSpec((60,), 8, 1 / 255, "constant")
+    shape = draw(
+        st.one_of(
+            st.tuples(st.integers(1, 6)),
+            st.tuples(st.sampled_from([1, 2, 4]), st.integers(1, 5), st.integers(1, 5)),
+        )
+    )
+    bits = draw(st.integers(1, 8))
+    return InputSpec(shape, bits, 1 / ((1 << bits) - 1), encoding)
+
+
+def _parameters(
+    draw: st.DrawFn, generator: np.random.Generator, shape: tuple[int, ...], fires: bool
+) -> dict[str, Any]:
+    """Return weights, biases and threshold of one layer."""
+    bits = draw(st.integers(2, 8))
+    reach = weight_limit(bits) // 2
+    low = draw(st.sampled_from([-reach, 0, reach // 2]))
+    bias_reach = draw(st.sampled_from(_BIASES))
+    bias = generator.integers(-bias_reach, bias_reach + 1, shape[0])
+    if bias_reach > 4095:
+        bias = bias // 2 * 2
+    threshold = floor_threshold(draw(st.sampled_from(_THRESHOLDS)))
+    return {
+        "weight": 2 * generator.integers(low, reach + 1, shape),
+        "weight_bits": bits,
+        "bias": bias,
+        "threshold": threshold if fires else None,
+    }
+
+
+@st.composite
+def _dense_layers(
+    draw: st.DrawFn,
+    name: str,
+    input_shape: tuple[int, ...],
+    generator: np.random.Generator,
+    fires: bool,
+) -> Dense:
+    shape = (draw(st.integers(1, 5)), math.prod(input_shape))
+    parameters = _parameters(draw, generator, shape, fires)
+    return Dense(name=name, input_shape=input_shape, **parameters)
+
+
+@st.composite
+def _convolutions(
+    draw: st.DrawFn, input_shape: tuple[int, ...], generator: np.random.Generator
+) -> Conv2d:
+    channels = input_shape[0]
+    groups = draw(st.sampled_from([g for g in (1, 2, 4) if channels % g == 0]))
+    out = groups * draw(st.integers(1, 2))
+    kernel, stride, padding, dilation = [], [], [], []
+    for length in input_shape[1:]:
+        padding.append(draw(st.integers(0, 2)))
+        dilation.append(draw(st.integers(1, 2)))
+        longest = (length + 2 * padding[-1] - 1) // dilation[-1] + 1
+        kernel.append(draw(st.integers(1, min(3, longest))))
+        stride.append(draw(st.integers(1, 3)))
+    parameters = _parameters(draw, generator, (out, channels // groups, *kernel), fires=True)
+    return Conv2d(
+        name="conv",
+        input_shape=input_shape,
+        stride=_pair(stride),
+        padding=_pair(padding),
+        dilation=_pair(dilation),
+        groups=groups,
+        **parameters,
+    )
+
+
+def _pair(values: list[int]) -> tuple[int, int]:
+    return values[0], values[1]
+
+
+def random_inputs(
+    network: QuantizedNetwork, samples: int = 3, seed: int = 0
+) -> npt.NDArray[np.uint8]:
+    """Return random integers that the network takes."""
+    shape = (samples, *network.input.shape)
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, network.input.largest + 1, shape).astype(np.uint8)
+
+
+def small_network(reset: Reset = "subtract", num_steps: int = 4) -> QuantizedNetwork:
+    """Return an active network of a convolution, a hidden layer and a readout."""
+    generator = np.random.default_rng(1)
+    spec = InputSpec((2, 5, 5), 4, 1 / 15, "constant")
+    conv = Conv2d(
+        "conv", 2 * generator.integers(-60, 120, (4, 2, 3, 3)), 8, np.arange(4) - 2, 3072,
+        spec.shape, stride=(2, 2), padding=(1, 1),
+    )  # fmt: skip
+    hidden = Dense(
+        "hidden", 2 * generator.integers(-60, 120, (6, 36)), 8, np.arange(6), 500, (4, 3, 3)
+    )
+    readout = Dense(
+        "readout", 2 * generator.integers(-60, 60, (3, 6)), 8, np.ones(3, int), None, (6,)
+    )
+    return QuantizedNetwork(spec, (conv, hidden, readout), num_steps, reset)

@@ -1,0 +1,273 @@
+"""Mistakes at the command line: one clear line, exit status 2, and no file touched."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from tandem_hw.cli import main
+from tandem_hw.cli import train as train_command
+from tandem_hw.export.freezing import freeze
+from tandem_hw.export.net_file import write_net
+from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
+from tandem_hw.learning.conversion import convert
+from tandem_hw.learning.zoo import build
+from tandem_hw.sim import lava_cpu
+from tandem_hw.sim.lava_cpu import LavaCpuBackend
+from tandem_hw.sim.reference import ReferenceBackend
+
+SHAPE = (1, 6, 6)
+
+
+def save_arrays(path: Path, sample: tuple[int, ...]) -> None:
+    images, labels = np.zeros((4, *sample), np.uint8), np.arange(4) % 3
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+
+
+def save_model(path: Path, seed: int) -> Any:
+    torch.manual_seed(seed)
+    model = convert(build("mlp", SHAPE, 3), input_shape=SHAPE, num_steps=4).eval()
+    save_checkpoint(Checkpoint(model), path)
+    return model
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with good files and with one of every bad kind."""
+    folder = tmp_path_factory.mktemp("originals")
+    save_arrays(folder / "data.npz", (6, 6))
+    save_arrays(folder / "features.npz", (36,))
+    (folder / "damaged.npz").write_bytes((folder / "data.npz").read_bytes()[:400])
+    write_net(freeze(save_model(folder / "model.pt", seed=0)), folder / "model.net")
+    save_model(folder / "other.pt", seed=1)
+    content = torch.load(folder / "model.pt", weights_only=True)
+    torch.save(content | {"format_version": 99}, folder / "version.pt")
+    (folder / "truncated.net").write_bytes((folder / "model.net").read_bytes()[:3000])
+    shutil.copy(folder / "model.net", folder / "edited.net")
+    with h5py.File(folder / "edited.net", "r+") as file:
+        file["layer/2/weight"][0, 0] ^= 2
+    (folder / "text.txt").write_text("a text")
+    (folder / "folder").mkdir()
+    (folder / "run").mkdir()
+    shutil.copy(folder / "model.pt", folder / "run" / "last.pt")
+    return folder
+
+
+@pytest.fixture
+def here(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a copy of the folder, and let nothing that takes long begin."""
+
+    def begin(*_: Any, **__: Any) -> None:
+        raise AssertionError("the long run has begun")
+
+    folder = tmp_path / "work"
+    shutil.copytree(originals, folder)
+    monkeypatch.chdir(folder)
+    for owner in (ReferenceBackend, LavaCpuBackend):
+        monkeypatch.setattr(owner, "run", begin)
+    monkeypatch.setattr(train_command, "train", begin)
+    return folder
+
+
+def content_of(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def run(arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments.split())
+
+
+def error_of(folder: Path, arguments: str) -> str:
+    """Run a command that must fail, and return its one line."""
+    before = content_of(folder)
+    assert before
+    result = run(arguments)
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert content_of(folder) == before
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("Error: ")
+    return lines[0]
+
+
+SIMULATE = "simulate model.net --data npz:data.npz"
+VERIFY = "verify model.net --data npz:data.npz --backends reference --checkpoint model.pt"
+TRAIN = "train npz:data.npz --model mlp --out new"
+
+BAD_INPUTS = {
+    # Networks
+    "inspect missing.net": r"missing\.net: there is no such file",
+    "simulate missing.net": r"missing\.net: there is no such file",
+    "verify missing.net --backends reference": r"missing\.net: there is no such file",
+    "inspect folder": "folder: is a folder, not a file",
+    "inspect truncated.net": r"truncated\.net: the HDF5 file is damaged or truncated",
+    "simulate truncated.net --data npz:data.npz": r"truncated\.net: the HDF5 file is damaged",
+    "inspect edited.net": r"edited\.net: the content does not match its checksum",
+    "inspect model.pt": r"model\.pt: a zip archive \(a PyTorch checkpoint",
+    "inspect text.txt": r"text\.txt: not an HDF5 file",
+    # Checkpoints
+    "export missing.pt --out new.net": r"missing\.pt: does not exist",
+    "export version.pt --out new.net": r"version\.pt: checkpoint of format version 99; this",
+    "export model.net --out new.net": r"model\.net: is damaged or not a checkpoint",
+    "export data.npz --out new.net": r"data\.npz: ",
+    f"{VERIFY.replace('model.pt', 'version.pt')}": r"version\.pt: checkpoint of format version 99",
+    f"{VERIFY.replace('model.pt', 'other.pt')}": "the checkpoint holds another network than the",
+    # Data
+    f"{SIMULATE}x": r"data\.npzx: there is no such file",
+    "simulate model.net --data nothing": 'data set "nothing" is unknown; known are digits',
+    "simulate model.net --data digits": r"samples have shape \(1, 8, 8\); the network takes \(1, 6",
+    "simulate model.net --data npz:features.npz": r"samples have shape \(36,\); the network takes",
+    "simulate model.net --data npz:damaged.npz": r"damaged\.npz: ",
+    "simulate model.net --data npz:text.txt": r"text\.txt: ",
+    f"{SIMULATE} --samples 5": r"has 4 test samples, 5 were asked for; give fewer",
+    f"{VERIFY} --samples 5": r"has 4 test samples, 5 were asked for; give fewer",
+    "train nothing --out new": 'data set "nothing" is unknown',
+    "train npz:damaged.npz --out new": r"damaged\.npz: ",
+    "train npz:features.npz --model lenet --out new": r"model lenet takes images.*use --model mlp",
+    f"{TRAIN} --learning-rate nan": "learning_rate is nan; give a positive number",
+    f"{TRAIN} --num-steps 5000": "num_steps is 5000; allowed are 1 to 4096",
+    # Backends and devices
+    "verify model.net --backends reference,nothing": 'backend "nothing" is not known; there are',
+    "verify model.net --data npz:data.npz --backends reference": "two or more different backends",
+    "verify model.net --data npz:data.npz --backends ,": "different backends, found none",
+    f"{SIMULATE} --device nothing": "device nothing cannot be used .*; use --device cpu",
+    f"{SIMULATE} --device cuda:99": "device cuda:99 cannot be used .*; use --device cpu",
+    f"{SIMULATE} --device meta": "device meta cannot be used .*; use --device cpu",
+    f"{VERIFY} --device nothing": "device nothing cannot be used .*; use --device cpu",
+    f"{TRAIN} --device nothing": "device nothing cannot be used .*; use --device cpu",
+    # Outputs
+    f"{SIMULATE} --json folder": "folder: is a folder; give the name of a file to write",
+    f"{SIMULATE} --recording folder": "folder: is a folder; give the name of a file to write",
+    f"{SIMULATE} --recording text.txt/run.npz": r"text\.txt/run\.npz: cannot be written",
+    f"{SIMULATE} --recording new --json new": "new: is given twice",
+    f"{SIMULATE} --json model.net": r"model\.net: is given twice",
+    f"{VERIFY} --json folder": "folder: is a folder; give the name of a file to write",
+    f"{VERIFY} --json model.pt": r"model\.pt: is given twice",
+    f"{VERIFY} --json text.txt/new/verify.json": r"verify\.json: cannot be written",
+    "inspect model.net --json folder": "folder: is a folder; give the name of a file to write",
+    "inspect model.net --json ./model.net": r"model\.net: is given twice",
+    "export model.pt --out folder": "folder: is a folder; give the name of a file to write",
+    "export model.pt --out text.txt/model.net": r"text\.txt/model\.net: cannot be written",
+    "export model.pt --out model.pt": r"model\.pt: is given twice",
+    TRAIN.replace("new", "text.txt"): r"text\.txt/checkpoint\.pt: cannot be written",
+    TRAIN.replace("new", "text.txt/new"): r"text\.txt/new/checkpoint\.pt: cannot be written",
+    TRAIN.replace("new", "run"): "run: holds a training already; continue it with --resume",
+    f"{TRAIN} --resume --overwrite": "new: --resume keeps a training and --overwrite replaces it",
+}
+
+
+@pytest.mark.parametrize("arguments", BAD_INPUTS)
+def test_a_mistake_gives_one_clear_line(here: Path, arguments: str) -> None:
+    message = error_of(here, arguments)
+    assert re.search(BAD_INPUTS[arguments], message), message
+
+
+def test_there_is_nothing_to_resume_in_an_empty_folder(
+    originals: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(originals)
+    assert "new/last.pt: does not exist" in error_of(
+        originals, f"{TRAIN} --resume --batch-size 2 --validation 0"
+    )
+
+
+def test_a_batch_larger_than_the_data_is_refused(
+    originals: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(originals)
+    assert "less than one batch of 64" in error_of(originals, TRAIN)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "simulate model.net --data npz:data.npz --backend lava-cpu",
+        "verify model.net --data npz:data.npz",
+        "verify model.net --data npz:data.npz --backends lava-cpu,reference",
+    ],
+)
+def test_lava_that_is_not_installed_is_said_before_anything_runs(
+    here: Path, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    monkeypatch.setattr(lava_cpu, "_lava_is_installed", lambda: False)
+    message = error_of(here, arguments)
+    assert "backend lava-cpu: Lava is not installed" in message
+    assert "--backend reference, which gives the same counts" in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "simulate model.net --data npz:data.npz --backend lava-cpu --period 3",
+        "verify model.net --data npz:data.npz --backends reference,lava-cpu --period 3",
+    ],
+)
+def test_an_impossible_period_is_refused_before_anything_runs(
+    here: Path, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    monkeypatch.setattr(lava_cpu, "_lava_is_installed", lambda: True)
+    assert "a period of 3 steps is too short" in error_of(here, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("simulate model.net --backend nothing", "'nothing' is not one of 'reference', 'lava-cpu'"),
+        ("simulate model.net --samples 0", "0 is not in the range"),
+        ("simulate", "Missing argument 'NET'"),
+        ("train --model nothing --out new", "'nothing' is not one of"),
+        ("train --seed 99999999999999999999 --out new", "is not in the range"),
+        ("train", "Missing option '--out'"),
+        ("nothing", "No such command 'nothing'"),
+    ],
+)
+def test_a_mistyped_command_names_its_mistake_once(here: Path, arguments: str, reason: str) -> None:
+    before = content_of(here)
+    result = run(arguments)
+    assert result.exit_code == 2
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert reason in errors[0]
+    assert "Traceback" not in result.output
+    assert content_of(here) == before
+
+
+def failing(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
+
+
+def test_ctrl_c_ends_a_run_quietly_and_leaves_no_file(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = content_of(here)
+    monkeypatch.setattr(ReferenceBackend, "run", failing(KeyboardInterrupt()))
+    result = run(f"{SIMULATE} --recording new.npz --json new.json")
+    assert result.exit_code == 130
+    assert result.stderr.split() == ["Interrupted."]
+    assert content_of(here) == before
+
+
+def test_a_defect_of_ours_is_not_dressed_up_as_the_user_s_mistake(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReferenceBackend, "run", failing(ZeroDivisionError("ours")))
+    result = run(SIMULATE)
+    assert isinstance(result.exception, ZeroDivisionError)

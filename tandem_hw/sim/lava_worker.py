@@ -62,6 +62,7 @@ def _run(folder: Path) -> None:
     if potential is not None:
         np.save(folder / lava_job.POTENTIAL, potential)
     watch.done = True
+    watch.join()  # it must not wait for a process that Lava joins and closes now
     timer = threading.Timer(_STOP_SECONDS, _leave, (0,))
     timer.daemon = True
     timer.start()

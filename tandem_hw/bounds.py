@@ -77,8 +77,9 @@ def window_bounds(
     # With a reset by subtraction the bias is the potential that a window starts from.
     low, high = (zero, zero) if per_step_bias else (bias, bias)
     least, greatest = min(0, int(low.min())), max(0, int(high.max()))
-    for negative, positive in steps:
-        low, high = _after_reset(low, high, threshold, reset)
+    for index, (negative, positive) in enumerate(steps):
+        if index > 0:  # nothing has fired before the first step, however large the bias
+            low, high = _after_reset(low, high, threshold, reset)
         low = low + negative + (bias if per_step_bias else zero)
         high = high + positive + (bias if per_step_bias else zero)
         without_bias = (low, high) if per_step_bias else (low - bias, high - bias)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import click
 
-from benchmarks import accuracy, convolution, equality, simulation, training
+from benchmarks import (
+    accuracy,
+    chip_budget,
+    convolution,
+    equality,
+    interchange,
+    lowering,
+    simulation,
+    training,
+)
 
 
 @click.group()
@@ -12,7 +21,16 @@ def main() -> None:
     """Measure what the documentation claims. Nothing else should run on the machine."""
 
 
-for module in (convolution, simulation, training, accuracy, equality):
+for module in (
+    convolution,
+    simulation,
+    training,
+    accuracy,
+    equality,
+    chip_budget,
+    lowering,
+    interchange,
+):
     for command in module.COMMANDS:
         main.add_command(command)
 

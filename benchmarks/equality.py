@@ -16,6 +16,7 @@ from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import ImageDataset, load_dataset
+from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.training import BEST_NAME, TrainingOptions, seed_everything, train
 from tandem_hw.learning.zoo import build
 from tandem_hw.network import Reset
@@ -53,18 +54,8 @@ def _compare(
     lava_samples: int,
     out: Path,
 ) -> dict[str, Any]:
-    folder = out / f"{reset}-T{num_steps}-{bits}bit"
-    options = TrainingOptions(epochs=1)
-    seed_everything(options.seed)
-    model = convert(
-        build("lenet", MNIST_SHAPE, CLASSES),
-        input_shape=MNIST_SHAPE,
-        num_steps=num_steps,
-        reset=reset,
-        weight_bits=bits,
-    )
-    train(model, dataset, options, folder)
-    trained = load_checkpoint(folder / BEST_NAME).model
+    trained = trained_lenet(dataset, reset, num_steps, bits, out)
+    folder = out / _name(reset, num_steps, bits)
     write_net(freeze(trained), folder / "lenet.net")
     network = read_net(folder / "lenet.net")
     inputs = quantize_inputs(dataset.x_test, network.input.bits, network.input.scale)[:samples]
@@ -84,12 +75,34 @@ def _compare(
         "images": samples,
         "on lava-cpu": lava_samples,
         "spikes": sum(layer.spikes or 0 for layer in many.layers),
-        "different": sum(_different(report) for report in reports),
+        "different": sum(different(report) for report in reports),
         "accuracy": many.accuracy["reference"],
     }
 
 
-def _different(report: VerificationReport) -> int:
+def trained_lenet(
+    dataset: ImageDataset, reset: Reset, num_steps: int, bits: int, out: Path
+) -> TandemNetwork:
+    """Train lenet one epoch and return it in evaluation mode."""
+    folder = out / _name(reset, num_steps, bits)
+    options = TrainingOptions(epochs=1)
+    seed_everything(options.seed)
+    model = convert(
+        build("lenet", MNIST_SHAPE, CLASSES),
+        input_shape=MNIST_SHAPE,
+        num_steps=num_steps,
+        reset=reset,
+        weight_bits=bits,
+    )
+    train(model, dataset, options, folder)
+    return load_checkpoint(folder / BEST_NAME).model
+
+
+def _name(reset: Reset, num_steps: int, bits: int) -> str:
+    return f"{reset}-T{num_steps}-{bits}bit"
+
+
+def different(report: VerificationReport) -> int:
     """Count differing spike counts, potentials and predictions."""
     counts = sum(layer.mismatched for layer in report.layers)
     return counts + report.readout.mismatched + report.mismatched_predictions

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +23,16 @@ class Case:
     Attributes:
         name: shown as the test's parameter.
         network: what runs.
-        inputs: uint8 [samples, *network.input.shape].
+        inputs: uint8 [samples, *network.sample_shape].
         fires: True if every firing layer must have fired, False if none may.
+        proven: False if a state leaves 24 bits; a backend may refuse that, and nothing else.
     """
 
     name: str
     network: QuantizedNetwork
     inputs: npt.NDArray[np.uint8]
     fires: bool = True
+    proven: bool = True
 
     def __str__(self) -> str:
         """Return the name, which pytest shows."""
@@ -47,6 +50,7 @@ def cases() -> Iterator[Case]:
         yield from _input_cases(reset)
         yield from _readout_cases(reset)
         yield _overflow_case(reset)
+    yield from _leak_cases()
 
 
 def _synapse_cases(reset: Reset) -> Iterator[Case]:
@@ -78,9 +82,9 @@ def _weight_and_bias_cases(reset: Reset) -> Iterator[Case]:
 
 
 def _input_cases(reset: Reset) -> Iterator[Case]:
-    for encoding in ("first_step", "constant"):
+    for encoding in get_args(Encoding):
         network = convolutional(reset, 4, encoding=encoding)
-        dark = np.zeros((SAMPLES, *network.input.shape), dtype=np.uint8)
+        dark = np.zeros((SAMPLES, *network.sample_shape), dtype=np.uint8)
         bright = np.full_like(dark, network.input.largest)
         yield Case(f"{reset}-{encoding}-saturated", network, bright)
         mixed = np.concatenate([bright[:1], dark[:1], random_inputs(network)])
@@ -99,6 +103,20 @@ def _readout_cases(reset: Reset) -> Iterator[Case]:
         yield Case(f"{reset}-one-layer-{readout}", network, random_inputs(network))
 
 
+def _leak_cases() -> Iterator[Case]:
+    """Yield cases of Loihi's integer decay of current and voltage, one of them or both."""
+    for current, voltage in ((4096, 123), (1024, 0), (3000, 1024), (1, 4095)):
+        plain = convolutional("zero", 8, encoding="events")
+        layers = tuple(
+            replace(layer, current_decay=current, voltage_decay=voltage)
+            if layer.threshold is not None
+            else layer
+            for layer in plain.layers
+        )
+        network = replace(plain, layers=layers)
+        yield Case(f"zero-decays-{current}-and-{voltage}", network, random_inputs(network))
+
+
 def _overflow_case(reset: Reset) -> Case:
     """Return a case whose sums leave 24 bits, so that the current wraps and the voltage clips."""
     generator = np.random.default_rng(4)
@@ -114,7 +132,7 @@ def _overflow_case(reset: Reset) -> Case:
     readout = dense("readout", first.output_shape, 5, None, generator)
     network = QuantizedNetwork(spec, (first, readout), 7, reset)
     assert not network.bounds[0].proven
-    return Case(f"{reset}-overflow", network, random_inputs(network))
+    return Case(f"{reset}-overflow", network, random_inputs(network), proven=False)
 
 
 def convolutional(
@@ -132,7 +150,7 @@ def convolutional(
 ) -> QuantizedNetwork:
     """Return two convolutions, a hidden dense layer and a readout by potential."""
     generator = np.random.default_rng(num_steps)
-    spec = InputSpec((2, 7, 6), bits=4, scale=1 / 15, encoding=encoding)
+    spec = InputSpec((2, 7, 6), bits=3, scale=1 / 7, encoding=encoding)
     reach = (1 << (weight_bits - 1)) - 1
     layers: list[Layer] = []
     for name, channels, shape in (("conv1", 4, spec.shape), ("conv2", 6, None)):
@@ -145,7 +163,7 @@ def convolutional(
                 weight=2 * generator.integers(-reach, reach + 1, size),
                 weight_bits=weight_bits,
                 bias=generator.integers(-bias_reach, bias_reach + 1, channels),
-                threshold=floor_threshold(reach * (24 if first else 3)),
+                threshold=floor_threshold(reach * (12 if first else 3)),
                 input_shape=shape,
                 # The second layer keeps its size, whatever the first one left.
                 stride=stride if first else (1, 1),
@@ -182,7 +200,7 @@ def dense(
 def random_inputs(network: QuantizedNetwork, samples: int = SAMPLES) -> npt.NDArray[np.uint8]:
     """Return the same random integers for the same network."""
     generator = np.random.default_rng(3)
-    shape = (samples, *network.input.shape)
+    shape = (samples, *network.sample_shape)
     return generator.integers(0, network.input.largest + 1, shape).astype(np.uint8)
 
 

@@ -1,10 +1,15 @@
-"""Choose the backends: ``pytest hw_tests --backend lava-cpu``; by default all that can run here."""
+"""Choose the backends: ``pytest hw_tests --backend lava-cpu``; by default all that can run here.
+
+A board is asked for by ``--backend loihi2 --partition oheogulch`` (or ``--board``, ``--host``).
+"""
 
 from __future__ import annotations
 
 import pytest
 
 from tandem_hw.sim.backend import Backend
+from tandem_hw.sim.loihi2 import Loihi2Backend
+from tandem_hw.sim.loihi2_host import CHIP_GENERATIONS, DEFAULT_GENERATION
 from tandem_hw.sim.registry import BACKENDS, make_backend
 
 
@@ -17,19 +22,55 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "and cannot run here fails (default: all that can run here).",
     )
 
+    for option, what in (
+        ("--partition", "SLURM partition"),
+        ("--board", "SLURM node"),
+        ("--host", "address of an Ethernet host"),
+    ):
+        parser.addoption(option, help=f"Board of the backend loihi2: {what}.")
+    parser.addoption(
+        "--loihi-gen",
+        choices=CHIP_GENERATIONS,
+        help=f"Generation of the chip of the backend loihi2 (default: {DEFAULT_GENERATION}).",
+    )
+
+
+def backend_of(name: str, config: pytest.Config) -> Backend:
+    """Make a backend with the options that were given for it."""
+    if name != Loihi2Backend.name:
+        return make_backend(name)
+    given = {key: config.getoption(key) for key in ("partition", "board", "host", "loihi_gen")}
+    return make_backend(name, **given)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a board without its backend: nothing would run there."""
+    named = [f"--{key}" for key in ("partition", "board", "host") if config.getoption(key)]
+    asked = config.getoption("--backend")
+    if named and asked is not None and Loihi2Backend.name not in asked:
+        raise pytest.UsageError(f"{named[0]} names a board; add --backend {Loihi2Backend.name}")
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" not in metafunc.fixturenames:
         return
     names = metafunc.config.getoption("--backend")
     if names is None:
-        names = [name for name in BACKENDS if make_backend(name).why_unavailable() is None]
+        # A board that is named is asked for, whether it can run or not.
+        board = backend_of(Loihi2Backend.name, metafunc.config)
+        assert isinstance(board, Loihi2Backend)
+        names = [
+            name
+            for name in BACKENDS
+            if backend_of(name, metafunc.config).why_unavailable() is None
+            or (name == board.name and board.choice.named)
+        ]
     metafunc.parametrize("backend", names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Backend:
-    runner = make_backend(request.param)
+    runner = backend_of(request.param, request.config)
     reason = runner.why_unavailable()
     if reason is not None:
         pytest.fail(reason, pytrace=False)
@@ -53,5 +94,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if counts is not None:
             terminalreporter.line(f"{name}: " + ", ".join(f"{n} {o}" for o, n in counts.items()))
         else:
-            reason = make_backend(name).why_unavailable()
+            reason = backend_of(name, terminalreporter.config).why_unavailable()
             terminalreporter.line(f"{name}: not run ({reason or 'not asked for'})")

@@ -8,6 +8,7 @@ import pytest
 from cases import Case, cases
 from oracle import record
 
+from tandem_hw.errors import TandemError
 from tandem_hw.sim.backend import Backend
 from tandem_hw.verification import compare
 
@@ -23,5 +24,11 @@ def test_backend_gives_the_spike_counts_of_the_oracle(
         assert fired == case.fires, (
             f"{layer.name} was expected to {'fire' if case.fires else 'be silent'}"
         )
-    found = backend.run(case.network, case.inputs)
+    try:
+        found = backend.run(case.network, case.inputs)
+    except TandemError as refusal:
+        if case.proven:
+            raise
+        record_property("refused", str(refusal))
+        return
     compare(case.network, [expected, found], allow_silence=not case.fires).require_match()

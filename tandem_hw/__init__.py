@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tandem_hw.export.freezing import freeze
     from tandem_hw.export.net_file import read_net, write_net
+    from tandem_hw.export.netx_reader import read_netx
     from tandem_hw.input_encoding import quantize_inputs
     from tandem_hw.learning.checkpoint import load_checkpoint
     from tandem_hw.learning.conversion import convert
@@ -35,6 +36,7 @@ __all__ = [
     "make_backend",
     "quantize_inputs",
     "read_net",
+    "read_netx",
     "train",
     "verify",
     "write_net",
@@ -53,6 +55,7 @@ _HOMES = {
     "make_backend": "sim.registry",
     "quantize_inputs": "input_encoding",
     "read_net": "export.net_file",
+    "read_netx": "export.netx_reader",
     "train": "learning.training",
     "verify": "verification",
     "write_net": "export.net_file",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.fixed_point import STATE_LIMIT
+from tandem_hw.fixed_point import DECAY_UNITY, STATE_FRACTION_BITS, STATE_LIMIT
 
 Int64Array = npt.NDArray[np.int64]
 #: Lowest and highest synaptic input of each output channel in one step.
@@ -55,7 +55,12 @@ def reach(interval: StepInterval) -> int:
 
 
 def window_bounds(
-    steps: Sequence[StepInterval], bias: Int64Array, threshold: int | None, reset: str
+    steps: Sequence[StepInterval],
+    bias: Int64Array,
+    threshold: int | None,
+    reset: str,
+    current_decay: int = DECAY_UNITY,
+    voltage_decay: int = 0,
 ) -> StateBounds:
     """Bound the state of a layer over a window by interval arithmetic.
 
@@ -67,11 +72,15 @@ def window_bounds(
         bias: integer bias per output channel in weight units.
         threshold: firing threshold, or None for a readout that never fires.
         reset: "subtract" or "zero". A readout integrates as "subtract" does.
+        current_decay: what the current of a firing layer loses a step, in 1/4096.
+        voltage_decay: what its voltage loses a step, in 1/4096.
 
     Returns:
         The lowest and the highest state of any neuron in any step, with and without the bias (Lava
         keeps both).
     """
+    if threshold is not None and (current_decay, voltage_decay) != (DECAY_UNITY, 0):
+        return _leaky_bounds(steps, bias, threshold, (current_decay, voltage_decay))
     zero = np.zeros_like(bias)
     per_step_bias = reset == "zero" and threshold is not None
     # With a reset by subtraction the bias is the potential that a window starts from.
@@ -104,3 +113,42 @@ def _after_reset(
     new_high = np.where(can_stay, stay_high, fired_high)
     new_high = np.where(can_fire, np.maximum(new_high, fired_high), new_high)
     return new_low, new_high
+
+
+def _leaky_bounds(
+    steps: Sequence[StepInterval], bias: Int64Array, threshold: int, decays: tuple[int, int]
+) -> StateBounds:
+    """Bound current and voltage of a leaky layer, in Lava's units of 1/64 weight unit.
+
+    A decay never turns the order of two states round, so the ends of an interval decay to the ends
+    of what it becomes.
+    """
+    bias = bias << STATE_FRACTION_BITS
+    vth = (threshold - 1) << STATE_FRACTION_BITS  # a neuron fires above it
+    current_low = current_high = low = high = np.zeros_like(bias)
+    least = greatest = 0
+    for index, (negative, positive) in enumerate(steps):
+        if index > 0:  # where a neuron may have fired, 0 is within the interval of what remains
+            fires, stays = high > vth, low <= vth
+            low = np.where(fires, np.where(stays, np.minimum(low, 0), 0), low)
+            high = np.where(fires, np.where(stays, vth, 0), high)
+        current_low = decayed(current_low, decays[0]) + (negative << STATE_FRACTION_BITS)
+        current_high = decayed(current_high, decays[0]) + (positive << STATE_FRACTION_BITS)
+        low = decayed(low, decays[1]) + current_low + bias
+        high = decayed(high, decays[1]) + current_high + bias
+        least = min(least, int(low.min()), int(current_low.min()))
+        greatest = max(greatest, int(high.max()), int(current_high.max()))
+    return StateBounds(least >> STATE_FRACTION_BITS, -(-greatest >> STATE_FRACTION_BITS))
+
+
+def decayed(state: Int64Array, decay: int) -> Int64Array:
+    """Return state * (4096 - decay) / 4096, rounded toward zero as Lava's ``subthr_dynamics`` does.
+
+    Args:
+        state: int64, in units of 1/64 weight unit.
+        decay: 0 to 4096.
+    """
+    whole, rest = np.divmod(np.abs(state), DECAY_UNITY)  # apart, so that no product overflows
+    kept = DECAY_UNITY - decay
+    magnitude: Int64Array = whole * kept + rest * kept // DECAY_UNITY
+    return np.sign(state) * magnitude

@@ -46,14 +46,22 @@ WEIGHT_STEP: Final = 2
 #: voltage exceeds vth, and ours at the threshold itself, so vth is the threshold minus one.
 VTH_MAX: Final = (1 << 17) - 1
 #: Largest mantissa of a threshold m * 2^e: the self-inhibition of the reset by subtraction is a
-#: purely inhibitory Lava weight of magnitude m (``SignMode.INHIBITORY``: -255 to 0).
+#: purely inhibitory weight of magnitude m.
 THRESHOLD_MANTISSA_MAX: Final = 255
+#: Largest magnitude of a purely inhibitory weight (``SignMode.INHIBITORY``: -255 to 0).
+INHIBITORY_WEIGHT_MAX: Final = 255
+#: Largest ``weight_exp`` that is taken for granted: it was 3 bits and a sign on Loihi 1, and the
+#: public users of Lava on Loihi 2 stay within that (-8 to 7).
+WEIGHT_EXPONENT_MAX: Final = 7
 #: ``LIF.bias_mant`` has 13 bits with its sign.
 BIAS_MANTISSA_MIN: Final = -(1 << 12)
 BIAS_MANTISSA_MAX: Final = (1 << 12) - 1
 #: ``LIF.bias_exp`` has 3 bits; the exponents 6 and 7 give whole weight units.
 BIAS_EXPONENT_MIN: Final = STATE_FRACTION_BITS
 BIAS_EXPONENT_MAX: Final = 7
+#: One in the units of a decay (``decay_unity``): a neuron that leaks keeps (4096 - decay) / 4096 of
+#: its current or voltage a step, rounded toward zero. 0 keeps all, 4096 forgets at once.
+DECAY_UNITY: Final = 1 << 12
 #: Inputs are unsigned integers of 1 to 8 bits, sent as graded spikes.
 INPUT_BITS_RANGE: Final = range(1, 9)
 #: Longest window. Nothing in the arithmetic needs it; it bounds what a damaged file can ask for.
@@ -72,6 +80,39 @@ def weight_limit(weight_bits: int) -> int:
     return WEIGHT_STEP * ((1 << (weight_bits - 1)) - 1)
 
 
+def check_threshold(threshold: int) -> None:
+    """Check that a threshold fits Lava's register.
+
+    Args:
+        threshold: threshold in weight units.
+
+    Raises:
+        NetworkError: it is not within 1 to 2^17.
+    """
+    if not 1 <= threshold <= VTH_MAX + 1:
+        raise NetworkError(
+            f"threshold {threshold} is outside 1 to {VTH_MAX + 1} weight units (vth is a 17-bit "
+            f"register); scale the layer down"
+        )
+
+
+def check_decay(current_decay: int, voltage_decay: int) -> None:
+    """Check that decays fit Lava's registers, ``du = current_decay - 1`` and ``dv``.
+
+    Args:
+        current_decay: what the current loses a step, in 1/4096.
+        voltage_decay: what the voltage loses a step, in 1/4096.
+
+    Raises:
+        NetworkError: one of them is not within 0 to 4096.
+    """
+    for name, decay in (("current_decay", current_decay), ("voltage_decay", voltage_decay)):
+        if not 0 <= decay <= DECAY_UNITY:
+            raise NetworkError(
+                f"{name} is {decay}; allowed are 0 (keeps all) to {DECAY_UNITY} (forgets at once)"
+            )
+
+
 def threshold_parts(threshold: int) -> tuple[int, int]:
     """Split a threshold into a mantissa that fits a Lava weight and an exponent, m * 2^e.
 
@@ -84,11 +125,7 @@ def threshold_parts(threshold: int) -> tuple[int, int]:
     Raises:
         NetworkError: the threshold is out of range or has too many significant bits.
     """
-    if not 1 <= threshold <= VTH_MAX + 1:
-        raise NetworkError(
-            f"threshold {threshold} is outside 1 to {VTH_MAX + 1} weight units (vth is a 17-bit "
-            f"register); scale the layer down"
-        )
+    check_threshold(threshold)
     exponent = max(0, threshold.bit_length() - THRESHOLD_MANTISSA_MAX.bit_length())
     mantissa = threshold >> exponent
     if mantissa << exponent != threshold:

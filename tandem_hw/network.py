@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -20,15 +21,18 @@ from tandem_hw.bounds import StateBounds, StepInterval, reach, synaptic_interval
 from tandem_hw.errors import NetworkError
 from tandem_hw.fixed_point import (
     ACCUMULATOR_LIMIT,
+    DECAY_UNITY,
     INPUT_BITS_RANGE,
     NUM_STEPS_MAX,
     bias_exponent,
+    check_decay,
+    check_threshold,
     check_weights,
     threshold_parts,
 )
 
 Reset = Literal["subtract", "zero"]
-Encoding = Literal["first_step", "constant"]
+Encoding = Literal["first_step", "constant", "events"]
 Readout = Literal["potential", "count"]
 Shape = tuple[int, ...]
 
@@ -37,9 +41,17 @@ def _plain_integers(item: object, *names: str) -> None:
     """Turn NumPy integers in fields into Python's, so that equal networks have equal digests."""
     for name in names:
         value = getattr(item, name)
-        if value is not None:
-            plain = tuple(map(int, value)) if isinstance(value, Iterable) else int(value)
-            object.__setattr__(item, name, plain)
+        if value is None and name == "threshold":
+            continue
+        try:
+            if isinstance(value, Iterable):
+                plain: int | Shape = tuple(map(operator.index, value))
+            else:
+                plain = operator.index(value)
+        except TypeError as error:
+            owner = f"layer {item.name}: " if isinstance(item, Layer) else ""
+            raise NetworkError(f"{owner}{name} {value!r} is not made of integers") from error
+        object.__setattr__(item, name, plain)
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,8 @@ class InputSpec:
         bits: samples are unsigned integers of this many bits, 1 to 8.
         scale: the real value of one integer step; a real x is sent as round(x / scale).
         encoding: "first_step" sends the integers once, as graded spikes in the window's first
-            step; "constant" sends them in every step.
+            step; "constant" sends them in every step; with "events" a sample holds the integers of
+            every step, [num_steps, *shape].
     """
 
     shape: Shape
@@ -91,8 +104,12 @@ class Layer:
         weight_bits: width of the signed weights, 2 to 8.
         bias: int32 bias per output channel in weight units. It enters the window's total once with
             reset "subtract" and in a readout, and in every step with reset "zero".
-        threshold: firing threshold in weight units, m * 2^e; None for a readout that never fires.
+        threshold: firing threshold in weight units, 1 to 2^17, with reset "subtract" of the form
+            m * 2^e; None for a readout that never fires.
         input_shape: shape of one sample that comes in.
+        current_decay: what the current loses a step, in 1/4096; 4096 forgets it at once. Another
+            value needs reset "zero" and a firing layer.
+        voltage_decay: what the voltage loses a step, in 1/4096; 0 is no leak, as above.
     """
 
     name: str
@@ -101,10 +118,13 @@ class Layer:
     bias: npt.NDArray[np.int32]
     threshold: int | None
     input_shape: Shape
+    current_decay: int = DECAY_UNITY
+    voltage_decay: int = 0
 
     def __post_init__(self) -> None:
         """Freeze the arrays and check every field."""
         _plain_integers(self, "input_shape", "threshold", "weight_bits")
+        _plain_integers(self, "current_decay", "voltage_decay")
         for field, dtype in (("weight", np.int16), ("bias", np.int32)):
             array = np.array(getattr(self, field), order="C")  # a copy that nobody else can change
             if not np.issubdtype(array.dtype, np.integer):
@@ -116,7 +136,7 @@ class Layer:
             object.__setattr__(self, field, array)
         if not self.name or "/" in self.name or not self.name.isprintable():
             raise NetworkError(f"layer name {self.name!r} must be printable text without a slash")
-        if self.bias.shape != (self.weight.shape[0],) or self.weight.size == 0:
+        if self.bias.shape != self.weight.shape[:1] or self.weight.size == 0:
             raise NetworkError(
                 f"layer {self.name}: weights {self.weight.shape} need one bias for each of their "
                 f"output channels, found {self.bias.shape}"
@@ -124,8 +144,9 @@ class Layer:
         try:
             check_weights(self.weight, self.weight_bits)
             bias_exponent(self.bias)
+            check_decay(self.current_decay, self.voltage_decay)
             if self.threshold is not None:
-                threshold_parts(self.threshold)
+                check_threshold(self.threshold)
         except NetworkError as error:
             raise NetworkError(f"layer {self.name}: {error}") from error
 
@@ -138,6 +159,11 @@ class Layer:
     def fan_out(self) -> npt.NDArray[np.int64]:
         """Synapses that one spike of each input reaches, in ``input_shape``."""
         raise NotImplementedError
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the current is kept for more than a step, or the voltage leaks."""
+        return (self.current_decay, self.voltage_decay) != (DECAY_UNITY, 0)
 
     @property
     def neurons(self) -> int:
@@ -202,7 +228,7 @@ class Conv2d(Layer):
         limits = {"stride": 1, "padding": 0, "dilation": 1}
         for field, least in limits.items():
             pair = getattr(self, field)
-            if len(pair) != 2 or min(pair) < least:
+            if not isinstance(pair, tuple) or len(pair) != 2 or min(pair) < least:
                 raise NetworkError(f"layer {self.name}: {field} {pair} must be two of >= {least}")
         out_channels, in_channels = self.weight.shape[0], self.input_shape[0]
         if self.groups < 1 or in_channels % self.groups or out_channels % self.groups:
@@ -287,6 +313,8 @@ class QuantizedNetwork:
         if len(set(names)) != len(names):
             raise NetworkError(f"layer names are not unique: {names}")
         self._check_chain()
+        for layer in self.layers:
+            self._check_neurons(layer)
         for layer, interval in zip(self.layers, self.step_intervals, strict=True):
             check_accumulator(layer.name, interval)
 
@@ -308,9 +336,30 @@ class QuantizedNetwork:
         if len(shape) != 1:
             raise NetworkError(f"the last layer puts out {shape}; it must be a dense layer")
 
+    def _check_neurons(self, layer: Layer) -> None:
+        """Check what only one of the resets, or only a firing layer, can have."""
+        if layer.leaks and (self.reset != "zero" or layer.threshold is None):
+            kind = "a readout" if layer.threshold is None else f'reset "{self.reset}"'
+            raise NetworkError(
+                f"layer {layer.name}: current_decay {layer.current_decay} and voltage_decay "
+                f"{layer.voltage_decay} are not possible with {kind}; only firing layers with "
+                f'reset "zero" leak, all others need {DECAY_UNITY} and 0'
+            )
+        if layer.threshold is not None and self.reset == "subtract":
+            try:
+                threshold_parts(layer.threshold)
+            except NetworkError as error:
+                raise NetworkError(f"layer {layer.name}: {error}") from error
+
     def __iter__(self) -> Iterator[Layer]:
         """Iterate over the layers."""
         return iter(self.layers)
+
+    @property
+    def sample_shape(self) -> Shape:
+        """Shape of one sample as a backend takes it; with "events" its steps come first."""
+        steps = (self.num_steps,) if self.input.encoding == "events" else ()
+        return (*steps, *self.input.shape)
 
     @property
     def spiking_layers(self) -> tuple[Layer, ...]:
@@ -334,6 +383,8 @@ class QuantizedNetwork:
                 layer.bias.astype(np.int64),
                 layer.threshold,
                 self.reset,
+                layer.current_decay,
+                layer.voltage_decay,
             )
             for index, (layer, interval) in enumerate(
                 zip(self.layers, self.step_intervals, strict=True)

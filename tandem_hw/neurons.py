@@ -5,14 +5,20 @@ With weights W, threshold theta, bias B and incoming spikes s_in, in weight unit
     reset "subtract":  u[t] = u[t-1] + W s_in[t] - theta s[t-1];   s[t] = 1 if u[t] + B >= theta
     reset "zero":      v[t] = v[t-1] (1 - s[t-1]) + W s_in[t] + B;  s[t] = 1 if v[t] >= theta
     readout:           u[t] = u[t-1] + W s_in[t];                   potential u[T] + B
+    leaky "zero":      u[t] = keep(u[t-1], current_decay) + W s_in[t]
+                       v[t] = keep(v[t-1] (1 - s[t-1]), voltage_decay) + u[t] + B
+
+keep(x, d) is x (4096 - d) / 4096 rounded toward zero, in units of 1/64 weight unit.
 
 These are Lava's own neurons (``lava/proc/lif/models.py``, ``PyLifResetModelBitAcc``), "zero" with
-du=4095 and dv=0, the others with du=-1 and dv=4096: see docs/arithmetic.md. Where a state may leave
+du=current_decay-1 and dv=voltage_decay, 4095 and 0 where nothing leaks, the others with du=-1 and
+dv=4096: see docs/arithmetic.md. Where a state may leave
 24 bits, Lava's wrap of the current and its clip of the voltage are followed bit for bit.
 
 Tensors hold integers in floating point. Where ``tandem_hw.bounds`` proves that no state leaves 24
 bits, float32 is exact and nothing wraps. Where it does not, float32 is tried and every state looked
-at; should one come too near the limit, the window is run again in float64 with wrap and clip.
+at; should one come too near the limit, the window is run again in float64 with wrap and clip. Leaky
+layers always run in float64: the product of a state and a decay needs 36 bits.
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ from torch import Tensor
 
 from tandem_hw.fixed_point import (
     ACCUMULATOR_LIMIT,
+    DECAY_UNITY,
     INT32_SPAN,
     STATE_FRACTION_BITS,
     STATE_LIMIT,
@@ -41,12 +48,24 @@ class SpikeTrain:
     """What a layer sends over a window.
 
     Attributes:
-        signal: uint8; spikes [num_steps, batch, *shape], or an encoded input [batch, *shape].
-        encoding: None for spikes, otherwise how the input is sent: "first_step" or "constant".
+        signal: uint8; spikes or input events [num_steps, batch, *shape], or an encoded input
+            [batch, *shape].
+        encoding: None for what is given step by step, otherwise how the input is sent:
+            "first_step" or "constant".
     """
 
     signal: Tensor
     encoding: str | None = None
+
+    @classmethod
+    def of_input(cls, inputs: Tensor, encoding: str) -> SpikeTrain:
+        """Return what encoded inputs send.
+
+        Args:
+            inputs: uint8 [batch, *shape], with "events" [batch, num_steps, *shape].
+            encoding: as ``InputSpec`` has it.
+        """
+        return cls(inputs.transpose(0, 1)) if encoding == "events" else cls(inputs, encoding)
 
     def step(self, index: int) -> Tensor | None:
         """Return what is sent in one step, or None for silence known in advance."""
@@ -78,6 +97,9 @@ class NeuronParameters:
         reset: "subtract" or "zero".
         proven: whether no reachable state leaves 24 bits.
         input_reach: largest magnitude that the synaptic input of one step can have.
+        current_decay: what the current loses a step, in 1/4096; only a firing layer that resets to
+            zero may have another one than 4096.
+        voltage_decay: what the voltage loses a step, in 1/4096, 0 elsewhere as above.
     """
 
     bias: Tensor
@@ -85,6 +107,13 @@ class NeuronParameters:
     reset: str
     proven: bool
     input_reach: int = ACCUMULATOR_LIMIT
+    current_decay: int = DECAY_UNITY
+    voltage_decay: int = 0
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the current is kept for more than a step, or the voltage leaks."""
+        return (self.current_decay, self.voltage_decay) != (DECAY_UNITY, 0)
 
 
 @dataclass(frozen=True)
@@ -127,6 +156,8 @@ def simulate_layer(
     Returns:
         Spikes and counts of a firing layer, the potential of a readout.
     """
+    if neurons.leaks:
+        return _run(incoming, synapse, neurons, num_steps, keep_spikes, follow_peak, exact=True)
     fast = _run(incoming, synapse, neurons, num_steps, keep_spikes, follow_peak, exact=False)
     if neurons.proven or _stayed_within(fast, neurons):
         return fast
@@ -157,7 +188,8 @@ def _run(
     exact: bool,
 ) -> LayerActivity:
     """Run a window in float32 without a wrap, or ``exact`` with one; see ``simulate_layer``."""
-    state = _State(neurons, follow_peak or not neurons.proven, exact)
+    kind = _LeakyState if neurons.leaks else _State
+    state = kind(neurons, follow_peak or not neurons.proven, exact)
     spikes: Tensor | None = None
     counts: Tensor | None = None
     for index, synaptic_input in enumerate(incoming.synaptic_inputs(synapse, num_steps)):
@@ -276,7 +308,56 @@ class _State:
         self.extremes = low, high
 
 
-def wrap_current_(current: Tensor) -> Tensor:
+class _LeakyState(_State):
+    """Current and voltage of a layer that leaks, both in units of 1/64 weight unit."""
+
+    current: Tensor | None = None
+
+    def _integrate_voltage(self, synaptic_input: Tensor | None) -> None:
+        neurons, voltage = self.neurons, self._membrane
+        if self.current is None:
+            self.current = torch.zeros_like(voltage)
+        current = decay_(self.current, neurons.current_decay)
+        if synaptic_input is not None:
+            current.add_(synaptic_input, alpha=STATE_FRACTION)
+        decay_(voltage, neurons.voltage_decay)
+        if neurons.proven:
+            voltage.add_(current).add_(self.bias, alpha=STATE_FRACTION)
+        else:
+            wrap_current_(current, STATE_FRACTION)
+            voltage.add_(current).add_(self.bias, alpha=STATE_FRACTION)
+            _wrap_int32_(voltage, INT32_SPAN * STATE_FRACTION)
+            voltage.clamp_(-VOLTAGE_LIMIT, VOLTAGE_LIMIT)
+        if self.follow_peak:
+            self._see(current / STATE_FRACTION)
+            self._see(voltage / STATE_FRACTION)
+
+
+def decay_(state: Tensor, decay: int) -> Tensor:
+    """Take a share of decay / 4096 off a state in place and round toward zero, as Loihi does.
+
+    Source: ``AbstractPyLifModelFixed.subthr_dynamics``, which shifts the magnitude and keeps the
+    sign.
+
+    Args:
+        state: float64, any shape, in units of 1/64 weight unit, below 2^32 in magnitude, so that
+            the product with a decay is exact.
+        decay: 0 to 4096.
+
+    Returns:
+        The same tensor.
+    """
+    if decay == 0:
+        return state
+    return state.mul_((DECAY_UNITY - decay) / DECAY_UNITY).trunc_()
+
+
+def _wrap_int32_(value: Tensor, span: int) -> None:
+    """Wrap whole numbers to half a span on either side in place, as 32-bit integers do."""
+    value.add_(span // 2).remainder_(span).sub_(span // 2)
+
+
+def wrap_current_(current: Tensor, unit: int = 1) -> Tensor:
     """Wrap a current to 24 bits in place, the way Lava's CPU model does it.
 
     Lava adds in 32-bit integers and then takes 2^24 off once if the sum is above 2^23, or adds it
@@ -284,14 +365,15 @@ def wrap_current_(current: Tensor) -> Tensor:
     itself stays, and a sum more than one span away stays outside.
 
     Args:
-        current: float64, any shape, whole weight units.
+        current: float64, any shape, whole numbers.
+        unit: how many of them make a weight unit, 1 or 64.
 
     Returns:
         The same tensor.
     """
-    half = INT32_SPAN // 2
-    current.add_(half).remainder_(INT32_SPAN).sub_(half)
-    above, below = current > STATE_LIMIT, current <= -STATE_LIMIT
-    current.sub_(above.to(current.dtype), alpha=2 * STATE_LIMIT)
-    current.add_(below.to(current.dtype), alpha=2 * STATE_LIMIT)
+    limit = STATE_LIMIT * unit
+    _wrap_int32_(current, INT32_SPAN * unit)
+    above, below = current > limit, current <= -limit
+    current.sub_(above.to(current.dtype), alpha=2 * limit)
+    current.add_(below.to(current.dtype), alpha=2 * limit)
     return current

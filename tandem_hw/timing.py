@@ -21,11 +21,19 @@ def default_period(network: QuantizedNetwork) -> int:
     return network.num_steps + (1 if network.reset == "subtract" else 0)
 
 
+def board_period(network: QuantizedNetwork) -> int:
+    """Return the shortest period that a board can reset by: a power of two.
+
+    Source: ``reset_interval`` in lava-dl's tutorial ``netx/mnist/run.ipynb``.
+    """
+    return 1 << (default_period(network) - 1).bit_length()
+
+
 def check_period(network: QuantizedNetwork, period: int) -> None:
     """Refuse a period in which the graph could not be exact.
 
     Raises:
-        NetworkError: the period is too short, or longer than a reset to zero can keep silent.
+        NetworkError: the period is too short, or longer than a leaky layer can be kept silent.
     """
     least = default_period(network)
     if period < least:
@@ -33,10 +41,11 @@ def check_period(network: QuantizedNetwork, period: int) -> None:
             f'a period of {period} steps is too short: reset "{network.reset}" with num_steps '
             f"{network.num_steps} needs at least {least}"
         )
-    if network.reset == "zero" and period > least:
+    leaky = [layer.name for layer in network.layers if layer.leaks]
+    if leaky and period > least:
         raise NetworkError(
-            f'a period of {period} steps is not supported with reset "zero": biases would fire in '
-            f"the steps after the window; use {least}"
+            f"a period of {period} steps is not supported: layer {leaky[0]} leaks, so no "
+            f"inhibition keeps it silent in the steps after the window; use {least}"
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.activity import LayerSummary, activity_dict, summarise
 from tandem_hw.errors import ComparisonRefusedError, TandemError
 from tandem_hw.fixed_point import STATE_LIMIT
 from tandem_hw.network import QuantizedNetwork
@@ -89,7 +90,7 @@ class VerificationReport:
         silent_layers: layers that never fired in any recording.
         mismatched_predictions: predictions that differ from the first recording's.
         accuracy: per backend, None without labels.
-        synops_per_sample: mean of the first recording.
+        activity: spikes, rates and synaptic operations of every layer in the first recording.
         seconds: wall-clock time per backend.
         difference: the first difference, or None.
         silence_allowed: whether silent layers were expected.
@@ -102,7 +103,7 @@ class VerificationReport:
     silent_layers: tuple[str, ...]
     mismatched_predictions: int
     accuracy: Mapping[str, float | None]
-    synops_per_sample: float
+    activity: tuple[LayerSummary, ...]
     seconds: Mapping[str, float]
     difference: Difference | None
     silence_allowed: bool = False
@@ -131,6 +132,7 @@ class VerificationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, as ``--json`` writes it."""
+        activity = activity_dict(self.activity)
         return {
             "format_version": FORMAT_VERSION,
             "match": self.match,
@@ -155,7 +157,10 @@ class VerificationReport:
             "silent_layers": list(self.silent_layers),
             "first_difference": None if self.difference is None else str(self.difference),
             "accuracy": dict(self.accuracy),
-            "synops_per_sample": self.synops_per_sample,
+            "synops_per_sample": activity["synops_per_sample"],
+            "macs_per_sample": activity["macs_per_sample"],
+            "synops_per_mac": activity["synops_per_mac"],
+            "activity": activity["layers"],
             "seconds": dict(self.seconds),
         }
 
@@ -204,7 +209,7 @@ def compare(
             int(np.sum(other.prediction != first.prediction)) for other in recordings[1:]
         ),
         accuracy={recording.backend: recording.accuracy for recording in recordings},
-        synops_per_sample=first.synops_per_sample,
+        activity=summarise(network, first),
         seconds={recording.backend: recording.seconds for recording in recordings},
         difference=_first_difference(network, recordings),
         silence_allowed=allow_silence,
@@ -244,6 +249,7 @@ def verify(
         )
     for backend in backends:
         require_available(backend)
+        backend.check_network(network)
     recordings = [
         backend.run(network, inputs, labels, (progress or {}).get(backend.name))
         for backend in backends

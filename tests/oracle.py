@@ -33,15 +33,21 @@ class LayerResult:
         spikes: per step the spikes of the neurons, flattened in C order.
         potential: v >> 6 at the window's end.
         peak: largest magnitude of a potential with its bias in weight units, rounded up.
+        low: lowest current or unclipped voltage, in units of 1/64 weight unit.
+        high: highest of them.
         synops: synapses that incoming spikes passed.
-        wrapped: whether a current wrapped or a voltage was clipped.
+        wrapped: whether a current wrapped.
+        clipped: whether a voltage was clipped.
     """
 
     spikes: list[list[int]] = field(default_factory=list)
     potential: list[int] = field(default_factory=list)
     peak: int = 0
+    low: int = 0
+    high: int = 0
     synops: int = 0
     wrapped: bool = False
+    clipped: bool = False
 
     @property
     def counts(self) -> list[int]:
@@ -50,14 +56,23 @@ class LayerResult:
 
 def run_sample(network: QuantizedNetwork, sample: list[int]) -> list[LayerResult]:
     """Run one sample, its integers flattened in C order, and return every layer's result."""
-    silence = [0] * len(sample)
-    constant = network.input.encoding == "constant"
-    train = [sample if constant or step == 0 else silence for step in range(network.num_steps)]
+    train = _input_train(network, sample)
     results = []
     for layer in network.layers:
         results.append(run_layer(layer, network.reset, train))
         train = results[-1].spikes
     return results
+
+
+def _input_train(network: QuantizedNetwork, sample: list[int]) -> list[list[int]]:
+    """Return what is sent in each step."""
+    steps = range(network.num_steps)
+    if network.input.encoding == "events":
+        size = len(sample) // network.num_steps
+        return [sample[step * size : (step + 1) * size] for step in steps]
+    silence = [0] * len(sample)
+    constant = network.input.encoding == "constant"
+    return [sample if constant or step == 0 else silence for step in steps]
 
 
 def run_layer(layer: Layer, reset: str, train: list[list[int]]) -> LayerResult:
@@ -66,7 +81,8 @@ def run_layer(layer: Layer, reset: str, train: list[list[int]]) -> LayerResult:
     targets = synapses(layer)
     positions = layer.neurons // len(layer.bias)
     bias = [int(layer.bias[neuron // positions]) for neuron in range(layer.neurons)]
-    neurons = [Neuron(value, layer.threshold, reset) for value in bias]
+    decays = layer.current_decay, layer.voltage_decay
+    neurons = [Neuron(value, layer.threshold, reset, *decays) for value in bias]
     for signal in train:
         inputs = [0] * layer.neurons
         for source, value in enumerate(signal):
@@ -79,39 +95,60 @@ def run_layer(layer: Layer, reset: str, train: list[list[int]]) -> LayerResult:
         )
     result.potential = [neuron.v >> 6 for neuron in neurons]
     result.peak = max(neuron.peak for neuron in neurons)
+    result.low = min(neuron.low for neuron in neurons)
+    result.high = max(neuron.high for neuron in neurons)
     result.wrapped = any(neuron.wrapped for neuron in neurons)
+    result.clipped = any(neuron.clipped for neuron in neurons)
     return result
 
 
 class Neuron:
     """One of Lava's fixed-point neurons; u and v in units of 1/64 weight unit."""
 
-    def __init__(self, bias: int, threshold: int | None, reset: str) -> None:
+    def __init__(
+        self,
+        bias: int,
+        threshold: int | None,
+        reset: str,
+        current_decay: int = 4096,
+        voltage_decay: int = 0,
+    ) -> None:
         self.bias, self.threshold = bias, threshold
+        self.current_decay, self.voltage_decay = current_decay, voltage_decay
         self.forgets_current = reset == "zero" and threshold is not None
-        self.u = self.v = self.fired = self.peak = 0
-        self.wrapped = False
+        self.u = self.v = self.fired = self.peak = self.low = self.high = 0
+        self.wrapped = self.clipped = False
 
     def step(self, synaptic_input: int) -> int:
         activation = synaptic_input << 6
         if self.forgets_current:
-            # du = 4095: nothing of the current stays. dv = 0: all of the voltage does.
-            self.u = self._wrap(activation)
+            # du = current_decay - 1 and dv = voltage_decay: by default nothing of the current
+            # stays and all of the voltage does.
             before = 0 if self.fired else self.v
-            voltage = before + self.u + (self.bias << 6)
-            self.v = max(-(HALF - 1), min(HALF - 1, voltage))
-            self.wrapped |= self.v != voltage
+            self.u = self._wrap(self._decay(self.u, self.current_decay) + activation)
+            voltage = self._decay(before, self.voltage_decay) + self.u + (self.bias << 6)
+            self.wrapped |= not -INT32 // 2 <= voltage < INT32 // 2
+            voltage = (voltage + INT32 // 2) % INT32 - INT32 // 2
+            self.v = self._clip(voltage)
             self._see(self.v)
+            if (self.current_decay, self.voltage_decay) != (4096, 0):
+                self._see(self.u)  # it may be the larger one for good, not for a step only
         else:
             # du = -1: all of the current stays. dv = 4096: nothing of the voltage does.
             inhibition = (self.threshold or 0) << 6 if self.fired else 0
             self.u = self._wrap(self.u + activation - inhibition)
             voltage = self.u + (self.bias << 6)
-            self.v = max(-(HALF - 1), min(HALF - 1, voltage))
-            self.wrapped |= self.v != voltage
+            self.v = self._clip(voltage)
             self._see(voltage)
+        self.low, self.high = min(self.low, self.u, voltage), max(self.high, self.u, voltage)
         self.fired = int(self.threshold is not None and self.v > (self.threshold - 1) << 6)
         return self.fired
+
+    @staticmethod
+    def _decay(state: int, decay: int) -> int:
+        """Shift the magnitude and put the sign back, as subthr_dynamics does."""
+        magnitude = abs(state) * (4096 - decay) >> 12
+        return magnitude if state >= 0 else -magnitude
 
     def _wrap(self, current: int) -> int:
         """Add as 32-bit integers do, then take a span off, or add it, once."""
@@ -122,6 +159,11 @@ class Neuron:
             wrapped += SPAN
         self.wrapped |= wrapped != current
         return wrapped
+
+    def _clip(self, voltage: int) -> int:
+        clipped = max(-(HALF - 1), min(HALF - 1, voltage))
+        self.clipped |= clipped != voltage
+        return clipped
 
     def _see(self, state: int) -> None:
         self.peak = max(self.peak, -(-abs(state) // 64))

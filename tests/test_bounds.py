@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 import oracle
 import pytest
@@ -9,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import networks, random_inputs
 
-from tandem_hw.bounds import StateBounds, reach, synaptic_interval, window_bounds
+from tandem_hw.bounds import StateBounds, decayed, reach, synaptic_interval, window_bounds
 from tandem_hw.fixed_point import STATE_LIMIT
 from tandem_hw.network import QuantizedNetwork
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     network=st.one_of(networks(), networks(overflowing=True)),
     seed=st.integers(0, 99),
     extreme=st.booleans(),
 )
-def test_a_proven_layer_never_wraps_and_stays_within_its_bounds(
+def test_no_layer_leaves_its_bounds_and_a_proven_one_never_wraps(
     network: QuantizedNetwork, seed: int, extreme: bool
 ) -> None:
     inputs = random_inputs(network, 2, seed)
@@ -31,7 +34,11 @@ def test_a_proven_layer_never_wraps_and_stays_within_its_bounds(
         for result, bounds in zip(results, network.bounds, strict=True):
             if bounds.proven:
                 assert not result.wrapped
+                assert not result.clipped
                 assert result.peak <= max(-bounds.low, bounds.high)
+            if not result.wrapped:
+                assert bounds.low * 64 <= result.low
+                assert result.high <= bounds.high * 64
 
 
 def test_interval_of_a_sum_is_reached_by_the_inputs_that_favour_it() -> None:
@@ -59,6 +66,49 @@ def test_bounds_of_a_single_neuron(
 ) -> None:
     step = (np.array([-4]), np.array([10]))
     assert window_bounds([step] * 4, np.array([3]), threshold, reset) == expected
+
+
+@pytest.mark.parametrize("threshold", [None, 1, 4])
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+@pytest.mark.parametrize("bias", [-3, 0, 3])
+@pytest.mark.parametrize("voltage_decay", [0, 1, 1024, 4096])
+def test_bounds_are_reached_where_a_synaptic_input_can_be_any_integer(
+    threshold: int | None, reset: str, bias: int, voltage_decay: int
+) -> None:
+    leak = (4096, voltage_decay if reset == "zero" and threshold is not None else 0)
+    low, high = -2, 3
+    neurons = []
+    for train in itertools.product(range(low, high + 1), repeat=3):
+        neuron = oracle.Neuron(bias, threshold, reset, *leak)
+        for synaptic_input in train:
+            neuron.step(synaptic_input)
+        neurons.append(neuron)
+    step = (np.array([low]), np.array([high]))
+    bounds = window_bounds([step] * 3, np.array([bias]), threshold, reset, *leak)
+    assert bounds.low == min(neuron.low for neuron in neurons) // 64
+    assert bounds.high == -(-max(neuron.high for neuron in neurons) // 64)
+
+
+def test_bounds_of_a_current_that_stays_grow_by_each_step() -> None:
+    # Currents of 10, 20, 30 give voltages of 10, 30, 60 below a threshold that none reaches.
+    step = (np.array([-1]), np.array([10]))
+    assert window_bounds([step] * 3, np.array([0]), 1000, "zero", 0, 0) == StateBounds(-6, 60)
+    # With half of the current and of the voltage lost in a step: 10, 15, 17.5 and 10, 20, 27.5.
+    assert window_bounds([step] * 3, np.array([0]), 1000, "zero", 2048, 2048).high == 28
+
+
+def test_bounds_of_the_longest_window_do_not_overflow() -> None:
+    step = (np.array([-(1 << 23) + 1]), np.array([(1 << 23) - 1]))
+    bounds = window_bounds([step] * 4096, np.array([0]), 1, "zero", 0, 0)
+    assert bounds.low == -((1 << 23) - 1) * 4096 * 4097 // 2
+    assert not bounds.proven
+
+
+@given(st.integers(-(1 << 53), 1 << 53), st.integers(0, 4096))
+@settings(deadline=None, derandomize=True)
+def test_a_decay_rounds_toward_zero(state: int, decay: int) -> None:
+    expected = int(math.copysign(1, state)) * (abs(state) * (4096 - decay) // 4096)
+    assert decayed(np.array([state]), decay).tolist() == [expected]
 
 
 def test_a_bias_above_the_threshold_does_not_fire_before_the_first_step() -> None:

@@ -52,8 +52,12 @@ def refuse(path: Path, message: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"reset": "zero", "weight_bits": 3, "readout": "count", "twin": "relu", "input_bits": 6}],
-    ids=["defaults", "others"],
+    [
+        {},
+        {"reset": "zero", "weight_bits": 3, "readout": "count", "twin": "relu", "input_bits": 6},
+        {"reset": "zero", "current_decay": 3000, "voltage_decay": 12},
+    ],
+    ids=["defaults", "others", "leaky"],
 )
 def test_a_model_comes_back_bit_for_bit(tmp_path: Path, options: dict[str, Any]) -> None:
     model = make_model(**options)
@@ -268,6 +272,7 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], None]] = {
     "norm left out": damaged_layer(norm=False),
     "unknown option": damaged_options(leak=0.1),
     "unknown reset": damaged_options(reset="soft"),
+    "half a decay": damaged_options(reset="zero", voltage_decay=0.5),
     "no steps": damaged_options(num_steps=0),
     "input of 9 bits": lambda content: content["architecture"]["input"].update(bits=9),
     "another shape": lambda content: content["architecture"]["input"].update(shape=(1, 5, 8)),

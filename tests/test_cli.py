@@ -142,6 +142,24 @@ def test_train_leaves_checkpoints_and_metrics(workspace: Workspace, tmp_path: Pa
     assert str(tmp_path / "run" / "checkpoint.pt") in result.stdout
 
 
+def test_a_leak_goes_from_the_command_line_to_the_file(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    leak = ("--reset", "zero", "--current-decay", 3000, "--voltage-decay", 200)
+    succeed("train", workspace.data, *TRAINING, *leak, "--out", tmp_path / "run")
+    succeed("export", tmp_path / "run" / "checkpoint.pt", "--out", tmp_path / "leaky.net")
+    network = read_net(tmp_path / "leaky.net")
+    decays = [(layer.current_decay, layer.voltage_decay) for layer in network.layers]
+    assert decays == [(3000, 200)] * (len(decays) - 1) + [(4096, 0)]
+    succeed("inspect", tmp_path / "leaky.net", "--json", tmp_path / "leaky.json")
+    first = written_json(tmp_path / "leaky.json")["layers"][0]
+    assert (first["current_decay"], first["voltage_decay"]) == (3000, 200)
+    succeed(
+        "verify", tmp_path / "leaky.net", "--data", workspace.data, "--backends",
+        "reference", "--checkpoint", tmp_path / "run" / "checkpoint.pt",
+    )  # fmt: skip
+
+
 def test_the_same_seed_trains_the_same_network(workspace: Workspace, tmp_path: Path) -> None:
     succeed("train", workspace.data, *TRAINING, "--out", tmp_path / "run")
     succeed("export", tmp_path / "run" / "checkpoint.pt", "--out", tmp_path / "again.net")

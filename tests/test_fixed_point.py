@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tandem_hw.errors import NetworkError
@@ -17,6 +17,8 @@ from tandem_hw.fixed_point import (
     threshold_parts,
     weight_limit,
 )
+
+steady = settings(deadline=None, derandomize=True)
 
 EVERY_THRESHOLD = sorted(
     {m << e for m in range(1, 256) for e in range(18) if m << e <= VTH_MAX + 1}
@@ -35,22 +37,45 @@ def test_every_threshold_splits_into_mantissa_and_smallest_exponent() -> None:
         assert exponent == 0 or threshold >> (exponent - 1) > THRESHOLD_MANTISSA_MAX
 
 
-@given(st.integers(-10, 2 * VTH_MAX))
-def test_threshold_that_no_register_holds_is_refused(threshold: int) -> None:
-    if threshold in set(EVERY_THRESHOLD):
-        threshold_parts(threshold)
+@steady
+@given(st.one_of(st.integers(-10, 2 * VTH_MAX), st.sampled_from(EVERY_THRESHOLD)))
+@example(0)
+@example(1 << 17)
+@example((1 << 17) + 1)
+@example(257)
+def test_only_a_threshold_that_no_register_holds_is_refused(threshold: int) -> None:
+    if threshold in EVERY_THRESHOLD:
+        mantissa, exponent = threshold_parts(threshold)
+        assert mantissa << exponent == threshold
     else:
         with pytest.raises(NetworkError, match=str(threshold)):
             threshold_parts(threshold)
 
 
-@given(st.floats(-1e3, 1e9))
+@steady
+@given(st.one_of(st.floats(-1e3, 1e9), st.floats(0, 1000), st.integers(0, 2 * VTH_MAX)))
+@example(float("inf"))
+@example(256.99)
+@example(131_071)
 def test_floor_is_the_largest_threshold_that_is_not_above(value: float) -> None:
     allowed = [threshold for threshold in EVERY_THRESHOLD if threshold <= value]
     assert floor_threshold(value) == (allowed[-1] if allowed else 1)
 
 
-@given(st.lists(st.integers(-8300, 8300), min_size=1, max_size=6))
+def lists_of(integers: st.SearchStrategy[int]) -> st.SearchStrategy[list[int]]:
+    """Lists of any integers, and lists of twice those, which what allows even ones only takes."""
+    every = st.lists(integers, min_size=1, max_size=6)
+    return st.one_of(every, every.map(lambda values: [2 * value for value in values]))
+
+
+@steady
+@given(lists_of(st.integers(-4200, 4200)))
+@example([-4096, 4095])
+@example([4096])
+@example([4097])
+@example([-8192, 8190])
+@example([8192])
+@example([-8194])
 def test_bias_exponent_is_the_smallest_that_is_exact(values: list[int]) -> None:
     fitting = [
         exponent
@@ -67,7 +92,12 @@ def test_bias_exponent_is_the_smallest_that_is_exact(values: list[int]) -> None:
             bias_exponent(np.array(values))
 
 
-@given(st.integers(2, 8), st.lists(st.integers(-300, 300), min_size=1, max_size=4))
+@steady
+@given(st.integers(2, 8), st.one_of(lists_of(st.integers(-3, 3)), lists_of(st.integers(-140, 140))))
+@example(8, [-256, 254])
+@example(8, [256])
+@example(2, [-4, 2])
+@example(2, [4])
 def test_weights_are_even_and_of_their_bits(bits: int, values: list[int]) -> None:
     signed = range(-(1 << (bits - 1)), 1 << (bits - 1))
     if all(value % 2 == 0 and value // 2 in signed for value in values):

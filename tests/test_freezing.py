@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,43 @@ def test_evaluation_and_the_frozen_network_agree_after_training(
     network = require_equal(model, some_inputs(20))
     assert (network.num_steps, network.reset, network.readout) == (num_steps, reset, readout)
     assert {layer.weight_bits for layer in network} == {weight_bits}
+
+
+LEAKS = [(4096, 500), (3000, 0), (1024, 1024), (1, 4095)]
+
+
+@pytest.mark.parametrize("kind", ["conv", "mlp"])
+@pytest.mark.parametrize("leak", LEAKS)
+@pytest.mark.parametrize("encoding", ["constant", "events"])
+def test_training_evaluation_and_reference_agree_on_leaky_neurons(
+    kind: str, leak: tuple[int, int], encoding: Any
+) -> None:
+    torch.manual_seed(sum(leak))
+    network = conv_network() if kind == "conv" else mlp_network()
+    shape = IMAGE if kind == "conv" else (72,)
+    options = dict(zip(("current_decay", "voltage_decay"), leak, strict=True))
+    model = convert(
+        network[1:] if kind == "mlp" else network,
+        input_shape=shape, num_steps=5, reset="zero", encoding=encoding, activation_max=0.4,
+        **options,
+    )  # fmt: skip
+    inputs = some_inputs(16, model.sample_shape)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(model(torch.from_numpy(inputs)), torch.arange(16) % 4).backward()
+        optimizer.step()
+    frozen = require_equal(model, inputs)
+    firing = frozen.spiking_layers
+    assert {(layer.current_decay, layer.voltage_decay) for layer in firing} == {leak}
+    assert not frozen.layers[-1].leaks
+    # The leak is no ornament: without it other spikes come out.
+    plain = replace(
+        frozen,
+        layers=tuple(replace(layer, current_decay=4096, voltage_decay=0) for layer in frozen),
+    )
+    leaky, without = (ReferenceBackend().run(each, inputs) for each in (frozen, plain))
+    assert any(np.any(leaky.counts[name] != without.counts[name]) for name in leaky.counts)
 
 
 @st.composite

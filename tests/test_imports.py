@@ -13,7 +13,12 @@ import tandem_hw
 from tandem_hw.errors import TandemError
 
 #: The only modules that may import Lava.
-LAVA_MODULES = ("tandem_hw.sim.processes.", "tandem_hw.export.lava_graph")
+LAVA_MODULES = (
+    "tandem_hw.sim.processes.",
+    "tandem_hw.export.lava_",
+    "tandem_hw.export.stock_neurons",
+    "tandem_hw.export.loihi2_graph",
+)
 #: A child that says which modules it has loaded after running some code.
 CHILD = "import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"
 

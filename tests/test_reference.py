@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import oracle
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import networks, random_inputs, small_network
 
 from tandem_hw.errors import BackendUnavailableError, DataError
-from tandem_hw.network import QuantizedNetwork
+from tandem_hw.network import Dense, InputSpec, QuantizedNetwork, Reset
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import require_available
 from tandem_hw.sim.reference import ReferenceBackend
@@ -36,8 +36,6 @@ def assert_equal(found: Recording, expected: Recording) -> None:
 def test_every_count_and_potential_is_the_oracles(network: QuantizedNetwork, seed: int) -> None:
     inputs = random_inputs(network, seed=seed)
     expected = oracle.record(network, inputs)
-    event(f"active: {any(counts.any() for counts in expected.counts.values())}")
-    event(f"proven: {all(bounds.proven for bounds in network.bounds)}")
     assert_equal(ReferenceBackend().run(network, inputs), expected)
 
 
@@ -51,19 +49,72 @@ def test_states_beyond_24_bits_wrap_and_clip_as_the_oracles(
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
-def test_overflowing_networks_really_wrap(reset: str) -> None:
-    wrapped = []
+def test_drawn_networks_fire_in_some_steps_and_not_in_others(reset: Reset) -> None:
+    firing: list[bool] = []
+
+    @settings(relaxed, max_examples=60)
+    @given(network=networks().filter(lambda network: network.reset == reset))
+    def look(network: QuantizedNetwork) -> None:
+        counts = oracle.record(network, random_inputs(network)).counts.values()
+        firing.append(any(np.any((c > 0) & (c < network.num_steps)) for c in counts))
+
+    look()
+    assert firing.count(True) >= 10
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+def test_overflowing_networks_really_wrap_and_clip(reset: Reset) -> None:
+    wrapped: list[bool] = []
+    clipped: list[bool] = []
 
     @settings(relaxed, max_examples=40)
     @given(network=networks(overflowing=True).filter(lambda network: network.reset == reset))
     def look(network: QuantizedNetwork) -> None:
         for sample in random_inputs(network):
             first = oracle.run_sample(network, sample.reshape(-1).tolist())[0]
-            assert not (first.wrapped and network.bounds[0].proven)
+            assert not (network.bounds[0].proven and (first.wrapped or first.clipped))
             wrapped.append(first.wrapped)
+            clipped.append(first.clipped)
 
     look()
-    assert wrapped.count(True) > 10
+    assert wrapped.count(True) >= 10
+    assert clipped.count(True) >= 10
+
+
+def one_neuron(
+    weights: list[int], bias: int, threshold: int | None, reset: Reset, num_steps: int
+) -> QuantizedNetwork:
+    spec = InputSpec((len(weights),), 8, 1 / 255, "constant")
+    layer = Dense("only", np.array([weights]), 8, np.array([bias]), threshold, spec.shape)
+    readout = "potential" if threshold is None else "count"
+    return QuantizedNetwork(spec, (layer,), num_steps, reset, readout)
+
+
+# 2^23 of Lava's units are 131072 weight units, and one weight of 254 at full input adds 64770.
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        # 3 * 64770 = 194310 wraps to 194310 - 262144, and a second step brings it back.
+        (one_neuron([254] * 3, 100, None, "subtract", 1), -67834 + 100),
+        (one_neuron([254] * 3, 100, None, "zero", 2), 126476 + 100),
+        (one_neuron([-254] * 3, 100, None, "subtract", 1), 67834 + 100),
+        # 2 * 64770 = 129540 is within 24 bits; with the bias it is not, and is clipped.
+        (one_neuron([254] * 2, 4000, None, "subtract", 1), 131071),
+        (one_neuron([-254] * 2, -4000, None, "zero", 1), -131072),
+        # Unwrapped, the sum would reach the threshold in every step.
+        (one_neuron([254] * 3, 0, 1024, "zero", 5), 0),
+        # -67834, then 126476 (fires and falls to 125452), then beyond the limit again, ...
+        (one_neuron([254] * 3, 0, 1024, "subtract", 4), 2),
+    ],
+)
+def test_a_neuron_that_leaves_24_bits_ends_where_it_does_by_hand(
+    network: QuantizedNetwork, expected: int
+) -> None:
+    assert not network.bounds[0].proven
+    inputs = np.full((2, *network.input.shape), 255, dtype=np.uint8)
+    (neuron,) = oracle.run_sample(network, inputs[0].tolist())
+    assert neuron.wrapped or neuron.clipped
+    assert ReferenceBackend().run(network, inputs).output.tolist() == [[expected]] * 2
 
 
 @settings(relaxed, max_examples=50)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,13 @@ from hypothesis import strategies as st
 
 from tandem_hw.errors import NetworkError
 from tandem_hw.network import Dense, InputSpec, QuantizedNetwork, Reset
-from tandem_hw.timing import check_period, default_period, total_steps, window_start
+from tandem_hw.timing import (
+    board_period,
+    check_period,
+    default_period,
+    total_steps,
+    window_start,
+)
 
 RESETS: tuple[Reset, ...] = ("subtract", "zero")
 
@@ -95,9 +103,23 @@ def test_the_default_period_is_the_shortest_legal_one(reset: Reset) -> None:
         check_period(network, least - 1)
 
 
-def test_a_longer_period_is_legal_with_a_reset_by_subtraction_alone() -> None:
-    check_period(chain(2, 4, "subtract"), 16)
-    with pytest.raises(
-        NetworkError, match="biases would fire in the steps after the window; use 4"
-    ):
-        check_period(chain(2, 4, "zero"), 5)
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+def test_a_longer_period_is_legal_since_a_guard_silences_the_padding(reset: Reset) -> None:
+    check_period(chain(2, 4, reset), 16)
+
+
+@pytest.mark.parametrize(
+    ("reset", "num_steps", "period"),
+    [("subtract", 3, 4), ("subtract", 4, 8), ("subtract", 7, 8), ("zero", 4, 4), ("zero", 5, 8)],
+)
+def test_a_board_resets_at_the_next_power_of_two(reset: Reset, num_steps: int, period: int) -> None:
+    assert board_period(chain(1, num_steps, reset)) == period
+
+
+def test_a_leaky_layer_needs_windows_that_follow_each_other_at_once() -> None:
+    plain = chain(2, 4, "zero")
+    layers = (replace(plain.layers[0], voltage_decay=1), *plain.layers[1:])
+    network = replace(plain, layers=layers)
+    check_period(network, 4)
+    with pytest.raises(NetworkError, match=f"5 steps .* layer {layers[0].name} leaks.*use 4"):
+        check_period(network, 5)

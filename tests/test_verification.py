@@ -297,6 +297,9 @@ class Faulty:
     def why_unavailable(self) -> str | None:
         return self.reason
 
+    def check_network(self, network: QuantizedNetwork) -> None:
+        pass
+
     def run(
         self,
         network: QuantizedNetwork,

@@ -9,9 +9,12 @@ import click
 from tandem_hw.cli.inspect import layer_table
 from tandem_hw.cli.options import check_outputs
 from tandem_hw.cli.terminal import make_console
+from tandem_hw.errors import NetworkError
+from tandem_hw.export.chip_budget import chip_budget
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
 from tandem_hw.learning.checkpoint import load_checkpoint
+from tandem_hw.network import QuantizedNetwork
 
 
 @click.command("export")
@@ -19,11 +22,32 @@ from tandem_hw.learning.checkpoint import load_checkpoint
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="The .net file to write."
 )
-def command(checkpoint: Path, out: Path) -> None:
+@click.option(
+    "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board holds it."
+)
+def command(checkpoint: Path, out: Path, simulation_only: bool) -> None:
     """Quantize CHECKPOINT and write it as a .net file, with proven bounds of every state."""
     check_outputs(out, inputs=[checkpoint])
     network = freeze(load_checkpoint(checkpoint).model)
+    budget = _budget_line(network, simulation_only)
     write_net(network, out)
     console = make_console()
     console.print(layer_table(network))
+    console.print(budget)
     console.print(f"wrote {out}")
+
+
+def _budget_line(network: QuantizedNetwork, simulation_only: bool) -> str:
+    """Return the chip budget in a line; refuse what no board holds, unless it is not meant for one.
+
+    Raises:
+        NetworkError: names the layer and the limit.
+    """
+    try:
+        return chip_budget(network).summary
+    except NetworkError as error:
+        if not simulation_only:
+            raise NetworkError(
+                f"{error}; or write it for the simulators alone with --simulation-only"
+            ) from error
+        return f"for the simulators alone, no Loihi 2 board holds it: {error}"

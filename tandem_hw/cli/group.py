@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": "tandem_hw.cli.inspect",
     "simulate": "tandem_hw.cli.simulate",
     "verify": "tandem_hw.cli.verify",
+    "deploy": "tandem_hw.cli.deploy",
 }
 #: Exit status of an error that the user can mend; a mismatch has status 1.
 EXIT_ERROR = 2

@@ -17,10 +17,9 @@ from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning.datasets import load_dataset
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.sim.backend import Backend
-from tandem_hw.sim.lava_cpu import LavaCpuBackend
+from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.sim.registry import make_backend
-from tandem_hw.timing import check_period
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -50,15 +49,15 @@ def lava_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.FloatRange(min=1),
             default=20.0,
             show_default=True,
-            help="lava-cpu: seconds without a finished step that count as a hang.",
+            help="Lava: seconds without a finished step that count as a hang.",
         ),
         click.option(
             "--period",
             type=click.IntRange(min=1),
-            help="lava-cpu: steps from one sample to the next (default: the shortest legal).",
+            help="Lava: steps from one sample to the next (default: the shortest legal).",
         ),
         click.option(
-            "--stock-conv", is_flag=True, help="lava-cpu: use Lava's own slow Conv model."
+            "--stock-conv", is_flag=True, help="Lava: use Lava's own slow Conv model."
         ),
     )
     for option in options:
@@ -68,7 +67,7 @@ def lava_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def backend_from_options(name: str, options: dict[str, Any], device: str) -> Backend:
     """Make a backend with the options that it knows."""
-    if name == LavaCpuBackend.name:
+    if name in (LavaCpuBackend.name, LavaStockBackend.name):
         return make_backend(name, **options)
     if name == ReferenceBackend.name:
         check_device(device)
@@ -111,16 +110,6 @@ def check_outputs(*outputs: Path | None, inputs: Sequence[Path | None] = ()) -> 
         if path.resolve() in taken:
             raise FileFormatError(f"{path}: is given twice; give every output a file of its own")
         taken.add(path.resolve())
-
-
-def check_lava_options(network: QuantizedNetwork, names: Sequence[str], period: int | None) -> None:
-    """Refuse a period that lava-cpu could not run exactly, before another backend runs.
-
-    Raises:
-        NetworkError: the period does not suit the network.
-    """
-    if period is not None and LavaCpuBackend.name in names:
-        check_period(network, period)
 
 
 def load_samples(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.table import Table
 
+from tandem_hw.activity import LayerSummary, activity_dict, summarise, total
 from tandem_hw.cli.options import (
     backend_from_options,
-    check_lava_options,
     check_outputs,
     data_option,
     device_option,
@@ -23,7 +24,6 @@ from tandem_hw.cli.options import (
 )
 from tandem_hw.cli.terminal import follow, make_console, progress_bars
 from tandem_hw.export.net_file import read_net
-from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import require_available
 from tandem_hw.sim.registry import BACKENDS
@@ -60,62 +60,63 @@ def command(
     runner = backend_from_options(backend, lava, device)
     require_available(runner)
     network = read_net(network_path)
-    check_lava_options(network, [backend], lava["period"])
+    runner.check_network(network)
     inputs, labels = load_samples(network, data, samples)
     with progress_bars() as progress:
         recording = runner.run(network, inputs, labels, follow(progress, backend))
     if recording_path is not None:
         recording.save(recording_path)
-    summary = summarise(network, recording)
-    write_json(summary, json_path)
-    _show(summary)
+    layers = summarise(network, recording)
+    write_json(_describe(recording, layers), json_path)
+    console = make_console()
+    console.print(activity_table(layers, f"{len(recording)} samples on {backend}"))
+    console.print(_last_line(recording, layers))
 
 
-def summarise(network: QuantizedNetwork, recording: Recording) -> dict[str, Any]:
+def _describe(recording: Recording, layers: Sequence[LayerSummary]) -> dict[str, Any]:
     """Return what a recording amounts to as plain data."""
-    samples = len(recording)
-    layers = []
-    for layer in network:
-        counts = recording.counts.get(layer.name)
-        spikes = None if counts is None else int(counts.sum(dtype="int64"))
-        slots = samples * layer.neurons * network.num_steps
-        layers.append(
-            {
-                "name": layer.name,
-                "neurons": layer.neurons,
-                "spikes": spikes,
-                "spike_rate": None if spikes is None else spikes / slots,
-                "synops_per_sample": float(recording.synops[layer.name].mean()),
-            }
-        )
     return {
         "backend": recording.backend,
-        "samples": samples,
+        "samples": len(recording),
         "network_digest": recording.network_digest,
         "accuracy": recording.accuracy,
-        "layers": layers,
-        "synops_per_sample": recording.synops_per_sample,
+        **activity_dict(layers),
         "seconds": recording.seconds,
-        "samples_per_second": samples / recording.seconds,
+        "samples_per_second": len(recording) / recording.seconds,
     }
 
 
-def _show(summary: dict[str, Any]) -> None:
-    table = Table(title=f"{summary['samples']} samples on {summary['backend']}")
-    for name in ("layer", "neurons", "spikes", "spike rate", "SynOps a sample"):
-        table.add_column(name, justify="left" if name == "layer" else "right")
-    for layer in summary["layers"]:
-        fires = layer["spikes"] is not None
-        table.add_row(
-            layer["name"],
-            str(layer["neurons"]),
-            str(layer["spikes"]) if fires else "readout",
-            f"{layer['spike_rate']:.4f}" if fires else "",
-            f"{layer['synops_per_sample']:.0f}",
-        )
-    console = make_console()
-    console.print(table)
-    console.print(
-        f"accuracy {summary['accuracy']:.2%}, {summary['synops_per_sample']:.0f} SynOps a sample, "
-        f"{summary['seconds']:.2f} s ({summary['samples_per_second']:.0f} samples a second)",
+def _last_line(recording: Recording, layers: Sequence[LayerSummary]) -> str:
+    totals = total(layers)
+    accuracy = "" if recording.accuracy is None else f"accuracy {recording.accuracy:.2%}, "
+    return (
+        f"{accuracy}{totals.synops_per_sample:.0f} SynOps a sample, {totals.synops_per_mac:.2f} of "
+        f"the ordinary network's {totals.macs_per_sample} MACs; {recording.seconds:.2f} s "
+        f"({len(recording) / recording.seconds:.0f} samples a second)"
     )
+
+
+def activity_table(layers: Sequence[LayerSummary], title: str) -> Table:
+    """Return a table of spikes, rates and operations for the terminal."""
+    table = Table(title=title)
+    for name in (
+        "layer",
+        "neurons",
+        "spikes",
+        "spike rate",
+        "SynOps a sample",
+        "MACs",
+        "SynOps/MACs",
+    ):
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    for layer in layers:
+        table.add_row(
+            layer.name,
+            str(layer.neurons),
+            "readout" if layer.spikes is None else str(layer.spikes),
+            "" if layer.spike_rate is None else f"{layer.spike_rate:.4f}",
+            f"{layer.synops_per_sample:.0f}",
+            str(layer.macs),
+            f"{layer.synops_per_sample / layer.macs:.2f}",
+        )
+    return table

@@ -11,6 +11,7 @@ from rich.progress import Progress
 from tandem_hw.cli.options import check_device, check_outputs, device_option
 from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.errors import FileFormatError
+from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import load_dataset
 from tandem_hw.learning.layers import Twin
@@ -45,7 +46,7 @@ _COLUMNS = "{task.fields[state]}"
 @click.option("--input-bits", type=click.IntRange(1, 8), default=4, show_default=True)
 @click.option(
     "--encoding",
-    type=click.Choice(get_args(Encoding)),
+    type=click.Choice([name for name in get_args(Encoding) if name != "events"]),
     help="How the input is sent [default: first_step with reset subtract, constant with "
     "reset zero].",
 )
@@ -58,6 +59,20 @@ _COLUMNS = "{task.fields[state]}"
     default="clip",
     show_default=True,
     help="Gradient mask of the twin: 0 < a < T, or the paper's 0 < a.",
+)
+@click.option(
+    "--current-decay",
+    type=click.IntRange(0, DECAY_UNITY),
+    default=DECAY_UNITY,
+    show_default=True,
+    help="What a neuron's current loses a step, in 1/4096 (reset zero only).",
+)
+@click.option(
+    "--voltage-decay",
+    type=click.IntRange(0, DECAY_UNITY),
+    default=0,
+    show_default=True,
+    help="What a neuron's voltage loses a step, in 1/4096 (reset zero only).",
 )
 @click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=2), default=64, show_default=True)

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from tandem_hw.cli.options import (
     backend_from_options,
-    check_lava_options,
     check_outputs,
     data_option,
     device_option,
@@ -70,11 +69,10 @@ def command(
     for runner in runners:
         require_available(runner)
     network = read_net(network_path)
-    check_lava_options(network, names, lava["period"])
     if checkpoint is not None:
-        trained = PyTorchBackend(load_checkpoint(checkpoint).model)
-        trained.check_network(network)
-        runners.append(trained)
+        runners.append(PyTorchBackend(load_checkpoint(checkpoint).model))
+    for runner in runners:
+        runner.check_network(network)
     inputs, labels = load_samples(network, data, samples)
     report = _run(network, inputs, labels, runners)
     write_json(report.to_dict(), json_path)
@@ -92,15 +90,21 @@ def _run(network: Any, inputs: Any, labels: Any, runners: list[Backend]) -> Veri
 def show_report(report: VerificationReport) -> None:
     """Print a report for the terminal."""
     table = Table(title=f"{report.samples} samples on {', '.join(report.backends)}")
-    for name in ("layer", "neurons", "spikes", "mismatched", "head room (bits)"):
+    numbers = ("neurons", "spikes", "mismatched", "head room (bits)", "SynOps a sample", "MACs")
+    for name in ("layer", *numbers):
         table.add_column(name, justify="left" if name == "layer" else "right")
-    for layer in (*report.layers, report.readout):
+    # A counted readout is among the layers as well.
+    compared = {layer.name: layer for layer in (report.readout, *report.layers)}
+    for activity in report.activity:
+        layer = compared[activity.name]
         table.add_row(
             layer.name,
             str(layer.neurons),
             "readout" if layer.spikes is None else str(layer.spikes),
             str(layer.mismatched),
             "" if layer.head_room_bits is None else str(layer.head_room_bits),
+            f"{activity.synops_per_sample:.0f}",
+            str(activity.macs),
         )
     console = make_console()
     console.print(table)

@@ -39,6 +39,9 @@ def freeze(model: TandemNetwork) -> QuantizedNetwork:
             "threshold": integers.threshold,
             "input_shape": shape,
         }
+        if layer.fires:
+            common["current_decay"] = architecture.options.current_decay
+            common["voltage_decay"] = architecture.options.voltage_decay
         if isinstance(layer, TandemConv2d):
             layers.append(Conv2d(**common, **asdict(layer.geometry)))
         else:

@@ -101,21 +101,27 @@ class Group:
         """Return an integer attribute, or raise FileFormatError."""
         value = self._attribute(name)
         if not isinstance(value, int):
-            raise FileFormatError(f"{self.location}: attribute {name} is {shown(value)}, not an integer")
+            raise FileFormatError(
+                f"{self.location}: attribute {name} is {shown(value)}, not an integer"
+            )
         return value
 
     def float_attribute(self, name: str) -> float:
         """Return a floating-point attribute, or raise FileFormatError."""
         value = self._attribute(name)
         if not isinstance(value, float):
-            raise FileFormatError(f"{self.location}: attribute {name} is {shown(value)}, not a float")
+            raise FileFormatError(
+                f"{self.location}: attribute {name} is {shown(value)}, not a float"
+            )
         return value
 
     def text_attribute(self, name: str) -> str:
         """Return a text attribute, or raise FileFormatError."""
         value = self._attribute(name)
         if not isinstance(value, str):
-            raise FileFormatError(f"{self.location}: attribute {name} is {shown(value)}, not a text")
+            raise FileFormatError(
+                f"{self.location}: attribute {name} is {shown(value)}, not a text"
+            )
         return value
 
     def _attribute(self, name: str) -> Scalar:
@@ -129,7 +135,7 @@ class Group:
         return self.children[name]
 
     def _name(self, name: str) -> str:
-        return _below(self.location, name)
+        return below(self.location, name)
 
 
 def check_same(found: Group, expected: Group) -> None:
@@ -219,8 +225,8 @@ def read_tree(path: str | os.PathLike[str], format_name: str, version: int) -> G
         FileFormatError: the file is missing, foreign, of another version, damaged, or holds
             something that this module never writes.
     """
-    size = _check_file(path)
-    with _reported_as_damage(path), h5py.File(path, "r") as file:
+    size = check_file(path)
+    with reported_as_damage(path), h5py.File(path, "r") as file:
         if FORMAT not in file.attrs or _read_attribute(file, FORMAT, f"{path}: /") != format_name:
             raise FileFormatError(
                 f"{path}: an HDF5 file that was not written by tandem-hw (it has no attribute "
@@ -229,14 +235,14 @@ def read_tree(path: str | os.PathLike[str], format_name: str, version: int) -> G
         found = _read_attribute(file, VERSION, f"{path}: /") if VERSION in file.attrs else None
         if found != version:
             raise FileFormatError(
-                f"{path}: the format version is {shown(found)}; this tandem-hw reads version {version}; "
-                f"export the network again or update tandem-hw"
+                f"{path}: the format version is {shown(found)}; this tandem-hw reads version "
+                f"{version}; export the network again or update tandem-hw"
             )
         return _TreeReader(size).read(file, f"{path}: /", depth=0)
 
 
-def _check_file(path: str | os.PathLike[str]) -> int:
-    """Return the size of a file that begins like HDF5."""
+def check_file(path: str | os.PathLike[str]) -> int:
+    """Return the size of a file that begins like HDF5, or raise FileFormatError."""
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -262,7 +268,8 @@ def _check_file(path: str | os.PathLike[str]) -> int:
 
 
 @contextmanager
-def _reported_as_damage(path: str | os.PathLike[str]) -> Iterator[None]:
+def reported_as_damage(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn whatever the HDF5 library raises in this context into FileFormatError."""
     try:
         yield
     except _LIBRARY_ERRORS as error:
@@ -288,16 +295,16 @@ class _TreeReader:
         attributes = {str(name): _read_attribute(source, name, where) for name in source.attrs}
         children: dict[str, Group | Array] = {}
         for name in source:
-            below = _below(where, name)
-            if source.id.links.get_info(_encoded(name)).type != h5l.TYPE_HARD:
-                raise FileFormatError(f"{below}: is a link to elsewhere, which is never followed")
+            place = below(where, name)
+            if source.id.links.get_info(encoded(name)).type != h5l.TYPE_HARD:
+                raise FileFormatError(f"{place}: is a link to elsewhere, which is never followed")
             child = source[name]
             if isinstance(child, h5py.Group):
-                children[str(name)] = self.read(child, below, depth + 1)
+                children[str(name)] = self.read(child, place, depth + 1)
             elif isinstance(child, h5py.Dataset):
-                children[str(name)] = self._read_array(child, below)
+                children[str(name)] = self._read_array(child, place)
             else:
-                raise FileFormatError(f"{below}: is neither a group nor a dataset")
+                raise FileFormatError(f"{place}: is neither a group nor a dataset")
         return Group(attributes, children, where)
 
     def _enter(self, item: h5py.Group | h5py.Dataset, where: str) -> None:
@@ -338,7 +345,7 @@ class _TreeReader:
 
 
 def _read_attribute(source: h5py.Group, name: str, where: str) -> Scalar:
-    attribute = h5a.open(source.id, _encoded(name))
+    attribute = h5a.open(source.id, encoded(name))
     where = f"{where}: attribute {name!r}"
     dtype = _plain_dtype(attribute.dtype, "ifS", where)
     if attribute.shape != () or dtype.itemsize > _MAX_ATTRIBUTE_BYTES:
@@ -370,7 +377,7 @@ def _plain_dtype(dtype: np.dtype[np.generic], kinds: str, where: str) -> np.dtyp
 _KIND_NAMES = {"i": "an integer", "f": "a float", "S": "a text of fixed length"}
 
 
-def _encoded(name: str) -> bytes:
+def encoded(name: str) -> bytes:
     """Undo h5py's decoding of a name, which may be no UTF-8 in a foreign file."""
     return name.encode("utf-8", "surrogateescape")
 
@@ -381,7 +388,8 @@ def shown(value: Scalar | None) -> str:
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
 
 
-def _below(where: str, name: str) -> str:
+def below(where: str, name: str) -> str:
+    """Return the place of an item within the place of its group, for messages."""
     return f"{where.rstrip('/')}/{ascii(name)[1:-1]}"
 
 

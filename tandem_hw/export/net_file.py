@@ -27,10 +27,9 @@ from tandem_hw.export.hdf5_tree import (
 from tandem_hw.network import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork, Shape
 
 FORMAT_NAME: Final = "tandem-hw network"
-FORMAT_VERSION: Final = 1
+#: 2: the decays of current and voltage belong to the network, and so to its digest.
+FORMAT_VERSION: Final = 2
 
-#: lava-dl computes ``du = iDecay - 1``; du = 4095 forgets the current at once.
-_FORGETFUL_CURRENT: Final = 4096
 #: netx builds Lava's LIF for this type. LIF resets to zero.
 _CUBA: Final = "CUBA"
 #: netx knows no neuron that resets by subtraction. It refuses a type that it does not know.
@@ -61,7 +60,7 @@ def write_net(network: QuantizedNetwork, path: str | os.PathLike[str]) -> None:
         NetworkError: a shape or name is too large for the format.
         FileFormatError: the path cannot be written to.
     """
-    _check_sizes(network)
+    check_sizes(network)
     write_tree(path, _network_tree(network, f"tandem-hw {_version()}"))
 
 
@@ -80,7 +79,7 @@ def read_net(path: str | os.PathLike[str]) -> QuantizedNetwork:
     tree = read_tree(path, FORMAT_NAME, FORMAT_VERSION)
     try:
         network = _read_network(tree)
-        _check_sizes(network)
+        check_sizes(network)
     except NetworkError as error:
         raise FileFormatError(
             f"{path}: the file does not hold a valid network: {error}; export it again"
@@ -102,7 +101,7 @@ def _version() -> str:
         return "(not installed)"
 
 
-def _check_sizes(network: QuantizedNetwork) -> None:
+def check_sizes(network: QuantizedNetwork) -> None:
     """Refuse shapes that no simulator could allocate."""
     shapes = {"input": network.input.shape} | {layer.name: layer.output_shape for layer in network}
     for name, shape in shapes.items():
@@ -164,11 +163,11 @@ def _layer_tree(layer: Layer, reset: str) -> Group:
             for field in ("stride", "padding", "dilation", "groups")
         }
     if layer.threshold is not None:
-        children["neuron"] = _neuron_tree(layer.threshold, reset)
+        children["neuron"] = _neuron_tree(layer, layer.threshold, reset)
     return Group({"name": layer.name, "weight_bits": layer.weight_bits}, children)
 
 
-def _neuron_tree(threshold: int, reset: str) -> Group:
+def _neuron_tree(layer: Layer, threshold: int, reset: str) -> Group:
     # A neuron fires when its voltage exceeds vth; ours fires at the threshold itself.
     vth = _numbers(threshold - 1)
     if reset == "subtract":
@@ -176,8 +175,8 @@ def _neuron_tree(threshold: int, reset: str) -> Group:
     return Group(
         children={
             "type": _text(_CUBA),
-            "iDecay": _numbers(_FORGETFUL_CURRENT),
-            "vDecay": _numbers(0),
+            "iDecay": _numbers(layer.current_decay),  # netx computes du = iDecay - 1
+            "vDecay": _numbers(layer.voltage_decay),
             "vThMant": vth,
             "refDelay": _numbers(1),
             "gradedSpike": _numbers(0),
@@ -256,7 +255,11 @@ def _read_layer(entry: Group, input_shape: Shape) -> Layer:
         "input_shape": input_shape,
     }
     if "neuron" in entry.children:
-        arguments["threshold"] = _single(entry.group("neuron"), "vThMant") + 1
+        neuron = entry.group("neuron")
+        arguments["threshold"] = _single(neuron, "vThMant") + 1
+        if neuron.text("type") == _CUBA:
+            arguments["current_decay"] = _single(neuron, "iDecay")
+            arguments["voltage_decay"] = _single(neuron, "vDecay")
     if kind == "dense":
         return Dense(**arguments)
     for field in ("stride", "padding", "dilation"):

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from tandem_hw.errors import ConversionError, DataError, NetworkError
+from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.input_encoding import default_scale
 from tandem_hw.learning.layers import SpikingOptions, Twin
 from tandem_hw.learning.model import Architecture, LayerSpec, TandemNetwork
@@ -44,6 +45,8 @@ def convert(
     readout: Readout = "potential",
     twin: Twin = "clip",
     activation_max: float = 2.0,
+    current_decay: int = DECAY_UNITY,
+    voltage_decay: int = 0,
 ) -> TandemNetwork:
     """Turn an ordinary network into a spiking one that trains on its deployed integers.
 
@@ -60,13 +63,18 @@ def convert(
         reset: "subtract" (the paper's neuron) or "zero".
         weight_bits: width of the signed weights, 2 to 8.
         input_bits: width of the unsigned inputs, 1 to 8.
-        encoding: "first_step" sends the input once, "constant" in every step. By default the
-            former with reset "subtract" and the latter with "zero", where a neuron forgets at its
-            first spike what was left of a charge that came at once.
+        encoding: "first_step" sends the input once, "constant" in every step; with "events" a
+            sample holds every step, [num_steps, *input_shape]. By default the first with reset
+            "subtract" and the second with "zero", where a neuron forgets at its first spike what
+            was left of a charge that came at once.
         readout: "potential" of the last layer at the window's end, or its spike "count".
         twin: gradient mask, "clip" (0 < a < T) or "relu" (0 < a, the paper's).
         activation_max: activation at which a neuron fires in every step. Activations after batch
             normalisation have a standard deviation of about 1, which suits the default.
+        current_decay: with reset "zero", what the current of firing neurons loses a step, in
+            1/4096; 4096 forgets it at once, less makes a synaptic input act for several steps.
+        voltage_decay: with reset "zero", what their voltage loses a step, in 1/4096; 0 is no leak.
+            With a leak the gradient is that of neurons without, while the forward pass is exact.
 
     Returns:
         The tandem network, in training mode.
@@ -81,7 +89,9 @@ def convert(
         spec = InputSpec(tuple(input_shape), input_bits, default_scale(input_bits), encoding)
     except (DataError, NetworkError) as error:
         raise ConversionError(str(error)) from error
-    options = SpikingOptions(num_steps, reset, weight_bits, twin, activation_max)
+    options = SpikingOptions(
+        num_steps, reset, weight_bits, twin, activation_max, current_decay, voltage_decay
+    )
     chain = _Chain(network, readout)
     _check_shapes(network, spec.shape)
     model = TandemNetwork(Architecture(spec, options, tuple(chain.specs), readout))

@@ -8,7 +8,8 @@ A layer receives the counts and spikes of the layer below and does two things (p
 
 The counts c then replace a in the forward pass; backward, the gradient of c is taken as that of a,
 where 0 < a < T (``twin="clip"``) or where 0 < a (``twin="relu"``, the paper's). Nothing is
-differentiated through time, so the memory of the backward pass does not grow with T.
+differentiated through time, so the memory of the backward pass does not grow with T. The twin knows
+of no leak: with one, the forward pass is as exact, and the gradient that of a neuron without.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tandem_hw.bounds import reach, synaptic_interval, window_bounds
+from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.learning.quantizer import IntegerParameters, quantize_layer
 from tandem_hw.network import Reset, check_accumulator, input_steps
 from tandem_hw.neurons import LayerActivity, NeuronParameters, SpikeTrain, simulate_layer
@@ -59,6 +61,8 @@ class SpikingOptions:
         twin: gradient mask, "clip" or "relu".
         activation_max: real activation at which a neuron fires in every step; the real value of one
             spike is activation_max / T.
+        current_decay: what the current of firing layers loses a step, in 1/4096, with reset "zero".
+        voltage_decay: what their voltage loses a step, in 1/4096, with reset "zero".
     """
 
     num_steps: int
@@ -66,6 +70,8 @@ class SpikingOptions:
     weight_bits: int = 8
     twin: Twin = "clip"
     activation_max: float = 2.0
+    current_decay: int = DECAY_UNITY
+    voltage_decay: int = 0
 
     @property
     def spike_value(self) -> float:
@@ -275,13 +281,18 @@ class TandemLayer(nn.Module):
         check_accumulator(self.name, interval)
         steps = input_steps(interval, self.options.num_steps, signal.train.encoding or False)
         bias = integers.bias.cpu().numpy().astype(np.int64)
-        bounds = window_bounds(steps, bias, integers.threshold, self.options.reset)
+        leak: dict[str, int] = {}
+        if self.fires:
+            leak["current_decay"] = self.options.current_decay
+            leak["voltage_decay"] = self.options.voltage_decay
+        bounds = window_bounds(steps, bias, integers.threshold, self.options.reset, **leak)
         neurons = NeuronParameters(
             bias=self.bias_image(integers.bias.to(device)),
             threshold=integers.threshold,
             reset=self.options.reset,
             proven=bounds.proven,
             input_reach=reach(interval),
+            **leak,
         )
         return simulate_layer(
             signal.train,

@@ -7,6 +7,7 @@ model without running code from the file.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw.errors import ConversionError, NetworkError
-from tandem_hw.fixed_point import NUM_STEPS_MAX
+from tandem_hw.fixed_point import DECAY_UNITY, NUM_STEPS_MAX, check_decay
 from tandem_hw.learning.layers import (
     Observer,
     SpikingOptions,
@@ -112,8 +113,21 @@ class Architecture:
             )
         if not 2 <= self.options.weight_bits <= 8:
             raise ConversionError(f"weight_bits is {self.options.weight_bits}; allowed are 2 to 8")
+        self._check_leak()
         if not (math.isfinite(self.options.activation_max) and self.options.activation_max > 0):
             raise ConversionError("activation_max must be a positive number")
+
+    def _check_leak(self) -> None:
+        current, voltage = self.options.current_decay, self.options.voltage_decay
+        try:
+            check_decay(operator.index(current), operator.index(voltage))
+        except (NetworkError, TypeError) as error:
+            raise ConversionError(f"the decays must be integers in range: {error}") from error
+        if self.options.reset != "zero" and (current, voltage) != (DECAY_UNITY, 0):
+            raise ConversionError(
+                f"current_decay {current} and voltage_decay {voltage} are not possible with reset "
+                f'"{self.options.reset}"; only neurons with reset "zero" leak'
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the architecture as plain data."""
@@ -169,7 +183,7 @@ class LayerCounts:
 class TandemNetwork(nn.Module):
     """A network of integrate-and-fire neurons, trained by the tandem rule on its own integers.
 
-    ``forward`` takes the integers that the chip is sent, uint8 [batch, *input.shape] (see
+    ``forward`` takes the integers that the chip is sent, uint8 [batch, *sample_shape] (see
     ``tandem_hw.quantize_inputs``), and returns logits, float32 [batch, outputs]: the readout's
     integer potential times its real unit, or its spike counts.
 
@@ -195,11 +209,17 @@ class TandemNetwork(nn.Module):
         """The layers that have weights, in order."""
         return [module for module in self.layers if isinstance(module, TandemLayer)]
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample; with encoding "events" the window's steps come first."""
+        spec, steps = self.architecture.input, (self.architecture.options.num_steps,)
+        return (*steps, *spec.shape) if spec.encoding == "events" else spec.shape
+
     def encode(self, inputs: Tensor) -> TandemSignal:
         """Turn integer inputs into the signal of the first layer.
 
         Args:
-            inputs: uint8 [batch, *input.shape].
+            inputs: uint8 [batch, *sample_shape].
 
         Raises:
             ConversionError: another dtype or shape.
@@ -210,19 +230,21 @@ class TandemNetwork(nn.Module):
                 f"the model takes the integers that the chip is sent, found {inputs.dtype}; "
                 f"use tandem_hw.quantize_inputs(images, bits={spec.bits}, scale={spec.scale:.6g})"
             )
-        if tuple(inputs.shape[1:]) != spec.shape:
+        if tuple(inputs.shape[1:]) != self.sample_shape:
             raise ConversionError(
-                f"a sample has shape {tuple(inputs.shape[1:])}; the model takes {spec.shape}"
+                f"a sample has shape {tuple(inputs.shape[1:])}; the model takes {self.sample_shape}"
             )
-        train = SpikeTrain(inputs, spec.encoding)
+        train = SpikeTrain.of_input(inputs, spec.encoding)
         counts = inputs.to(torch.float32) * self._sends
+        if spec.encoding == "events":
+            counts = counts.sum(dim=1)
         return TandemSignal(counts, train, self.input_scale, spec.largest)
 
     def forward(self, inputs: Tensor, observe: Observer | None = None) -> Tensor:
         """Return the logits; see the class.
 
         Args:
-            inputs: uint8 [batch, *input.shape].
+            inputs: uint8 [batch, *sample_shape].
             observe: told what the integer neurons of each layer did.
         """
         signal = self.encode(inputs)
@@ -238,7 +260,7 @@ class TandemNetwork(nn.Module):
         """Return the spike counts of every layer and the readout's integer potential.
 
         Args:
-            inputs: uint8 [batch, *input.shape].
+            inputs: uint8 [batch, *sample_shape].
         """
         recorded = LayerCounts()
         self(inputs, recorded.add)
@@ -251,7 +273,7 @@ class TandemNetwork(nn.Module):
 
     @property
     def _sends(self) -> int:
-        """How often the input is sent in a window."""
+        """How often an input is sent in a window."""
         constant = self.architecture.input.encoding == "constant"
         return self.architecture.options.num_steps if constant else 1
 

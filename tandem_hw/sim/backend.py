@@ -25,6 +25,14 @@ class Backend(Protocol):
     def why_unavailable(self) -> str | None:
         """Return why this backend cannot run here and what to do about it, or None if it can."""
 
+    def check_network(self, network: QuantizedNetwork) -> None:
+        """Refuse a network that this backend cannot run exactly, before anything runs.
+
+        Raises:
+            NetworkError: names the layer, the value and what to do.
+            ComparisonRefusedError: the backend runs another network.
+        """
+
     def run(
         self,
         network: QuantizedNetwork,
@@ -36,7 +44,7 @@ class Backend(Protocol):
 
         Args:
             network: what to run.
-            inputs: uint8 [samples, *network.input.shape], values of ``network.input.bits`` bits.
+            inputs: uint8 [samples, *network.sample_shape], values of ``network.input.bits`` bits.
             labels: int64 [samples], kept in the recording.
             progress: told now and then how many samples are done.
 
@@ -73,9 +81,11 @@ def check_inputs(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> No
     """
     if inputs.dtype != np.uint8:
         raise DataError(f"inputs are {inputs.dtype}; quantize them to uint8 first")
-    if inputs.shape[1:] != network.input.shape:
+    if inputs.shape[1:] != network.sample_shape:
+        steps = " (the steps come first)" if network.input.encoding == "events" else ""
         raise DataError(
-            f"a sample has shape {inputs.shape[1:]}; the network takes {network.input.shape}"
+            f"a sample has shape {inputs.shape[1:]}; the network takes {network.sample_shape}"
+            f"{steps}"
         )
     if not len(inputs):
         raise DataError("there are no samples to run")
@@ -94,18 +104,21 @@ def count_synops(
     """Count the synaptic operations of each sample: spikes times the synapses that they reach.
 
     SynOps of layer l = sum over its inputs of count * fan-out (paper, section on efficiency). A
-    graded input spike counts as one however large it is; pixels of value 0 send nothing.
+    graded input spike counts as one however large it is; what is 0 sends nothing.
 
     Args:
         network: what ran.
-        inputs: uint8 [samples, *network.input.shape].
+        inputs: uint8 [samples, *network.sample_shape].
         counts: spike counts per firing layer, [samples, *output_shape].
 
     Returns:
         Per layer, int64 [samples].
     """
-    sends = network.num_steps if network.input.encoding == "constant" else 1
-    incoming: npt.NDArray[np.integer[Any]] = (inputs > 0).astype(np.int64) * sends
+    incoming: npt.NDArray[np.integer[Any]] = (inputs > 0).astype(np.int64)
+    if network.input.encoding == "constant":
+        incoming = incoming * network.num_steps
+    elif network.input.encoding == "events":
+        incoming = incoming.sum(axis=1)
     synops = {}
     for layer in network:
         flat = incoming.reshape(len(incoming), -1).astype(np.int64)

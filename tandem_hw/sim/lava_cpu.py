@@ -14,22 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import BackendError
+from tandem_hw.export.guard import check_lowering
 from tandem_hw.export.net_file import write_net
+from tandem_hw.fixed_point import STATE_LIMIT
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
 from tandem_hw.sim import lava_job
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording, require_available
+from tandem_hw.sim.child_environment import lava_environment
 from tandem_hw.sim.watched_process import run_watched
 from tandem_hw.timing import check_period, default_period, window_start
-
-#: Every Lava Process is an operating-system process of its own; threads inside them only compete.
-_ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-}
-#: Python's multiprocessing keeps a socket in the temporary folder, below a folder of its own, and
-#: leaves both there when it is killed. With 32 bytes for the two names, a longer path would leave
-#: the 103 bytes that the path of a socket may have on every system.
-_SOCKET_FOLDER_BYTES = 103 - 32
 
 
 class LavaCpuBackend:
@@ -43,6 +37,8 @@ class LavaCpuBackend:
     """
 
     name = "lava-cpu"
+    #: Whether the neurons are built of stock processes only, as they go to the chip.
+    lowered = False
 
     def __init__(
         self,
@@ -68,6 +64,13 @@ class LavaCpuBackend:
             f"--backend reference, which gives the same counts"
         )
 
+    def check_network(self, network: QuantizedNetwork) -> None:
+        """Refuse a period that does not suit the network."""
+        check_period(network, self._period(network))
+
+    def _period(self, network: QuantizedNetwork) -> int:
+        return default_period(network) if self.period is None else self.period
+
     def run(
         self,
         network: QuantizedNetwork,
@@ -77,17 +80,22 @@ class LavaCpuBackend:
     ) -> Recording:
         """Run every sample back to back; see ``Backend.run``."""
         require_available(self)
+        self.check_network(network)
         check_inputs(network, inputs)
         started = time.perf_counter()
-        period = default_period(network) if self.period is None else self.period
-        check_period(network, period)
+        period = self._period(network)
         with tempfile.TemporaryDirectory(prefix="tandem-hw-") as name:
             folder = Path(name)
             write_net(network, folder / lava_job.NETWORK)
             np.save(folder / lava_job.INPUTS, inputs)
-            options = {"period": period, "stock_conv": self.stock_conv}
+            options = {
+                "period": period,
+                "stock_conv": self.stock_conv,
+                "lowered": self.lowered,
+            }
             (folder / lava_job.OPTIONS).write_text(json.dumps(options), encoding="utf-8")
             self._run_child(folder, len(network.layers), len(inputs), period, progress)
+            _check_padding(network, folder)
             counts, potential = _read_results(network, folder, len(inputs))
         seconds = time.perf_counter() - started
         return make_recording(self.name, network, inputs, labels, counts, potential, seconds)
@@ -96,7 +104,7 @@ class LavaCpuBackend:
         self, folder: Path, depth: int, samples: int, period: int, progress: Progress | None
     ) -> None:
         def finished_steps() -> int:
-            steps = _read_progress(lava_job.progress_path(folder, depth))
+            steps = _read_progress(folder, depth)[0]
             if progress is not None:
                 progress(min(samples, max(0, steps - window_start(depth)) // period), samples)
             return steps
@@ -105,7 +113,7 @@ class LavaCpuBackend:
             [sys.executable, "-m", "tandem_hw.sim.lava_worker", str(folder)],
             name=f"the Lava child process of backend {self.name}",
             folder=folder,
-            environment=_environment(folder),
+            environment=lava_environment(folder, os.environ),
             progress=finished_steps,
             start_timeout=self.start_timeout,
             stall_timeout=self.stall_timeout,
@@ -113,12 +121,15 @@ class LavaCpuBackend:
         )
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """Return the child's environment; what it leaves in its temporary folder goes with ours."""
-    environment = os.environ | _ONE_THREAD
-    if len(os.fsencode(folder)) <= _SOCKET_FOLDER_BYTES:
-        environment["TMPDIR"] = str(folder)
-    return environment
+class LavaStockBackend(LavaCpuBackend):
+    """Runs the graph that goes to the chip, neurons of stock processes, on Lava's CPU simulator."""
+
+    name = "lava-stock"
+    lowered = True
+
+    def check_network(self, network: QuantizedNetwork) -> None:
+        """Refuse a network that stock processes cannot run exactly; see ``check_lowering``."""
+        check_lowering(network, self._period(network))
 
 
 def _lava_is_installed() -> bool:
@@ -129,12 +140,26 @@ def _lava_is_installed() -> bool:
         return False
 
 
-def _read_progress(path: Path) -> int:
-    """Read the last finished step; the file appears when the graph is built."""
+def _read_progress(folder: Path, index: int) -> list[int]:
+    """Read ``PROGRESS`` of a layer; the file appears when the graph is built."""
     try:
-        return int(np.load(path, allow_pickle=False)[0])
+        values: list[int] = np.load(lava_job.progress_path(folder, index)).tolist()
     except (OSError, ValueError, EOFError):
-        return 0
+        values = []
+    return values if len(values) == len(lava_job.PROGRESS) else [0] * len(lava_job.PROGRESS)
+
+
+def _check_padding(network: QuantizedNetwork, folder: Path) -> None:
+    """Refuse results of a layer that fired between windows, where it has to be silent."""
+    for index, layer in enumerate(network.layers, start=1):
+        progress = dict(zip(lava_job.PROGRESS, _read_progress(folder, index), strict=True))
+        if progress["spikes_in_padding"]:
+            raise BackendError(
+                f"layer {layer.name} fired {progress['spikes_in_padding']} times between two "
+                f"windows, so that its counts would not be exact: its state went beyond what the "
+                f"guard silences (half of ±{STATE_LIMIT} weight units); use fewer input bits, "
+                f"weight bits or steps, or run it on lava-cpu"
+            )
 
 
 def _read_results(

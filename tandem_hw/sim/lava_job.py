@@ -9,6 +9,9 @@ INPUTS = "inputs.npy"
 OPTIONS = "options.json"
 POTENTIAL = "potential.npy"
 ERROR = "error.txt"
+#: What a layer's progress file holds, int64: the last step that it has finished, and the spikes
+#: that its neurons sent after a sample's window and before the next one.
+PROGRESS = ("last_step", "spikes_in_padding")
 
 
 def counts_path(folder: Path, index: int) -> Path:
@@ -17,5 +20,5 @@ def counts_path(folder: Path, index: int) -> Path:
 
 
 def progress_path(folder: Path, index: int) -> Path:
-    """Return the file that holds the last step that layer ``index`` (from 1) has finished."""
+    """Return the file of ``PROGRESS`` of layer ``index`` (from 1)."""
     return folder / f"progress-{index}.npy"

@@ -1,8 +1,8 @@
 """The child that runs Lava: ``python -m tandem_hw.sim.lava_worker FOLDER``.
 
-Lava forks one process for every Process of the graph. When a model raises or a process dies, Lava's
-runtime waits for ever; so a thread here watches them, writes down what happened, and leaves at once.
-The parent ends the whole group whatever comes.
+Lava forks one process for every Process of the graph. When a model raises or a process dies,
+Lava's runtime waits for ever; so a thread here watches them, writes down what happened, and leaves
+at once. The parent ends the whole group whatever comes.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def main(folder: Path) -> None:
     try:
         _run(folder)
     except BaseException as error:  # whatever it is, the parent has to learn of it
-        _fail(folder, f"{type(error).__name__}: {error}")
-    _leave(0)
+        fail(folder, f"{type(error).__name__}: {error}")
+    leave(0)
 
 
 def _run(folder: Path) -> None:
@@ -50,8 +50,8 @@ def _run(folder: Path) -> None:
     options = json.loads((folder / lava_job.OPTIONS).read_text(encoding="utf-8"))
     network = read_net(folder / lava_job.NETWORK)
     inputs = np.load(folder / lava_job.INPUTS, allow_pickle=False)
-    graph = build_graph(network, inputs, folder, options["period"])
-    watch = _ActorWatch(folder, graph.entry)
+    graph = build_graph(network, inputs, folder, options["period"], lowered=options["lowered"])
+    watch = ActorWatch(folder, graph.entry)
     watch.start()
     try:
         graph.entry.run(RunSteps(num_steps=graph.num_steps), run_config(options["stock_conv"]))
@@ -63,13 +63,13 @@ def _run(folder: Path) -> None:
         np.save(folder / lava_job.POTENTIAL, potential)
     watch.done = True
     watch.join()  # it must not wait for a process that Lava joins and closes now
-    timer = threading.Timer(_STOP_SECONDS, _leave, (0,))
+    timer = threading.Timer(_STOP_SECONDS, leave, (0,))
     timer.daemon = True
     timer.start()
     graph.entry.stop()
 
 
-class _ActorWatch(threading.Thread):
+class ActorWatch(threading.Thread):
     """Notices a Lava process that has raised or died, which Lava's own runtime does not."""
 
     def __init__(self, folder: Path, entry: Any) -> None:
@@ -90,7 +90,7 @@ class _ActorWatch(threading.Thread):
             time.sleep(_SETTLE_SECONDS)
             faults = self._faults()
         if faults and not self.done:
-            _fail(self.folder, faults[0].message)
+            fail(self.folder, faults[0].message)
 
     def _faults(self) -> list[_Fault]:
         """Return what is wrong with Lava's processes, the most telling first."""
@@ -134,14 +134,15 @@ def _fault(actor: Any) -> _Fault | None:
     )
 
 
-def _fail(folder: Path, message: str) -> None:
+def fail(folder: Path, message: str) -> None:
+    """Leave a message for the parent, and leave."""
     _LAST_WORD.acquire()  # never released: two threads may notice one fault
     traceback.print_exc()
     (folder / lava_job.ERROR).write_text(message, encoding="utf-8")
-    _leave(1)
+    leave(1)
 
 
-def _leave(status: int) -> None:
+def leave(status: int) -> None:
     """Leave without the interpreter's clean-up, which would wait for Lava's processes."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -16,7 +16,13 @@ from torch import Tensor
 
 from tandem_hw.bounds import reach
 from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
-from tandem_hw.neurons import NeuronParameters, SpikeTrain, Synapse, simulate_layer
+from tandem_hw.neurons import (
+    LayerActivity,
+    NeuronParameters,
+    SpikeTrain,
+    Synapse,
+    simulate_layer,
+)
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording
 from tandem_hw.synapses import ConvGeometry, convolve, dense
@@ -24,6 +30,8 @@ from tandem_hw.synapses import ConvGeometry, convolve, dense
 #: Values of one step and layer that a batch may hold. Small enough to stay in a core's cache,
 #: which is what the speed on a CPU depends on.
 _BATCH_VALUES = 1 << 20
+#: A layer and what it did.
+Activity = tuple[Layer, LayerActivity]
 
 
 class ReferenceBackend:
@@ -45,6 +53,9 @@ class ReferenceBackend:
         if self.device.type == "cuda" and not torch.cuda.is_available():
             return "device cuda: PyTorch finds no GPU here; use --device cpu"
         return None
+
+    def check_network(self, network: QuantizedNetwork) -> None:
+        """Accept every network."""
 
     @torch.no_grad()
     def run(
@@ -96,6 +107,7 @@ class _Simulation:
 
     def __init__(self, network: QuantizedNetwork, device: torch.device) -> None:
         self.network = network
+        self.device = device
         self.peak: dict[str, int] = {layer.name: 0 for layer in network}
         self.synapses = [_synapse(layer, device) for layer in network]
         self.neurons = [
@@ -105,19 +117,18 @@ class _Simulation:
                 reset=network.reset,
                 proven=bounds.proven,
                 input_reach=reach(interval),
+                current_decay=layer.current_decay,
+                voltage_decay=layer.voltage_decay,
             )
             for layer, bounds, interval in zip(
                 network.layers, network.bounds, network.step_intervals, strict=True
             )
         ]
 
-    def run(
-        self, batch: Tensor, counts: dict[str, list[npt.NDArray[np.int32]]]
-    ) -> npt.NDArray[np.int32] | None:
-        """Run one batch, add its counts to ``counts`` and return the readout's potential."""
-        train = SpikeTrain(batch, self.network.input.encoding)
+    def activities(self, batch: Tensor, keep_spikes: bool = False) -> Iterator[Activity]:
+        """Run one batch and yield what each layer did; ``keep_spikes`` keeps the last one's too."""
+        train = SpikeTrain.of_input(batch, self.network.input.encoding)
         last = self.network.layers[-1]
-        potential = None
         for layer, synapse, neurons in zip(
             self.network.layers, self.synapses, self.neurons, strict=True
         ):
@@ -126,18 +137,53 @@ class _Simulation:
                 synapse,
                 neurons,
                 self.network.num_steps,
-                keep_spikes=layer is not last,
+                keep_spikes=keep_spikes or layer is not last,
                 follow_peak=True,
             )
             assert activity.peak is not None  # it was asked for
             self.peak[layer.name] = max(self.peak[layer.name], activity.peak)
-            if activity.counts is not None:
-                counts[layer.name].append(_int32(activity.counts))
             if activity.spikes is not None:
                 train = SpikeTrain(activity.spikes)
+            yield layer, activity
+
+    def run(
+        self, batch: Tensor, counts: dict[str, list[npt.NDArray[np.int32]]]
+    ) -> npt.NDArray[np.int32] | None:
+        """Run one batch, add its counts to ``counts`` and return the readout's potential."""
+        potential = None
+        for layer, activity in self.activities(batch):
+            if activity.counts is not None:
+                counts[layer.name].append(_int32(activity.counts))
             if activity.potential is not None:
                 potential = _int32(activity.potential)
         return potential
+
+
+@torch.no_grad()
+def trace(
+    network: QuantizedNetwork, inputs: npt.NDArray[np.uint8], device: str = "cpu"
+) -> dict[str, npt.NDArray[np.uint8]]:
+    """Return when every neuron fired, for looking at a few samples step by step.
+
+    Args:
+        network: what to run.
+        inputs: uint8 [samples, *network.sample_shape].
+        device: where to compute, for instance "cpu" or "cuda".
+
+    Returns:
+        Per firing layer its spikes, uint8 [samples, num_steps, *output_shape].
+
+    Raises:
+        DataError: the inputs do not fit the network.
+    """
+    check_inputs(network, inputs)
+    simulation = _Simulation(network, torch.device(device))
+    batch = torch.from_numpy(np.ascontiguousarray(inputs)).to(simulation.device)
+    spikes = {}
+    for layer, activity in simulation.activities(batch, keep_spikes=True):
+        if activity.spikes is not None:
+            spikes[layer.name] = activity.spikes.transpose(0, 1).cpu().numpy()
+    return spikes
 
 
 def _synapse(layer: Layer, device: torch.device) -> Synapse:

@@ -7,12 +7,15 @@ from typing import Any
 
 from tandem_hw.errors import BackendUnavailableError
 from tandem_hw.sim.backend import Backend
-from tandem_hw.sim.lava_cpu import LavaCpuBackend
+from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
+from tandem_hw.sim.loihi2 import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 
 BACKENDS: dict[str, Callable[..., Backend]] = {
     ReferenceBackend.name: ReferenceBackend,
     LavaCpuBackend.name: LavaCpuBackend,
+    LavaStockBackend.name: LavaStockBackend,
+    Loihi2Backend.name: Loihi2Backend,
 }
 
 

@@ -89,8 +89,8 @@ def _wait(
             )
         if seen > 0 and waited > stall_timeout:
             raise BackendError(
-                f"{name} hangs: no step finished in {stall_timeout:g} seconds after step {seen}; it "
-                f"was ended. Raise the stall timeout (--stall-timeout) if steps take this long"
+                f"{name} hangs: no step finished in {stall_timeout:g} seconds after step {seen}; "
+                f"it was ended. Raise the stall timeout (--stall-timeout) if steps take this long"
             )
         time.sleep(_POLL_SECONDS)
 

@@ -1,8 +1,7 @@
-"""Our leaf model of the paper's neuron is, step by step, a construction of Lava's stock parts."""
+"""The leaf model of our neurons is, step by step, the construction of Lava's stock parts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,17 +20,16 @@ from lava.proc.io.source import RingBuffer as Source
 from lava.proc.lif.models import PyLifResetModelBitAcc
 from lava.proc.lif.process import LIF, LIFReset
 from lava.proc.sparse.process import Sparse
-from lava.utils.weightutils import SignMode
 
+from tandem_hw.export.guard import Guard
 from tandem_hw.export.lava_graph import run_config
+from tandem_hw.export.stock_neurons import Window, stock_bias, stock_neurons
 from tandem_hw.fixed_point import (
-    STATE_FRACTION_BITS,
     STATE_LIMIT,
-    bias_exponent,
     floor_threshold,
     threshold_parts,
 )
-from tandem_hw.sim.processes.integrate_and_fire import IF, PyIFModel, wrap_current
+from tandem_hw.sim.processes.integrate_and_fire import IF, PyIFModel, StockIFModel, wrap_current
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -48,28 +46,14 @@ _WINDOWS = 8
 _GUARD_MANTISSA, _GUARD_EXPONENT = 255, 8
 
 
-@dataclass(frozen=True)
-class Window:
-    """When a layer may fire: T steps from ``offset`` on, again after every ``period`` steps."""
-
-    num_steps: int
-    period: int
-    offset: int
-
-    @property
-    def steps(self) -> npt.NDArray[np.int64]:
-        """All steps until the last window and its padding are over, from 1."""
-        return np.arange(1, self.offset + _WINDOWS * self.period)
-
-    @property
-    def phases(self) -> npt.NDArray[np.int64]:
-        """Each step's place in its window or, from ``num_steps`` on, in the padding."""
-        return (self.steps - self.offset) % self.period
+def _steps(window: Window) -> npt.NDArray[np.int64]:
+    """Return all steps until the last window and its padding are over, from 1."""
+    return np.arange(1, window.offset + _WINDOWS * window.period)
 
 
-def _stock_bias(bias: Integers) -> dict[str, Any]:
-    exponent = bias_exponent(bias)
-    return {"bias_mant": bias >> (exponent - STATE_FRACTION_BITS), "bias_exp": exponent}
+def _phases(window: Window) -> npt.NDArray[np.int64]:
+    """Return each step's place in its window or, from ``num_steps`` on, in the padding."""
+    return (_steps(window) - window.offset) % window.period
 
 
 def _random_inputs(
@@ -84,7 +68,7 @@ def _random_inputs(
     u, fired = np.zeros((2, len(bias)), dtype=np.int64)
     inputs: list[npt.NDArray[np.int64]] = []
     wraps = 0
-    for phase in window.phases:
+    for phase in _phases(window):
         if phase == 0:
             u, fired = np.zeros_like(u), np.zeros_like(u)
         u = u - threshold * fired
@@ -101,49 +85,15 @@ def _random_inputs(
     return np.stack(inputs, axis=-1).astype(np.int32), wraps
 
 
-def _guard(window: Window) -> tuple[LIF, Dense]:
-    """Return a neuron that fires once a period, and the synapses that blank the layer with it."""
-    fires = window.offset + window.num_steps - 1  # the synapses take one step
-    clock = LIF(
-        shape=(1,),
-        du=4095,
-        dv=0,
-        vth=window.period - 1,
-        bias_mant=1,
-        bias_exp=STATE_FRACTION_BITS,
-        v=(-fires % window.period) << STATE_FRACTION_BITS,
-    )
-    blank = Dense(
-        weights=np.full((_NEURONS, 1), -_GUARD_MANTISSA),
-        weight_exp=_GUARD_EXPONENT,
-        sign_mode=SignMode.INHIBITORY,
-    )
-    clock.s_out.connect(blank.s_in)
-    return clock, blank
-
-
 def _stock_parts(window: Window, threshold: int, bias: Integers) -> LIFReset:
-    """Return the construction of docs/arithmetic.md, wired but for its input."""
-    neuron = LIFReset(
-        shape=(_NEURONS,),
-        du=-1,
-        dv=4096,
-        vth=threshold - 1,
-        reset_interval=window.period,
-        reset_offset=window.offset % window.period,
-        **_stock_bias(bias),
+    """Return what the package builds of stock processes, wired but for its input."""
+    start = max(0, int(bias.max()) - threshold + 1)
+    guard = Guard(_GUARD_MANTISSA, _GUARD_EXPONENT, copies=1, proven=False, start=start)
+    neurons = stock_neurons(
+        (_NEURONS,), threshold, bias, window, "subtract", threshold_parts(threshold), guard
     )
-    mantissa, exponent = threshold_parts(threshold)
-    inhibition = Sparse(
-        weights=-mantissa * np.eye(_NEURONS, dtype=np.int32),
-        weight_exp=exponent,
-        sign_mode=SignMode.INHIBITORY,
-    )
-    neuron.s_out.connect(inhibition.s_in)
-    inhibition.a_out.connect(neuron.a_in)
-    _, blank = _guard(window)
-    blank.a_out.connect(neuron.a_in)
-    return neuron
+    assert [type(part) for part in neurons.parts] == [LIFReset, Sparse, LIF, Dense]
+    return neurons.lif
 
 
 def _run_both(
@@ -193,14 +143,56 @@ def test_leaf_model_equals_the_stock_parts_in_every_step(
     inputs, wraps = _random_inputs(window, threshold, bias, reach, seed=window.period)
     assert (wraps > _NEURONS) == (reach == STATE_LIMIT - 1), f"{wraps} wraps"
     found = _run_both(window, threshold, bias, inputs)
-    inside = window.phases < window.num_steps
+    # Before the first window the stock parts are held down by the start of their current.
+    found = {name: values[:, window.offset - 1 :] for name, values in found.items()}
+    phases = _phases(window)[window.offset - 1 :]
+    inside = phases < window.num_steps
     spikes = found["ours spikes"]
     assert spikes[:, inside].any(axis=1).all(), "a neuron is silent"
     assert not spikes[:, inside].all(axis=1).any(), "a neuron always fires"
-    assert spikes[:, window.phases == window.num_steps - 1].any(), "the last step is silent"
+    assert spikes[:, phases == window.num_steps - 1].any(), "the last step is silent"
     np.testing.assert_array_equal(found["ours spikes"], found["stock spikes"])
     assert not found["stock spikes"][:, ~inside].any()
     np.testing.assert_array_equal(found["ours u"][:, inside], found["stock u"][:, inside])
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+@pytest.mark.parametrize("shape", [(6,), (2, 3, 4)], ids=["dense", "convolutional"])
+def test_both_models_of_the_process_send_the_same_spikes(
+    reset: str, shape: tuple[int, ...]
+) -> None:
+    window = Window(num_steps=3, period=8, offset=3)
+    generator = np.random.default_rng(5)
+    inputs = generator.integers(-90, 200, (*shape, len(_steps(window)))).astype(np.int32)
+    inputs[..., _phases(window) >= window.num_steps] = 0
+    bias = generator.integers(-100, 500, shape)
+    spikes = []
+    for model in (PyIFModel, StockIFModel):
+        source, sink = Source(data=inputs), Sink(shape=shape, buffer=inputs.shape[-1])
+        neuron = IF(
+            shape=shape,
+            threshold=320,
+            bias=bias,
+            num_steps=window.num_steps,
+            period=window.period,
+            offset=window.offset,
+            reset=reset,
+            inhibition=threshold_parts(320),
+            guard=Guard(250, 4, copies=1, proven=True, start=200),
+        )
+        source.s_out.connect(neuron.a_in)
+        neuron.s_out.connect(sink.a_in)
+        config = run_config()
+        config.exception_proc_model_map = config.exception_proc_model_map | {IF: model}
+        try:
+            source.run(RunSteps(num_steps=inputs.shape[-1]), config)
+            spikes.append(sink.data.get()[..., window.offset - 1 :].astype(np.int64))
+        finally:
+            source.stop()
+    inside = _phases(window)[window.offset - 1 :] < window.num_steps
+    assert 0.1 < spikes[0][..., inside].mean() < 0.9
+    np.testing.assert_array_equal(spikes[0], spikes[1])
+    assert not spikes[1][..., ~inside].any()
 
 
 class _Port:
@@ -217,16 +209,15 @@ class _Port:
 
 
 def _leaf_model(window: Window, threshold: int, bias: Integers) -> PyIFModel:
-    model = PyIFModel(
+    return PyIFModel(
         {
             "shape": bias.shape,
-            "num_steps": window.num_steps,
-            "period": window.period,
-            "offset": window.offset,
+            "window": window,
+            "threshold": threshold,
+            "bias": bias,
+            "reset": "subtract",
         }
     )
-    model.bias, model.threshold = bias.astype(np.int32), np.array([threshold], dtype=np.int32)
-    return model
 
 
 def _stock_model(window: Window, threshold: int, bias: Integers) -> PyLifResetModelBitAcc:
@@ -234,7 +225,7 @@ def _stock_model(window: Window, threshold: int, bias: Integers) -> PyLifResetMo
         {"reset_interval": window.period, "reset_offset": window.offset % window.period}
     )
     model.du, model.dv, model.vth = -1, 4096, threshold - 1
-    stock = _stock_bias(bias)
+    stock = stock_bias(bias)
     model.bias_mant = stock["bias_mant"].astype(np.int16)
     model.bias_exp = np.array([stock["bias_exp"]], dtype=np.int16)
     return model
@@ -262,13 +253,13 @@ def test_leaf_model_has_the_states_of_lava_s_model_however_often_they_wrap(
     bias = generator.integers(-4096, 4096, _NEURONS)
     # Of the last two the one leaves the state's range by a step and the other stays at its end.
     reach = (1 << magnitude) - 1
-    inputs = generator.integers(-reach, reach + 1, (len(window.steps), _NEURONS)).astype(np.int32)
+    inputs = generator.integers(-reach, reach + 1, (len(_steps(window)), _NEURONS)).astype(np.int32)
     inputs[0, -2:] = STATE_LIMIT + 1, STATE_LIMIT
     ours, stock = (make(window, threshold, bias) for make in (_leaf_model, _stock_model))
     for model in (ours, stock):
         _drive(model, _NEURONS)
     fired = np.zeros(_NEURONS, dtype=np.int32)
-    for step, phase, a_in in zip(window.steps, window.phases, inputs, strict=True):
+    for step, phase, a_in in zip(_steps(window), _phases(window), inputs, strict=True):
         ours.time_step = stock.time_step = step
         # At a window's start the guard has left no self-inhibition of the window before.
         ours.a_in.value = a_in

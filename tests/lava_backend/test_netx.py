@@ -1,7 +1,8 @@
-"""lava-dl's own reader builds what we export, and cannot mistake one reset for the other."""
+"""lava-dl's own reader builds what we export, runs it to our spikes, and mistakes no reset."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,15 @@ pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python
 pytest.importorskip("lava.lib.dl.netx.hdf5", reason="lava-dl is not installed")
 
 from lava.lib.dl.netx.hdf5 import Network
+from lava.magma.core.run_conditions import RunSteps
+from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.proc.io.sink import RingBuffer as Sink
+from lava.proc.io.source import RingBuffer as Source
 
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network import Conv2d, Dense, InputSpec, QuantizedNetwork, Reset
-from tandem_hw.timing import window_start
+from tandem_hw.sim.reference import trace
+from tandem_hw.timing import total_steps, window_start
 
 _STEPS = 4
 
@@ -53,10 +59,78 @@ def _network(reset: Reset) -> QuantizedNetwork:
     return QuantizedNetwork(spec, tuple(layers), _STEPS, reset)
 
 
-def _load(network: QuantizedNetwork, folder: Path) -> Any:
+def _counted(shape: tuple[int, ...], leak: tuple[int, int] = (4096, 0)) -> QuantizedNetwork:
+    """Return a network whose every layer fires: a convolution before it where images come in."""
+    plain = _network("zero")
+    conv, hidden, readout = plain.layers
+    if len(shape) == 1:
+        weight = 2 * np.random.default_rng(3).integers(-127, 128, (8, shape[0]))
+        hidden = replace(hidden, weight=weight, input_shape=shape, threshold=2400)
+    decays = dict(zip(("current_decay", "voltage_decay"), leak, strict=True))
+    last = replace(readout, threshold=99)
+    layers = (conv, hidden, last) if len(shape) == 3 else (hidden, last)
+    return replace(
+        plain,
+        input=replace(plain.input, shape=shape),
+        layers=tuple(replace(layer, **decays) for layer in layers),
+        readout="count",
+    )
+
+
+def _load(network: QuantizedNetwork, folder: Path, offset: int = 0) -> Any:
     path = folder / "model.net"
     write_net(network, path)
-    return Network(net_config=str(path), reset_interval=_STEPS, input_message_bits=8)
+    return Network(
+        net_config=str(path),
+        reset_interval=network.num_steps,
+        reset_offset=offset,
+        input_message_bits=8,
+    )
+
+
+def _spikes_on_netx(loaded: Any, network: QuantizedNetwork, inputs: Any) -> list[Any]:
+    """Run samples back to back; return per layer the spikes [samples, num_steps, *output_shape]."""
+    period, steps = network.num_steps, total_steps(network, len(inputs), network.num_steps)
+    frames = np.zeros((*loaded.inp.shape, steps), dtype=np.int32)
+    for index, sample in enumerate(inputs):  # a constant current in every step of the window
+        frames[..., index * period : (index + 1) * period] = sample.T[..., None]
+    Source(data=frames).s_out.connect(loaded.inp)
+    sinks = [Sink(shape=layer.out.shape, buffer=steps) for layer in loaded.layers]
+    for layer, sink in zip(loaded.layers, sinks, strict=True):
+        layer.out.connect(sink.a_in)
+    try:
+        loaded.run(RunSteps(num_steps=steps), Loihi2SimCfg(select_tag="fixed_pt"))
+        spikes = [sink.data.get().T for sink in sinks]  # [steps, C, H, W]
+    finally:
+        loaded.stop()
+    # A RingBuffer is one step earlier than the SpikeDataloader that window_start is about, and the
+    # sink's first column is step 1.
+    first = [window_start(index) - 2 for index in range(1, len(spikes) + 1)]
+    samples = range(0, len(inputs) * period, period)
+    return [
+        np.stack([train[start + sample :][:period] for sample in samples])
+        for start, train in zip(first, spikes, strict=True)
+    ]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.filterwarnings("ignore:pandas not found:ImportWarning")
+@pytest.mark.parametrize("leak", [(4096, 0), (3000, 500)])
+@pytest.mark.parametrize("shape", [(2, 7, 5), (20,)], ids=["conv", "mlp"])
+def test_netx_runs_our_file_to_the_spikes_of_the_reference(
+    shape: tuple[int, ...], leak: tuple[int, int], tmp_path: Path
+) -> None:
+    network = _counted(shape, leak)
+    generator = np.random.default_rng(6)
+    inputs = generator.integers(0, 16, (5, *network.sample_shape)).astype(np.uint8)
+    expected = trace(network, inputs)
+    # The input reaches the first layer in the second step, so its window starts there.
+    found = _spikes_on_netx(_load(network, tmp_path, offset=1), network, inputs)
+    for layer, spikes in zip(network.layers, found, strict=True):
+        counts = expected[layer.name].sum(axis=1)
+        assert counts.max() > 0
+        assert np.any(counts != counts[0])
+        np.testing.assert_array_equal(spikes, expected[layer.name])
 
 
 def test_netx_builds_our_layers_with_their_shapes_weights_and_biases(tmp_path: Path) -> None:

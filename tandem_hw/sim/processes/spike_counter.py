@@ -1,4 +1,4 @@
-"""A sink that counts the spikes of one layer, sample by sample, and a sink for its potentials."""
+"""A sink that counts the spikes of one layer, sample by sample."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class SpikeCounter(AbstractProcess):
         period: steps from one window to the next.
         offset: the step, counted from 1, in which the first window starts.
         counts_path: an existing .npy file, int32 [samples, *shape].
-        progress_path: an existing .npy file, int64 [1], that receives the last finished step.
+        progress_path: an existing .npy file, int64 [2], that receives the last finished step and
+            the number of spikes between windows.
     """
 
     def __init__(
@@ -70,6 +71,9 @@ class PySpikeCounterModel(PyLoihiProcessModel):
         """Count one step."""
         spikes = self.a_in.recv()
         sample, phase = divmod(int(self.time_step) - self.offset, self.period)
-        if 0 <= sample < len(self.counts) and phase < self.num_steps:
-            self.counts[sample] += spikes
+        if 0 <= sample < len(self.counts):
+            if phase < self.num_steps:
+                self.counts[sample] += spikes
+            else:
+                self.progress[1] += int(np.count_nonzero(spikes))
         self.progress[0] = self.time_step

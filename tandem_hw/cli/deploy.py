@@ -1,0 +1,180 @@
+"""``tandem-hw deploy``: run a .net file on a Loihi 2 board.
+
+Nothing here imports PyTorch before a board is known to be within reach, so that the answer comes at
+once where there is none; that is why the options are not those of ``tandem_hw.cli.options``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tandem_hw.sim.backend import require_available
+from tandem_hw.sim.loihi2 import Loihi2Backend
+from tandem_hw.sim.loihi2_host import CHIP_GENERATIONS, DEFAULT_GENERATION, DEFAULT_HOST_BINARY
+from tandem_hw.sim.loihi2_profile import PROFILES
+
+if TYPE_CHECKING:
+    from tandem_hw.network import QuantizedNetwork
+    from tandem_hw.recording import Recording
+    from tandem_hw.verification import VerificationReport
+
+#: Exit status of a mismatch.
+EXIT_MISMATCH = 1
+
+
+@click.command("deploy")
+@click.argument("network_path", metavar="NET", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    help="Data set: digits, npz:PATH, mnist, fashion-mnist or cifar10; its test part is used.",
+)
+@click.option("--partition", help="SLURM partition with boards, such as oheogulch.")
+@click.option("--board", help="One SLURM node.")
+@click.option("--host", help="Address of a host on Ethernet.")
+@click.option(
+    "--loihi-gen",
+    type=click.Choice(CHIP_GENERATIONS),
+    default=DEFAULT_GENERATION,
+    show_default=True,
+    help="Generation of the chip.",
+)
+@click.option(
+    "--host-binary",
+    default=DEFAULT_HOST_BINARY,
+    show_default=True,
+    help="With --host: nxcore's driver server there.",
+)
+@click.option(
+    "--samples", type=click.IntRange(min=1), help="Use the first so many samples (default: all)."
+)
+@click.option("--verify", is_flag=True, help="Compare every count with the reference backend.")
+@click.option(
+    "--recording",
+    "recording_path",
+    type=click.Path(path_type=Path),
+    help="Write spike counts, potentials and predictions as npz.",
+)
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Write the results as JSON."
+)
+@click.option(
+    "--period",
+    type=click.IntRange(min=1),
+    help="Steps from one sample to the next, a power of two (default: the shortest legal).",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    help="Measure the time of a step or the power (not both: one distorts the other), and the "
+    "cores in use.",
+)
+@click.option(
+    "--compile-timeout",
+    type=click.FloatRange(min=1),
+    default=1800.0,
+    show_default=True,
+    help="Seconds that compiling may take.",
+)
+@click.option(
+    "--run-timeout",
+    type=click.FloatRange(min=1),
+    default=1800.0,
+    show_default=True,
+    help="Seconds that the run may take, waiting for a board included.",
+)
+def command(
+    network_path: Path,
+    data: str,
+    samples: int | None,
+    verify: bool,
+    recording_path: Path | None,
+    json_path: Path | None,
+    **board: Any,
+) -> None:
+    """Run NET on a Loihi 2 board and show what it did; this needs lava-loihi and a board.
+
+    Name the board by --partition, --board or --host. The exit status is 0 if it ran (and agrees,
+    with --verify), 1 if it differs from the reference, 2 on an error. docs/loihi2.md tells how to
+    begin.
+    """
+    runner = Loihi2Backend(**board)
+    require_available(runner)
+    # What follows needs PyTorch, whose import takes seconds.
+    from tandem_hw.cli.options import check_outputs, load_samples, write_json
+    from tandem_hw.cli.terminal import follow, progress_bars
+    from tandem_hw.export.net_file import read_net
+    from tandem_hw.sim.reference import ReferenceBackend
+    from tandem_hw.verification import compare
+
+    check_outputs(recording_path, json_path, inputs=[network_path])
+    network = read_net(network_path)
+    runner.check_network(network)
+    inputs, labels = load_samples(network, data, samples)
+    with progress_bars() as progress:
+        recording = runner.run(network, inputs, labels, follow(progress, runner.name))
+    if recording_path is not None:
+        recording.save(recording_path)
+    report = None
+    if verify:
+        report = compare(network, [ReferenceBackend().run(network, inputs, labels), recording])
+    write_json(describe(runner, network, recording, report), json_path)
+    _show(runner, network, recording, report)
+    if report is not None and not report.match:
+        raise click.exceptions.Exit(EXIT_MISMATCH)
+
+
+def describe(
+    runner: Loihi2Backend,
+    network: QuantizedNetwork,
+    recording: Recording,
+    report: VerificationReport | None,
+) -> dict[str, Any]:
+    """Return what a run on a board amounts to as plain data.
+
+    Args:
+        runner: the backend after its run.
+        network: what ran.
+        recording: what came back.
+        report: the comparison with the reference, where one was made.
+    """
+    from tandem_hw.activity import activity_dict, summarise
+
+    return {
+        "backend": runner.name,
+        "board": runner.choice.named,
+        "loihi_gen": runner.choice.loihi_gen,
+        "samples": len(recording),
+        "network_digest": recording.network_digest,
+        "accuracy": recording.accuracy,
+        "measured": runner.measured,
+        **activity_dict(summarise(network, recording)),
+        "seconds": recording.seconds,
+        "verification": None if report is None else report.to_dict(),
+    }
+
+
+def _show(
+    runner: Loihi2Backend,
+    network: QuantizedNetwork,
+    recording: Recording,
+    report: VerificationReport | None,
+) -> None:
+    from tandem_hw.activity import summarise
+    from tandem_hw.cli.simulate import activity_table
+    from tandem_hw.cli.terminal import make_console
+    from tandem_hw.cli.verify import show_report
+
+    console = make_console()
+    title = f"{len(recording)} samples on {runner.name} ({runner.choice})"
+    console.print(activity_table(summarise(network, recording), title))
+    measured = dict(runner.measured)
+    profile = measured.pop("profile", {})
+    for name, value in {**measured, **profile}.items():
+        console.print(f"{name.replace('_', ' ')}: {value}")
+    if report is not None:
+        show_report(report)

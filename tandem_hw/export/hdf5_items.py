@@ -1,0 +1,148 @@
+"""Single items of an HDF5 file that others wrote, read without trust.
+
+``hdf5_tree`` reads what tandem-hw itself writes and refuses all else. A file of another program may
+hold floats, compressed data and groups that nobody asks for; here only what is asked for is looked
+at, and it is bounded before it is allocated.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from h5py import h5d, h5l, h5z
+
+from tandem_hw.errors import FileFormatError
+from tandem_hw.export.hdf5_tree import below, encoded, shown
+
+#: Values that all datasets read from one file may hold together: a compressed dataset can be far
+#: larger than its file.
+VALUES_MAX: Final = 1 << 26
+_MAX_RANK: Final = 8
+_TEXT_LENGTH_MAX: Final = 64
+#: Filters that are part of HDF5 or h5py itself; another one would load a library to be read.
+_FILTERS: Final = frozenset(
+    (h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF)
+)
+
+
+@dataclass
+class Budget:
+    """How many values may still be read from a file."""
+
+    values_left: int = VALUES_MAX
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A group of a file.
+
+    Attributes:
+        group: the open group.
+        location: for messages, such as "tiny.net: /layer/3".
+        budget: shared by all entries of a file.
+    """
+
+    group: h5py.Group
+    location: str
+    budget: Budget = field(default_factory=Budget)
+
+    def has(self, name: str) -> bool:
+        """Whether there is an item of this name, whatever it is."""
+        return name in self.names
+
+    @property
+    def names(self) -> set[str]:
+        """Names of all items."""
+        return {str(name) for name in self.group}
+
+    def entry(self, name: str) -> Entry:
+        """Return a group in this one, or raise FileFormatError."""
+        item = self._item(name)
+        if not isinstance(item, h5py.Group):
+            raise FileFormatError(f"{self.where(name)} is not a group, which is needed")
+        return Entry(item, self.where(name), self.budget)
+
+    def integers(self, name: str) -> npt.NDArray[np.int64]:
+        """Return a dataset of whole numbers, stored as integers, floats or truth values.
+
+        Raises:
+            FileFormatError: it is missing, too large, of another kind, or a value is not whole.
+        """
+        dataset = self._dataset(name)
+        if dataset.dtype.kind not in "iufb" or dataset.dtype.subdtype is not None:
+            raise FileFormatError(f"{self.where(name)} is {dataset.dtype}; numbers are needed")
+        values = np.asarray(dataset[()])
+        if values.dtype.kind in "iub":
+            if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
+                raise FileFormatError(f"{self.where(name)} holds a number of over 63 bits")
+            return values.astype(np.int64)
+        # Beyond 2^53 a float is no longer sure to be the number that was meant.
+        if not np.all(np.abs(values) < 1 << 53):
+            raise FileFormatError(f"{self.where(name)} holds a value that is no finite integer")
+        whole = values.astype(np.int64)
+        if np.any(whole != values):
+            first = float(values[whole != values].reshape(-1)[0])
+            raise FileFormatError(
+                f"{self.where(name)} holds {first}, which is no integer; quantize the network "
+                f"before it is exported"
+            )
+        return whole
+
+    def integer(self, name: str) -> int:
+        """Return a dataset of one whole number."""
+        values = self.integers(name)
+        if values.size != 1:
+            raise FileFormatError(f"{self.where(name)} holds {values.size} values; one is needed")
+        return int(values.reshape(-1)[0])
+
+    def text(self, name: str) -> str:
+        """Return a dataset of one short text."""
+        dataset = self._dataset(name)
+        if h5py.check_string_dtype(dataset.dtype) is None or dataset.size != 1:
+            raise FileFormatError(f"{self.where(name)} is {dataset.dtype}; one text is needed")
+        value = np.asarray(dataset[()], dtype=object).reshape(-1)[0]
+        text = value if isinstance(value, str) else value.decode("ascii", "backslashreplace")
+        if len(text) > _TEXT_LENGTH_MAX or not text.isprintable():
+            raise FileFormatError(f"{self.where(name)} is {shown(text)}; a short name is needed")
+        return text
+
+    def where(self, name: str) -> str:
+        """Return the place of an item for a message."""
+        return below(self.location, name)
+
+    def _item(self, name: str) -> h5py.Group | h5py.Dataset:
+        if not self.has(name):
+            raise FileFormatError(f"{self.where(name)} is missing")
+        if self.group.id.links.get_info(encoded(name)).type != h5l.TYPE_HARD:
+            raise FileFormatError(f"{self.where(name)} is a link to elsewhere, never followed")
+        return self.group[name]
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        """Return a dataset whose values lie in the file itself and are few enough."""
+        item = self._item(name)
+        if not isinstance(item, h5py.Dataset):
+            raise FileFormatError(f"{self.where(name)} is a group; a dataset is needed")
+        plan = item.id.get_create_plist()
+        if plan.get_layout() == h5d.VIRTUAL or plan.get_external_count():
+            raise FileFormatError(f"{self.where(name)} takes its values from another file")
+        filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
+        if filters - _FILTERS:
+            raise FileFormatError(
+                f"{self.where(name)} is compressed by filter {min(filters - _FILTERS)}; only gzip, "
+                f"shuffle, fletcher32 and lzf are read"
+            )
+        shape = item.shape
+        if shape is None or len(shape) > _MAX_RANK:
+            raise FileFormatError(f"{self.where(name)} has no values or over {_MAX_RANK} axes")
+        size = math.prod(int(length) for length in shape)
+        if not 0 < size <= self.budget.values_left:
+            raise FileFormatError(
+                f"{self.where(name)} has shape {shape}; a file may hold 1 to {VALUES_MAX} values"
+            )
+        self.budget.values_left -= size
+        return item

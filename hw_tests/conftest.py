@@ -85,7 +85,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             properties = dict(getattr(report, "user_properties", ()))
             if "backend" in properties:
                 counts = results.setdefault(properties["backend"], {})
-                counts[outcome] = counts.get(outcome, 0) + 1
+                shown = "refused" if "refused" in properties else outcome
+                counts[shown] = counts.get(shown, 0) + 1
     if not results:
         return
     terminalreporter.section("conformance of backends")

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.fixed_point import DECAY_UNITY, STATE_FRACTION_BITS, STATE_LIMIT
+from tandem_hw.errors import NetworkError
+from tandem_hw.fixed_point import (
+    ACCUMULATOR_LIMIT,
+    DECAY_UNITY,
+    STATE_FRACTION_BITS,
+    STATE_LIMIT,
+)
 
 Int64Array = npt.NDArray[np.int64]
 #: Lowest and highest synaptic input of each output channel in one step.
@@ -52,6 +58,43 @@ def synaptic_interval(weight: npt.NDArray[np.integer[Any]], largest_input: int) 
 def reach(interval: StepInterval) -> int:
     """Return the largest magnitude of a weighted sum within an interval."""
     return max(-int(interval[0].min()), int(interval[1].max()))
+
+
+def input_steps(
+    interval: StepInterval, num_steps: int, encoding: str | Literal[False]
+) -> list[StepInterval]:
+    """Spread a layer's step interval over the window.
+
+    Args:
+        interval: as ``synaptic_interval`` gives it.
+        num_steps: length of the window.
+        encoding: the input encoding for the first layer, False for every other.
+
+    Returns:
+        One interval a step; with "first_step" all but the first are zero.
+    """
+    if encoding == "first_step":
+        nothing = np.zeros_like(interval[0])
+        return [interval, *[(nothing, nothing)] * (num_steps - 1)]
+    return [interval] * num_steps
+
+
+def check_accumulator(name: str, interval: StepInterval) -> None:
+    """Refuse a layer whose weighted sum of one step can leave the chip's 24-bit accumulator.
+
+    Args:
+        name: name of the layer, for the message.
+        interval: as ``synaptic_interval`` gives it.
+
+    Raises:
+        NetworkError: a sum can reach 2^23 weight units.
+    """
+    if reach(interval) >= ACCUMULATOR_LIMIT:
+        raise NetworkError(
+            f"layer {name}: the synaptic input of one step can reach {reach(interval)}, the "
+            f"24-bit accumulator ends at {ACCUMULATOR_LIMIT - 1}; use fewer input bits or fewer "
+            f"weight bits in this layer"
+        )
 
 
 def window_bounds(

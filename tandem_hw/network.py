@@ -17,10 +17,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.bounds import StateBounds, StepInterval, reach, synaptic_interval, window_bounds
+from tandem_hw.bounds import (
+    StateBounds,
+    StepInterval,
+    check_accumulator,
+    input_steps,
+    synaptic_interval,
+    window_bounds,
+)
 from tandem_hw.errors import NetworkError
 from tandem_hw.fixed_point import (
-    ACCUMULATOR_LIMIT,
     DECAY_UNITY,
     INPUT_BITS_RANGE,
     NUM_STEPS_MAX,
@@ -415,40 +421,3 @@ def _described(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _described(value, "input.")
         else:
             yield name, value
-
-
-def input_steps(
-    interval: StepInterval, num_steps: int, encoding: str | Literal[False]
-) -> list[StepInterval]:
-    """Spread a layer's step interval over the window.
-
-    Args:
-        interval: as ``synaptic_interval`` gives it.
-        num_steps: length of the window.
-        encoding: the input encoding for the first layer, False for every other.
-
-    Returns:
-        One interval a step; with "first_step" all but the first are zero.
-    """
-    if encoding == "first_step":
-        nothing = np.zeros_like(interval[0])
-        return [interval, *[(nothing, nothing)] * (num_steps - 1)]
-    return [interval] * num_steps
-
-
-def check_accumulator(name: str, interval: StepInterval) -> None:
-    """Refuse a layer whose weighted sum of one step can leave the chip's 24-bit accumulator.
-
-    Args:
-        name: name of the layer, for the message.
-        interval: as ``synaptic_interval`` gives it.
-
-    Raises:
-        NetworkError: a sum can reach 2^23 weight units.
-    """
-    if reach(interval) >= ACCUMULATOR_LIMIT:
-        raise NetworkError(
-            f"layer {name}: the synaptic input of one step can reach {reach(interval)}, the "
-            f"24-bit accumulator ends at {ACCUMULATOR_LIMIT - 1}; use fewer input bits or fewer "
-            f"weight bits in this layer"
-        )

@@ -1,6 +1,6 @@
 """Weighted sums of spikes, exact in floating point.
 
-Every product and every sum is an integer below 2^24 (``network.check_accumulator``), so float32
+Every product and every sum is an integer below 2^24 (``bounds.check_accumulator``), so float32
 holds them exactly in whatever order they are added. That is true of direct sums only: a convolution
 by Winograd's or Fourier's transform rounds on the way. PyTorch's CPU convolution is a direct sum;
 cuDNN may choose a transform, so on other devices a convolution is a matrix product of unfolded

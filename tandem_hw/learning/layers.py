@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tandem_hw.bounds import reach, synaptic_interval, window_bounds
+from tandem_hw.bounds import check_accumulator, input_steps, reach, synaptic_interval, window_bounds
 from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.learning.quantizer import IntegerParameters, quantize_layer
-from tandem_hw.network import Reset, check_accumulator, input_steps
+from tandem_hw.network import Reset
 from tandem_hw.neurons import LayerActivity, NeuronParameters, SpikeTrain, simulate_layer
 from tandem_hw.synapses import ConvGeometry, convolve, dense
 

@@ -399,9 +399,31 @@ def test_export_writes_for_the_simulators_what_no_chip_holds(tmp_path: Path) -> 
     out = tmp_path / "model.net"
     result = run("export", tmp_path / "model.pt", "--out", out, "--simulation-only")
     assert result.exit_code == 0
-    assert "no Loihi 2 board holds it: layer dense1: one neuron" in result.stdout
+    assert "no Loihi 2 board can run it: layer dense1: one neuron" in result.stdout
     assert math.prod(read_net(out).input.shape) == 12_100
     refused = run("inspect", out, "--chip")
     assert refused.exit_code == 2
     assert "12100 words of synapse memory, a core has 12000" in refused.stderr
     assert run("inspect", out).exit_code == 0
+
+
+def test_export_refuses_neurons_that_no_stock_process_runs_in_a_board_s_period(
+    tmp_path: Path,
+) -> None:
+    leaky = convert(
+        nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)),
+        input_shape=(8,),
+        num_steps=7,
+        reset="zero",
+        current_decay=3000,
+    )
+    save_checkpoint(Checkpoint(leaky.eval()), tmp_path / "model.pt")
+    out = tmp_path / "model.net"
+    refused = run("export", tmp_path / "model.pt", "--out", out)
+    assert refused.exit_code == 2
+    assert "layer dense1 leaks" in refused.stderr
+    assert "--simulation-only" in refused.stderr
+    assert not out.exists()
+    written = run("export", tmp_path / "model.pt", "--out", out, "--simulation-only")
+    assert written.exit_code == 0
+    assert read_net(out).layers[0].current_decay == 3000

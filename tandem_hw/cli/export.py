@@ -23,7 +23,7 @@ from tandem_hw.network import QuantizedNetwork
     "--out", type=click.Path(path_type=Path), required=True, help="The .net file to write."
 )
 @click.option(
-    "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board holds it."
+    "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board can run it."
 )
 def command(checkpoint: Path, out: Path, simulation_only: bool) -> None:
     """Quantize CHECKPOINT and write it as a .net file, with proven bounds of every state."""
@@ -38,16 +38,20 @@ def command(checkpoint: Path, out: Path, simulation_only: bool) -> None:
 
 
 def _budget_line(network: QuantizedNetwork, simulation_only: bool) -> str:
-    """Return the chip budget in a line; refuse what no board holds, unless it is not meant for one.
+    """Return the chip budget in a line; refuse what no board can run, unless that is not wanted.
 
     Raises:
         NetworkError: names the layer and the limit.
     """
     try:
-        return chip_budget(network).summary
+        budget = chip_budget(network)
+        obstacle = budget.obstacle
     except NetworkError as error:
-        if not simulation_only:
-            raise NetworkError(
-                f"{error}; or write it for the simulators alone with --simulation-only"
-            ) from error
-        return f"for the simulators alone, no Loihi 2 board holds it: {error}"
+        obstacle = str(error)
+    if obstacle is None:
+        return budget.summary
+    if not simulation_only:
+        raise NetworkError(
+            f"{obstacle}; or write it for the simulators alone with --simulation-only"
+        )
+    return f"for the simulators alone, no Loihi 2 board can run it: {obstacle}"

@@ -193,3 +193,27 @@ def small_network(reset: Reset = "subtract", num_steps: int = 4) -> QuantizedNet
         "readout", 2 * generator.integers(-60, 60, (3, 6)), 8, np.ones(3, int), None, (6,)
     )
     return QuantizedNetwork(spec, (conv, hidden, readout), num_steps, reset)
+
+
+def small_file_network(reset: Reset = "subtract", reach: int = 127) -> QuantizedNetwork:
+    """Return a network of one convolution and a readout, with weights of up to 2 ``reach``."""
+    values = np.random.default_rng(1)
+    conv = Conv2d(
+        name="conv",
+        weight=2 * values.integers(-reach, reach + 1, (2, 1, 3, 3)),
+        weight_bits=8,
+        bias=np.array([3, -4]),
+        threshold=96,
+        input_shape=(1, 5, 5),
+        stride=(2, 2),
+        padding=(1, 1),
+    )
+    last = Dense(
+        name="out",
+        weight=2 * values.integers(-reach, reach + 1, (3, 18)),
+        weight_bits=8,
+        bias=np.array([1, 2, 3]),
+        threshold=None,
+        input_shape=(2, 3, 3),
+    )
+    return QuantizedNetwork(InputSpec((1, 5, 5), 4, 1 / 15), (conv, last), 7, reset)

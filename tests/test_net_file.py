@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import small_file_network
 
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.net_file import read_net, write_net
@@ -104,29 +105,6 @@ def networks(draw: st.DrawFn) -> QuantizedNetwork:
     )
 
 
-def example(reset: Any = "subtract") -> QuantizedNetwork:
-    values = np.random.default_rng(1)
-    conv = Conv2d(
-        name="conv",
-        weight=2 * values.integers(-127, 128, (2, 1, 3, 3)),
-        weight_bits=8,
-        bias=np.array([3, -4]),
-        threshold=96,
-        input_shape=(1, 5, 5),
-        stride=(2, 2),
-        padding=(1, 1),
-    )
-    last = Dense(
-        name="out",
-        weight=2 * values.integers(-127, 128, (3, 18)),
-        weight_bits=8,
-        bias=np.array([1, 2, 3]),
-        threshold=None,
-        input_shape=(2, 3, 3),
-    )
-    return QuantizedNetwork(InputSpec((1, 5, 5), 4, 1 / 15), (conv, last), 7, reset)
-
-
 def assert_same(found: Any, expected: Any) -> None:
     """Compare every field of two networks or parts of them."""
     assert type(found) is type(expected)
@@ -176,7 +154,7 @@ def test_a_network_comes_back_as_it_was_and_gives_the_same_bytes_again(
 
 
 def test_another_weight_gives_other_bytes(tmp_path: Path) -> None:
-    network = example()
+    network = small_file_network()
     weight = network.layers[1].weight.copy()
     weight[2, 17] = -weight[2, 17] or 2
     other = replace(network, layers=(network.layers[0], replace(network.layers[1], weight=weight)))
@@ -187,7 +165,7 @@ def test_another_weight_gives_other_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
 def test_the_file_follows_lava_dl_s_schema(tmp_path: Path, reset: str) -> None:
-    network = example(reset)
+    network = small_file_network(reset)
     write_net(network, tmp_path / "model.net")
     with h5py.File(tmp_path / "model.net", "r") as file:
         entries = file["layer"]
@@ -210,7 +188,7 @@ def test_the_file_follows_lava_dl_s_schema(tmp_path: Path, reset: str) -> None:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "model.net"
-    write_net(example(), path)
+    write_net(small_file_network(), path)
     return path
 
 
@@ -224,7 +202,7 @@ def test_every_truncation_is_refused(model: Path) -> None:
 @pytest.mark.parametrize("appended", [b"\0", b"more", b"\x89HDF\r\n\x1a\n" * 100])
 def test_bytes_behind_the_end_change_nothing(model: Path, appended: bytes) -> None:
     model.write_bytes(model.read_bytes() + appended)
-    assert_same(read_net(model), example())
+    assert_same(read_net(model), small_file_network())
 
 
 def read_damaged(path: Path, content: bytes) -> str | None:
@@ -237,7 +215,7 @@ def read_damaged(path: Path, content: bytes) -> str | None:
         assert message.startswith(f"{path}: ")
         assert len(message.splitlines()) == 1
         return message
-    assert_same(found, example())
+    assert_same(found, small_file_network())
     return None
 
 
@@ -255,7 +233,7 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(model: Path) -> None:
 @pytest.mark.parametrize("index", [0, 1])
 def test_every_flipped_byte_of_the_weights_is_refused(model: Path, index: int) -> None:
     whole = model.read_bytes()
-    weights = example().layers[index].weight.astype("<i2").tobytes()
+    weights = small_file_network().layers[index].weight.astype("<i2").tobytes()
     start = whole.index(weights)
     for offset in range(0, len(weights), 3):
         damaged = bytearray(whole)
@@ -268,7 +246,7 @@ def test_every_flipped_byte_of_the_weights_is_refused(model: Path, index: int) -
 def test_scrambled_files_are_refused_or_change_nothing(choose: random.Random) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.net"
-        write_net(example(), path)
+        write_net(small_file_network(), path)
         whole = bytearray(path.read_bytes())
         for _ in range(choose.randrange(1, 5)):
             start, length = choose.randrange(len(whole)), choose.randrange(1, 64)
@@ -315,13 +293,13 @@ def test_a_foreign_hdf5_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="is a folder; give the name of a file to write"):
-        write_net(example(), tmp_path)
+        write_net(small_file_network(), tmp_path)
 
 
 def test_a_file_in_the_place_of_a_folder_is_reported(model: Path) -> None:
     before = model.read_bytes()
     with pytest.raises(FileFormatError, match="cannot be written") as caught:
-        write_net(example(), model / "deeper.net")
+        write_net(small_file_network(), model / "deeper.net")
     assert str(caught.value).startswith(f"{model / 'deeper.net'}: ")
     assert model.read_bytes() == before
 
@@ -336,13 +314,13 @@ def test_an_error_while_writing_leaves_the_old_file(
 
     monkeypatch.setattr(h5py.Group, "create_dataset", fail)
     with pytest.raises(FileFormatError, match=r"cannot be written \(the disk is gone\)$"):
-        write_net(example("zero"), model)
+        write_net(small_file_network("zero"), model)
     assert model.read_bytes() == before
     assert [path.name for path in model.parent.iterdir()] == ["model.net"]
 
 
 def test_a_name_that_hdf5_cannot_hold_is_refused(tmp_path: Path) -> None:
-    network = example()
+    network = small_file_network()
     layers = (replace(network.layers[0], name="n" * 1025), network.layers[1])
     with pytest.raises(NetworkError, match=r"the layer name nnn.*is over 1024 bytes"):
         write_net(replace(network, layers=layers), tmp_path / "model.net")

@@ -10,42 +10,19 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from networks import small_file_network
 
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.net_file import read_net, write_net
-from tandem_hw.network import Conv2d, Dense, InputSpec, QuantizedNetwork
 
 Edit = Callable[[h5py.File], object]
-
-
-def example() -> QuantizedNetwork:
-    values = np.random.default_rng(1)
-    conv = Conv2d(
-        name="conv",
-        weight=2 * values.integers(-20, 21, (2, 1, 3, 3)),
-        weight_bits=8,
-        bias=np.array([3, -4]),
-        threshold=96,
-        input_shape=(1, 5, 5),
-        stride=(2, 2),
-        padding=(1, 1),
-    )
-    last = Dense(
-        name="out",
-        weight=2 * values.integers(-20, 21, (3, 18)),
-        weight_bits=8,
-        bias=np.array([1, 2, 3]),
-        threshold=None,
-        input_shape=(2, 3, 3),
-    )
-    return QuantizedNetwork(InputSpec((1, 5, 5), 4, 1 / 15), (conv, last), 7, "zero")
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "model.net"
-    write_net(example(), path)
-    assert read_net(path).digest == example().digest
+    write_net(small_file_network("zero", reach=20), path)
+    assert read_net(path).digest == small_file_network("zero", reach=20).digest
     return path
 
 
@@ -204,7 +181,7 @@ def test_no_attribute_may_have_any_other_value(model: Path, value: Any) -> None:
 def test_another_writer_changes_nothing(model: Path) -> None:
     with h5py.File(model, "r+") as file:
         file.attrs.create("writer", fixed("tandem-hw 99"))
-    assert read_net(model).digest == example().digest
+    assert read_net(model).digest == small_file_network("zero", reach=20).digest
 
 
 @pytest.mark.parametrize("version", [0, 1, 99, -1, 2.0])
@@ -215,7 +192,7 @@ def test_another_format_version_is_refused_by_name(model: Path, version: Any) ->
 
 
 def test_one_changed_weight_is_refused_as_altered(model: Path) -> None:
-    weight = int(example().layers[1].weight[0, 0])
+    weight = int(small_file_network("zero", reach=20).layers[1].weight[0, 0])
     message = refused_after(
         model, lambda file: file["layer/3/weight"].__setitem__((0, 0), weight ^ 2)
     )
@@ -236,11 +213,11 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "negative padding": (set_value("layer/1/padding", -1), "padding"),
     "no groups": (set_value("layer/1/groups", 0), "groups"),
     "weights of another type": (
-        put("layer/3/weight", example().layers[1].weight.astype("<i4")),
+        put("layer/3/weight", small_file_network("zero", reach=20).layers[1].weight.astype("<i4")),
         "layer/3/weight has dtype int32; int16 is expected",
     ),
     "weights in another byte order": (
-        put("layer/3/weight", example().layers[1].weight.astype(">i2")),
+        put("layer/3/weight", small_file_network("zero", reach=20).layers[1].weight.astype(">i2")),
         "layer/3/weight has dtype >i2",
     ),
     "float weights": (put("layer/3/weight", np.zeros((3, 18))), "data type float64"),
@@ -272,11 +249,15 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "added attribute": (put_attribute("/", "note", 1), "attribute 'note' is not expected"),
     "attribute of a dataset": (put_attribute("layer/1/bias", "unit", 1), "are not expected"),
     "compressed weights": (
-        put("layer/3/weight", example().layers[1].weight, compression="gzip"),
+        put(
+            "layer/3/weight",
+            small_file_network("zero", reach=20).layers[1].weight,
+            compression="gzip",
+        ),
         "chunked, compressed",
     ),
     "chunked weights": (
-        put("layer/3/weight", example().layers[1].weight, chunks=True),
+        put("layer/3/weight", small_file_network("zero", reach=20).layers[1].weight, chunks=True),
         "chunked, compressed",
     ),
     "soft link": (
@@ -316,7 +297,7 @@ def test_an_edited_file_is_refused_for_its_reason(model: Path, case: str) -> Non
 
 def test_a_link_to_another_file_is_never_followed(model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.net"
-    write_net(example(), other)
+    write_net(small_file_network("zero", reach=20), other)
 
     def edit(file: h5py.File) -> None:
         del file["layer/3"]
@@ -326,7 +307,7 @@ def test_a_link_to_another_file_is_never_followed(model: Path, tmp_path: Path) -
 
 
 def test_data_outside_of_the_file_are_never_read(model: Path, tmp_path: Path) -> None:
-    weight = example().layers[1].weight.astype("<i2")
+    weight = small_file_network("zero", reach=20).layers[1].weight.astype("<i2")
     raw = tmp_path / "weights.raw"
     raw.write_bytes(weight.tobytes())
 
@@ -341,7 +322,7 @@ def test_data_outside_of_the_file_are_never_read(model: Path, tmp_path: Path) ->
 
 def test_a_virtual_dataset_is_never_read(model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.net"
-    write_net(example(), other)
+    write_net(small_file_network("zero", reach=20), other)
 
     def edit(file: h5py.File) -> None:
         layout = h5py.VirtualLayout((3, 18), "<i2")

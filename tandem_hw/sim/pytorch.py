@@ -14,6 +14,7 @@ from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording
+from tandem_hw.sim.batch_results import BatchResults
 
 _BATCH = 256
 
@@ -62,17 +63,11 @@ class PyTorchBackend:
         started = time.perf_counter()
         self.model.eval()
         device = next(self.model.parameters()).device
-        counts: dict[str, list[npt.NDArray[np.int32]]] = {
-            layer.name: [] for layer in network.spiking_layers
-        }
-        potentials: list[npt.NDArray[np.int32]] = []
+        results = BatchResults()
         for start in range(0, len(inputs), _BATCH):
             batch = torch.from_numpy(inputs[start : start + _BATCH]).to(device)
             recorded = self.model.record(batch)
-            for name, values in recorded.counts.items():
-                counts[name].append(values.to(torch.int32).cpu().numpy())
-            if recorded.potential is not None:
-                potentials.append(recorded.potential.to(torch.int32).cpu().numpy())
+            results.add(recorded.counts, recorded.potential)
             if progress is not None:
                 progress(min(start + _BATCH, len(inputs)), len(inputs))
         return make_recording(
@@ -80,7 +75,7 @@ class PyTorchBackend:
             network,
             inputs,
             labels,
-            {name: np.concatenate(parts) for name, parts in counts.items()},
-            np.concatenate(potentials) if potentials else None,
+            results.counts,
+            results.potential,
             time.perf_counter() - started,
         )

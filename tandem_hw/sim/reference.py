@@ -25,6 +25,7 @@ from tandem_hw.neurons import (
 )
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording
+from tandem_hw.sim.batch_results import BatchResults
 from tandem_hw.synapses import ConvGeometry, convolve, dense
 
 #: Values of one step and layer that a batch may hold. Small enough to stay in a core's cache,
@@ -69,15 +70,10 @@ class ReferenceBackend:
         check_inputs(network, inputs)
         started = time.perf_counter()
         simulation = _Simulation(network, self.device)
-        counts: dict[str, list[npt.NDArray[np.int32]]] = {
-            layer.name: [] for layer in network.spiking_layers
-        }
-        potentials: list[npt.NDArray[np.int32]] = []
+        results = BatchResults()
         done = 0
         for batch in _batches(network, inputs, self.batch_size):
-            potential = simulation.run(torch.from_numpy(batch).to(self.device), counts)
-            if potential is not None:
-                potentials.append(potential)
+            results.add(*simulation.run(torch.from_numpy(batch).to(self.device)))
             done += len(batch)
             if progress is not None:
                 progress(done, len(inputs))
@@ -86,8 +82,8 @@ class ReferenceBackend:
             network,
             inputs,
             labels,
-            {name: np.concatenate(parts) for name, parts in counts.items()},
-            np.concatenate(potentials) if potentials else None,
+            results.counts,
+            results.potential,
             time.perf_counter() - started,
             simulation.peak,
         )
@@ -146,17 +142,16 @@ class _Simulation:
                 train = SpikeTrain(activity.spikes)
             yield layer, activity
 
-    def run(
-        self, batch: Tensor, counts: dict[str, list[npt.NDArray[np.int32]]]
-    ) -> npt.NDArray[np.int32] | None:
-        """Run one batch, add its counts to ``counts`` and return the readout's potential."""
+    def run(self, batch: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Run one batch and return each layer's counts and the readout's potential."""
+        counts: dict[str, Tensor] = {}
         potential = None
         for layer, activity in self.activities(batch):
-            if activity.counts is not None:
-                counts[layer.name].append(_int32(activity.counts))
-            if activity.potential is not None:
-                potential = _int32(activity.potential)
-        return potential
+            if activity.counts is None:
+                potential = activity.potential
+            else:
+                counts[layer.name] = activity.counts
+        return counts, potential
 
 
 @torch.no_grad()
@@ -192,8 +187,3 @@ def _synapse(layer: Layer, device: torch.device) -> Synapse:
         geometry = ConvGeometry(layer.stride, layer.padding, layer.dilation, layer.groups)
         return lambda signal: convolve(signal, weight, geometry)
     return lambda signal: dense(signal, weight)
-
-
-def _int32(tensor: Tensor) -> npt.NDArray[np.int32]:
-    array: npt.NDArray[np.int32] = tensor.to(torch.int32).cpu().numpy()
-    return array

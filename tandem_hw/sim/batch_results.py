@@ -1,0 +1,45 @@
+"""What a PyTorch simulation gives batch by batch, put together as a recording needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+class BatchResults:
+    """Collects counts and potentials of consecutive batches, on the CPU as int32."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, list[npt.NDArray[np.int32]]] = {}
+        self._potentials: list[npt.NDArray[np.int32]] = []
+
+    def add(self, counts: Mapping[str, Tensor], potential: Tensor | None) -> None:
+        """Append one batch.
+
+        Args:
+            counts: per firing layer [batch, *output_shape], whole numbers.
+            potential: readout potentials [batch, outputs] in weight units, or None.
+        """
+        for name, values in counts.items():
+            self._counts.setdefault(name, []).append(_int32(values))
+        if potential is not None:
+            self._potentials.append(_int32(potential))
+
+    @property
+    def counts(self) -> dict[str, npt.NDArray[np.int32]]:
+        """Per firing layer the counts of all samples."""
+        return {name: np.concatenate(parts) for name, parts in self._counts.items()}
+
+    @property
+    def potential(self) -> npt.NDArray[np.int32] | None:
+        """The readout's potentials of all samples, or None where it is counted."""
+        return np.concatenate(self._potentials) if self._potentials else None
+
+
+def _int32(tensor: Tensor) -> npt.NDArray[np.int32]:
+    array: npt.NDArray[np.int32] = tensor.to(torch.int32).cpu().numpy()
+    return array

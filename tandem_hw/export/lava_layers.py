@@ -21,7 +21,6 @@ from lava.proc.lif.process import LIFReset
 from lava.utils.weightutils import SignMode
 
 from tandem_hw.bounds import StateBounds
-from tandem_hw.errors import NetworkError
 from tandem_hw.export.guard import guard_for, inhibition_parts, needs_guard
 from tandem_hw.export.stock_neurons import INTEGRATOR, Window, stock_bias, stock_neurons
 from tandem_hw.fixed_point import VTH_MAX
@@ -120,39 +119,18 @@ def _neurons(
     """Return the processes of a layer's neurons, the neuron itself first."""
     if not needs_guard(network, layer, window.period):
         return (_resetting(layer, window),)
-    if not lowered:
-        return (windowed_neuron(network, layer, bounds, window),)
-    parameters = _parameters(network, layer, bounds, window)
-    return stock_neurons(window=window, **parameters).parts
-
-
-def windowed_neuron(
-    network: QuantizedNetwork, layer: Layer, bounds: StateBounds, window: Window
-) -> IF:
-    """Return the Process ``IF`` of a firing layer; both of its models can run it, if both fit."""
-    try:
-        parameters = _parameters(network, layer, bounds, window)
-    except NetworkError:  # only the stock parts have these limits
-        parameters = _common(network, layer)
-    return IF(num_steps=window.num_steps, period=window.period, offset=window.offset, **parameters)
-
-
-def _common(network: QuantizedNetwork, layer: Layer) -> dict[str, Any]:
-    return {
+    common: dict[str, Any] = {
         "shape": layer.output_shape[::-1],
         "threshold": layer.threshold,
         "bias": _bias(layer),
         "reset": network.reset,
     }
-
-
-def _parameters(
-    network: QuantizedNetwork, layer: Layer, bounds: StateBounds, window: Window
-) -> dict[str, Any]:
-    """Return what the stock parts need, or refuse."""
+    if not lowered:
+        num_steps, period, offset = window.num_steps, window.period, window.offset
+        return (IF(num_steps=num_steps, period=period, offset=offset, **common),)
     inhibition = inhibition_parts(layer) if network.reset == "subtract" else (0, 0)
     guard = guard_for(layer, bounds, network.reset, window.num_steps, window.period)
-    return _common(network, layer) | {"inhibition": inhibition, "guard": guard}
+    return stock_neurons(window=window, inhibition=inhibition, guard=guard, **common).parts
 
 
 def _bias(layer: Layer) -> Any:

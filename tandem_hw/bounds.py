@@ -55,6 +55,19 @@ def synaptic_interval(weight: npt.NDArray[np.integer[Any]], largest_input: int) 
     return negative, positive
 
 
+def sum_intervals(intervals: Sequence[StepInterval]) -> StepInterval:
+    """Return the interval of the sum of several synaptic inputs of the same neurons.
+
+    Args:
+        intervals: at least one, as ``synaptic_interval`` gives them; one of a single value holds
+            for all output channels.
+    """
+    low, high = intervals[0]
+    for negative, positive in intervals[1:]:
+        low, high = low + negative, high + positive
+    return low, high
+
+
 def reach(interval: StepInterval) -> int:
     """Return the largest magnitude of a weighted sum within an interval."""
     return max(-int(interval[0].min()), int(interval[1].max()))

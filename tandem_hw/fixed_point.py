@@ -150,6 +150,21 @@ def floor_threshold(threshold: float) -> int:
     return (whole >> exponent) << exponent
 
 
+def nearest_threshold(threshold: float) -> int:
+    """Return the threshold m * 2^e that is nearest to a value.
+
+    Args:
+        threshold: the wanted threshold in weight units; values under 1 give 1.
+
+    Returns:
+        A threshold that ``threshold_parts`` accepts.
+    """
+    least = floor_threshold(threshold)
+    step = 1 << max(0, least.bit_length() - THRESHOLD_MANTISSA_MAX.bit_length())
+    nearest = least + step * max(0, round((threshold - least) / step))
+    return min(nearest, VTH_MAX + 1)
+
+
 def bias_exponent(bias: IntArray) -> int:
     """Return the exponent with which a layer's biases fit 13-bit mantissas.
 

@@ -23,7 +23,7 @@ layers always run in float64: the product of a state and a decay needs 36 bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,18 +73,43 @@ class SpikeTrain:
             return self.signal[index]
         return None if self.encoding == "first_step" and index > 0 else self.signal
 
-    def synaptic_inputs(self, synapse: Synapse, num_steps: int) -> Iterator[Tensor | None]:
+
+@dataclass(frozen=True)
+class Incoming:
+    """What comes in through some of a layer's synapses.
+
+    Attributes:
+        train: what their source sends.
+        synapse: from a float32 signal [batch, *in_shape] to synaptic inputs [batch, *shape],
+            integers in weight units.
+    """
+
+    train: SpikeTrain
+    synapse: Synapse
+
+    def synaptic_inputs(self, num_steps: int) -> Iterator[Tensor | None]:
         """Yield the synaptic input of every step; a constant signal passes the synapse once."""
         constant = None
         for index in range(num_steps):
-            signal = self.step(index)
+            signal = self.train.step(index)
             if signal is None:
                 yield None
-            elif self.encoding is None:
-                yield synapse(signal.to(torch.float32))
+            elif self.train.encoding is None:
+                yield self.synapse(signal.to(torch.float32))
             else:
-                constant = synapse(signal.to(torch.float32)) if constant is None else constant
+                if constant is None:
+                    constant = self.synapse(signal.to(torch.float32))
                 yield constant
+
+
+def _summed(incoming: Sequence[Incoming], num_steps: int) -> Iterator[Tensor | None]:
+    """Yield the synaptic input of every step, all synapses together."""
+    for parts in zip(*(one.synaptic_inputs(num_steps) for one in incoming), strict=True):
+        total: Tensor | None = None
+        for part in parts:
+            if part is not None:
+                total = part if total is None else total + part
+        yield total
 
 
 @dataclass(frozen=True)
@@ -134,8 +159,7 @@ class LayerActivity:
 
 
 def simulate_layer(
-    incoming: SpikeTrain,
-    synapse: Synapse,
+    incoming: Sequence[Incoming],
     neurons: NeuronParameters,
     num_steps: int,
     *,
@@ -145,9 +169,8 @@ def simulate_layer(
     """Run one layer of a batch over a whole window.
 
     Args:
-        incoming: what the layer below sends.
-        synapse: from a float32 signal [batch, *in_shape] to synaptic inputs [batch, *shape],
-            integers in weight units below 2^23 in magnitude.
+        incoming: what comes in, through the synapses of the layer and of its skips; the sum of one
+            step stays below 2^23 weight units in magnitude.
         neurons: the neurons.
         num_steps: length T of the window.
         keep_spikes: keep the spikes of every step for the next layer.
@@ -157,11 +180,11 @@ def simulate_layer(
         Spikes and counts of a firing layer, the potential of a readout.
     """
     if neurons.leaks:
-        return _run(incoming, synapse, neurons, num_steps, keep_spikes, follow_peak, exact=True)
-    fast = _run(incoming, synapse, neurons, num_steps, keep_spikes, follow_peak, exact=False)
+        return _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=True)
+    fast = _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=False)
     if neurons.proven or _stayed_within(fast, neurons):
         return fast
-    return _run(incoming, synapse, neurons, num_steps, keep_spikes, follow_peak, exact=True)
+    return _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=True)
 
 
 def _stayed_within(activity: LayerActivity, neurons: NeuronParameters) -> bool:
@@ -178,8 +201,7 @@ def _stayed_within(activity: LayerActivity, neurons: NeuronParameters) -> bool:
 
 
 def _run(
-    incoming: SpikeTrain,
-    synapse: Synapse,
+    incoming: Sequence[Incoming],
     neurons: NeuronParameters,
     num_steps: int,
     keep_spikes: bool,
@@ -192,7 +214,7 @@ def _run(
     state = kind(neurons, follow_peak or not neurons.proven, exact)
     spikes: Tensor | None = None
     counts: Tensor | None = None
-    for index, synaptic_input in enumerate(incoming.synaptic_inputs(synapse, num_steps)):
+    for index, synaptic_input in enumerate(_summed(incoming, num_steps)):
         fired = state.step(synaptic_input)
         if fired is None:
             continue

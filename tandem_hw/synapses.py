@@ -4,25 +4,58 @@ Every product and every sum is an integer below 2^24 (``bounds.check_accumulator
 holds them exactly in whatever order they are added. That is true of direct sums only: a convolution
 by Winograd's or Fourier's transform rounds on the way. PyTorch's CPU convolution is a direct sum;
 cuDNN may choose a transform, so on other devices a convolution is a matrix product of unfolded
-patches.
+patches, and a transposed one folds the product up again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from tandem_hw.network import Conv1d, Conv2d, ConvTranspose2d, Layer, OneToOne
+from tandem_hw.neurons import Synapse
 
 
 @dataclass(frozen=True)
 class ConvGeometry:
-    """Geometry of a two-dimensional convolution, every pair (y, x), as in ``torch.nn.Conv2d``."""
+    """Geometry of a convolution, one number an axis, as in ``torch.nn.Conv2d`` and ``Conv1d``."""
 
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
+    stride: tuple[int, ...] = (1, 1)
+    padding: tuple[int, ...] = (0, 0)
+    dilation: tuple[int, ...] = (1, 1)
     groups: int = 1
+
+
+@dataclass(frozen=True)
+class TransposedGeometry(ConvGeometry):
+    """Geometry of a transposed convolution, as in ``torch.nn.ConvTranspose2d``."""
+
+    output_padding: tuple[int, ...] = (0, 0)
+
+
+def synapse_of(layer: Layer, device: torch.device | str = "cpu") -> Synapse:
+    """Return the main synapses of a quantized layer as a function of one step's signal.
+
+    Args:
+        layer: a layer or one of its skips.
+        device: where its weights are kept.
+    """
+    weight = torch.from_numpy(layer.weight.astype(np.float32)).to(device)
+    if isinstance(layer, ConvTranspose2d):
+        transposed = TransposedGeometry(
+            layer.stride, layer.padding, layer.dilation, layer.groups, layer.output_padding
+        )
+        return lambda signal: convolve_transposed(signal, weight, transposed)
+    if isinstance(layer, Conv1d | Conv2d):
+        geometry = ConvGeometry(layer.stride, layer.padding, layer.dilation, layer.groups)
+        return lambda signal: convolve(signal, weight, geometry)
+    if isinstance(layer, OneToOne):
+        return lambda signal: one_to_one(signal, weight)
+    return lambda signal: dense(signal, weight)
 
 
 def dense(signal: Tensor, weight: Tensor) -> Tensor:
@@ -38,28 +71,98 @@ def dense(signal: Tensor, weight: Tensor) -> Tensor:
     return F.linear(signal.flatten(1), weight)
 
 
+def one_to_one(signal: Tensor, weight: Tensor) -> Tensor:
+    """Return each input times the one weight of one-to-one synapses.
+
+    Args:
+        signal: [batch, *shape], integers.
+        weight: [1], an integer of the same dtype.
+
+    Returns:
+        [batch, *shape].
+    """
+    return signal * weight
+
+
 def convolve(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
     """Return the convolution of a signal of integers, by direct sums on every device.
 
     Args:
+        signal: [batch, in, height, width] or [batch, in, length], integers.
+        weight: [out, in / groups, *kernel], integers of the same dtype.
+        geometry: stride, padding, dilation and groups.
+
+    Returns:
+        [batch, out, out_height, out_width] or [batch, out, out_length].
+    """
+    if signal.device.type == "cpu":
+        return convolve_fast(signal, weight, geometry)
+    if signal.dim() == 3:  # an image of one row
+        return _convolve_unfolded(signal[:, :, None], weight[:, :, None], _rows(geometry))[:, :, 0]
+    return _convolve_unfolded(signal, weight, geometry)
+
+
+def convolve_transposed(signal: Tensor, weight: Tensor, geometry: TransposedGeometry) -> Tensor:
+    """Return the transposed convolution of a signal of integers, by direct sums on every device.
+
+    Args:
         signal: [batch, in, height, width], integers.
         weight: [out, in / groups, kernel_h, kernel_w], integers of the same dtype.
-        geometry: stride, padding, dilation and groups.
+        geometry: stride, padding, dilation, groups and output_padding.
 
     Returns:
         [batch, out, out_height, out_width].
     """
     if signal.device.type == "cpu":
-        return F.conv2d(
-            signal,
-            weight,
-            None,
-            geometry.stride,
-            geometry.padding,
-            geometry.dilation,
-            geometry.groups,
-        )
-    return _convolve_unfolded(signal, weight, geometry)
+        return convolve_transposed_fast(signal, weight, geometry)
+    return _fold_products(signal, weight, geometry)
+
+
+def convolve_fast(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+    """Return a convolution of real values by the device's fastest algorithm; see ``convolve``."""
+    function = F.conv1d if signal.dim() == 3 else F.conv2d
+    return function(
+        signal,
+        weight,
+        None,
+        geometry.stride,
+        geometry.padding,
+        geometry.dilation,
+        geometry.groups,
+    )
+
+
+def convolve_transposed_fast(
+    signal: Tensor, weight: Tensor, geometry: TransposedGeometry
+) -> Tensor:
+    """Return a transposed convolution of real values by the device's fastest algorithm."""
+    return F.conv_transpose2d(
+        signal,
+        inputs_first(weight, geometry.groups),
+        None,
+        geometry.stride,
+        geometry.padding,
+        geometry.output_padding,
+        geometry.groups,
+        geometry.dilation,
+    )
+
+
+def inputs_first(weight: Tensor, groups: int) -> Tensor:
+    """Turn [out, in / groups, *kernel] into PyTorch's [in, out / groups, *kernel], or back.
+
+    Args:
+        weight: weights of a transposed convolution.
+        groups: its groups.
+    """
+    per_group = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2)
+    return per_group.reshape(-1, *per_group.shape[2:])
+
+
+def _rows(geometry: ConvGeometry) -> ConvGeometry:
+    return ConvGeometry(
+        (1, *geometry.stride), (0, *geometry.padding), (1, *geometry.dilation), geometry.groups
+    )
 
 
 def _convolve_unfolded(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
@@ -80,3 +183,26 @@ def _convolve_unfolded(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -
     grouped = patches.reshape(batch, groups, -1, patches.shape[-1])
     matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
     return (matrix @ grouped).reshape(batch, weight.shape[0], *lengths)
+
+
+def _fold_products(signal: Tensor, weight: Tensor, geometry: TransposedGeometry) -> Tensor:
+    kernel, groups = weight.shape[2:], geometry.groups
+    grouped = signal.reshape(signal.shape[0], groups, signal.shape[1] // groups, -1)
+    matrix = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+    matrix = matrix.permute(0, 1, 3, 2).reshape(groups, -1, weight.shape[1])
+    products = (matrix @ grouped).reshape(signal.shape[0], -1, grouped.shape[-1])
+    # All that is reached, and then what the padding leaves of it.
+    reached = [
+        (signal.shape[2 + axis] - 1) * geometry.stride[axis]
+        + geometry.dilation[axis] * (kernel[axis] - 1)
+        + 1
+        for axis in range(2)
+    ]
+    image = F.fold(
+        products, (reached[0], reached[1]), tuple(kernel), geometry.dilation, 0, geometry.stride
+    )
+    margins: list[int] = []
+    for axis in (1, 0):  # F.pad wants the last axis first
+        padding = geometry.padding[axis]
+        margins += [-padding, geometry.output_padding[axis] - padding]
+    return F.pad(image, margins)

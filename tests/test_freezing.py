@@ -17,7 +17,7 @@ from torch import nn
 from tandem_hw.errors import ComparisonRefusedError, ConversionError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.layers import TandemConv2d
+from tandem_hw.learning.layer_kinds import TandemConv
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network import Conv2d, Dense, QuantizedNetwork
 from tandem_hw.recording import Recording
@@ -113,7 +113,7 @@ def require_equal(model: TandemNetwork, inputs: Inputs) -> QuantizedNetwork:
     else:
         assert recorded.potential is None
         assert np.array_equal(logits, expected.output)
-        assert network.readout_scale == model.architecture.options.spike_value
+        assert network.readout_scale == model.tandem_layers[-1].spike_value
     report = verify(network, inputs, None, [ReferenceBackend(), PyTorchBackend(model)])
     report.require_match()
     return network
@@ -245,7 +245,7 @@ def test_the_frozen_network_has_the_models_integers_shapes_and_geometry() -> Non
         assert np.array_equal(layer.weight, integers.weight.numpy())
         assert np.array_equal(layer.bias, integers.bias.numpy())
         assert layer.threshold == integers.threshold
-    assert isinstance(model.tandem_layers[0], TandemConv2d)
+    assert isinstance(model.tandem_layers[0], TandemConv)
 
 
 def test_freezing_does_not_hang_on_the_mode_and_changes_nothing() -> None:

@@ -12,14 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.layers import (
-    SpikingOptions,
-    TandemConv2d,
-    TandemDropout,
-    TandemLayer,
-    TandemLinear,
-    TandemSignal,
-)
+from tandem_hw.learning.layer_kinds import TandemConv, TandemDropout, TandemLinear
+from tandem_hw.learning.layers import SpikingOptions, TandemLayer, TandemSignal
 from tandem_hw.learning.quantizer import IntegerParameters, quantize_layer
 from tandem_hw.neurons import LayerActivity, SpikeTrain
 from tandem_hw.synapses import ConvGeometry
@@ -28,6 +22,10 @@ BATCH, T = 6, 5
 GEOMETRY = ConvGeometry(stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2)
 KINDS = ["conv", "linear"]
 NORMS = ["plain", "norm", "norm without affine"]
+
+
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: one for name, one in module.named_parameters() if one.requires_grad}
 
 
 def make_layer(kind: str, norm: str, *, fires: bool = True, **changes: Any) -> TandemLayer:
@@ -45,9 +43,7 @@ def make_layer(kind: str, norm: str, *, fires: bool = True, **changes: Any) -> T
     bias = 0.3 * torch.randn(4)
     if kind == "conv":
         weight = 0.4 * torch.randn(4, 3, 3, 2)
-        return TandemConv2d(
-            "conv1", options, weight, bias, module, fires, geometry=GEOMETRY
-        ).train()
+        return TandemConv("conv1", options, weight, bias, module, fires, geometry=GEOMETRY).train()
     return TandemLinear("dense1", options, 0.2 * torch.randn(4, 36), bias, module, fires).train()
 
 
@@ -117,7 +113,7 @@ def test_the_forward_pass_of_training_gives_the_integer_networks_spikes(
     assert len(np.unique(expected.sum(0))) >= 4
     assert np.array_equal(out.train.signal.numpy(), expected)
     assert np.array_equal(out.counts.detach().numpy(), expected.sum(0))
-    assert out.scale == layer.options.activation_max / T
+    assert out.scale == layer.spike_value
     assert out.largest == 1
 
 
@@ -161,7 +157,7 @@ def twin_gradients(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Differentiate the ordinary layer, and return the mask that was applied as well."""
     counts = signal.counts.detach().clone().requires_grad_()
-    parameters = {k: v.detach().clone().requires_grad_() for k, v in layer.named_parameters()}
+    parameters = {k: v.detach().clone().requires_grad_() for k, v in trained(layer).items()}
     z = weighted_sum(layer, counts * signal.scale, parameters["weight"])
     z = z + parameters["bias"].reshape(1, -1, *[1] * (z.dim() - 2))
     if layer.norm is not None:
@@ -171,7 +167,7 @@ def twin_gradients(
         z.backward(upstream)
         mask = torch.ones_like(z, dtype=torch.bool)
     else:
-        a = z / (layer.options.activation_max / T)
+        a = z / (layer.spike_value)
         mask = (a > 0) & (a < T) if layer.options.twin == "clip" else a > 0
         a.backward(upstream * mask)
     assert counts.grad is not None
@@ -187,7 +183,7 @@ def layer_gradients(
 ) -> dict[str, Tensor]:
     out = layer(signal)
     (out if isinstance(out, Tensor) else out.counts).backward(upstream)
-    named = {"counts": signal.counts, **dict(layer.named_parameters())}
+    named = {"counts": signal.counts, **trained(layer)}
     found = {}
     for name, tensor in named.items():
         assert tensor.grad is not None, name
@@ -335,7 +331,7 @@ def saved_bytes(num_steps: int, reset: str) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = model(images)
     logits.sum().backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert all(parameter.grad is not None for parameter in trained(model).values())
     return total
 
 

@@ -14,6 +14,7 @@ from oracle import Neuron
 from tandem_hw import neurons as neurons_module
 from tandem_hw.fixed_point import STATE_LIMIT
 from tandem_hw.neurons import (
+    Incoming,
     LayerActivity,
     NeuronParameters,
     SpikeTrain,
@@ -38,7 +39,10 @@ def run(
     decays = dict(zip(names, leak, strict=False))
     neurons = NeuronParameters(torch.tensor(float(bias)), threshold, reset, proven, **decays)
     return simulate_layer(
-        SpikeTrain(steps), lambda _: next(values).clone(), neurons, len(inputs), follow_peak=True
+        [Incoming(SpikeTrain(steps), lambda _: next(values).clone())],
+        neurons,
+        len(inputs),
+        follow_peak=True,
     )
 
 
@@ -237,11 +241,11 @@ def test_wrap_is_lava_s_in_32_bit_integers(values: list[int]) -> None:
 
 def test_nothing_is_sent_after_the_first_step_of_that_encoding() -> None:
     signal = torch.tensor([[3, 0]], dtype=torch.uint8)
-    first = list(SpikeTrain(signal, "first_step").synaptic_inputs(lambda s: s * 2, 3))
+    first = list(Incoming(SpikeTrain(signal, "first_step"), lambda s: s * 2).synaptic_inputs(3))
     assert first[0] is not None
     assert first[0].tolist() == [[6.0, 0.0]]
     assert first[1:] == [None, None]
-    constant = list(SpikeTrain(signal, "constant").synaptic_inputs(lambda s: s * 2, 3))
+    constant = list(Incoming(SpikeTrain(signal, "constant"), lambda s: s * 2).synaptic_inputs(3))
     assert [step.tolist() for step in constant if step is not None] == [[[6.0, 0.0]]] * 3
 
 
@@ -249,7 +253,7 @@ def test_nothing_is_sent_after_the_first_step_of_that_encoding() -> None:
 def test_spikes_are_kept_only_where_asked(keep: bool) -> None:
     neurons = NeuronParameters(torch.zeros(()), 1, "subtract", True)
     steps = SpikeTrain(torch.ones(3, 1, 2, dtype=torch.uint8))
-    activity = simulate_layer(steps, lambda s: s.clone(), neurons, 3, keep_spikes=keep)
+    activity = simulate_layer([Incoming(steps, lambda s: s.clone())], neurons, 3, keep_spikes=keep)
     assert activity.counts is not None
     assert activity.counts.tolist() == [[3.0, 3.0]]
     assert (activity.spikes is not None) == keep

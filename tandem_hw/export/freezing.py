@@ -5,9 +5,24 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from tandem_hw.learning.layers import TandemConv2d
+import torch
+from torch import Tensor
+
+from tandem_hw.layers import INPUT_SOURCE
+from tandem_hw.learning.architecture import FROM_INPUT
+from tandem_hw.learning.layer_kinds import TandemConv, TandemConvTranspose2d, TandemOneToOne
+from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.network import Conv2d, Dense, Layer, QuantizedNetwork
+from tandem_hw.network import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Layer,
+    OneToOne,
+    QuantizedNetwork,
+    Shape,
+)
 
 
 def freeze(model: TandemNetwork) -> QuantizedNetwork:
@@ -26,29 +41,41 @@ def freeze(model: TandemNetwork) -> QuantizedNetwork:
         NetworkError: the integers break a limit; the message names the layer.
     """
     architecture = model.architecture
-    scale, readout_scale = model.input_scale, 1.0
-    shape = architecture.input.shape
     layers: list[Layer] = []
-    for layer in model.tandem_layers:
-        integers = layer.integer_parameters(scale)
-        common: dict[str, Any] = {
-            "name": layer.name,
-            "weight": integers.weight.numpy().astype("int64"),
-            "weight_bits": architecture.options.weight_bits,
-            "bias": integers.bias.numpy().astype("int64"),
-            "threshold": integers.threshold,
-            "input_shape": shape,
-        }
-        if layer.fires:
-            common["current_decay"] = architecture.options.current_decay
-            common["voltage_decay"] = architecture.options.voltage_decay
-        if isinstance(layer, TandemConv2d):
-            layers.append(Conv2d(**common, **asdict(layer.geometry)))
-        else:
-            layers.append(Dense(**common))
-        shape = layers[-1].output_shape
-        scale = architecture.options.spike_value
-        readout_scale = integers.unit if integers.threshold is None else scale
+    origins = _Origins(model)
+    readout_scale = 1.0
+    for index, module in enumerate(model.layers):
+        if not isinstance(module, TandemLayer):
+            continue
+        sources = origins.of(index)
+        scales = [model.input_scale if one is None else one.spike_value for one in sources]
+        integers = module.integer_parameters(*scales)
+        before = layers[-1] if layers else None
+        shapes = [_shape(one, layers, architecture.input.shape) for one in sources]
+        skips = tuple(
+            _frozen(
+                synapses,
+                weight,
+                shape,
+                bias=torch.zeros(len(weight)),
+                source=INPUT_SOURCE if origin is None else origin.name,
+            )
+            for synapses, weight, shape, origin in list(
+                zip(module.synapses, integers.weights, shapes, sources, strict=True)
+            )[1:]
+        )
+        layers.append(
+            _frozen(
+                module,
+                integers.weight,
+                shapes[0],
+                bias=integers.bias,
+                threshold=integers.threshold,
+                source=_source_name(sources[0], before),
+                skips=skips,
+            )
+        )
+        readout_scale = integers.unit if integers.threshold is None else module.spike_value
     return QuantizedNetwork(
         input=architecture.input,
         layers=tuple(layers),
@@ -57,3 +84,70 @@ def freeze(model: TandemNetwork) -> QuantizedNetwork:
         readout=architecture.readout,
         readout_scale=readout_scale,
     )
+
+
+class _Origins:
+    """Finds the layer whose neurons fire behind a signal; a dropout passes them on."""
+
+    def __init__(self, model: TandemNetwork) -> None:
+        self.model = model
+
+    def of(self, index: int) -> list[TandemLayer | None]:
+        """Return the origin of each signal that a layer takes; None for the network's input."""
+        return [self._origin(source) for source in self.model.sources(index)]
+
+    def _origin(self, index: int) -> TandemLayer | None:
+        while index != FROM_INPUT:
+            module = self.model.layers[index]
+            if isinstance(module, TandemLayer):
+                return module
+            (index,) = self.model.sources(index)
+        return None
+
+
+def _shape(origin: TandemLayer | None, layers: list[Layer], input_shape: Shape) -> Shape:
+    if origin is None:
+        return input_shape
+    return next(layer.output_shape for layer in layers if layer.name == origin.name)
+
+
+def _source_name(origin: TandemLayer | None, before: Layer | None) -> str:
+    """Return the name of a source, or nothing where it is the layer before."""
+    if origin is None:
+        return "" if before is None else INPUT_SOURCE
+    return "" if before is not None and before.name == origin.name else origin.name
+
+
+def _frozen(
+    layer: TandemLayer,
+    weight: Tensor,
+    input_shape: Shape,
+    *,
+    bias: Tensor,
+    source: str,
+    threshold: int | None = None,
+    skips: tuple[Layer, ...] = (),
+) -> Layer:
+    """Return the main synapses of a layer, with neurons if it has a threshold, as integers."""
+    options = layer.options
+    arguments: dict[str, Any] = {
+        "name": layer.name,
+        "weight": weight.numpy().astype("int64"),
+        "weight_bits": options.weight_bits,
+        "bias": bias.numpy().astype("int64"),
+        "threshold": threshold,
+        "input_shape": input_shape,
+        "source": source,
+        "skips": skips,
+    }
+    if threshold is not None:
+        arguments["current_decay"] = options.current_decay
+        arguments["voltage_decay"] = options.voltage_decay
+    if isinstance(layer, TandemOneToOne):
+        return OneToOne(**arguments | {"weight_bits": 8})
+    if isinstance(layer, TandemConvTranspose2d):
+        return ConvTranspose2d(**arguments, **asdict(layer.geometry))
+    if isinstance(layer, TandemConv):
+        kind = Conv1d if len(layer.geometry.stride) == 1 else Conv2d
+        return kind(**arguments, **asdict(layer.geometry))
+    return Dense(**arguments)

@@ -19,7 +19,8 @@ from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.model import Architecture, TandemNetwork
 
 FORMAT = "tandem-hw checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_OLDEST_VERSION = 1
 #: MS-DOS attribute in a zip archive's directory.
 _FOLDER_ATTRIBUTE = 0x10
 #: What a file holds besides its format.
@@ -85,16 +86,19 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train"
         )
     version = content.get("format_version")
-    if not isinstance(version, int) or version != FORMAT_VERSION:
+    if not isinstance(version, int) or not _OLDEST_VERSION <= version <= FORMAT_VERSION:
         raise FileFormatError(
-            f"{path}: checkpoint of format version {version}; this tandem-hw reads version "
-            f"{FORMAT_VERSION}. Read it with the version that wrote it, or train again"
+            f"{path}: checkpoint of format version {version}; this tandem-hw reads versions "
+            f"{_OLDEST_VERSION} to {FORMAT_VERSION}. Read it with the version that wrote it, or "
+            f"train again"
         )
     missing = [key for key, kind in _KINDS.items() if not isinstance(content.get(key), kind)]
     if missing:
         raise FileFormatError(f"{path}: lacks {', '.join(missing)}; the file is damaged")
     try:
         model = TandemNetwork(Architecture.from_dict(content["architecture"]))
+        if version < FORMAT_VERSION:
+            _add_thresholds(model, content["parameters"])
         model.load_state_dict(content["parameters"])
     except (
         ConversionError,
@@ -108,6 +112,13 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FileFormatError(f"{path}: the model cannot be rebuilt ({reason})") from error
     return Checkpoint(model.eval(), content["data"], content["metrics"], content["training"])
+
+
+def _add_thresholds(model: TandemNetwork, parameters: dict[str, Any]) -> None:
+    """Give the layers of version 1, which all had the same threshold, one each."""
+    for name, value in model.state_dict().items():
+        if name.endswith(".activation_max"):
+            parameters.setdefault(name, value)
 
 
 def _read(path: Path) -> dict[str, Any]:

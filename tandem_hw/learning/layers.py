@@ -14,23 +14,37 @@ of no leak: with one, the forward pass is as exact, and the gradient that of a n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tandem_hw.bounds import check_accumulator, input_steps, reach, synaptic_interval, window_bounds
+from tandem_hw.bounds import (
+    check_accumulator,
+    input_steps,
+    reach,
+    sum_intervals,
+    synaptic_interval,
+    window_bounds,
+)
 from tandem_hw.fixed_point import DECAY_UNITY
-from tandem_hw.learning.quantizer import IntegerParameters, quantize_layer
+from tandem_hw.learning.quantizer import IntegerParameters, RealSynapses, quantize_layer
 from tandem_hw.network import Reset
-from tandem_hw.neurons import LayerActivity, NeuronParameters, SpikeTrain, simulate_layer
-from tandem_hw.synapses import ConvGeometry, convolve, dense
+from tandem_hw.neurons import (
+    Incoming,
+    LayerActivity,
+    NeuronParameters,
+    SpikeTrain,
+    simulate_layer,
+)
 
 Twin = Literal["clip", "relu"]
+#: A learnt activation_max stays above this, so that a threshold stays positive.
+_LEAST_ACTIVATION = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,16 +52,24 @@ class TandemSignal:
     """What passes between tandem layers.
 
     Attributes:
-        counts: float32 [batch, *shape] with a gradient: what was sent in the window, in all.
-        train: the same step by step, without a gradient.
+        counts: float32 [batch, *shape] with a gradient: what was sent in the window, in all. Of a
+            layer that does not spike its activation in units of ``scale``.
+        train: the same step by step, without a gradient; None from a layer that does not spike.
         scale: real value of one count.
         largest: largest value that is sent in one step (1 for spikes).
+        graph_scale: ``scale`` with a gradient, where thresholds are learnt.
     """
 
     counts: Tensor
-    train: SpikeTrain
+    train: SpikeTrain | None
     scale: float
     largest: int = 1
+    graph_scale: Tensor | None = None
+
+    @property
+    def real(self) -> Tensor | float:
+        """Real value of one count for the twin, with its gradient if it has one."""
+        return self.scale if self.graph_scale is None else self.graph_scale
 
 
 @dataclass(frozen=True)
@@ -60,9 +82,13 @@ class SpikingOptions:
         weight_bits: width of the signed weights, 2 to 8.
         twin: gradient mask, "clip" or "relu".
         activation_max: real activation at which a neuron fires in every step; the real value of one
-            spike is activation_max / T.
+            spike is activation_max / T. Where thresholds are learnt, what they start from.
         current_decay: what the current of firing layers loses a step, in 1/4096, with reset "zero".
         voltage_decay: what their voltage loses a step, in 1/4096, with reset "zero".
+        initial_potential: share of the threshold that a window starts from, 0 to below 1, with
+            reset "subtract". With 0.5 a count is the activation rounded to the nearest, with 0 it
+            is rounded down.
+        learn_thresholds: train the firing threshold of every layer along with the weights.
     """
 
     num_steps: int
@@ -72,11 +98,8 @@ class SpikingOptions:
     activation_max: float = 2.0
     current_decay: int = DECAY_UNITY
     voltage_decay: int = 0
-
-    @property
-    def spike_value(self) -> float:
-        """Real value of one spike, which is the real firing threshold."""
-        return self.activation_max / self.num_steps
+    initial_potential: float = 0.0
+    learn_thresholds: bool = False
 
 
 class _ReplaceByCount(torch.autograd.Function):
@@ -109,20 +132,42 @@ class _ReplaceValue(torch.autograd.Function):
 Observer = Callable[["TandemLayer", LayerActivity], None]
 
 
+@dataclass(frozen=True)
+class _Branch:
+    """What some synapses of a layer do in a forward pass.
+
+    Attributes:
+        twin: their part of the twin's pre-activation, or None where it is not needed.
+        synapses: their real weights, normalisation folded in.
+        bias: float64 [out], their part of the bias.
+    """
+
+    twin: Tensor | None
+    synapses: RealSynapses
+    bias: Tensor
+
+
 class TandemLayer(nn.Module):
-    """Common part of ``TandemConv2d`` and ``TandemLinear``.
+    """Common part of all tandem layers: synapses, and the neurons behind them.
+
+    The kinds are in ``tandem_hw.learning.layer_kinds``. A layer also serves as a skip of another
+    one, which then uses its synapses and its normalisation alone.
 
     Attributes:
         name: unique within the network.
         options: what the network's layers share.
         fires: False for a readout by potential.
+        activation_max: real activation at which a neuron fires in every step, a parameter.
+        skips: further synapses onto the same neurons.
     """
+
+    weight: nn.Parameter | None
 
     def __init__(
         self,
         name: str,
         options: SpikingOptions,
-        weight: Tensor,
+        weight: Tensor | None,
         bias: Tensor | None,
         norm: nn.BatchNorm1d | nn.BatchNorm2d | None,
         fires: bool,
@@ -131,9 +176,36 @@ class TandemLayer(nn.Module):
         self.name = name
         self.options = options
         self.fires = fires
-        self.weight = nn.Parameter(weight)
+        self.weight = None if weight is None else nn.Parameter(weight)
         self.bias = None if bias is None else nn.Parameter(bias)
         self.norm = norm
+        self.skips = nn.ModuleList()
+        self.activation_max = nn.Parameter(
+            torch.tensor(options.activation_max), requires_grad=options.learn_thresholds and fires
+        )
+
+    @property
+    def spike_value(self) -> float:
+        """Real value of one spike, which is the real firing threshold; positive."""
+        return max(abs(float(self.activation_max.detach())), _LEAST_ACTIVATION) / (
+            self.options.num_steps
+        )
+
+    def _graph_spike_value(self) -> Tensor | None:
+        """Return ``spike_value`` with its gradient, or None where it is not learnt."""
+        if not self.activation_max.requires_grad:
+            return None
+        return self.activation_max.abs().clamp_min(_LEAST_ACTIVATION) / self.options.num_steps
+
+    @property
+    def synapses(self) -> list[TandemLayer]:
+        """The layer itself, for its main synapses, and its skips."""
+        return [self, *(skip for skip in self.skips if isinstance(skip, TandemLayer))]
+
+    @property
+    def real_weight(self) -> Tensor | None:
+        """Real weights, output channels first; None for one-to-one synapses."""
+        return self.weight
 
     def synaptic_input(self, signal: Tensor, weight: Tensor) -> Tensor:
         """Return the weighted sum of integers, exactly."""
@@ -148,52 +220,100 @@ class TandemLayer(nn.Module):
         raise NotImplementedError
 
     def forward(
-        self, signal: TandemSignal, observe: Observer | None = None
+        self,
+        signals: TandemSignal | Sequence[TandemSignal],
+        observe: Observer | None = None,
+        *,
+        spiking: bool = True,
     ) -> TandemSignal | Tensor:
         """Run both twins.
 
         Args:
-            signal: what the layer below sends.
+            signals: what comes in, one signal for the main synapses and one for each skip.
             observe: told what the spiking twin did.
+            spiking: False for the ordinary twin alone, on real weights and without integers.
 
         Returns:
             A ``TandemSignal`` of a firing layer; of a readout its potential in real units, float32
-            [batch, out].
+            [batch, *shape].
         """
-        twin, integers = self._twin(signal)
-        activity = self.simulate(signal, integers)
+        signals = [signals] if isinstance(signals, TandemSignal) else signals
+        if not spiking:
+            return self._ordinary(signals)
+        branches = [
+            synapses.branch(signal) for synapses, signal in zip(self.synapses, signals, strict=True)
+        ]
+        integers = self._quantize(branches)
+        activity = self.simulate(signals, integers)
         if observe is not None:
             observe(self, activity)
+        twin = _sum_of_twins(branches)
         if activity.potential is not None:
-            value = (activity.potential * integers.unit).to(twin.dtype)
-            logits: Tensor = _ReplaceValue.apply(twin, value)  # type: ignore[no-untyped-call]
+            potential = (activity.potential * integers.unit).to(torch.float32)
+            if twin is None:
+                return potential
+            logits: Tensor = _ReplaceValue.apply(twin, potential)  # type: ignore[no-untyped-call]
             return logits
         assert activity.counts is not None  # it fires
         assert activity.spikes is not None
-        options = self.options
-        ceiling = float(options.num_steps) if options.twin == "clip" else float("inf")
+        counts, train, value = activity.counts, SpikeTrain(activity.spikes), self.spike_value
+        if twin is None:
+            return TandemSignal(counts, train, value)
+        graph_value = self._graph_spike_value()
+        ratio = twin / (value if graph_value is None else graph_value)
         counts = _ReplaceByCount.apply(  # type: ignore[no-untyped-call]
-            twin / options.spike_value, activity.counts, ceiling
+            ratio, counts, self._ceiling
         )
-        return TandemSignal(counts, SpikeTrain(activity.spikes), options.spike_value)
+        return TandemSignal(counts, train, value, graph_scale=graph_value)
 
-    def _twin(self, signal: TandemSignal) -> tuple[Tensor, IntegerParameters]:
-        """Return the twin's real pre-activation and the integers that the spiking layer runs on."""
+    @property
+    def _ceiling(self) -> float:
+        """The activation, in spikes, above which the twin has no gradient."""
+        return float(self.options.num_steps) if self.options.twin == "clip" else float("inf")
+
+    def _ordinary(self, signals: Sequence[TandemSignal]) -> TandemSignal | Tensor:
+        """Run the ordinary twin: a ReLU, capped where a neuron would fire in every step."""
+        total: Tensor | None = None
+        for synapses, signal in zip(self.synapses, signals, strict=True):
+            part = synapses.total(signal)
+            if synapses.norm is not None:
+                part = synapses.norm(part)
+            total = part if total is None else total + part
+        assert total is not None  # every layer has synapses
+        if not self.fires:
+            return total
+        graph_value = self._graph_spike_value()
+        ratio = total / (self.spike_value if graph_value is None else graph_value)
+        activation = ratio.clamp(0, self._ceiling)
+        return TandemSignal(activation, None, self.spike_value, graph_scale=graph_value)
+
+    def total(self, signal: TandemSignal) -> Tensor:
+        """Return the twin's real weighted sum of one signal, before normalisation."""
+        weight = self.real_weight
+        if weight is None:
+            return signal.counts * signal.real
+        total = self.twin_input(signal.counts, weight * signal.real)
+        return total if self.bias is None else total + self.bias_image(self.bias)
+
+    def branch(self, signal: TandemSignal) -> _Branch:
+        """Return what the main synapses do with one signal.
+
+        Args:
+            signal: what comes in.
+        """
         if not torch.is_grad_enabled() and not self.training:
             # Evaluation needs the integers alone; the twin's value is replaced in any case.
-            return self.weight.new_zeros(()), self.integer_parameters(signal.scale)
-        total = self.twin_input(signal.counts, self.weight * signal.scale)
-        if self.bias is not None:
-            total = total + self.bias_image(self.bias)
+            return self.evaluated_branch(signal.scale)
+        total = self.total(signal)
         if self.norm is None or not self.training:
-            integers = self.integer_parameters(signal.scale)
-            return (total if self.norm is None else self.norm(total)), integers
+            branch = self.evaluated_branch(signal.scale)
+            return replace(branch, twin=total if self.norm is None else self.norm(total))
         return self._normalised(total, self.norm, signal.scale)
 
     def _normalised(
         self, total: Tensor, norm: nn.BatchNorm1d | nn.BatchNorm2d, scale: float
-    ) -> tuple[Tensor, IntegerParameters]:
-        """Normalise by the batch's statistics and fold the same statistics into the integers."""
+    ) -> _Branch:
+        """Normalise by the batch's statistics and fold the same statistics into the weights."""
         assert norm.momentum is not None  # conversion refuses a cumulative average
         twin, mean, inverse_deviation = torch.native_batch_norm(
             total,
@@ -207,66 +327,93 @@ class TandemLayer(nn.Module):
         )
         if norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
-        integers = self._integers(scale, mean.double(), inverse_deviation.double())
-        return twin, integers
+        return replace(self._folded(scale, (mean.double(), inverse_deviation.double())), twin=twin)
 
     @torch.no_grad()
-    def integer_parameters(self, input_scale: float) -> IntegerParameters:
-        """Return the integers that are exported, computed on the CPU in float64 on every machine.
+    def evaluated_branch(self, input_scale: float) -> _Branch:
+        """Return the real parameters of evaluation, on the CPU in float64 on every machine.
 
         Args:
             input_scale: real value of one incoming count.
-
-        Returns:
-            Weights, bias and threshold on the deployment grid, on the CPU.
         """
+        cpu = torch.device("cpu")
         if self.norm is None:
-            return self._integers(input_scale, None, None, torch.device("cpu"))
+            return self._folded(input_scale, None, cpu)
         assert self.norm.running_mean is not None  # conversion saw to it
         assert self.norm.running_var is not None
         mean = self.norm.running_mean.cpu().double()
         deviation = (self.norm.running_var.cpu().double() + self.norm.eps).sqrt()
-        return self._integers(input_scale, mean, 1 / deviation, torch.device("cpu"))
+        return self._folded(input_scale, (mean, 1 / deviation), cpu)
 
     @torch.no_grad()
-    def _integers(
+    def _folded(
         self,
         input_scale: float,
-        mean: Tensor | None,
-        inverse_deviation: Tensor | None,
+        statistics: tuple[Tensor, Tensor] | None,
         device: torch.device | None = None,
-    ) -> IntegerParameters:
-        """Fold the statistics into weights and bias and quantize them."""
-        device = device or self.weight.device
-        weight = self.weight.to(device).double()
+    ) -> _Branch:
+        """Fold a mean and an inverse deviation into weights and bias."""
+        real = self.real_weight
+        if real is None:
+            return _Branch(None, RealSynapses(None, input_scale), torch.zeros(1).double())
+        weight = real.to(device or real.device).double()
         bias = weight.new_zeros(weight.shape[0])
         if self.bias is not None:
-            bias = self.bias.to(device).double()
-        if self.norm is not None and mean is not None and inverse_deviation is not None:
-            gain = inverse_deviation
+            bias = self.bias.to(weight.device).double()
+        if self.norm is not None and statistics is not None:
+            mean, gain = statistics
             if self.norm.weight is not None:
-                gain = gain * self.norm.weight.to(device).double()
+                gain = gain * self.norm.weight.to(weight.device).double()
             bias = (bias - mean) * gain
             if self.norm.bias is not None:
-                bias = bias + self.norm.bias.to(device).double()
+                bias = bias + self.norm.bias.to(weight.device).double()
             weight = weight * gain.reshape(-1, *([1] * (weight.dim() - 1)))
-        if self.fires and self.options.reset == "zero":
-            bias = bias / self.options.num_steps  # it acts in every step, the total is the same
-        return quantize_layer(
-            weight,
-            bias,
-            input_scale=input_scale,
-            real_threshold=self.options.spike_value if self.fires else None,
-            weight_bits=self.options.weight_bits,
-            name=self.name,
+        return _Branch(None, RealSynapses(weight, input_scale), bias)
+
+    def integer_parameters(self, *input_scales: float) -> IntegerParameters:
+        """Return the integers that are exported, computed on the CPU in float64 on every machine.
+
+        Args:
+            input_scales: real value of one incoming count, for the main synapses and each skip.
+
+        Returns:
+            Weights, bias and threshold on the deployment grid, on the CPU.
+        """
+        return self._quantize(
+            [
+                synapses.evaluated_branch(scale)
+                for synapses, scale in zip(self.synapses, input_scales, strict=True)
+            ]
         )
 
     @torch.no_grad()
-    def simulate(self, signal: TandemSignal, integers: IntegerParameters) -> LayerActivity:
+    def _quantize(self, branches: Sequence[_Branch]) -> IntegerParameters:
+        main, *skips = branches
+        bias = main.bias
+        for skip in skips:
+            bias = bias + skip.bias.to(bias.device)
+        if self.fires and self.options.reset == "zero":
+            bias = bias / self.options.num_steps  # it acts in every step, the total is the same
+        if self.fires:
+            bias = bias + self.options.initial_potential * self.spike_value
+        return quantize_layer(
+            main.synapses.weight,
+            bias,
+            input_scale=main.synapses.input_scale,
+            real_threshold=self.spike_value if self.fires else None,
+            weight_bits=self.options.weight_bits,
+            name=self.name,
+            skips=[skip.synapses for skip in skips],
+        )
+
+    @torch.no_grad()
+    def simulate(
+        self, signals: Sequence[TandemSignal], integers: IntegerParameters
+    ) -> LayerActivity:
         """Run the integer neurons of this layer over the window.
 
         Args:
-            signal: what the layer below sends.
+            signals: what comes in, for the main synapses and each skip.
             integers: this layer on the deployment grid.
 
         Returns:
@@ -275,11 +422,16 @@ class TandemLayer(nn.Module):
         Raises:
             NetworkError: a sum of one step can leave the chip's accumulator.
         """
-        device = signal.train.signal.device
-        weight = integers.weight.to(device, torch.float32)
-        interval = synaptic_interval(integers.weight.cpu().numpy(), signal.largest)
+        trains = [signal.train for signal in signals if signal.train is not None]
+        device = trains[0].signal.device
+        interval = sum_intervals(
+            [
+                synaptic_interval(weight.cpu().numpy(), signal.largest)
+                for weight, signal in zip(integers.weights, signals, strict=True)
+            ]
+        )
         check_accumulator(self.name, interval)
-        steps = input_steps(interval, self.options.num_steps, signal.train.encoding or False)
+        steps = input_steps(interval, self.options.num_steps, trains[0].encoding or False)
         bias = integers.bias.cpu().numpy().astype(np.int64)
         leak: dict[str, int] = {}
         if self.fires:
@@ -294,81 +446,16 @@ class TandemLayer(nn.Module):
             input_reach=reach(interval),
             **leak,
         )
-        return simulate_layer(
-            signal.train,
-            lambda step: self.synaptic_input(step, weight),
-            neurons,
-            self.options.num_steps,
-        )
+        incoming = [
+            Incoming(train, partial(synapses.synaptic_input, weight=weight.to(device).float()))
+            for train, synapses, weight in zip(trains, self.synapses, integers.weights, strict=True)
+        ]
+        return simulate_layer(incoming, neurons, self.options.num_steps)
 
 
-class TandemConv2d(TandemLayer):
-    """Tandem layer of a convolution; weights [out, in / groups, kernel_h, kernel_w]."""
-
-    def __init__(self, *arguments: Any, geometry: ConvGeometry) -> None:
-        super().__init__(*arguments)
-        self.geometry = geometry
-
-    def synaptic_input(self, signal: Tensor, weight: Tensor) -> Tensor:
-        """Return the convolution of a signal [batch, in, height, width]."""
-        return convolve(signal, weight, self.geometry)
-
-    def twin_input(self, counts: Tensor, weight: Tensor) -> Tensor:
-        """Return the convolution of real weights by the device's fastest algorithm."""
-        geometry = self.geometry
-        return F.conv2d(
-            counts,
-            weight,
-            None,
-            geometry.stride,
-            geometry.padding,
-            geometry.dilation,
-            geometry.groups,
-        )
-
-    def bias_image(self, bias: Tensor) -> Tensor:
-        """Shape a per-channel vector [out] as [out, 1, 1]."""
-        return bias.reshape(-1, 1, 1)
-
-
-class TandemLinear(TandemLayer):
-    """Tandem layer of an ordinary linear layer; weights [out, in]."""
-
-    def synaptic_input(self, signal: Tensor, weight: Tensor) -> Tensor:
-        """Return W s; a signal of images is flattened."""
-        return dense(signal, weight)
-
-    def twin_input(self, counts: Tensor, weight: Tensor) -> Tensor:
-        """Return W c; counts of images are flattened."""
-        return dense(counts, weight)
-
-    def bias_image(self, bias: Tensor) -> Tensor:
-        """Return the vector itself."""
-        return bias
-
-
-class TandemDropout(nn.Module):
-    """Dropout for whole windows: a dropped neuron sends nothing in any step.
-
-    The counts stay integers, so the compensation 1 / (1 - p) goes into the real value of a count,
-    which the next layer folds into its weights.
-
-    Attributes:
-        p: probability of dropping a neuron, 0 to below 1.
-        channels: drop whole channels, as ``torch.nn.Dropout2d`` does.
-    """
-
-    def __init__(self, p: float, channels: bool = False) -> None:
-        super().__init__()
-        self.p = p
-        self.channels = channels
-
-    def forward(self, signal: TandemSignal) -> TandemSignal:
-        """Drop neurons in training; do nothing in evaluation."""
-        if not self.training or self.p == 0:
-            return signal
-        counts = signal.counts
-        shape = counts.shape[:2] + (1,) * (counts.dim() - 2) if self.channels else counts.shape
-        kept = torch.rand(shape, device=counts.device) >= self.p
-        train = replace(signal.train, signal=signal.train.signal * kept)
-        return replace(signal, counts=counts * kept, train=train, scale=signal.scale / (1 - self.p))
+def _sum_of_twins(branches: Sequence[_Branch]) -> Tensor | None:
+    total: Tensor | None = None
+    for branch in branches:
+        if branch.twin is not None:
+            total = branch.twin if total is None else total + branch.twin
+    return total

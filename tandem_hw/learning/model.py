@@ -1,163 +1,41 @@
-"""The tandem network: a chain of tandem layers with its input encoding, and its description.
-
-The description (``TandemNetwork.architecture``) is plain data, so that a checkpoint can rebuild the
-model without running code from the file.
-"""
+"""The tandem network: tandem layers as its architecture connects them, with the input encoding."""
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, get_args
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from tandem_hw.errors import ConversionError, NetworkError
-from tandem_hw.fixed_point import DECAY_UNITY, NUM_STEPS_MAX, check_decay
-from tandem_hw.learning.layers import (
-    Observer,
-    SpikingOptions,
-    TandemConv2d,
+from tandem_hw.errors import ConversionError
+from tandem_hw.learning.architecture import FROM_INPUT, Architecture, LayerSpec
+from tandem_hw.learning.layer_kinds import (
+    TandemAvgPool,
+    TandemConv,
+    TandemConvTranspose2d,
     TandemDropout,
-    TandemLayer,
     TandemLinear,
-    TandemSignal,
-    Twin,
+    TandemOneToOne,
 )
-from tandem_hw.network import InputSpec, Readout, Reset
+from tandem_hw.learning.layers import Observer, SpikingOptions, TandemLayer, TandemSignal
+from tandem_hw.network import Shape
 from tandem_hw.neurons import LayerActivity, SpikeTrain
-from tandem_hw.synapses import ConvGeometry
+from tandem_hw.synapses import ConvGeometry, TransposedGeometry, inputs_first
 
+__all__ = ["Architecture", "LayerCounts", "LayerSpec", "TandemNetwork", "make_layer"]
 
-@dataclass(frozen=True)
-class LayerSpec:
-    """One layer of an architecture.
-
-    Attributes:
-        kind: "conv", "linear" or "dropout".
-        out: output channels or features.
-        kernel, stride, padding, dilation: pairs (y, x) of a convolution.
-        groups: groups of a convolution.
-        bias: whether the layer has a bias of its own.
-        norm: whether batch normalisation follows (it is folded into weights and bias).
-        norm_eps, norm_momentum, norm_affine: as in ``torch.nn.BatchNorm2d``.
-        p: probability of a dropout.
-        channels: whether a dropout drops whole channels.
-    """
-
-    kind: str
-    out: int = 0
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-    bias: bool = True
-    norm: bool = False
-    norm_eps: float = 1e-5
-    norm_momentum: float = 0.1
-    norm_affine: bool = True
-    p: float = 0.0
-    channels: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse a kind that does not exist, and turn lists (as JSON has them) into tuples."""
-        if self.kind not in ("conv", "linear", "dropout"):
-            raise ConversionError(f'layer kind "{self.kind}" is not known; this file is damaged')
-        for name in ("kernel", "stride", "padding", "dilation"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape that goes out when ``shape`` comes in."""
-        if self.kind == "dropout":
-            return shape
-        if self.kind == "linear":
-            return (self.out,)
-        sizes = zip(shape[1:], self.kernel, self.stride, self.padding, self.dilation, strict=True)
-        return (self.out, *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes))
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Everything that rebuilds a tandem network but its parameters.
-
-    Attributes:
-        input: what goes in.
-        options: what all layers share.
-        layers: in order; the last one is linear and is the readout.
-        readout: "potential" or "count".
-    """
-
-    input: InputSpec
-    options: SpikingOptions
-    layers: tuple[LayerSpec, ...]
-    readout: Readout = "potential"
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        object.__setattr__(self, "layers", tuple(self.layers))
-        choices = {"reset": get_args(Reset), "twin": get_args(Twin)}
-        for name, allowed in choices.items():
-            if getattr(self.options, name) not in allowed:
-                raise ConversionError(
-                    f'{name} is "{getattr(self.options, name)}"; allowed are {", ".join(allowed)}'
-                )
-        if self.readout not in get_args(Readout):
-            raise ConversionError(f'readout is "{self.readout}"; allowed are potential, count')
-        if not 1 <= self.options.num_steps <= NUM_STEPS_MAX:
-            raise ConversionError(
-                f"num_steps is {self.options.num_steps}; allowed are 1 to {NUM_STEPS_MAX}"
-            )
-        if not 2 <= self.options.weight_bits <= 8:
-            raise ConversionError(f"weight_bits is {self.options.weight_bits}; allowed are 2 to 8")
-        self._check_leak()
-        if not (math.isfinite(self.options.activation_max) and self.options.activation_max > 0):
-            raise ConversionError("activation_max must be a positive number")
-
-    def _check_leak(self) -> None:
-        current, voltage = self.options.current_decay, self.options.voltage_decay
-        try:
-            check_decay(operator.index(current), operator.index(voltage))
-        except (NetworkError, TypeError) as error:
-            raise ConversionError(f"the decays must be integers in range: {error}") from error
-        if self.options.reset != "zero" and (current, voltage) != (DECAY_UNITY, 0):
-            raise ConversionError(
-                f"current_decay {current} and voltage_decay {voltage} are not possible with reset "
-                f'"{self.options.reset}"; only neurons with reset "zero" leak'
-            )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the architecture as plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Architecture:
-        """Rebuild an architecture from plain data.
-
-        Raises:
-            ConversionError: a field is missing, unknown or out of range.
-        """
-        try:
-            spec = dict(data["input"])
-            spec["shape"] = tuple(spec["shape"])
-            return cls(
-                input=_build(InputSpec, spec),
-                options=_build(SpikingOptions, data["options"]),
-                layers=tuple(_build(LayerSpec, layer) for layer in data["layers"]),
-                readout=data["readout"],
-            )
-        except (KeyError, TypeError, ValueError, NetworkError) as error:
-            raise ConversionError(f"the description of the network is damaged: {error}") from error
-
-
-def _build(kind: Any, data: dict[str, Any]) -> Any:
-    unknown = set(data) - {field.name for field in fields(kind)}
-    if unknown:
-        raise ValueError(f"unknown fields {sorted(unknown)} in {kind.__name__}")
-    return kind(**data)
+#: How layers are named, by their kind.
+_NAMES: Final = {
+    "conv": "conv",
+    "conv_transpose": "convt",
+    "linear": "dense",
+    "avgpool": "pool",
+    "sum": "sum",
+}
 
 
 @dataclass
@@ -175,7 +53,8 @@ class LayerCounts:
     def add(self, layer: TandemLayer, activity: LayerActivity) -> None:
         """Keep what one layer did."""
         if activity.counts is None:
-            self.potential = activity.potential
+            assert activity.potential is not None  # a readout
+            self.potential = activity.potential.flatten(1)
         else:
             self.counts[layer.name] = activity.counts
 
@@ -189,28 +68,45 @@ class TandemNetwork(nn.Module):
 
     Attributes:
         architecture: what rebuilds this model.
+        layers: a module for each layer of the architecture.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
         modules: list[nn.Module] = []
-        shape: tuple[int, ...] = architecture.input.shape
-        last = max(index for index, spec in enumerate(architecture.layers) if spec.kind == "linear")
+        shapes: list[Shape] = []
+        last = len(architecture.layers) - 1
         for index, spec in enumerate(architecture.layers):
             fires = index != last or architecture.readout == "count"
             number = 1 + sum(isinstance(module, TandemLayer) for module in modules)
-            modules.append(_make_layer(spec, number, shape, architecture.options, fires))
-            shape = spec.output_shape(shape)
+            incoming = [self._shape(source, shapes) for source in self.sources(index)]
+            modules.append(make_layer(spec, number, incoming, architecture.options, fires))
+            shapes.append(spec.output_shape(incoming[0]))
         self.layers = nn.ModuleList(modules)
+
+    def _shape(self, source: int, shapes: list[Shape]) -> Shape:
+        return self.architecture.input.shape if source == FROM_INPUT else shapes[source]
+
+    def sources(self, index: int) -> list[int]:
+        """Return where a layer's signals come from: for its main synapses, then for each skip.
+
+        Args:
+            index: index of the layer in ``layers``.
+
+        Returns:
+            Indices of ``layers``, or ``FROM_INPUT``.
+        """
+        spec = self.architecture.layers[index]
+        return [index - 1 if one.source is None else one.source for one in (spec, *spec.skips)]
 
     @property
     def tandem_layers(self) -> list[TandemLayer]:
-        """The layers that have weights, in order."""
+        """The layers that have neurons, in order."""
         return [module for module in self.layers if isinstance(module, TandemLayer)]
 
     @property
-    def sample_shape(self) -> tuple[int, ...]:
+    def sample_shape(self) -> Shape:
         """Shape of one sample; with encoding "events" the window's steps come first."""
         spec, steps = self.architecture.input, (self.architecture.options.num_steps,)
         return (*steps, *spec.shape) if spec.encoding == "events" else spec.shape
@@ -240,20 +136,44 @@ class TandemNetwork(nn.Module):
             counts = counts.sum(dim=1)
         return TandemSignal(counts, train, self.input_scale, spec.largest)
 
-    def forward(self, inputs: Tensor, observe: Observer | None = None) -> Tensor:
+    def forward(
+        self, inputs: Tensor, observe: Observer | None = None, *, spiking: int | None = None
+    ) -> Tensor:
         """Return the logits; see the class.
 
         Args:
             inputs: uint8 [batch, *sample_shape].
             observe: told what the integer neurons of each layer did.
+            spiking: how many of the first ``tandem_layers`` spike, the others being the ordinary
+                network on real weights; None for all of them, which is what is exported. 0 is the
+                ordinary ReLU network, on inputs of ``input_bits``.
         """
-        signal = self.encode(inputs)
-        for module in self.layers:
-            has_neurons = isinstance(module, TandemLayer)
-            signal = module(signal, observe) if has_neurons else module(signal)
-            if isinstance(signal, Tensor):
-                return signal
-        return signal.counts
+        signals: dict[int, TandemSignal] = {FROM_INPUT: self.encode(inputs)}
+        numbers = {layer: number for number, layer in enumerate(self.tandem_layers)}
+        for index, module in enumerate(self.layers):
+            incoming = [signals[source] for source in self.sources(index)]
+            if not isinstance(module, TandemLayer):
+                signals[index] = module(incoming[0])
+                continue
+            spikes = spiking is None or numbers[module] < spiking
+            result = module(incoming, observe, spiking=spikes)
+            if isinstance(result, Tensor):
+                return result.flatten(1)
+            signals[index] = result
+            for source in [source for source in signals if self._last_use[source] <= index]:
+                del signals[source]
+        counts: Tensor = result.counts.flatten(1)
+        return counts
+
+    @cached_property
+    def _last_use(self) -> dict[int, int]:
+        """By layer, the last layer that takes its signal; a signal is kept until then."""
+        last = {index: index for index in range(FROM_INPUT, len(self.layers))}
+        for index in range(len(self.layers)):
+            for source in self.sources(index):
+                last[source] = max(last[source], index)
+        last[len(self.layers) - 1] = len(self.layers)
+        return last
 
     @torch.no_grad()
     def record(self, inputs: Tensor) -> LayerCounts:
@@ -278,21 +198,62 @@ class TandemNetwork(nn.Module):
         return self.architecture.options.num_steps if constant else 1
 
 
-def _make_layer(
-    spec: LayerSpec, number: int, shape: Sequence[int], options: SpikingOptions, fires: bool
+def make_layer(
+    spec: LayerSpec,
+    number: int,
+    shapes: Sequence[Shape],
+    options: SpikingOptions,
+    fires: bool,
 ) -> nn.Module:
-    """Make one layer with PyTorch's own initial values."""
+    """Make one layer with PyTorch's own initial values.
+
+    Args:
+        spec: what to make.
+        number: counts the layers with neurons, from 1; part of the name.
+        shapes: shape of one sample that comes in, for the main synapses and for each skip.
+        options: what all layers share.
+        fires: False for a readout by potential.
+    """
     if spec.kind == "dropout":
         return TandemDropout(spec.p, spec.channels)
-    norm_class = nn.BatchNorm2d if spec.kind == "conv" else nn.BatchNorm1d
+    layer = _make_synapses(spec, f"{_NAMES[spec.kind]}{number}", shapes[0], options, fires)
+    for index, (skip, shape) in enumerate(zip(spec.skips, shapes[1:], strict=True), start=1):
+        layer.skips.append(_make_synapses(skip, f"{layer.name}.skip{index}", shape, options, False))
+    return layer
+
+
+def _make_synapses(
+    spec: LayerSpec, name: str, shape: Shape, options: SpikingOptions, fires: bool
+) -> TandemLayer:
+    if spec.kind == "sum":
+        return TandemOneToOne(name, options, fires)
+    geometry = ConvGeometry(spec.stride, spec.padding, spec.dilation, spec.groups)
+    if spec.kind == "avgpool":
+        pooling = replace(geometry, groups=shape[0])
+        return TandemAvgPool(name, options, shape[0], spec.kernel, pooling)
     norm = None
     if spec.norm:
+        norm_class = nn.BatchNorm2d if len(spec.output_shape(shape)) == 3 else nn.BatchNorm1d
         norm = norm_class(spec.out, spec.norm_eps, spec.norm_momentum, spec.norm_affine)
     if spec.kind == "linear":
-        linear = nn.Linear(math.prod(shape), spec.out, spec.bias)
-        return TandemLinear(f"dense{number}", options, linear.weight.data, linear.bias, norm, fires)
-    conv = nn.Conv2d(shape[0], spec.out, spec.kernel, groups=spec.groups, bias=spec.bias)
-    geometry = ConvGeometry(spec.stride, spec.padding, spec.dilation, spec.groups)
-    return TandemConv2d(
-        f"conv{number}", options, conv.weight.data, conv.bias, norm, fires, geometry=geometry
-    )
+        pooled = [n // window for n, window in zip(shape[1:], spec.pool, strict=False)]
+        features = math.prod((shape[0], *pooled))
+        linear = nn.Linear(features, spec.out, spec.bias)
+        common = (name, options, linear.weight.data, linear.bias, norm, fires)
+        return TandemLinear(*common, pool=spec.pool, input_shape=shape)
+    if spec.kind == "conv_transpose":
+        transposed = nn.ConvTranspose2d(
+            shape[0], spec.out, (spec.kernel[0], spec.kernel[1]), groups=spec.groups, bias=spec.bias
+        )
+        return TandemConvTranspose2d(
+            name,
+            options,
+            inputs_first(transposed.weight.data, spec.groups),
+            transposed.bias,
+            norm,
+            fires,
+            geometry=TransposedGeometry(**asdict(geometry), output_padding=spec.output_padding),
+        )
+    conv_class: Any = nn.Conv1d if len(spec.kernel) == 1 else nn.Conv2d
+    conv = conv_class(shape[0], spec.out, spec.kernel, groups=spec.groups, bias=spec.bias)
+    return TandemConv(name, options, conv.weight.data, conv.bias, norm, fires, geometry=geometry)

@@ -8,6 +8,9 @@ firing threshold of ``real_threshold``:
 
     W = 2 round(w * input_scale / (2 unit)),   theta = real_threshold / unit,   B = round(b / unit)
 
+Synapses onto the same neurons share the unit. One-to-one synapses, which add a source's spikes as
+they are, have the weight input_scale / unit rounded to the nearest of the form m * 2^e.
+
 The unit is the smallest one with which the weights, the threshold and the biases all fit the chip's
 registers, so nothing is clipped at 8 bits; below 8 bits the weights' range is that of the uniform
 quantizer that is optimal for a normal distribution (Max, IRE Trans. Inf. Theory 6, 1960).
@@ -16,6 +19,7 @@ quantizer that is optimal for a normal distribution (Max, IRE Trans. Inf. Theory
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,9 +30,12 @@ from tandem_hw.fixed_point import (
     BIAS_EXPONENT_MAX,
     BIAS_MANTISSA_MAX,
     STATE_FRACTION_BITS,
+    THRESHOLD_MANTISSA_MAX,
     VTH_MAX,
+    WEIGHT_EXPONENT_MAX,
     WEIGHT_STEP,
     floor_threshold,
+    nearest_threshold,
     weight_limit,
 )
 
@@ -39,42 +46,69 @@ OPTIMAL_RANGE = {2: 1.224, 3: 1.953, 4: 2.474, 5: 2.94, 6: 3.29, 7: 3.61}
 _BIAS_LIMIT = BIAS_MANTISSA_MAX << (BIAS_EXPONENT_MAX - STATE_FRACTION_BITS)
 
 
+#: Largest one-to-one weight, and the one that is chosen where no other synapses set the unit.
+_ONE_TO_ONE_LIMIT = THRESHOLD_MANTISSA_MAX << WEIGHT_EXPONENT_MAX
+_ONE_TO_ONE_ALONE = 128
+
+
+@dataclass(frozen=True)
+class RealSynapses:
+    """Real weights of synapses and what comes in through them.
+
+    Attributes:
+        weight: float64 real weights, output channels first, batch normalisation already folded in;
+            None for one-to-one synapses, which add what comes in as it is.
+        input_scale: real value of one incoming count.
+    """
+
+    weight: Tensor | None
+    input_scale: float
+
+
 @dataclass(frozen=True)
 class IntegerParameters:
     """A layer on the deployment grid; the tensors hold whole numbers.
 
     Attributes:
-        weight: even integers in weight units, float64, the shape of the real weights.
+        weights: per synapses, the main ones first, even integers in weight units, float64, in the
+            shape of the real weights; of one-to-one synapses one positive integer, [1].
         bias: integers in weight units, float64 [out].
         threshold: firing threshold in weight units, or None for a readout.
         unit: real value of one weight unit.
     """
 
-    weight: Tensor
+    weights: tuple[Tensor, ...]
     bias: Tensor
     threshold: int | None
     unit: float
 
+    @property
+    def weight(self) -> Tensor:
+        """The main synapses' weights."""
+        return self.weights[0]
+
 
 @torch.no_grad()
 def quantize_layer(
-    weight: Tensor,
+    weight: Tensor | None,
     bias: Tensor,
     *,
     input_scale: float,
     real_threshold: float | None,
     weight_bits: int,
     name: str,
+    skips: Sequence[RealSynapses] = (),
 ) -> IntegerParameters:
     """Put a layer on the deployment grid.
 
     Args:
-        weight: float64 real weights, output channels first, batch normalisation already folded in.
+        weight: float64 real weights of the main synapses, see ``RealSynapses``.
         bias: float64 [out], the real bias that enters at once (with reset "zero", in each step).
         input_scale: real value of one incoming count.
         real_threshold: real value of one outgoing spike, or None for a readout.
         weight_bits: width of the signed weights, 2 to 8.
         name: name of the layer, for the message.
+        skips: further synapses onto the same neurons.
 
     Returns:
         Integers within every register of the chip.
@@ -82,14 +116,21 @@ def quantize_layer(
     Raises:
         ConversionError: a weight or bias is infinite or not a number.
     """
-    largest_weight = float(weight.abs().max())
+    synapses = [RealSynapses(weight, input_scale), *skips]
     largest_bias = float(bias.abs().max())
-    if not math.isfinite(largest_weight + largest_bias):
+    magnitudes = [float(one.weight.abs().max()) for one in synapses if one.weight is not None]
+    if not math.isfinite(sum(magnitudes) + largest_bias):
         raise ConversionError(
             f"layer {name}: a weight or bias is infinite or not a number; lower the learning rate "
             f"or start from an earlier checkpoint"
         )
-    unit = _smallest_unit(weight, largest_weight, largest_bias, input_scale, weight_bits)
+    largest_one_to_one = _ONE_TO_ONE_LIMIT if magnitudes else _ONE_TO_ONE_ALONE
+    unit = max(
+        largest_bias / _BIAS_LIMIT,
+        *(_smallest_unit(one, weight_bits, largest_one_to_one) for one in synapses),
+    )
+    if unit == 0:
+        unit = input_scale / weight_limit(weight_bits)
     threshold = None
     if real_threshold is None:
         unit = _round_up(unit)
@@ -97,22 +138,28 @@ def quantize_layer(
         unit = max(unit, real_threshold / (VTH_MAX + 1))
         threshold = floor_threshold(real_threshold / unit)
         unit = real_threshold / threshold
-    limit = weight_limit(weight_bits)
-    steps = torch.round(weight * (input_scale / (WEIGHT_STEP * unit)))
-    integer_weight = (steps * WEIGHT_STEP).clamp_(-limit, limit)
-    return IntegerParameters(integer_weight, _integer_bias(bias / unit), threshold, unit)
+    weights = tuple(_integer_weight(one, unit, weight_bits) for one in synapses)
+    return IntegerParameters(weights, _integer_bias(bias / unit), threshold, unit)
 
 
-def _smallest_unit(
-    weight: Tensor, largest_weight: float, largest_bias: float, input_scale: float, bits: int
-) -> float:
-    """Return the smallest unit with which the weights and the biases fit."""
-    reach = largest_weight
+def _smallest_unit(synapses: RealSynapses, bits: int, largest_one_to_one: int) -> float:
+    """Return the smallest unit with which the weights fit, 0 where all of them are zero."""
+    if synapses.weight is None:
+        return synapses.input_scale / largest_one_to_one
+    reach = float(synapses.weight.abs().max())
     if bits in OPTIMAL_RANGE:
-        deviation = float(weight.square().mean().sqrt())
+        deviation = float(synapses.weight.square().mean().sqrt())
         reach = min(reach, OPTIMAL_RANGE[bits] * deviation)
-    unit = max(reach * input_scale / weight_limit(bits), largest_bias / _BIAS_LIMIT)
-    return unit if unit > 0 else input_scale / weight_limit(bits)
+    return reach * synapses.input_scale / weight_limit(bits)
+
+
+def _integer_weight(synapses: RealSynapses, unit: float, bits: int) -> Tensor:
+    if synapses.weight is None:
+        whole = min(nearest_threshold(synapses.input_scale / unit), _ONE_TO_ONE_LIMIT)
+        return torch.tensor([whole], dtype=torch.float64)
+    limit = weight_limit(bits)
+    steps = torch.round(synapses.weight * (synapses.input_scale / (WEIGHT_STEP * unit)))
+    return (steps * WEIGHT_STEP).clamp_(-limit, limit)
 
 
 def _round_up(unit: float) -> float:

@@ -17,8 +17,8 @@ import torch
 
 from tandem_hw.errors import DataError
 from tandem_hw.fixed_point import STATE_FRACTION_BITS
-from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
-from tandem_hw.neurons import NeuronParameters, SpikeTrain, Synapse, simulate_layer
+from tandem_hw.network import QuantizedNetwork
+from tandem_hw.neurons import Incoming, NeuronParameters, SpikeTrain, Synapse, simulate_layer
 from tandem_hw.sim.loihi2_assumptions import ADAPTER_DELAY_MAX
 from tandem_hw.sim.loihi2_records import (
     clock_delay,
@@ -27,7 +27,7 @@ from tandem_hw.sim.loihi2_records import (
     sign_extend,
 )
 from tandem_hw.sim.loihi2_schedule import MARKER_PERIODS, Delays, Schedule
-from tandem_hw.synapses import ConvGeometry, convolve, dense
+from tandem_hw.synapses import synapse_of
 from tandem_hw.timing import window_start
 
 IntArray = npt.NDArray[np.integer[Any]]
@@ -167,7 +167,7 @@ def _first_layer(
     network: QuantizedNetwork, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.int32]:
     """Return spikes or potentials [windows, steps, *output_shape] of the first layer."""
-    drive = _synapse(network.layers[0])(torch.from_numpy(frame[None].astype(np.float32)))
+    drive = synapse_of(network.layers[0])(torch.from_numpy(frame[None].astype(np.float32)))
 
     def scaled(signal: torch.Tensor) -> torch.Tensor:
         return signal.reshape(-1, *([1] * (drive.ndim - 1))) * drive
@@ -178,9 +178,9 @@ def _first_layer(
 def _moves(network: QuantizedNetwork, frames: npt.NDArray[np.uint8]) -> bool:
     """Whether samples [samples, sends, *input.shape] make the first layer do anything else."""
     train = np.zeros((network.num_steps, *frames.shape[:1], *frames.shape[2:]), dtype=np.uint8)
-    silent = _simulate(network, train[:, :1], _synapse(network.layers[0]))
+    silent = _simulate(network, train[:, :1], synapse_of(network.layers[0]))
     train[: frames.shape[1]] = frames.swapaxes(0, 1)
-    return bool((_simulate(network, train, _synapse(network.layers[0])) != silent).any())
+    return bool((_simulate(network, train, synapse_of(network.layers[0])) != silent).any())
 
 
 def _simulate(
@@ -196,24 +196,16 @@ def _simulate(
         current_decay=layer.current_decay,
         voltage_decay=layer.voltage_decay,
     )
-    train = SpikeTrain(torch.from_numpy(np.ascontiguousarray(signal)))
+    incoming = [Incoming(SpikeTrain(torch.from_numpy(np.ascontiguousarray(signal))), synapse)]
     if layer.threshold is None:
-        runs = (simulate_layer(train, synapse, neurons, end) for end in range(1, steps + 1))
+        runs = (simulate_layer(incoming, neurons, end) for end in range(1, steps + 1))
         states = torch.stack([run.potential for run in runs if run.potential is not None], dim=1)
     else:
-        activity = simulate_layer(train, synapse, neurons, steps)
+        activity = simulate_layer(incoming, neurons, steps)
         assert activity.spikes is not None  # a layer that fires
         states = activity.spikes.transpose(0, 1)
     array: npt.NDArray[np.int32] = states.to(torch.int32).numpy()
     return array
-
-
-def _synapse(layer: Layer) -> Synapse:
-    weight = torch.from_numpy(layer.weight.astype(np.float32))
-    if isinstance(layer, Conv2d):
-        geometry = ConvGeometry(layer.stride, layer.padding, layer.dilation, layer.groups)
-        return lambda signal: convolve(signal, weight, geometry)
-    return lambda signal: dense(signal, weight)
 
 
 def calibrate(

@@ -15,18 +15,12 @@ import torch
 from torch import Tensor
 
 from tandem_hw.bounds import reach
-from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
-from tandem_hw.neurons import (
-    LayerActivity,
-    NeuronParameters,
-    SpikeTrain,
-    Synapse,
-    simulate_layer,
-)
+from tandem_hw.network import Layer, QuantizedNetwork
+from tandem_hw.neurons import Incoming, LayerActivity, NeuronParameters, SpikeTrain, simulate_layer
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording
 from tandem_hw.sim.batch_results import BatchResults
-from tandem_hw.synapses import ConvGeometry, convolve, dense
+from tandem_hw.synapses import synapse_of
 
 #: Values of one step and layer that a batch may hold. Small enough to stay in a core's cache,
 #: which is what the speed on a CPU depends on.
@@ -105,7 +99,10 @@ class _Simulation:
         self.network = network
         self.device = device
         self.peak: dict[str, int] = {layer.name: 0 for layer in network}
-        self.synapses = [_synapse(layer, device) for layer in network]
+        self.synapses = [
+            [synapse_of(connection.synapses, device) for connection in connections]
+            for connections in network.wiring.connections
+        ]
         self.neurons = [
             NeuronParameters(
                 bias=torch.from_numpy(layer.bias_image().astype(np.float64)).to(device),
@@ -123,23 +120,31 @@ class _Simulation:
 
     def activities(self, batch: Tensor, keep_spikes: bool = False) -> Iterator[Activity]:
         """Run one batch and yield what each layer did; ``keep_spikes`` keeps the last one's too."""
-        train = SpikeTrain.of_input(batch, self.network.input.encoding)
-        last = self.network.layers[-1]
-        for layer, synapse, neurons in zip(
-            self.network.layers, self.synapses, self.neurons, strict=True
-        ):
+        wiring = self.network.wiring
+        trains: dict[int | None, SpikeTrain] = {
+            None: SpikeTrain.of_input(batch, self.network.input.encoding)
+        }
+        for index, layer in enumerate(self.network.layers):
+            incoming = [
+                Incoming(trains[connection.source], synapse)
+                for connection, synapse in zip(
+                    wiring.connections[index], self.synapses[index], strict=True
+                )
+            ]
             activity = simulate_layer(
-                train,
-                synapse,
-                neurons,
+                incoming,
+                self.neurons[index],
                 self.network.num_steps,
-                keep_spikes=keep_spikes or layer is not last,
+                keep_spikes=keep_spikes or layer is not self.network.layers[-1],
                 follow_peak=True,
             )
             assert activity.peak is not None  # it was asked for
             self.peak[layer.name] = max(self.peak[layer.name], activity.peak)
             if activity.spikes is not None:
-                train = SpikeTrain(activity.spikes)
+                trains[index] = SpikeTrain(activity.spikes)
+            for source in [source for source in trains if source is not None]:
+                if wiring.last_use(source) <= index:
+                    del trains[source]  # nobody needs its spikes any more
             yield layer, activity
 
     def run(self, batch: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
@@ -148,7 +153,8 @@ class _Simulation:
         potential = None
         for layer, activity in self.activities(batch):
             if activity.counts is None:
-                potential = activity.potential
+                assert activity.potential is not None  # a readout
+                potential = activity.potential.flatten(1)
             else:
                 counts[layer.name] = activity.counts
         return counts, potential
@@ -179,11 +185,3 @@ def trace(
         if activity.spikes is not None:
             spikes[layer.name] = activity.spikes.transpose(0, 1).cpu().numpy()
     return spikes
-
-
-def _synapse(layer: Layer, device: torch.device) -> Synapse:
-    weight = torch.from_numpy(layer.weight.astype(np.float32)).to(device)
-    if isinstance(layer, Conv2d):
-        geometry = ConvGeometry(layer.stride, layer.padding, layer.dilation, layer.groups)
-        return lambda signal: convolve(signal, weight, geometry)
-    return lambda signal: dense(signal, weight)

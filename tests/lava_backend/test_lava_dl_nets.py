@@ -18,7 +18,7 @@ from tandem_hw.errors import FileFormatError
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.export.netx_reader import read_netx
 from tandem_hw.network import Dense, InputSpec, QuantizedNetwork
-from tandem_hw.neurons import NeuronParameters, SpikeTrain, simulate_layer
+from tandem_hw.neurons import Incoming, NeuronParameters, SpikeTrain, simulate_layer
 from tandem_hw.sim.lava_cpu import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend, trace
 from tandem_hw.verification import verify
@@ -70,7 +70,7 @@ def input_spikes(
     image = torch.from_numpy(np.ascontiguousarray(bias.T).astype(np.float64))
     neurons = NeuronParameters(image, threshold, "zero", proven=True, voltage_decay=decay)
     silence = SpikeTrain(torch.zeros(steps, 1, *image.shape, dtype=torch.uint8))
-    activity = simulate_layer(silence, lambda signal: signal, neurons, steps)
+    activity = simulate_layer([Incoming(silence, lambda signal: signal)], neurons, steps)
     assert activity.spikes is not None
     spikes: UInt8Array = activity.spikes[:, 0].numpy()
     return spikes

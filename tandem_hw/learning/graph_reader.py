@@ -11,7 +11,6 @@ A ReLU makes a layer of a sum. Everything else has no exact counterpart and is r
 
 from __future__ import annotations
 
-import copy
 import operator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,11 +18,12 @@ from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning import layer_reader
 from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec
+from tandem_hw.learning.graph_tracer import sample_shapes, trace
 from tandem_hw.learning.layer_reader import SUPPORTED
 from tandem_hw.network import Readout
 
@@ -96,14 +96,6 @@ class _Size:
     """The size of a tensor, which only a flattening may use."""
 
 
-class _Tracer(fx.Tracer):
-    """Follows the modules of the user into their layers, which PyTorch's own are."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether a module is read as a whole."""
-        return layer_reader.is_leaf(m)
-
-
 def read_network(network: nn.Module, input_shape: tuple[int, ...], readout: Readout) -> ReadNetwork:
     """Read an ordinary network.
 
@@ -118,41 +110,8 @@ def read_network(network: nn.Module, input_shape: tuple[int, ...], readout: Read
     Raises:
         ConversionError: names what has no exact counterpart, and what is supported.
     """
-    root = nn.Sequential(network) if layer_reader.is_leaf(network) else network
-    layer_reader.check_forward("of the network", network)
-    try:
-        graph = _Tracer().trace(root)
-    except Exception as error:  # the forward pass is the user's own code
-        raise ConversionError(
-            f"the forward pass of {type(network).__name__} cannot be followed by torch.fx "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); it may not "
-            f"depend on the values that pass"
-        ) from error
+    root, graph = trace(network)
     return _Reader(root, graph, input_shape).read(readout)
-
-
-class _Shapes(fx.Interpreter):
-    """Runs the ordinary network once and keeps the shape of one sample of every result."""
-
-    def __init__(self, root: nn.Module, graph: fx.Graph, input_shape: tuple[int, ...]) -> None:
-        super().__init__(fx.GraphModule(copy.deepcopy(root).eval(), graph))
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        first = next(root.parameters())
-        try:
-            with torch.no_grad():
-                self.run(torch.zeros(2, *input_shape, device=first.device, dtype=first.dtype))
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise ConversionError(
-                f"the network does not take samples of shape {input_shape}: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
-
-    def run_node(self, n: fx.Node) -> Any:
-        """Run one operation."""
-        result = super().run_node(n)
-        if isinstance(result, Tensor):
-            self.shapes[n.name] = tuple(result.shape[1:])
-        return result
 
 
 class _Reader:
@@ -167,7 +126,7 @@ class _Reader:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """By name of an operation, the shape of one sample of its result."""
-        return _Shapes(self.root, self.graph, self.input_shape).shapes
+        return sample_shapes(self.root, self.graph, self.input_shape)
 
     def read(self, readout: Readout) -> ReadNetwork:
         """Read all operations, and run the network once so that shapes are known to fit."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,9 +30,9 @@ from tandem_hw.bounds import (
     synaptic_interval,
     window_bounds,
 )
-from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.learning.quantizer import IntegerParameters, RealSynapses, quantize_layer
-from tandem_hw.network import Reset
+from tandem_hw.learning.signals import SpikingOptions, TandemSignal, Twin
+from tandem_hw.learning.surrogates import replace_by_count, replace_value
 from tandem_hw.neurons import (
     Incoming,
     LayerActivity,
@@ -42,90 +41,10 @@ from tandem_hw.neurons import (
     simulate_layer,
 )
 
-Twin = Literal["clip", "relu"]
+__all__ = ["Observer", "SpikingOptions", "TandemLayer", "TandemSignal", "Twin"]
+
 #: A learnt activation_max stays above this, so that a threshold stays positive.
 _LEAST_ACTIVATION = 1e-3
-
-
-@dataclass(frozen=True)
-class TandemSignal:
-    """What passes between tandem layers.
-
-    Attributes:
-        counts: float32 [batch, *shape] with a gradient: what was sent in the window, in all. Of a
-            layer that does not spike its activation in units of ``scale``.
-        train: the same step by step, without a gradient; None from a layer that does not spike.
-        scale: real value of one count.
-        largest: largest value that is sent in one step (1 for spikes).
-        graph_scale: ``scale`` with a gradient, where thresholds are learnt.
-    """
-
-    counts: Tensor
-    train: SpikeTrain | None
-    scale: float
-    largest: int = 1
-    graph_scale: Tensor | None = None
-
-    @property
-    def real(self) -> Tensor | float:
-        """Real value of one count for the twin, with its gradient if it has one."""
-        return self.scale if self.graph_scale is None else self.graph_scale
-
-
-@dataclass(frozen=True)
-class SpikingOptions:
-    """What all layers of one network share.
-
-    Attributes:
-        num_steps: length T of the window.
-        reset: "subtract" or "zero".
-        weight_bits: width of the signed weights, 2 to 8.
-        twin: gradient mask, "clip" or "relu".
-        activation_max: real activation at which a neuron fires in every step; the real value of one
-            spike is activation_max / T. Where thresholds are learnt, what they start from.
-        current_decay: what the current of firing layers loses a step, in 1/4096, with reset "zero".
-        voltage_decay: what their voltage loses a step, in 1/4096, with reset "zero".
-        initial_potential: share of the threshold that a window starts from, 0 to below 1, with
-            reset "subtract". With 0.5 a count is the activation rounded to the nearest, with 0 it
-            is rounded down.
-        learn_thresholds: train the firing threshold of every layer along with the weights.
-    """
-
-    num_steps: int
-    reset: Reset
-    weight_bits: int = 8
-    twin: Twin = "clip"
-    activation_max: float = 2.0
-    current_decay: int = DECAY_UNITY
-    voltage_decay: int = 0
-    initial_potential: float = 0.0
-    learn_thresholds: bool = False
-
-
-class _ReplaceByCount(torch.autograd.Function):
-    """Forward the spike count, backward the gradient of the twin's activation."""
-
-    @staticmethod
-    def forward(ctx: Any, activation: Tensor, counts: Tensor, ceiling: float) -> Tensor:
-        ctx.save_for_backward((activation > 0) & (activation < ceiling))
-        return counts
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (mask,) = ctx.saved_tensors
-        return gradients[0] * mask, None, None
-
-
-class _ReplaceValue(torch.autograd.Function):
-    """Forward the integer network's value, backward the gradient of the twin's."""
-
-    @staticmethod
-    def forward(ctx: Any, twin: Tensor, value: Tensor) -> Tensor:
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
 
 
 #: Told what the integer neurons of a layer did in a forward pass.
@@ -252,8 +171,7 @@ class TandemLayer(nn.Module):
             potential = (activity.potential * integers.unit).to(torch.float32)
             if twin is None:
                 return potential
-            logits: Tensor = _ReplaceValue.apply(twin, potential)  # type: ignore[no-untyped-call]
-            return logits
+            return replace_value(twin, potential)
         assert activity.counts is not None  # it fires
         assert activity.spikes is not None
         counts, train, value = activity.counts, SpikeTrain(activity.spikes), self.spike_value
@@ -261,9 +179,7 @@ class TandemLayer(nn.Module):
             return TandemSignal(counts, train, value)
         graph_value = self._graph_spike_value()
         ratio = twin / (value if graph_value is None else graph_value)
-        counts = _ReplaceByCount.apply(  # type: ignore[no-untyped-call]
-            ratio, counts, self._ceiling
-        )
+        counts = replace_by_count(ratio, counts, self._ceiling)
         return TandemSignal(counts, train, value, graph_scale=graph_value)
 
     @property

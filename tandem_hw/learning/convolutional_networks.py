@@ -1,0 +1,92 @@
+"""Deep plain convolutional networks for small images, and an autoencoder.
+
+Strides take the place of pooling, as in the paper: a maximum has no exact spiking counterpart, and
+an average would need neurons of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from tandem_hw.errors import ConversionError
+
+#: Channels of the stages of VGG (Simonyan and Zisserman, arXiv 1409.1556, table 1, A and D).
+_VGG11 = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+_VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+def vgg11(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """Return VGG-11 for 32x32 images, with one fully connected layer.
+
+    Args:
+        input_shape: (channels, height, width).
+        classes: number of outputs.
+    """
+    return _vgg("vgg11", input_shape, classes, _VGG11)
+
+
+def vgg16(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """Return VGG-16 for 32x32 images, with one fully connected layer.
+
+    Args:
+        input_shape: (channels, height, width).
+        classes: number of outputs.
+    """
+    return _vgg("vgg16", input_shape, classes, _VGG16)
+
+
+def autoencoder(input_shape: tuple[int, ...], classes: int = 0) -> nn.Sequential:
+    """Return conv16s2 - conv32s2 - convT16s2 - convT, whose output has the shape of its input.
+
+    Args:
+        input_shape: (channels, height, width).
+        classes: not used; an image is put out.
+    """
+    channels, height, width = _image("autoencoder", input_shape)
+    half = (-(-height // 2), -(-width // 2))
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 3, 2, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, 2, padding=1, bias=False),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.ConvTranspose2d(32, 16, 3, 2, padding=1, output_padding=_even(half), bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.ConvTranspose2d(16, channels, 3, 2, padding=1, output_padding=_even((height, width))),
+    )
+
+
+def _even(lengths: tuple[int, int]) -> tuple[int, int]:
+    """Return what a transposed convolution of stride 2 has to add to reach these lengths."""
+    return (1 - lengths[0] % 2, 1 - lengths[1] % 2)
+
+
+def _vgg(
+    name: str, input_shape: tuple[int, ...], classes: int, stages: Sequence[Sequence[int]]
+) -> nn.Sequential:
+    """Chain 3x3 convolutions; the last one of each stage halves the image."""
+    channels, height, width = _image(name, input_shape)
+    modules: list[nn.Module] = []
+    for stage in stages:
+        for index, out in enumerate(stage):
+            stride = 2 if index == len(stage) - 1 else 1
+            modules += [
+                nn.Conv2d(channels, out, 3, stride, padding=1, bias=False),
+                nn.BatchNorm2d(out),
+                nn.ReLU(),
+            ]
+            channels, height, width = out, -(-height // stride), -(-width // stride)
+    return nn.Sequential(*modules, nn.Flatten(), nn.Linear(channels * height * width, classes))
+
+
+def _image(name: str, input_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(input_shape) != 3:
+        raise ConversionError(
+            f"model {name} takes images (channels, height, width), found samples of shape "
+            f"{input_shape}; use --model mlp"
+        )
+    return input_shape[0], input_shape[1], input_shape[2]

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tandem_hw.errors import ConversionError, FileFormatError
+from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
+from tandem_hw.learning.conversion import convert
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.schedule import spiking_layers
+from tandem_hw.learning.warm_start import (
+    calibrate_thresholds,
+    is_tandem_checkpoint,
+    load_parameters,
+    load_tandem_parameters,
+)
+
+
+def ordinary(width: int = 6) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(8, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 3))
+
+
+def tandem(num_steps: int = 4) -> TandemNetwork:
+    return convert(ordinary(), input_shape=(8,), num_steps=num_steps)
+
+
+def samples(count: int = 50) -> torch.Tensor:
+    return torch.randint(0, 16, (count, 8), dtype=torch.uint8)
+
+
+def test_an_ordinary_network_is_taken_up(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trained, fresh = ordinary(), ordinary()
+    torch.save(trained.state_dict(), tmp_path / "ann.pt")
+    assert not is_tandem_checkpoint(tmp_path / "ann.pt")
+    load_parameters(fresh, tmp_path / "ann.pt")
+    for name, value in trained.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], value), name
+
+
+def test_a_tandem_network_is_taken_up_with_its_thresholds_for_another_window(
+    tmp_path: Path,
+) -> None:
+    trained, fresh = tandem(7), tandem(3)
+    with torch.no_grad():
+        trained.tandem_layers[0].activation_max.fill_(1.25)
+    save_checkpoint(Checkpoint(trained), tmp_path / "checkpoint.pt")
+    assert is_tandem_checkpoint(tmp_path / "checkpoint.pt")
+    load_tandem_parameters(fresh, tmp_path / "checkpoint.pt")
+    assert torch.equal(fresh.tandem_layers[0].weight, trained.tandem_layers[0].weight)
+    assert fresh.tandem_layers[0].spike_value == 1.25 / 3
+
+
+def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ann.pt"
+    with pytest.raises(FileFormatError, match="is no file"):
+        load_parameters(ordinary(), path)
+    path.write_bytes(b"PK\x03\x04 not a checkpoint")
+    with pytest.raises(FileFormatError, match="cannot be read as parameters"):
+        load_parameters(ordinary(), path)
+    torch.save([1, 2], path)
+    with pytest.raises(FileFormatError, match="holds list, no parameters"):
+        load_parameters(ordinary(), path)
+    torch.save(ordinary(5).state_dict(), path)
+    with pytest.raises(FileFormatError, match="holds parameters of another network"):
+        load_parameters(ordinary(), path)
+    save_checkpoint(Checkpoint(tandem()), path)
+    with pytest.raises(FileFormatError, match="holds a tandem network"):
+        load_parameters(ordinary(), path)
+    other = convert(nn.Sequential(nn.Linear(8, 3)), input_shape=(8,), num_steps=4)
+    with pytest.raises(FileFormatError, match="its network has other layers"):
+        load_tandem_parameters(other, path)
+
+
+def test_a_calibrated_ceiling_is_a_percentile_of_the_ordinary_activations() -> None:
+    torch.manual_seed(1)
+    network = ordinary().eval()
+    model = convert(network, input_shape=(8,), num_steps=4)
+    inputs = samples()
+    before = model.tandem_layers[1].activation_max.clone()
+    found = calibrate_thresholds(model, inputs, 90)
+    with torch.no_grad():
+        hidden = network[:3](inputs.float() / 15)
+    positive = np.sort(hidden[hidden > 0].numpy())
+    assert len(positive) > 50
+    wanted = positive[round(len(positive) * 0.9) - 1]
+    assert found == {"dense1": pytest.approx(float(wanted), rel=1e-5)}
+    assert model.tandem_layers[0].spike_value == pytest.approx(float(wanted) / 4, rel=1e-5)
+    assert torch.equal(model.tandem_layers[1].activation_max, before)  # it never fires
+    assert model.training
+    assert float(calibrate_thresholds(model, inputs, 100)["dense1"]) == pytest.approx(
+        float(positive[-1]), rel=1e-5
+    )
+
+
+def test_a_silent_layer_keeps_its_ceiling() -> None:
+    model = convert(
+        nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)), input_shape=(8,), num_steps=4
+    )
+    with torch.no_grad():
+        model.tandem_layers[0].weight.fill_(-1.0)
+        model.tandem_layers[0].bias.fill_(-1.0)
+    assert calibrate_thresholds(model, samples(3)) == {"dense1": 2.0}
+
+
+def test_calibration_refuses_what_it_cannot_measure() -> None:
+    with pytest.raises(ConversionError, match="0 samples"):
+        calibrate_thresholds(tandem(), samples(0))
+    with pytest.raises(ConversionError, match="percentile of 0"):
+        calibrate_thresholds(tandem(), samples(2), 0)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 7, 20])
+@pytest.mark.parametrize("layers", [1, 4, 20])
+def test_the_progressive_schedule_only_grows_and_ends_with_all_layers(
+    epochs: int, layers: int
+) -> None:
+    stages = [
+        spiking_layers("progressive", epoch, epochs, layers) for epoch in range(1, epochs + 1)
+    ]
+    numbers = [layers if stage is None else stage for stage in stages]
+    assert numbers == sorted(numbers)
+    assert stages[-1] is None
+    assert all(0 <= stage < layers for stage in stages if stage is not None)
+    if epochs == 20 and layers == 4:
+        assert numbers == [0] * 3 + [1] * 4 + [2] * 4 + [3] * 3 + [4] * 6

@@ -10,21 +10,23 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-BLOCKS = [
-    pytest.param(block, id=f"{document.name}-{number}")
-    for document in DOCUMENTS
-    for number, block in enumerate(BLOCK.findall(document.read_text(encoding="utf-8")), start=1)
-]
+BLOCKS = {document: BLOCK.findall(document.read_text(encoding="utf-8")) for document in DOCUMENTS}
 
 
 def test_the_readme_holds_a_block_of_python() -> None:
-    assert any("README" in str(block.id) for block in BLOCKS)
+    assert BLOCKS[ROOT / "README.md"]
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "document", [document for document in DOCUMENTS if BLOCKS[document]], ids=lambda path: path.name
+)
+def test_the_blocks_of_a_document_run_one_after_another(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "document", "exec"), {"__name__": "document"})
+    names = {"__name__": "document"}
+    for number, block in enumerate(BLOCKS[document], start=1):
+        exec(compile(block, f"{document.name}, block {number}", "exec"), names)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tandem_hw.learning.checkpoint import load_checkpoint
     from tandem_hw.learning.conversion import convert
     from tandem_hw.learning.datasets import load_dataset
+    from tandem_hw.learning.event_data import bin_events, event_dataset
     from tandem_hw.learning.model import TandemNetwork
     from tandem_hw.learning.training import TrainingOptions, train
     from tandem_hw.network import QuantizedNetwork
@@ -28,8 +29,10 @@ __all__ = [
     "Recording",
     "TandemNetwork",
     "TrainingOptions",
+    "bin_events",
     "compare",
     "convert",
+    "event_dataset",
     "freeze",
     "load_checkpoint",
     "load_dataset",
@@ -47,8 +50,10 @@ _HOMES = {
     "Recording": "recording",
     "TandemNetwork": "learning.model",
     "TrainingOptions": "learning.training",
+    "bin_events": "learning.event_data",
     "compare": "verification",
     "convert": "learning.conversion",
+    "event_dataset": "learning.event_data",
     "freeze": "export.freezing",
     "load_checkpoint": "learning.checkpoint",
     "load_dataset": "learning.datasets",

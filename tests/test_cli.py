@@ -137,7 +137,7 @@ def test_train_leaves_checkpoints_and_metrics(workspace: Workspace, tmp_path: Pa
     metrics = written_json(tmp_path / "run" / "metrics.json")
     assert len(metrics["epochs"]) == 3
     assert metrics["epochs"][0]["spike_rate"] > 0
-    shown = f"test accuracy of the integer network {metrics['test_accuracy']:.2%} (24 samples)"
+    shown = f"test accuracy {metrics['test_accuracy']:.2%} of the integer network (24 samples)"
     assert shown in result.stdout
     assert str(tmp_path / "run" / "checkpoint.pt") in result.stdout
 

@@ -122,7 +122,15 @@ BAD_ARRAYS = {
     "unlike types": ({"x_test": PLAIN["x_test"] / 255}, "must be alike"),
     "few labels": ({"y_train": np.zeros(5, int)}, "y_train has shape .*6 samples"),
     "one-hot": ({"y_test": np.eye(4, dtype=int)}, "y_test has shape"),
-    "float labels": ({"y_test": np.zeros(4)}, "y_test is float64; integer labels"),
+    "labels and targets": ({"y_test": np.zeros(4)}, "y_train is int64 .*, y_test float32"),
+    "infinite targets": (
+        {"y_train": np.zeros(6), "y_test": np.full(4, np.inf)},
+        "y_test holds values that are not finite",
+    ),
+    "targets of another length": (
+        {"y_train": np.zeros(6), "y_test": np.zeros((4, 2))},
+        r"y_train is float32 \(6,\), y_test float32 \(4, 2\)",
+    ),
     "bool labels": ({"y_test": np.zeros(4, bool)}, "y_test is bool; integer labels"),
     "negative": ({"y_test": np.array([0, -1, 1, 2])}, "y_test spans -1 to 2"),
     "huge": ({"y_train": np.array([0, 1, 2, 3, 4, 2**63], np.uint64)}, "y_train spans 0 to 92"),
@@ -195,7 +203,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    known = "digits, mnist, fashion-mnist, cifar10, npz:PATH"
+    known = "digits, diabetes, mnist, fashion-mnist, cifar10, npz:PATH"
     with pytest.raises(DataError, match=f'data set "imagenet" is unknown; known are {known}'):
         load_dataset("imagenet")
 
@@ -272,7 +280,7 @@ def test_a_split_is_stratified_disjoint_and_repeatable(
     for label in set(labels):
         size, chosen = labels.count(label), int((y[validation] == label).sum())
         assert chosen < size
-        assert abs(chosen - size * fraction) < 1
+        assert abs(chosen - size * fraction) <= 1
     if all(labels.count(label) * (1 - fraction) >= 1 for label in labels):
         assert len(validation) == round(len(y) * fraction)
 

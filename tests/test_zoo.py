@@ -8,7 +8,7 @@ from torch import nn
 
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.zoo import MODELS, build, cifarnet, lenet, mlp
+from tandem_hw.learning.zoo import build, cifarnet, lenet, mlp
 
 Described = list[tuple[object, ...]]
 
@@ -58,7 +58,7 @@ def test_cifarnet_is_the_papers() -> None:
     assert network(torch.zeros(2, 3, 32, 32, device="meta")).shape == (2, 10)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["mlp", "lenet", "mnistnet", "cifarnet", "vgg11", "vgg16"])
 def test_each_hidden_layer_is_normalised_and_rectified(name: str) -> None:
     with torch.device("meta"):
         modules = list(build(name, (3, 16, 16), 10))
@@ -89,7 +89,7 @@ def test_convolutional_networks_refuse_what_is_no_image(name: str, shape: tuple[
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    known = "there are mlp, lenet, cifarnet"
+    known = "there are mlp, lenet, mnistnet, cifarnet"
     with pytest.raises(ConversionError, match=f'model "resnet" is not known; {known}'):
         build("resnet", (3, 32, 32), 10)
 

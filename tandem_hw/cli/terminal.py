@@ -32,11 +32,12 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 @contextmanager
-def progress_bars(*columns: str) -> Iterator[Progress]:
+def progress_bars(*columns: str, disable: bool = False) -> Iterator[Progress]:
     """Show progress bars on standard error, so that standard output stays clean.
 
     Args:
         columns: further columns in rich's markup, filled from a task's fields.
+        disable: show nothing.
     """
     console = make_console(stderr=True)
     with Progress(
@@ -48,7 +49,7 @@ def progress_bars(*columns: str) -> Iterator[Progress]:
         *(TextColumn(column) for column in columns),
         console=console,
         transient=True,
-        disable=not console.is_interactive,  # in a file it would leave an empty line
+        disable=disable or not console.is_interactive,  # in a file it would leave an empty line
     ) as progress:
         yield progress
 

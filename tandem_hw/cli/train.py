@@ -3,89 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
+import torch
 from rich.progress import Progress
 
 from tandem_hw.cli.options import check_device, check_outputs, device_option
 from tandem_hw.cli.terminal import make_console, progress_bars
+from tandem_hw.cli.train_options import train_options, training_options
 from tandem_hw.errors import FileFormatError
-from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import load_dataset
-from tandem_hw.learning.layers import Twin
+from tandem_hw.learning.datasets import Dataset, load_dataset
+from tandem_hw.learning.distributed import is_first_process
+from tandem_hw.learning.event_data import EventDataset
+from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.training import (
     BEST_NAME,
     LAST_NAME,
     METRICS_NAME,
     StepReport,
-    TrainingOptions,
     seed_everything,
     train,
 )
+from tandem_hw.learning.warm_start import (
+    calibrate_thresholds,
+    is_tandem_checkpoint,
+    load_parameters,
+    load_tandem_parameters,
+)
 from tandem_hw.learning.zoo import MODELS, build
-from tandem_hw.network import Encoding, Readout, Reset
 
 #: Column of the progress bar, in rich's markup.
 _COLUMNS = "{task.fields[state]}"
+#: Training samples by which the thresholds of an ordinary network are set.
+_CALIBRATION_SAMPLES = 1024
 
 
 @click.command("train")
 @click.argument("data", default="digits")
 @click.option("--model", type=click.Choice(list(MODELS)), default="lenet", show_default=True)
-@click.option(
-    "--num-steps",
-    type=click.IntRange(min=1),
-    default=7,
-    show_default=True,
-    help="Length T of a sample's window.",
-)
-@click.option("--reset", type=click.Choice(get_args(Reset)), default="subtract", show_default=True)
-@click.option("--weight-bits", type=click.IntRange(2, 8), default=8, show_default=True)
-@click.option("--input-bits", type=click.IntRange(1, 8), default=4, show_default=True)
-@click.option(
-    "--encoding",
-    type=click.Choice([name for name in get_args(Encoding) if name != "events"]),
-    help="How the input is sent [default: first_step with reset subtract, constant with "
-    "reset zero].",
-)
-@click.option(
-    "--readout", type=click.Choice(get_args(Readout)), default="potential", show_default=True
-)
-@click.option(
-    "--twin",
-    type=click.Choice(get_args(Twin)),
-    default="clip",
-    show_default=True,
-    help="Gradient mask of the twin: 0 < a < T, or the paper's 0 < a.",
-)
-@click.option(
-    "--current-decay",
-    type=click.IntRange(0, DECAY_UNITY),
-    default=DECAY_UNITY,
-    show_default=True,
-    help="What a neuron's current loses a step, in 1/4096 (reset zero only).",
-)
-@click.option(
-    "--voltage-decay",
-    type=click.IntRange(0, DECAY_UNITY),
-    default=0,
-    show_default=True,
-    help="What a neuron's voltage loses a step, in 1/4096 (reset zero only).",
-)
-@click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=2), default=64, show_default=True)
-@click.option("--learning-rate", type=float, default=2e-3, show_default=True)
-@click.option("--weight-decay", type=click.FloatRange(min=0), default=0.0, show_default=True)
-@click.option(
-    "--validation",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=0.1,
-    show_default=True,
-    help="Share of the training data that chooses the best checkpoint.",
-)
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@train_options
 @device_option
 @click.option(
     "--out",
@@ -96,32 +54,33 @@ _COLUMNS = "{task.fields[state]}"
 @click.option("--resume", is_flag=True, help="Continue from last.pt in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier training in the folder.")
 def command(
-    data: str, model: str, device: str, out: Path, resume: bool, overwrite: bool, **settings: Any
+    data: str,
+    model: str,
+    device: str,
+    out: Path,
+    resume: bool,
+    overwrite: bool,
+    init: Path | None,
+    **settings: Any,
 ) -> None:
     """Train a network of the zoo on DATA.
 
     DATA is digits (comes with scikit-learn), npz:PATH (x_train, y_train, x_test, y_test), or, with
-    torchvision, mnist, fashion-mnist or cifar10.
+    torchvision, mnist, fashion-mnist or cifar10. Events are moving-digits (made here), events:PATH,
+    or, with tonic, nmnist, dvs-gesture, cifar10-dvs or shd.
+
+    torchrun -m tandem_hw train ... trains on several GPUs together.
     """
-    check_outputs(*(out / name for name in (BEST_NAME, LAST_NAME, METRICS_NAME)))
-    if resume and overwrite:
-        raise FileFormatError(
-            f"{out}: --resume keeps a training and --overwrite replaces it; give one"
-        )
-    if not (resume or overwrite) and (out / LAST_NAME).exists():
-        raise FileFormatError(
-            f"{out}: holds a training already; continue it with --resume, replace it with "
-            f"--overwrite, or give another --out"
-        )
+    _check_folder(out, resume, overwrite)
     check_device(device)
-    names = ("epochs", "batch_size", "learning_rate", "weight_decay", "validation", "seed")
-    options = TrainingOptions(**{name: settings.pop(name) for name in names})
-    dataset = load_dataset(data)
+    options = training_options(settings)
+    bins = {name: settings[name] for name in ("num_steps", "input_bits")}
+    dataset = load_dataset(data, **bins)
+    if settings["encoding"] is None and isinstance(dataset, EventDataset):
+        settings["encoding"] = "events"
     seed_everything(options.seed)
-    network = convert(
-        build(model, dataset.shape, dataset.classes), input_shape=dataset.shape, **settings
-    )
-    with progress_bars(_COLUMNS) as progress:
+    network = _make_network(model, dataset, init, settings)
+    with progress_bars(_COLUMNS, disable=not is_first_process()) as progress:
         summary = train(
             network,
             dataset,
@@ -132,10 +91,40 @@ def command(
             report=_Bar(progress),
             epoch_done=lambda epoch: progress.console.print(describe_epoch(epoch)),
         )
-    make_console().print(
-        f"test accuracy of the integer network {summary['test_accuracy']:.2%} "
-        f"({len(dataset.y_test)} samples); wrote {out / BEST_NAME}"
-    )
+    if is_first_process():
+        make_console().print(describe_test(summary, len(dataset.y_test), out / BEST_NAME))
+
+
+def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
+    check_outputs(*(out / name for name in (BEST_NAME, LAST_NAME, METRICS_NAME)))
+    if resume and overwrite:
+        raise FileFormatError(
+            f"{out}: --resume keeps a training and --overwrite replaces it; give one"
+        )
+    if not (resume or overwrite) and (out / LAST_NAME).exists():
+        raise FileFormatError(
+            f"{out}: holds a training already; continue it with --resume, replace it with "
+            f"--overwrite, or give another --out"
+        )
+
+
+def _make_network(
+    model: str, dataset: Dataset, init: Path | None, settings: dict[str, Any]
+) -> TandemNetwork:
+    """Build and convert a network of the zoo, from the start or from trained parameters."""
+    ordinary = build(model, dataset.shape, dataset.outputs)
+    is_tandem = init is not None and is_tandem_checkpoint(init)
+    if init is not None and not is_tandem:
+        load_parameters(ordinary, init)
+    network = convert(ordinary, input_shape=dataset.shape, **settings)
+    if init is not None and is_tandem:
+        load_tandem_parameters(network, init)
+    elif init is not None:
+        samples = dataset.x_train[:_CALIBRATION_SAMPLES]
+        calibrate_thresholds(
+            network, torch.from_numpy(dataset.integers(samples, network.architecture.input))
+        )
+    return network
 
 
 class _Bar:
@@ -152,16 +141,40 @@ class _Bar:
             description=f"epoch {step.epoch}/{step.epochs}",
             completed=step.batch,
             total=step.batches,
-            state=f"loss {step.loss:.4f}  accuracy {step.accuracy:.2%}  "
+            state=f"loss {step.loss:.4f}  {shown(step.metric_name, step.metric)}  "
             f"spike rate {step.spike_rate:.3f}",
         )
 
 
+def shown(name: str, value: float) -> str:
+    """Return a metric with its name and unit for the terminal."""
+    if name == "accuracy":
+        return f"accuracy {value:.2%}"
+    unit = " dB" if name == "psnr" else ""
+    label = {"mse": "MSE", "mae": "MAE", "r2": "R^2", "psnr": "PSNR"}.get(name, name)
+    return f"{label} {value:.4g}{unit}"
+
+
 def describe_epoch(epoch: dict[str, Any]) -> str:
     """Return one line about an epoch's metrics."""
-    validation = epoch["validation_accuracy"]
-    shown = "" if validation is None else f", validation accuracy {validation:.2%}"
+    name = "accuracy" if "accuracy" in epoch else "mse"
+    validation = epoch[f"validation_{name}"]
+    held_out = "" if validation is None else f", validation {shown(name, validation)}"
+    spiking = epoch.get("spiking_layers")
+    stage = "" if spiking is None else f", {spiking} layers spike"
     return (
-        f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, accuracy {epoch['accuracy']:.2%}"
-        f"{shown}, spike rate {epoch['spike_rate']:.3f}"
+        f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, {shown(name, epoch[name])}"
+        f"{held_out}, spike rate {epoch['spike_rate']:.3f}{stage}"
     )
+
+
+def describe_test(summary: dict[str, Any], samples: int, checkpoint: Path) -> str:
+    """Return one line about the test set."""
+    ordinary = summary["options"]["schedule"] == "ordinary"
+    network = "ordinary network" if ordinary else "integer network"
+    numbers = [
+        shown(name.removeprefix("test_"), value)
+        for name, value in summary.items()
+        if name.startswith("test_")
+    ]
+    return f"test {', '.join(numbers)} of the {network} ({samples} samples); wrote {checkpoint}"

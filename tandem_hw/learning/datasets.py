@@ -1,9 +1,9 @@
-"""Data sets of images by name or from an npz file, and the split that validation data come from."""
+"""Data sets by name or from a file, and the split that validation data come from."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,89 +13,196 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import DataError
+from tandem_hw.input_encoding import quantize_inputs
+from tandem_hw.learning.npz_arrays import (
+    READ_ERRORS,
+    Labels,
+    check_labels,
+    check_targets,
+    count_classes,
+    read_arrays,
+)
+from tandem_hw.network import InputSpec
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
+Targets = npt.NDArray[np.float32]
 Need = Literal["all", "test"]
 
 _NPZ_PREFIX: Final = "npz:"
+_EVENTS_PREFIX: Final = "events:"
 _DIGITS_TEST_FRACTION: Final = 0.2
+#: A regression: ten measurements, and how far a disease has got a year later (scikit-learn).
+_DIABETES: Final = "diabetes"
+_DIABETES_LARGEST: Final = 346.0
 #: Names of the classes in ``torchvision.datasets``; each of them has ten labels.
 _TORCHVISION: Final = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
+_MOVING_DIGITS: Final = "moving-digits"
+#: Names of event data that tonic downloads (``tandem_hw.learning.tonic_datasets``).
+_TONIC: Final = ("nmnist", "dvs-gesture", "cifar10-dvs", "shd")
 #: What ``spec`` may be, for messages and for the command line's help.
-KNOWN_SPECS: Final = ("digits", *_TORCHVISION, "npz:PATH")
-#: A label above this is taken for a mistake: an output layer would get a neuron for each.
-_CLASSES_MAX: Final = 1 << 16
+KNOWN_SPECS: Final = (
+    "digits",
+    _DIABETES,
+    *_TORCHVISION,
+    "npz:PATH",
+    _MOVING_DIGITS,
+    *_TONIC,
+    "events:PATH",
+)
 #: Numbers of channels by which the axis order of four-dimensional images is told.
 _CHANNELS: Final = range(1, 5)
-#: What NumPy and zipfile raise for files that are damaged or something else.
-_READ_ERRORS: Final = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)
-class ImageDataset:
+class Dataset(ABC):
+    """Samples and their labels, in two parts.
+
+    Attributes:
+        name: the spec that it was loaded by.
+        x_train: samples [N, ...], as the kind of data set says; none where only the test part was
+            asked for.
+        y_train: int64 labels [N], from 0, or float32 targets [N] or [N, values].
+        x_test: as ``x_train``.
+        y_test: as ``y_train``.
+        classes: number of labels; 0 with targets.
+    """
+
+    name: str
+    x_train: Images
+    y_train: Labels | Targets
+    x_test: Images
+    y_test: Labels | Targets
+    classes: int
+
+    @property
+    def outputs(self) -> int:
+        """Outputs that a network needs: one for each class, or for each value of a target."""
+        return self.classes or math.prod(self.y_test.shape[1:])
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what a network takes in one step, as ``InputSpec.shape`` has it."""
+
+    def check_fit(self, spec: InputSpec, num_steps: int) -> None:
+        """Refuse a network that cannot take these samples.
+
+        Args:
+            spec: what the network takes.
+            num_steps: length T of its window.
+
+        Raises:
+            DataError: the shape, or what an event data set fixes besides, is another.
+        """
+        if tuple(self.shape) != spec.shape:
+            raise DataError(
+                f"{self.name}: samples have shape {tuple(self.shape)}; the network takes "
+                f"{spec.shape}"
+            )
+
+    @abstractmethod
+    def integers(self, samples: Images, spec: InputSpec) -> npt.NDArray[np.uint8]:
+        """Return samples of this data set as the integers that a fitting network takes.
+
+        Args:
+            samples: some of ``x_train`` or ``x_test``.
+            spec: what the network takes.
+
+        Returns:
+            uint8 [samples, *shape], with encoding "events" [samples, num_steps, *shape].
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset(Dataset):
     """Images and their labels, in two parts.
 
     Attributes:
         name: the spec that it was loaded by.
         x_train: uint8 (0 to 255), float32 or float64 (0.0 to 1.0), [N, C, H, W] or [N, features];
             no samples where only the test part was asked for.
-        y_train: int64 labels [N], from 0.
+        y_train: int64 labels [N], from 0, or float32 targets [N] or [N, values].
         x_test: as ``x_train``.
         y_test: as ``y_train``.
-        classes: number of labels.
+        classes: number of labels; 0 with targets.
     """
-
-    name: str
-    x_train: Images
-    y_train: Labels
-    x_test: Images
-    y_test: Labels
-    classes: int
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample, (C, H, W) or (features,)."""
         return tuple(self.x_test.shape[1:])
 
+    def check_fit(self, spec: InputSpec, num_steps: int) -> None:
+        """Refuse a network that takes events or another shape."""
+        if spec.encoding == "events":
+            raise DataError(
+                f"{self.name}: holds images, and the network takes events; give event data, for "
+                f'instance {_MOVING_DIGITS}, or train with encoding "first_step" or "constant"'
+            )
+        super().check_fit(spec, num_steps)
 
-def load_dataset(spec: str, *, need: Need = "all", folder: Path | None = None) -> ImageDataset:
+    def integers(self, samples: Images, spec: InputSpec) -> npt.NDArray[np.uint8]:
+        """Quantize images (``tandem_hw.quantize_inputs``)."""
+        return quantize_inputs(samples, spec.bits, spec.scale)
+
+
+def load_dataset(
+    spec: str,
+    *,
+    need: Need = "all",
+    folder: Path | None = None,
+    num_steps: int | None = None,
+    input_bits: int | None = None,
+) -> Dataset:
     """Load a data set.
 
     Args:
-        spec: "digits" (8x8, comes with scikit-learn), "mnist", "fashion-mnist", "cifar10" (through
-            torchvision, downloaded once) or "npz:PATH". Such a file holds x_train, y_train, x_test
-            and y_test; images are uint8 or floats in [0, 1], [N, H, W], [N, H, W, C],
-            [N, C, H, W] or [N, features].
-        need: "test" leaves the training part out, and an npz file need not have one.
+        spec: images: "digits" (8x8, comes with scikit-learn), "mnist", "fashion-mnist", "cifar10"
+            (through torchvision, downloaded once) or "npz:PATH". Such a file holds x_train,
+            y_train, x_test and y_test; images are uint8 or floats in [0, 1], [N, H, W],
+            [N, H, W, C], [N, C, H, W] or [N, features]. Events: "moving-digits" (made here),
+            "nmnist", "dvs-gesture", "cifar10-dvs", "shd" (through tonic, downloaded once) or
+            "events:PATH" (``tandem_hw.learning.event_file``).
+        need: "test" leaves the training part out, and a file need not have one.
         folder: where downloads are kept, by default ``.cache/tandem-hw`` in the home folder.
+        num_steps: with events, which need it, the length T of the window and the number of bins;
+            images do not look at it.
+        input_bits: with events, which need it, the width of a count, 1 to 8.
 
     Returns:
-        The data set; images are channels first.
+        An ``ImageDataset``, channels first, or an ``EventDataset``.
 
     Raises:
         DataError: the spec is unknown, or its data cannot be had, are damaged or do not fit.
     """
+    folder = folder or Path.home() / ".cache" / "tandem-hw"
     if spec.startswith(_NPZ_PREFIX):
         return _load_npz(spec, Path(spec[len(_NPZ_PREFIX) :]), need)
     if spec == "digits":
         return _load_digits(spec, need)
+    if spec == _DIABETES:
+        return _load_diabetes(spec, need)
     if spec in _TORCHVISION:
-        return _load_torchvision(spec, need, folder or Path.home() / ".cache" / "tandem-hw")
+        return _load_torchvision(spec, need, folder)
+    if spec in (_MOVING_DIGITS, *_TONIC) or spec.startswith(_EVENTS_PREFIX):
+        if num_steps is None or input_bits is None:
+            raise DataError(
+                f"{spec}: events are counted in bins; give num_steps, the network's, and input_bits"
+            )
+        return _load_events(spec, need, folder, num_steps, input_bits)
     raise DataError(f'data set "{spec}" is unknown; known are {", ".join(KNOWN_SPECS)}')
+
+
+def _load_events(spec: str, need: Need, folder: Path, num_steps: int, input_bits: int) -> Dataset:
+    # These modules are built on this one; tonic itself is imported where it is used.
+    from tandem_hw.learning import event_file, moving_digits, tonic_datasets
+
+    if spec == _MOVING_DIGITS:
+        return moving_digits.moving_digits(num_steps, input_bits, need=need)
+    if spec in _TONIC:
+        return tonic_datasets.load_named(spec, folder, num_steps, input_bits, need)
+    path = Path(spec[len(_EVENTS_PREFIX) :])
+    return event_file.load_event_file(path, num_steps, input_bits, need, name=spec)
 
 
 def split_validation(
@@ -150,15 +257,39 @@ def _validation_shares(sizes: npt.NDArray[Any], n: int, fraction: float) -> npt.
 
 
 def _load_digits(spec: str, need: Need) -> ImageDataset:
-    from sklearn.datasets import load_digits  # takes a second to import
-
-    images, labels = load_digits(return_X_y=True)
-    x = (images / 16).astype(np.float32).reshape(-1, 1, 8, 8)
-    y = labels.astype(np.int64)
-    train, test = split_validation(len(y), y, _DIGITS_TEST_FRACTION, seed=0)
+    images, y, train, test = read_digits()
+    x = (images / 16).astype(np.float32)[:, np.newaxis]
     if need == "test":
         train = train[:0]
     return ImageDataset(spec, x[train], y[train], x[test], y[test], classes=10)
+
+
+def _load_diabetes(spec: str, need: Need) -> ImageDataset:
+    from sklearn.datasets import load_diabetes  # takes a second to import
+
+    features, progression = load_diabetes(return_X_y=True, scaled=False)
+    least, largest = features.min(axis=0), features.max(axis=0)
+    x = ((features - least) / (largest - least)).astype(np.float32)
+    y = (progression / _DIABETES_LARGEST).astype(np.float32)
+    train, test = split_validation(len(y), np.zeros(len(y), int), _DIGITS_TEST_FRACTION, seed=0)
+    if need == "test":
+        train = train[:0]
+    return ImageDataset(spec, x[train], y[train], x[test], y[test], classes=0)
+
+
+def read_digits() -> tuple[npt.NDArray[Any], Labels, Labels, Labels]:
+    """Return scikit-learn's digits and how they are split, by the digit.
+
+    Returns:
+        Images [1797, 8, 8] of whole numbers 0 to 16, their labels, and the int64 indices of the
+        training and of the test samples.
+    """
+    from sklearn.datasets import load_digits  # takes a second to import
+
+    images, labels = load_digits(return_X_y=True)
+    y = labels.astype(np.int64)
+    train, test = split_validation(len(y), y, _DIGITS_TEST_FRACTION, seed=0)
+    return images.reshape(-1, 8, 8), y, train, test
 
 
 def _load_torchvision(spec: str, need: Need, folder: Path) -> ImageDataset:
@@ -185,21 +316,22 @@ def _from_torchvision(
     try:
         part = source(str(folder), train=train, download=True)
         images, labels = np.asarray(part.data), np.asarray(part.targets)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise DataError(
             f'data set "{spec}" could not be downloaded to {folder} or read from there ({error}); '
             f"without a connection, put the data into an npz file and give npz:PATH"
         ) from error
-    return _check_images(images, spec, "images"), _check_labels(labels, len(images), spec, "labels")
+    return _check_images(images, spec, "images"), check_labels(labels, len(images), spec, "labels")
 
 
 def _load_npz(spec: str, path: Path, need: Need) -> ImageDataset:
-    arrays = _read_npz(path, need)
-    parts: dict[str, tuple[Images, Labels]] = {}
+    train_names = ["x_train", "y_train"] if need == "all" else []
+    arrays = read_arrays(path, [*train_names, "x_test", "y_test"], optional=["y_train"])
+    parts: dict[str, tuple[Images, Labels | Targets]] = {}
     for part in ("train", "test") if need == "all" else ("test",):
         images = _check_images(arrays[f"x_{part}"], path, f"x_{part}")
-        labels = _check_labels(arrays[f"y_{part}"], len(images), path, f"y_{part}")
-        parts[part] = images, labels
+        check = check_targets if arrays[f"y_{part}"].dtype.kind == "f" else check_labels
+        parts[part] = images, check(arrays[f"y_{part}"], len(images), path, f"y_{part}")
     x_test, y_test = parts["test"]
     x_train, y_train = parts.get("train", (x_test[:0], y_test[:0]))
     if x_train.shape[1:] != x_test.shape[1:] or x_train.dtype != x_test.dtype:
@@ -207,41 +339,13 @@ def _load_npz(spec: str, path: Path, need: Need) -> ImageDataset:
             f"{path}: x_train has samples {x_train.shape[1:]} of {x_train.dtype}, x_test "
             f"{x_test.shape[1:]} of {x_test.dtype}; they must be alike"
         )
-    highest = int(y_test.max())
-    if "y_train" in arrays:  # the test part alone may lack the last label
-        every_label = _check_labels(arrays["y_train"], arrays["y_train"].size, path, "y_train")
-        highest = max(highest, int(every_label.max()))
-    return ImageDataset(spec, x_train, y_train, x_test, y_test, classes=highest + 1)
-
-
-def _read_npz(path: Path, need: Need) -> dict[str, npt.NDArray[Any]]:
-    """Read the arrays that are needed, and y_train if it is there."""
-    needed = ["x_test", "y_test"] if need == "test" else ["x_train", "y_train", "x_test", "y_test"]
-    if not path.is_file():
-        raise DataError(f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}")
-    item = "the file"
-    try:
-        # A path is opened here, not by NumPy, which leaves it open when the archive is damaged.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: holds a single array; write one with numpy.savez")
-            with archive:
-                missing = [name for name in needed if name not in archive.files]
-                if missing:
-                    raise DataError(
-                        f"{path}: has no array {missing[0]}; it holds {sorted(archive.files)}, "
-                        f"needed are {needed}"
-                    )
-                arrays = {}
-                for name in needed + ["y_train"] * ("y_train" in archive.files):
-                    item = f"array {name}"
-                    arrays[name] = np.asarray(archive[name])
-                return arrays
-    except _READ_ERRORS as error:
+    if y_train.dtype != y_test.dtype or y_train.shape[1:] != y_test.shape[1:]:
         raise DataError(
-            f"{path}: {item} cannot be read ({error}); an npz file that numpy.savez wrote is needed"
-        ) from error
+            f"{path}: y_train is {y_train.dtype} {y_train.shape}, y_test {y_test.dtype} "
+            f"{y_test.shape}; both hold labels, or targets with as many values a sample"
+        )
+    classes = 0 if y_test.dtype.kind == "f" else count_classes(arrays, path)
+    return ImageDataset(spec, x_train, y_train, x_test, y_test, classes)
 
 
 # Checks ------------------------------------------------------------------------------------------
@@ -283,22 +387,3 @@ def _channels_first(images: npt.NDArray[Any], where: object, name: str) -> npt.N
             f"and axis 3 must have 1 to 4 entries, the channels"
         )
     return images if first else images.transpose(0, 3, 1, 2)
-
-
-def _check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: str) -> Labels:
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"{where}: {name} is {labels.dtype}; integer labels are needed")
-    if labels.shape != (samples,):
-        raise DataError(
-            f"{where}: {name} has shape {labels.shape}; one label for each of the {samples} "
-            f"samples is needed"
-        )
-    if samples == 0:
-        raise DataError(f"{where}: {name} is empty")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= _CLASSES_MAX:
-        raise DataError(
-            f"{where}: {name} spans {low} to {high}; allowed are labels from 0 to "
-            f"{_CLASSES_MAX - 1}"
-        )
-    return labels.astype(np.int64)

@@ -84,6 +84,7 @@ class TandemNetwork(nn.Module):
             modules.append(make_layer(spec, number, incoming, architecture.options, fires))
             shapes.append(spec.output_shape(incoming[0]))
         self.layers = nn.ModuleList(modules)
+        self._shapes = tuple(shapes)
 
     def _shape(self, source: int, shapes: list[Shape]) -> Shape:
         return self.architecture.input.shape if source == FROM_INPUT else shapes[source]
@@ -104,6 +105,11 @@ class TandemNetwork(nn.Module):
     def tandem_layers(self) -> list[TandemLayer]:
         """The layers that have neurons, in order."""
         return [module for module in self.layers if isinstance(module, TandemLayer)]
+
+    @property
+    def outputs(self) -> int:
+        """Number of values that ``forward`` returns a sample."""
+        return math.prod(self._shapes[-1])
 
     @property
     def sample_shape(self) -> Shape:

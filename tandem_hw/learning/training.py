@@ -1,13 +1,12 @@
 """The training loop: Adam, a cosine schedule, and a validation split taken from the training data.
 
-The test set chooses nothing: the best checkpoint is the one with the highest validation accuracy,
-and the test set is looked at once, at the end.
+The test set chooses nothing: the best checkpoint is the one that is best on validation data, and
+the test set is looked at once, at the end.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import operator
 import random
 from collections.abc import Callable, Iterator
@@ -17,57 +16,28 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import DataError, FileFormatError
-from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tandem_hw.learning.datasets import ImageDataset, split_validation
+from tandem_hw.learning.datasets import Dataset
+from tandem_hw.learning.distributed import Processes, own_device, started_processes
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.objectives import Objective
+from tandem_hw.learning.schedule import spiking_layers
+from tandem_hw.learning.synop_penalty import SynOpPenalty
+from tandem_hw.learning.training_data import SEED_STRIDE, TrainingData
+from tandem_hw.learning.training_options import TrainingOptions
 from tandem_hw.neurons import LayerActivity
+
+__all__ = ["StepReport", "TrainingOptions", "evaluate", "seed_everything", "train"]
 
 BEST_NAME = "checkpoint.pt"
 LAST_NAME = "last.pt"
 METRICS_NAME = "metrics.json"
 _EVALUATION_BATCH = 256
-#: Seeds of one training lie closer together than this, those of two further apart.
-_SEED_STRIDE = 100_003
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How to train.
-
-    Attributes:
-        epochs: passes over the training data.
-        batch_size: samples a step.
-        learning_rate: Adam's, at the start of the cosine schedule that ends at zero.
-        weight_decay: Adam's.
-        validation: share of the training data that chooses the best checkpoint, 0 to below 1; with
-            0 the last epoch is the best.
-        seed: of the initial weights, the split, the order of samples and the dropout.
-    """
-
-    epochs: int = 5
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.0
-    validation: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained with."""
-        if self.epochs < 1 or self.batch_size < 2:
-            raise DataError("training needs at least one epoch and batches of at least 2 samples")
-        if not 0 <= self.validation < 1:
-            raise DataError(f"validation is {self.validation}; give a share from 0 to below 1")
-        if not 0 < self.learning_rate < math.inf:
-            raise DataError(f"learning_rate is {self.learning_rate}; give a positive number")
-        if not 0 <= self.weight_decay < math.inf:
-            raise DataError(f"weight_decay is {self.weight_decay}; give zero or a positive number")
 
 
 @dataclass
@@ -77,8 +47,10 @@ class StepReport:
     Attributes:
         epoch, epochs: the current one, from 1, and how many there are.
         batch, batches: the current one, from 1, and how many an epoch has.
-        loss, accuracy: running means of this epoch.
-        spike_rate: mean share of steps in which a neuron fires, over all firing layers.
+        loss: running mean of this epoch.
+        metric: running mean of the objective's metric, such as the accuracy.
+        metric_name: its name.
+        spike_rate: mean share of steps in which a neuron fired, over all layers that spiked.
     """
 
     epoch: int
@@ -86,7 +58,8 @@ class StepReport:
     batch: int
     batches: int
     loss: float
-    accuracy: float
+    metric: float
+    metric_name: str
     spike_rate: float
 
 
@@ -99,7 +72,7 @@ def seed_everything(seed: int) -> None:
 
 def train(
     model: TandemNetwork,
-    dataset: ImageDataset,
+    dataset: Dataset,
     options: TrainingOptions,
     folder: Path,
     *,
@@ -110,9 +83,11 @@ def train(
 ) -> dict[str, Any]:
     """Train a model and leave its checkpoints and metrics in a folder.
 
+    Started by ``torchrun``, all processes train together (``tandem_hw.learning.distributed``).
+
     Args:
         model: a fresh tandem network; with ``resume`` its parameters are read from the folder.
-        dataset: images and labels.
+        dataset: images or events, and labels or targets.
         options: how to train.
         folder: receives ``checkpoint.pt`` (best on validation data), ``last.pt`` and
             ``metrics.json``, each written whole or not at all after every epoch.
@@ -128,111 +103,124 @@ def train(
         DataError: the data do not fit the model, or ``resume`` with other options.
         FileFormatError: the folder cannot be written to, or there is nothing to resume.
     """
-    run = _Run(model, dataset, options, Path(folder), torch.device(device))
-    if resume:
-        run.restore()
-    else:
-        # Of the dropout. The order of an epoch's samples comes from this number plus the epoch's.
-        torch.manual_seed(options.seed * _SEED_STRIDE)
-    for epoch in range(run.epoch + 1, options.epochs + 1):
-        run.train_epoch(epoch, report)
-        if epoch_done is not None:
-            epoch_done(run.metrics[-1])
-    return run.finish()
+    place = torch.device(own_device(device))
+    with started_processes(place, options.batch_size) as processes:
+        run = _Run(model, dataset, options, Path(folder), place, processes)
+        if resume:
+            run.restore()
+        else:
+            # Of the dropout. The order of samples comes from this number plus the epoch's.
+            torch.manual_seed(options.seed * SEED_STRIDE)
+        run.start()
+        for epoch in range(run.epoch + 1, options.epochs + 1):
+            run.train_epoch(epoch, report if processes.is_first else None)
+            if epoch_done is not None and processes.is_first:
+                epoch_done(run.metrics[-1])
+        return run.finish()
 
 
 class _Run:
-    """One training: the data on the device, the optimizer, and the metrics so far."""
+    """One training: the data, the optimizer, and the metrics so far."""
 
     def __init__(
         self,
         model: TandemNetwork,
-        dataset: ImageDataset,
+        dataset: Dataset,
         options: TrainingOptions,
         folder: Path,
         device: torch.device,
+        processes: Processes,
     ) -> None:
-        _check_fit(model, dataset)
         self.model, self.dataset, self.options = model.to(device), dataset, options
-        self.folder, self.device = folder, device
-        labels = dataset.y_train
-        samples = len(dataset.x_train)
-        fitted, held_out = split_validation(samples, labels, options.validation, options.seed)
-        if len(fitted) < options.batch_size:
-            raise DataError(
-                f"{len(fitted)} training samples are less than one batch of {options.batch_size}; "
-                f"use a smaller batch"
-            )
-        images = torch.from_numpy(self._quantize(dataset.x_train))
-        targets = torch.from_numpy(labels)
-        self.train_data = images[fitted].to(device), targets[fitted].to(device)
-        self.validation_data = images[held_out].to(device), targets[held_out].to(device)
-        self.batches = len(fitted) // options.batch_size
+        self.folder, self.device, self.processes = folder, device, processes
+        self.objective = options.make_objective()
+        architecture = model.architecture
+        dataset.check_fit(architecture.input, architecture.options.num_steps)
+        self.objective.check_outputs(dataset, model.outputs)
+        self.data = TrainingData(dataset, self.objective, options, architecture.input, device)
         self.optimizer = torch.optim.Adam(
             model.parameters(), options.learning_rate, weight_decay=options.weight_decay
         )
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.optimizer, options.epochs * self.batches
+            self.optimizer, options.epochs * self.data.batches
         )
+        self.parallel: torch.nn.Module = model
         self.epoch = 0
-        self.best = -1.0
+        self.best: float | None = None
         self.metrics: list[dict[str, Any]] = []
 
-    def _quantize(self, images: Any) -> Any:
-        spec = self.model.architecture.input
-        return quantize_inputs(images, spec.bits, spec.scale)
+    def start(self) -> None:
+        """Join the processes, once the parameters are where the training starts from."""
+        self.parallel = self.processes.parallel(self.model, self.device)
 
     def train_epoch(self, epoch: int, report: Callable[[StepReport], None] | None) -> None:
         """Pass over the training data once and write the checkpoints."""
         self.model.train()
+        if not self.processes.is_first:  # the first one's state is saved, and so its dropout
+            torch.manual_seed((self.options.seed * SEED_STRIDE + epoch) * self.processes.count)
         activity = _Activity(self.model.architecture.options.num_steps)
-        loss_sum, correct, seen = 0.0, 0, 0
-        for batch, indices in enumerate(self._order(epoch), start=1):
-            images, labels = (data[indices] for data in self.train_data)
-            self.optimizer.zero_grad(set_to_none=True)
-            logits = self.model(images, activity.observe)
-            loss = F.cross_entropy(logits, labels)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.schedule.step()
-            loss_sum += float(loss.detach()) * len(labels)
-            correct += int((logits.detach().argmax(1) == labels).sum())
-            seen += len(labels)
+        layers = len(self.model.tandem_layers)
+        spiking = spiking_layers(self.options.schedule, epoch, self.options.epochs, layers)
+        penalty = SynOpPenalty(self.model) if self.options.synop_weight else None
+        loss_sum, metric_sum, seen = 0.0, 0.0, 0
+        name = self.objective.metric
+        for batch, indices in enumerate(self._shares(epoch), start=1):
+            inputs, targets = self.data.take(indices)
+            loss, outputs = self._step(inputs, targets, spiking, activity, penalty)
+            loss_sum += loss * len(targets)
+            metric_sum += self.objective.measure(outputs, targets)[name] * len(targets)
+            seen += len(targets)
             if report is not None:
-                report(
-                    StepReport(
-                        epoch,
-                        self.options.epochs,
-                        batch,
-                        self.batches,
-                        loss_sum / seen,
-                        correct / seen,
-                        activity.rate,
-                    )
-                )
+                progress = (epoch, self.options.epochs, batch, self.data.batches)
+                running = (loss_sum / seen, metric_sum / seen, name, activity.rate)
+                report(StepReport(*progress, *running))
+        if penalty is not None:
+            penalty.remove()
         self.epoch = epoch
-        validation = evaluate(self.model, *self.validation_data)
-        self.metrics.append(
-            {
-                "epoch": epoch,
-                "loss": loss_sum / seen,
-                "accuracy": correct / seen,
-                "validation_accuracy": validation,
-                "spike_rate": activity.rate,
-            }
-        )
-        self._write(validation)
+        means = {"loss": loss_sum / seen, name: metric_sum / seen}
+        self._end_epoch(means, activity.rate, spiking)
 
-    def _order(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the batches of an epoch: an order that depends on seed and epoch alone."""
-        generator = torch.Generator().manual_seed(self.options.seed * _SEED_STRIDE + epoch)
-        order = torch.randperm(len(self.train_data[1]), generator=generator)
-        size = self.options.batch_size
-        for start in range(0, self.batches * size, size):
-            yield order[start : start + size].to(self.device)
+    def _shares(self, epoch: int) -> Iterator[Tensor]:
+        return map(self.processes.share, self.data.order(epoch))
+
+    def _step(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        spiking: int | None,
+        activity: _Activity,
+        penalty: SynOpPenalty | None,
+    ) -> tuple[float, Tensor]:
+        """Take one step of the optimizer; return the loss and the outputs."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.mixed_precision):
+            outputs = self.parallel(inputs, activity.observe, spiking=spiking)
+            loss = self.objective.loss(outputs.float(), targets)
+            if penalty is not None:
+                loss = loss + self.options.synop_weight * penalty.take()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.schedule.step()
+        return float(loss.detach()), outputs.detach().float()
+
+    def _end_epoch(self, means: dict[str, float], rate: float, spiking: int | None) -> None:
+        """Look at the validation data and write everything, in the first process."""
+        if self.processes.is_first:
+            found = evaluate(self.model, *self.data.validation, self.objective, self._evaluated)
+            name = self.objective.metric
+            validation = None if found is None else found[name]
+            epoch = {"epoch": self.epoch, **means, f"validation_{name}": validation}
+            self.metrics.append(epoch | {"spike_rate": rate, "spiking_layers": spiking})
+            self._write(validation)
+        self.processes.wait()
+
+    @property
+    def _evaluated(self) -> int | None:
+        """How many layers spike where the network is judged: all, unless none ever does."""
+        return 0 if self.options.schedule == "ordinary" else None
 
     def _write(self, validation: float | None) -> None:
-        is_best = validation is None or validation > self.best
+        is_best = validation is None or self.objective.is_better(validation, self.best)
         if validation is not None and is_best:
             self.best = validation
         finished = Checkpoint(self.model, self.dataset.name, self.metrics)
@@ -262,18 +250,23 @@ class _Run:
             raise DataError(f"{path}: holds another network; resume with the options it was given")
         if checkpoint.data != self.dataset.name:
             raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
+        defaults = asdict(TrainingOptions())  # options that came later had no other value
         for name, value in asdict(self.options).items():
-            if state.get("options", {}).get(name) != value:
+            before = state.get("options", {}).get(name, defaults[name])
+            if before != value:
                 raise DataError(
-                    f"{path}: was trained with {name} {state.get('options', {}).get(name)}, not "
-                    f"{value}; a resumed training keeps its options, or the result would be another"
+                    f"{path}: was trained with {name} {before}, not {value}; a resumed training "
+                    f"keeps its options, or the result would be another"
                 )
         try:
             self.model.load_state_dict(checkpoint.model.state_dict())
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
-            self.epoch, self.best = operator.index(state["epoch"]), float(state["best"])
-            if self.schedule.last_epoch != self.epoch * self.batches:
+            self.epoch = operator.index(state["epoch"])
+            self.best = None if state["best"] is None else float(state["best"])
+            if self.best is None and len(self.data.validation[1]):
+                raise ValueError("it knows no best epoch")
+            if self.schedule.last_epoch != self.epoch * self.data.batches:
                 raise ValueError(f"its schedule does not stand at epoch {self.epoch}")
             torch.set_rng_state(state["random"])
             if self.device.type == "cuda":
@@ -286,11 +279,13 @@ class _Run:
 
     def finish(self) -> dict[str, Any]:
         """Look at the test set once, with the best checkpoint."""
-        best = load_checkpoint(self.folder / BEST_NAME).model.to(self.device)
-        images = torch.from_numpy(self._quantize(self.dataset.x_test)).to(self.device)
-        labels = torch.from_numpy(self.dataset.y_test).to(self.device)
-        summary = self._summary() | {"test_accuracy": evaluate(best, images, labels)}
-        write_metrics(summary, self.folder / METRICS_NAME)
+        summary = self._summary()
+        if self.processes.is_first:
+            best = load_checkpoint(self.folder / BEST_NAME).model.to(self.device)
+            found = evaluate(best, *self.data.test(), self.objective, self._evaluated) or {}
+            summary |= {f"test_{name}": value for name, value in found.items()}
+            write_metrics(summary, self.folder / METRICS_NAME)
+        self.processes.wait()
         return summary
 
     def _summary(self) -> dict[str, Any]:
@@ -323,40 +318,37 @@ class _Activity:
 
 
 @torch.no_grad()
-def evaluate(model: TandemNetwork, images: Tensor, labels: Tensor) -> float | None:
-    """Return the accuracy of the integer network, or None where there are no samples.
+def evaluate(
+    model: TandemNetwork,
+    inputs: Tensor,
+    targets: Tensor,
+    objective: Objective,
+    spiking: int | None = None,
+) -> dict[str, float] | None:
+    """Judge the integer network, or return None where there are no samples.
 
     Args:
         model: the tandem network; left in the mode it was in.
-        images: uint8 [samples, *input.shape], on the model's device.
-        labels: int64 [samples].
+        inputs: uint8 [samples, *sample_shape], on the model's device.
+        targets: [samples, ...], as the objective has them.
+        objective: what is measured.
+        spiking: as in ``TandemNetwork.forward``.
     """
-    if not len(labels):
+    if not len(targets):
         return None
     was_training = model.training
     model.eval()
-    correct = 0
-    for start in range(0, len(labels), _EVALUATION_BATCH):
-        batch = slice(start, start + _EVALUATION_BATCH)
-        correct += int((model(images[batch]).argmax(1) == labels[batch]).sum())
+    outputs = torch.cat(
+        [
+            model(inputs[start : start + _EVALUATION_BATCH], spiking=spiking)
+            for start in range(0, len(targets), _EVALUATION_BATCH)
+        ]
+    )
     model.train(was_training)
-    return correct / len(labels)
+    return objective.measure(outputs, targets)
 
 
 def write_metrics(metrics: dict[str, Any], path: Path) -> None:
     """Write metrics as JSON, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-
-
-def _check_fit(model: TandemNetwork, dataset: ImageDataset) -> None:
-    spec = model.architecture.input
-    if tuple(dataset.shape) != spec.shape:
-        raise DataError(
-            f"{dataset.name}: samples have shape {dataset.shape}; the model takes {spec.shape}"
-        )
-    outputs = model.architecture.layers[-1].out
-    if dataset.classes > outputs:
-        raise DataError(
-            f"{dataset.name}: has {dataset.classes} classes; the model has {outputs} outputs"
-        )

@@ -1,0 +1,5 @@
+"""``python -m tandem_hw`` is ``tandem-hw``; torchrun starts it as a module."""
+
+from tandem_hw.cli import main
+
+main()

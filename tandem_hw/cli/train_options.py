@@ -1,0 +1,195 @@
+"""The options of ``tandem-hw train``, in the groups that the training code has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from tandem_hw.fixed_point import DECAY_UNITY
+from tandem_hw.learning.augmentation import PRESETS
+from tandem_hw.learning.objectives import ObjectiveName
+from tandem_hw.learning.recipes import RECIPES
+from tandem_hw.learning.schedule import Schedule
+from tandem_hw.learning.signals import Twin
+from tandem_hw.learning.training_options import TrainingOptions
+from tandem_hw.network import Encoding, Readout, Reset
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+_DEFAULTS = TrainingOptions()
+
+_NETWORK: tuple[Decorator, ...] = (
+    click.option(
+        "--num-steps",
+        type=click.IntRange(min=1),
+        default=7,
+        show_default=True,
+        help="Length T of a sample's window.",
+    ),
+    click.option(
+        "--reset", type=click.Choice(get_args(Reset)), default="subtract", show_default=True
+    ),
+    click.option("--weight-bits", type=click.IntRange(2, 8), default=8, show_default=True),
+    click.option("--input-bits", type=click.IntRange(1, 8), default=4, show_default=True),
+    click.option(
+        "--encoding",
+        type=click.Choice(get_args(Encoding)),
+        help="How the input is sent [default: events for event data, otherwise first_step with "
+        "reset subtract, constant with reset zero].",
+    ),
+    click.option(
+        "--readout", type=click.Choice(get_args(Readout)), default="potential", show_default=True
+    ),
+    click.option(
+        "--twin",
+        type=click.Choice(get_args(Twin)),
+        default="clip",
+        show_default=True,
+        help="Gradient mask of the twin: 0 < a < T, or the paper's 0 < a.",
+    ),
+    click.option(
+        "--activation-max",
+        type=float,
+        default=2.0,
+        show_default=True,
+        help="Activation at which a neuron fires in every step.",
+    ),
+    click.option(
+        "--initial-potential",
+        type=float,
+        default=0.0,
+        show_default=True,
+        help="Share of the threshold that a window starts from (reset subtract only).",
+    ),
+    click.option(
+        "--learn-thresholds", is_flag=True, help="Train every layer's activation-max as well."
+    ),
+    click.option(
+        "--current-decay",
+        type=click.IntRange(0, DECAY_UNITY),
+        default=DECAY_UNITY,
+        show_default=True,
+        help="What a neuron's current loses a step, in 1/4096 (reset zero only).",
+    ),
+    click.option(
+        "--voltage-decay",
+        type=click.IntRange(0, DECAY_UNITY),
+        default=0,
+        show_default=True,
+        help="What a neuron's voltage loses a step, in 1/4096 (reset zero only).",
+    ),
+)
+
+_TRAINING: tuple[Decorator, ...] = (
+    click.option(
+        "--objective",
+        type=click.Choice(get_args(ObjectiveName)),
+        default=_DEFAULTS.objective,
+        show_default=True,
+        help="Classes, real targets, or the input image itself.",
+    ),
+    click.option(
+        "--epochs", type=click.IntRange(min=1), default=_DEFAULTS.epochs, show_default=True
+    ),
+    click.option(
+        "--batch-size", type=click.IntRange(min=2), default=_DEFAULTS.batch_size, show_default=True
+    ),
+    click.option("--learning-rate", type=float, default=_DEFAULTS.learning_rate, show_default=True),
+    click.option(
+        "--weight-decay",
+        type=click.FloatRange(min=0),
+        default=_DEFAULTS.weight_decay,
+        show_default=True,
+    ),
+    click.option(
+        "--label-smoothing",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=_DEFAULTS.label_smoothing,
+        show_default=True,
+    ),
+    click.option(
+        "--augmentation",
+        type=click.Choice(list(PRESETS)),
+        default=_DEFAULTS.augmentation,
+        show_default=True,
+        help="Random changes of the training images.",
+    ),
+    click.option(
+        "--synop-weight",
+        type=click.FloatRange(min=0),
+        default=_DEFAULTS.synop_weight,
+        show_default=True,
+        help="Weight of SynOps over MACs in the loss: fewer spikes.",
+    ),
+    click.option(
+        "--schedule",
+        type=click.Choice(get_args(Schedule)),
+        default=_DEFAULTS.schedule,
+        show_default=True,
+        help="All layers spike from the start, one after another, or never (an ordinary ReLU "
+        "network, for --init).",
+    ),
+    click.option(
+        "--validation",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=_DEFAULTS.validation,
+        show_default=True,
+        help="Share of the training data that chooses the best checkpoint.",
+    ),
+    click.option(
+        "--samples",
+        type=click.IntRange(min=1),
+        help="Train on so many of the training samples [default: all].",
+    ),
+    click.option(
+        "--mixed-precision",
+        is_flag=True,
+        help="The twin in bfloat16; what goes forward stays exact.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        default=_DEFAULTS.seed,
+        show_default=True,
+    ),
+)
+
+
+def _use_recipe(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
+    """Put a recipe's values in the place of the options' defaults."""
+    if name is not None:
+        context.default_map = {**(context.default_map or {}), **RECIPES[name].settings}
+    return name
+
+
+_START: tuple[Decorator, ...] = (
+    click.option(
+        "--recipe",
+        type=click.Choice(list(RECIPES)),
+        is_eager=True,
+        expose_value=False,
+        callback=_use_recipe,
+        help="Values for all options, from the documentation; what is given beside it wins.",
+    ),
+    click.option(
+        "--init",
+        type=click.Path(path_type=Path),
+        help="Start from a checkpoint, or from an ordinary network's state_dict.",
+    ),
+)
+
+
+def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add all options of the network and of the training."""
+    for option in reversed((*_START, *_NETWORK, *_TRAINING)):
+        command = option(command)
+    return command
+
+
+def training_options(settings: dict[str, Any]) -> TrainingOptions:
+    """Take what belongs to the training out of the settings of a command."""
+    names = [field.name for field in fields(TrainingOptions)]
+    return TrainingOptions(**{name: settings.pop(name) for name in names})

@@ -1,0 +1,94 @@
+"""Training on several processes, as ``torchrun`` starts them: one for each GPU, or on CPU cores.
+
+Every process takes its share of each batch; ``DistributedDataParallel`` averages the gradients and
+hands the first process's running statistics of batch normalisation to all others before every
+forward pass. A batch's own statistics are those of each process's share, as is usual. What is
+evaluated, written and exported is the first process's network: the same integers as everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from tandem_hw.errors import DataError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of one training.
+
+    Attributes:
+        rank: number of this one, from 0.
+        count: how many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and reports."""
+        return self.rank == 0
+
+    def share(self, indices: Tensor) -> Tensor:
+        """Return this process's part of the indices of a batch."""
+        return indices[self.rank :: self.count]
+
+    def parallel(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """Return what to call in training: the model, or one that averages the gradients."""
+        if self.count == 1:
+            return model
+        devices = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices)
+
+    def wait(self) -> None:
+        """Wait for all others."""
+        if self.count > 1:
+            dist.barrier()
+
+
+@contextmanager
+def started_processes(device: torch.device, batch_size: int) -> Iterator[Processes]:
+    """Join the processes that ``torchrun`` started, or be the only one.
+
+    Args:
+        device: where this process computes; with CUDA the processes use NCCL, otherwise gloo.
+        batch_size: of all processes together.
+
+    Raises:
+        DataError: the batch cannot be shared out evenly.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1 or "RANK" not in os.environ:
+        yield Processes()
+        return
+    if batch_size % count or batch_size // count < 2:
+        raise DataError(
+            f"a batch of {batch_size} cannot be shared by {count} processes; give a multiple of "
+            f"{count} with at least 2 samples for each"
+        )
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes and reports; true without ``torchrun``."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def own_device(device: str) -> str:
+    """Return the device of this process: with "cuda" and several processes, a GPU for each."""
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return device

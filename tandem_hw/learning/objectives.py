@@ -1,0 +1,216 @@
+"""What a training minimises and what it is judged by: classes, real targets, or the image itself.
+
+classification   cross entropy of the readout (with label smoothing), accuracy
+regression       mean squared error of the readout against real targets; MAE and R^2
+reconstruction   mean squared error against the input image in [0, 1]; PSNR in dB
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tandem_hw.errors import DataError
+from tandem_hw.learning.datasets import Dataset
+
+ObjectiveName = Literal["classification", "regression", "reconstruction"]
+
+
+class Objective(ABC):
+    """What a training minimises.
+
+    Attributes:
+        metric: the name of the number that chooses the best checkpoint, as in ``metrics.json``.
+        higher_is_better: whether more of it is better.
+    """
+
+    metric: ClassVar[str]
+    higher_is_better: ClassVar[bool]
+
+    @abstractmethod
+    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
+        """Return the targets of a part of a data set, "train" or "test", [samples, ...].
+
+        Raises:
+            DataError: the data set has none of this kind.
+        """
+
+    @abstractmethod
+    def check_outputs(self, dataset: Dataset, outputs: int) -> None:
+        """Refuse a network whose number of outputs does not suit the targets.
+
+        Raises:
+            DataError: says how many there are and how many are needed.
+        """
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of a batch.
+
+        Args:
+            outputs: float32 [batch, outputs], the network's.
+            targets: the batch's targets.
+        """
+
+    @abstractmethod
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return all numbers by which outputs are judged, ``metric`` among them.
+
+        Args:
+            outputs: float32 [samples, outputs], the network's.
+            targets: their targets.
+        """
+
+    def is_better(self, value: float, best: float | None) -> bool:
+        """Whether a value of the metric is better than the best so far; a tie is not."""
+        if best is None:
+            return True
+        return value > best if self.higher_is_better else value < best
+
+
+class Classification(Objective):
+    """Cross entropy and accuracy.
+
+    Attributes:
+        label_smoothing: share of the target that is spread over all classes, 0 to below 1.
+    """
+
+    metric: ClassVar[str] = "accuracy"
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
+
+    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
+        """Return the labels, int64 [samples]."""
+        labels = np.asarray(getattr(dataset, f"y_{part}"))
+        if labels.dtype.kind not in "iu" or not dataset.classes:
+            raise DataError(
+                f"{dataset.name}: has real targets and no labels; train with the objective "
+                f'"regression"'
+            )
+        return labels
+
+    def check_outputs(self, dataset: Dataset, outputs: int) -> None:
+        """Refuse a network with fewer outputs than classes."""
+        if dataset.classes > outputs:
+            raise DataError(
+                f"{dataset.name}: has {dataset.classes} classes; the model has {outputs} outputs"
+            )
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross entropy of logits [batch, classes] and labels [batch]."""
+        return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return the accuracy."""
+        return {"accuracy": int((outputs.argmax(1) == targets).sum()) / len(targets)}
+
+
+class Regression(Objective):
+    """Mean squared error against real targets."""
+
+    metric: ClassVar[str] = "mse"
+    higher_is_better: ClassVar[bool] = False
+
+    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
+        """Return the targets, float32 [samples, outputs]."""
+        values = np.asarray(getattr(dataset, f"y_{part}"))
+        if values.dtype.kind != "f":
+            raise DataError(
+                f"{dataset.name}: has labels of {dataset.classes} classes and no real targets; "
+                f'train with the objective "classification", or give floating-point targets'
+            )
+        return values.reshape(len(values), -1).astype(np.float32)
+
+    def check_outputs(self, dataset: Dataset, outputs: int) -> None:
+        """Refuse a network with another number of outputs than targets."""
+        needed = math.prod(dataset.y_test.shape[1:])
+        if needed != outputs:
+            raise DataError(
+                f"{dataset.name}: has {needed} target values a sample; the model has {outputs} "
+                f"outputs"
+            )
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean squared error of [batch, outputs] values."""
+        return F.mse_loss(outputs, targets)
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return mean squared and absolute error, and R^2 = 1 - MSE / variance of the targets."""
+        error = (outputs - targets).double()
+        mse = float(error.square().mean())
+        spread = float((targets - targets.mean(0)).double().square().mean())
+        return {
+            "mse": mse,
+            "mae": float(error.abs().mean()),
+            "r2": 1 - mse / spread if spread > 0 else math.nan,
+        }
+
+
+class Reconstruction(Regression):
+    """Mean squared error against the input itself, real values in [0, 1]."""
+
+    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
+        """Return the samples as they are before they are quantized, float32 [samples, values]."""
+        samples = np.asarray(getattr(dataset, f"x_{part}"))
+        if samples.shape[1:] != tuple(dataset.shape):
+            raise DataError(
+                f"{dataset.name}: holds events, which are not reconstructed; give images"
+            )
+        flat = samples.reshape(len(samples), -1).astype(np.float32)
+        return flat / 255 if samples.dtype == np.uint8 else flat
+
+    def check_outputs(self, dataset: Dataset, outputs: int) -> None:
+        """Refuse a network whose output is not as large as its input."""
+        if math.prod(dataset.shape) != outputs:
+            raise DataError(
+                f"{dataset.name}: samples have {math.prod(dataset.shape)} values; the model puts "
+                f"out {outputs}, and a reconstruction has as many as its input (--model "
+                f"autoencoder)"
+            )
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return the mean squared error and PSNR = -10 log10(MSE) for values up to 1, in dB."""
+        numbers = super().measure(outputs, targets)
+        mse = numbers["mse"]
+        return {"mse": mse, "psnr": -10 * math.log10(mse) if mse > 0 else math.inf}
+
+
+_OBJECTIVES: Final[dict[str, type[Objective]]] = {
+    "classification": Classification,
+    "regression": Regression,
+    "reconstruction": Reconstruction,
+}
+
+
+def make_objective(name: ObjectiveName, label_smoothing: float = 0.0) -> Objective:
+    """Return an objective by name.
+
+    Args:
+        name: "classification", "regression" or "reconstruction".
+        label_smoothing: of a classification; 0 to below 1.
+
+    Raises:
+        DataError: the name is unknown, or something else than labels shall be smoothed.
+    """
+    if name not in _OBJECTIVES:
+        raise DataError(f'objective is "{name}"; allowed are {", ".join(_OBJECTIVES)}')
+    if name == "classification":
+        return Classification(label_smoothing)
+    if label_smoothing:
+        raise DataError(f"label_smoothing is for labels; a {name} has none, set it to 0")
+    return _OBJECTIVES[name]()
+
+
+def as_tensor(targets: npt.NDArray[Any]) -> Tensor:
+    """Return targets as PyTorch takes them: int64 labels or float32 values."""
+    kind = np.int64 if targets.dtype.kind in "iu" else np.float32
+    return torch.from_numpy(np.ascontiguousarray(targets.astype(kind)))

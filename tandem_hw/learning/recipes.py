@@ -1,0 +1,109 @@
+"""Recipes: everything that a training needs to give a number of the documentation again.
+
+A recipe names values for options of ``tandem-hw train``; options that are given beside it win.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+#: What all trainings on handwritten digits share.
+_DIGITS: Final[dict[str, Any]] = {
+    "model": "mnistnet",
+    "reset": "subtract",
+    "initial_potential": 0.5,
+    "augmentation": "mnist",
+    "synop_weight": 0.2,
+    "validation": 0.0,
+}
+#: What all trainings on small photographs share.
+_PHOTOS: Final[dict[str, Any]] = {
+    "data": "cifar10",
+    "reset": "subtract",
+    "initial_potential": 0.5,
+    "learn_thresholds": True,
+    "augmentation": "cifar",
+    "weight_decay": 0.0,
+    "validation": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Values for the options of a training.
+
+    Attributes:
+        purpose: what it is for, one line.
+        settings: by name of an option of ``tandem-hw train``, its value; "data" is the data set.
+    """
+
+    purpose: str
+    settings: MappingProxyType[str, Any]
+
+
+def _recipe(purpose: str, *parts: dict[str, Any]) -> Recipe:
+    merged = {name: value for part in parts for name, value in part.items()}
+    return Recipe(purpose, MappingProxyType(merged))
+
+
+RECIPES: Final[dict[str, Recipe]] = {
+    "mnist": _recipe(
+        "MNIST with 8-bit weights in 7 steps",
+        _DIGITS,
+        {"data": "mnist", "num_steps": 7, "epochs": 10},
+    ),
+    "mnist-short": _recipe(
+        "MNIST with 8-bit weights in 3 steps",
+        _DIGITS,
+        {"data": "mnist", "num_steps": 3, "epochs": 10},
+    ),
+    "mnist-4bit": _recipe(
+        "MNIST with 4-bit weights in 7 steps",
+        _DIGITS,
+        {"data": "mnist", "num_steps": 7, "weight_bits": 4, "epochs": 10},
+    ),
+    "cifarnet": _recipe(
+        "the paper's CifarNet on CIFAR-10 in 8 steps, for a GPU",
+        _PHOTOS,
+        {"model": "cifarnet", "num_steps": 8, "batch_size": 128, "epochs": 150},
+    ),
+    "vgg16": _recipe(
+        "VGG-16 on CIFAR-10 in 4 steps, for a GPU",
+        _PHOTOS,
+        {"model": "vgg16", "num_steps": 4, "batch_size": 128, "epochs": 200},
+    ),
+    "resnet20": _recipe(
+        "ResNet-20 on CIFAR-10 in 4 steps, for a GPU",
+        _PHOTOS,
+        {"model": "resnet20", "num_steps": 4, "batch_size": 128, "epochs": 150},
+    ),
+    "residual-digits": _recipe(
+        "ResNet-20 on the 8x8 digits of scikit-learn in 7 steps",
+        {
+            "data": "digits",
+            "model": "resnet20",
+            "num_steps": 7,
+            "initial_potential": 0.5,
+            "learn_thresholds": True,
+            "epochs": 5,
+        },
+    ),
+    "autoencoder-digits": _recipe(
+        "an autoencoder of the 8x8 digits of scikit-learn in 7 steps",
+        {
+            "data": "digits",
+            "model": "autoencoder",
+            "objective": "reconstruction",
+            "num_steps": 7,
+            "initial_potential": 0.5,
+            "learn_thresholds": True,
+            "epochs": 30,
+        },
+    ),
+    "moving-digits": _recipe(
+        "events of moving digits in 12 steps",
+        {"data": "moving-digits", "model": "lenet", "encoding": "events", "num_steps": 12},
+    ),
+}

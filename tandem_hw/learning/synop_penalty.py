@@ -1,0 +1,84 @@
+"""Synaptic operations as part of the loss, so that a network learns to do with fewer spikes.
+
+    loss = task loss + synop_weight * SynOps / MACs
+
+A spike costs its fan-out, the synapses that it reaches; counts carry the tandem gradient, so the
+penalty is differentiable. MACs are those of the same ordinary network (paper, section on
+efficiency). What the input sends is not counted, since nothing can learn to change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tandem_hw.learning.architecture import FROM_INPUT
+from tandem_hw.learning.layers import TandemLayer
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.signals import TandemSignal
+
+
+class SynOpPenalty:
+    """Adds up the synaptic operations of every forward pass of a model.
+
+    Args:
+        model: the network that is watched until ``remove`` is called.
+    """
+
+    def __init__(self, model: TandemNetwork) -> None:
+        self._fan_outs: dict[TandemLayer, Tensor] = {}
+        self._from_input: dict[TandemLayer, list[bool]] = {}
+        self._synops: Tensor | None = None
+        self._hooks = []
+        for index, module in enumerate(model.layers):
+            if isinstance(module, TandemLayer):
+                sources = model.sources(index)
+                self._from_input[module] = [source == FROM_INPUT for source in sources]
+                self._hooks.append(module.register_forward_pre_hook(self._look))
+
+    def _look(self, layer: nn.Module, arguments: tuple[Any, ...]) -> None:
+        assert isinstance(layer, TandemLayer)
+        signals: Sequence[TandemSignal] = arguments[0]
+        for synapses, signal, is_input in zip(
+            layer.synapses, signals, self._from_input[layer], strict=True
+        ):
+            if synapses not in self._fan_outs:
+                self._fan_outs[synapses] = fan_out(synapses, signal.counts)
+            if not is_input:
+                spent = (signal.counts.flatten(1) @ self._fan_outs[synapses].flatten()).mean()
+                self._synops = spent if self._synops is None else self._synops + spent
+
+    def take(self) -> Tensor:
+        """Return SynOps a sample over MACs since the last call, a scalar with a gradient."""
+        macs = sum(float(one.double().sum()) for one in self._fan_outs.values())
+        synops, self._synops = self._synops, None
+        return torch.zeros(()) if synops is None else synops / macs
+
+    def remove(self) -> None:
+        """Stop watching the model."""
+        for hook in self._hooks:
+            hook.remove()
+
+
+def fan_out(synapses: TandemLayer, counts: Tensor) -> Tensor:
+    """Return how many synapses one spike of each input reaches.
+
+    It is the gradient of what all neurons together would take in if every weight were one.
+
+    Args:
+        synapses: a layer or one of its skips.
+        counts: [batch, *in_shape], for the shape and the device.
+
+    Returns:
+        float32 [*in_shape].
+    """
+    with torch.set_grad_enabled(True), torch.autocast(counts.device.type, enabled=False):
+        ones = torch.ones_like(counts[:1], requires_grad=True)
+        weight = synapses.real_weight
+        all_one = torch.ones(()) if weight is None else torch.ones_like(weight).detach()
+        reached = synapses.twin_input(ones, all_one)
+        (gradient,) = torch.autograd.grad(reached.sum(), ones)
+    return gradient[0].detach()

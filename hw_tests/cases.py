@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
+from case_networks import RESETS, SAMPLES, Case, convolutional, dense, random_inputs
+from graph_cases import graph_cases
+from layer_cases import layer_cases
 
 from tandem_hw.fixed_point import floor_threshold
-from tandem_hw.network import Conv2d, Dense, Encoding, InputSpec, Layer, QuantizedNetwork, Reset
-
-RESETS: tuple[Reset, ...] = ("subtract", "zero")
-SAMPLES = 3
-
-
-@dataclass(frozen=True)
-class Case:
-    """One network, what it is given, and whether its layers shall fire.
-
-    Attributes:
-        name: shown as the test's parameter.
-        network: what runs.
-        inputs: uint8 [samples, *network.sample_shape].
-        fires: True if every firing layer must have fired, False if none may.
-        proven: False if a state leaves 24 bits; a backend may refuse that, and nothing else.
-    """
-
-    name: str
-    network: QuantizedNetwork
-    inputs: npt.NDArray[np.uint8]
-    fires: bool = True
-    proven: bool = True
-
-    def __str__(self) -> str:
-        """Return the name, which pytest shows."""
-        return self.name
+from tandem_hw.network import Dense, Encoding, InputSpec, QuantizedNetwork, Reset
 
 
 def cases() -> Iterator[Case]:
@@ -50,6 +27,8 @@ def cases() -> Iterator[Case]:
         yield from _input_cases(reset)
         yield from _readout_cases(reset)
         yield _overflow_case(reset)
+        yield from layer_cases(reset)
+        yield from graph_cases(reset)
     yield from _leak_cases()
 
 
@@ -133,75 +112,6 @@ def _overflow_case(reset: Reset) -> Case:
     network = QuantizedNetwork(spec, (first, readout), 7, reset)
     assert not network.bounds[0].proven
     return Case(f"{reset}-overflow", network, random_inputs(network), proven=False)
-
-
-def convolutional(
-    reset: Reset,
-    num_steps: int,
-    *,
-    kernel: tuple[int, int] = (3, 3),
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (1, 1),
-    dilation: tuple[int, int] = (1, 1),
-    groups: int = 1,
-    weight_bits: int = 8,
-    bias_reach: int = 150,
-    encoding: Encoding = "constant",
-) -> QuantizedNetwork:
-    """Return two convolutions, a hidden dense layer and a readout by potential."""
-    generator = np.random.default_rng(num_steps)
-    spec = InputSpec((2, 7, 6), bits=3, scale=1 / 7, encoding=encoding)
-    reach = (1 << (weight_bits - 1)) - 1
-    layers: list[Layer] = []
-    for name, channels, shape in (("conv1", 4, spec.shape), ("conv2", 6, None)):
-        shape = shape or layers[-1].output_shape
-        size = (channels, shape[0] // groups, *kernel)
-        first = name == "conv1"
-        layers.append(
-            Conv2d(
-                name=name,
-                weight=2 * generator.integers(-reach, reach + 1, size),
-                weight_bits=weight_bits,
-                bias=generator.integers(-bias_reach, bias_reach + 1, channels),
-                threshold=floor_threshold(reach * (12 if first else 3)),
-                input_shape=shape,
-                # The second layer keeps its size, whatever the first one left.
-                stride=stride if first else (1, 1),
-                padding=padding if first else (kernel[0] - 1, kernel[1] - 1),
-                dilation=dilation if first else (1, 1),
-                groups=groups,
-            )
-        )
-    hidden = dense("hidden", layers[-1].output_shape, 10, 2 * reach, generator, weight_bits)
-    readout = dense("readout", hidden.output_shape, 5, None, generator, weight_bits)
-    return QuantizedNetwork(spec, (*layers, hidden, readout), num_steps, reset)
-
-
-def dense(
-    name: str,
-    input_shape: tuple[int, ...],
-    out: int,
-    threshold: int | None,
-    generator: np.random.Generator,
-    weight_bits: int = 8,
-) -> Dense:
-    """Return a dense layer of random weights and biases of both signs."""
-    reach = (1 << (weight_bits - 1)) - 1
-    return Dense(
-        name=name,
-        weight=2 * generator.integers(-reach, reach + 1, (out, int(np.prod(input_shape)))),
-        weight_bits=weight_bits,
-        bias=generator.integers(-100, 101, out),
-        threshold=threshold,
-        input_shape=input_shape,
-    )
-
-
-def random_inputs(network: QuantizedNetwork, samples: int = SAMPLES) -> npt.NDArray[np.uint8]:
-    """Return the same random integers for the same network."""
-    generator = np.random.default_rng(3)
-    shape = (samples, *network.sample_shape)
-    return generator.integers(0, network.input.largest + 1, shape).astype(np.uint8)
 
 
 def _two_layers(

@@ -27,7 +27,8 @@ class LayerSummary:
         spikes: spikes of all samples together, or None for a readout by potential.
         spike_rate: share of the steps in which a neuron fired, 0 to 1, or None.
         synops_per_sample: mean number of synapses that spikes passed on their way into this layer.
-        macs: multiply-accumulates of the ordinary twin for one sample: its synapses.
+        macs: multiply-accumulates of the ordinary twin for one sample: its synapses, with those of
+            its skips.
     """
 
     name: str
@@ -88,6 +89,6 @@ def summarise(network: QuantizedNetwork, recording: Recording) -> tuple[LayerSum
             spikes = int(recording.counts[layer.name].sum(dtype=np.int64))
             rate = spikes / (len(recording) * layer.neurons * network.num_steps)
         synops = float(recording.synops[layer.name].mean())
-        macs = int(layer.fan_out.sum())
+        macs = sum(int(synapses.fan_out.sum()) for synapses in (layer, *layer.skips))
         summaries.append(LayerSummary(layer.name, layer.neurons, spikes, rate, synops, macs))
     return tuple(summaries)

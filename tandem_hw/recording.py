@@ -27,7 +27,8 @@ class Recording:
         input_digest: SHA-256 of the integer inputs that it was given.
         counts: per firing layer the spike counts, int32 [samples, *output_shape], in PyTorch's axis
             order.
-        output: int32 [samples, outputs]: the readout's potential in weight units, or its counts.
+        output: int32 [samples, outputs]: the readout's potential in weight units, or its counts,
+            flattened in C order.
         readout: "potential" or "count", what ``output`` is.
         prediction: int64 [samples], index of the largest output (the lowest among equals).
         label: int64 [samples], or None where the data had none.

@@ -229,7 +229,7 @@ def verify(
 
     Args:
         network: what to run.
-        inputs: uint8 [samples, *network.input.shape].
+        inputs: uint8 [samples, *network.sample_shape].
         labels: int64 [samples], or None.
         backends: two or more; all are checked for availability before the first one runs.
         allow_silence: see ``compare``.
@@ -277,7 +277,7 @@ def _check_comparable(network: QuantizedNetwork, recordings: Sequence[Recording]
 def _check_complete(network: QuantizedNetwork, recording: Recording, samples: int) -> None:
     """Refuse a recording without a value for every neuron and sample: NumPy would broadcast it."""
     shapes = {
-        "outputs": (recording.output.shape, (samples, network.layers[-1].neurons)),
+        "outputs": (recording.output.shape, (samples, network.outputs)),
         "predictions": (recording.prediction.shape, (samples,)),
     }
     for layer in network.spiking_layers:
@@ -319,7 +319,8 @@ def _first_difference(
     for layer in network:
         for other in recordings[1:]:
             if layer.threshold is None:
-                expected, found = first.output, other.output
+                shape = (len(first), *layer.output_shape)
+                expected, found = first.output.reshape(shape), other.output.reshape(shape)
             else:
                 expected, found = first.counts[layer.name], other.counts[layer.name]
             places = np.argwhere(expected != found)

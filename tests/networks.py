@@ -10,13 +10,17 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
+from tandem_hw.convolution_layers import Convolution
 from tandem_hw.fixed_point import floor_threshold, weight_limit
 from tandem_hw.network import (
+    Conv1d,
     Conv2d,
+    ConvTranspose2d,
     Dense,
     Encoding,
     InputSpec,
     Layer,
+    OneToOne,
     QuantizedNetwork,
     Readout,
     Reset,
@@ -26,6 +30,14 @@ from tandem_hw.network import (
 _BIASES = (0, 0, 5, 40, 300, 4095, 8190)
 #: Thresholds as shares of the largest synaptic input of a step: from every step to now and then.
 _THRESHOLD_SHARES = (0, 0.1, 0.25, 0.5, 0.8, 1.5, 3, 1000)
+
+#: What the first layer is followed by; see ``_residual``.
+_BLOCKS = (
+    *("chain", "chain", "parallel", "identity", "projection"),
+    *("long identity", "both", "delayed main", "delayed main"),
+)
+#: Weights of identity skips as shares of the threshold behind them.
+_SKIP_SHARES = (0, 0.3, 1, 1.7)
 
 #: Decays of current and voltage in 1/4096: ends, one beside them, and what is in use.
 _CURRENT_DECAYS = (4096, 4096, 4095, 3000, 1024, 1, 0)
@@ -42,29 +54,129 @@ class _Incoming:
 
 @st.composite
 def networks(draw: st.DrawFn, *, overflowing: bool = False) -> QuantizedNetwork:
-    """Draw a network of one to three layers.
+    """Draw a network: a first layer, perhaps a residual block, and one or two last layers.
 
     Args:
         draw: Hypothesis' own argument.
-        overflowing: feed the first layer so much that its state can leave 24 bits.
+        overflowing: feed the first layer so much that its state can leave 24 bits; such networks
+            are chains.
     """
     spec = draw(_inputs(overflowing))
     readout = draw(st.sampled_from(get_args(Readout)))
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     first = _Incoming(spec.largest, 6 if overflowing else 2)
     layers: list[Layer] = []
-    if len(spec.shape) == 3:
-        layers.append(draw(_convolutions(spec.shape, generator, first)))
-    depth = draw(st.integers(1, 2))
-    for index in range(depth):
-        shape = layers[-1].output_shape if layers else spec.shape
-        fires = readout == "count" or index < depth - 1
-        incoming = _Incoming() if layers else first
-        layers.append(draw(_dense_layers(f"dense{index}", shape, generator, incoming, fires)))
+    if len(spec.shape) > 1:
+        layers.append(draw(_convolutions("conv", spec.shape, generator, first, plain=overflowing)))
+    elif not overflowing and draw(st.booleans()):
+        layers.append(draw(_dense_layers("first", spec.shape, generator, first, True)))
+    if layers and not overflowing:
+        layers = draw(_residual(layers[0], generator))
+    fires = readout == "count"
+    if layers and len(layers[-1].output_shape) > 1 and draw(st.sampled_from([False, False, True])):
+        shape = layers[-1].output_shape
+        layers.append(draw(_convolutions("image", shape, generator, _Incoming(), fires)))
+    else:
+        layers += draw(_dense_tail(layers, spec.shape, generator, first, fires))
     reset: Reset = draw(st.sampled_from(get_args(Reset)))
     if reset == "zero":
         layers = [draw(_leaking(layer)) for layer in layers]
     return QuantizedNetwork(spec, tuple(layers), draw(st.integers(1, 8)), reset, readout)
+
+
+@st.composite
+def _residual(draw: st.DrawFn, first: Layer, generator: np.random.Generator) -> list[Layer]:
+    """Return the first layer, perhaps with a parallel one added, and perhaps a residual block."""
+    kind = draw(st.sampled_from(_BLOCKS))
+    if kind == "parallel":
+        return [replace(first, skips=(_projection("parallel", first, "input", generator),))]
+    layers = [first]
+    if kind == "chain":
+        return layers
+    shape = first.output_shape
+    for index in range(1 if kind in ("identity", "projection") else 2):
+        layers.append(draw(_same_shape(f"block{index}", shape, generator)))
+    last = layers[-1]
+    skips = []
+    if kind == "delayed main":
+        skips.append(_projection("recent", last, layers[-2].name, generator))
+        last = replace(last, source=first.name)
+    if kind in ("identity", "long identity", "both"):
+        weight = floor_threshold(min(draw(st.sampled_from(_SKIP_SHARES)) * last.threshold, 32640))
+        skips.append(
+            OneToOne("identity", np.array([weight]), 8, [0], None, shape, source=first.name)
+        )
+    if kind in ("projection", "both"):
+        skips.append(_projection("projection", last, first.name, generator))
+    layers[-1] = replace(last, skips=tuple(skips))
+    return layers
+
+
+def _projection(name: str, layer: Layer, source: str, generator: np.random.Generator) -> Layer:
+    """Return random synapses of the kind that a layer has, from a source of the same shape."""
+    reach = weight_limit(layer.weight_bits) // 2
+    return replace(
+        layer,
+        name=name,
+        weight=2 * generator.integers(-reach, reach + 1, layer.weight.shape),
+        bias=np.zeros_like(layer.bias),
+        threshold=None,
+        source=source,
+    )
+
+
+@st.composite
+def _same_shape(
+    draw: st.DrawFn, name: str, shape: tuple[int, ...], generator: np.random.Generator
+) -> Layer:
+    """Draw a firing layer that puts out the shape that it takes in."""
+    if len(shape) == 1:
+        weights = _parameters(draw, generator, (shape[0], shape[0]), _Incoming(), True)
+        return Dense(name=name, input_shape=shape, **weights)
+    axes = len(shape) - 1
+    groups = draw(st.sampled_from([1, shape[0]]))
+    kernel = draw(st.sampled_from([1, 3]))
+    weight_shape = (shape[0], shape[0] // groups, *[kernel] * axes)
+    return (Conv1d if axes == 1 else Conv2d)(
+        name=name,
+        input_shape=shape,
+        padding=(kernel // 2,) * axes,
+        groups=groups,
+        **_parameters(draw, generator, weight_shape, _Incoming(), True),
+    )
+
+
+@st.composite
+def _dense_tail(
+    draw: st.DrawFn,
+    before: list[Layer],
+    input_shape: tuple[int, ...],
+    generator: np.random.Generator,
+    first: _Incoming,
+    fires: bool,
+) -> list[Layer]:
+    """Draw one or two dense layers, the last perhaps with a skip path from any layer before it."""
+    layers = list(before)
+    depth = draw(st.integers(1, 2))
+    for index in range(depth):
+        shape = layers[-1].output_shape if layers else input_shape
+        incoming = _Incoming() if layers else first
+        is_last = index == depth - 1
+        layers.append(
+            draw(_dense_layers(f"dense{index}", shape, generator, incoming, fires or not is_last))
+        )
+    last, earlier = layers[-1], layers[:-1]
+    if before and draw(st.booleans()):
+        source = draw(st.sampled_from(earlier))
+        weight = 2 * generator.integers(-1, 2, (last.weight.shape[0], source.neurons))
+        skip = Dense(
+            "skip", weight, 2, np.zeros(len(weight), int), None, source.output_shape,
+            source=source.name,
+        )  # fmt: skip
+        layers[-1] = replace(
+            last, source=draw(st.sampled_from(["", earlier[-1].name])), skips=(skip,)
+        )
+    return layers[len(before) :]
 
 
 @st.composite
@@ -87,6 +199,7 @@ def _inputs(draw: st.DrawFn, overflowing: bool) -> InputSpec:
     shape = draw(
         st.one_of(
             st.tuples(st.integers(1, 6)),
+            st.tuples(st.sampled_from([1, 2, 4]), st.integers(1, 7)),
             st.tuples(st.sampled_from([1, 2, 4]), st.integers(1, 5), st.integers(1, 5)),
         )
     )
@@ -138,35 +251,49 @@ def _dense_layers(
 @st.composite
 def _convolutions(
     draw: st.DrawFn,
+    name: str,
     input_shape: tuple[int, ...],
     generator: np.random.Generator,
     incoming: _Incoming,
-) -> Conv2d:
+    fires: bool = True,
+    plain: bool = False,
+) -> Convolution:
+    """Draw a convolution of one or two dimensions; a transposed one too, unless ``plain``."""
     channels = input_shape[0]
     groups = draw(st.sampled_from([g for g in (1, 2, 4) if channels % g == 0]))
     out = groups * draw(st.integers(1, 2))
-    kernel, stride, padding, dilation = [], [], [], []
-    for length in input_shape[1:]:
-        padding.append(draw(st.integers(0, 2)))
-        dilation.append(draw(st.integers(1, 2)))
-        longest = (length + 2 * padding[-1] - 1) // dilation[-1] + 1
-        kernel.append(draw(st.integers(1, min(3, longest))))
-        stride.append(draw(st.integers(1, 3)))
+    kinds = [Conv1d] if len(input_shape) == 2 else [Conv2d] if plain else [Conv2d, ConvTranspose2d]
+    kind = draw(st.sampled_from(kinds))
+    axis = _transposed_axes if kind is ConvTranspose2d else _axes
+    kernel, *geometry = zip(*(draw(axis(length)) for length in input_shape[1:]), strict=True)
     shape = (out, channels // groups, *kernel)
-    parameters = _parameters(draw, generator, shape, incoming, fires=True)
-    return Conv2d(
-        name="conv",
+    names = ("stride", "padding", "dilation", "output_padding")
+    return kind(
+        name=name,
         input_shape=input_shape,
-        stride=_pair(stride),
-        padding=_pair(padding),
-        dilation=_pair(dilation),
         groups=groups,
-        **parameters,
+        **dict(zip(names, geometry, strict=False)),
+        **_parameters(draw, generator, shape, incoming, fires),
     )
 
 
-def _pair(values: list[int]) -> tuple[int, int]:
-    return values[0], values[1]
+@st.composite
+def _axes(draw: st.DrawFn, length: int) -> tuple[int, int, int, int]:
+    """Draw kernel, stride, padding and dilation along an axis."""
+    padding, dilation = draw(st.integers(0, 2)), draw(st.integers(1, 2))
+    longest = (length + 2 * padding - 1) // dilation + 1
+    return draw(st.integers(1, min(3, longest))), draw(st.integers(1, 3)), padding, dilation
+
+
+@st.composite
+def _transposed_axes(draw: st.DrawFn, length: int) -> tuple[int, int, int, int, int]:
+    """Draw kernel, stride, padding, dilation and output_padding along an axis; a long one stays."""
+    kernel, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    stride = draw(st.integers(1, 2 if length <= 3 else 1))
+    added = draw(st.integers(0, max(stride, dilation) - 1))
+    whole = (length - 1) * stride + dilation * (kernel - 1) + 1 + added
+    padding = draw(st.integers(0, min(2, (whole - 1) // 2)))
+    return kernel, stride, padding, dilation, added
 
 
 def random_inputs(
@@ -217,3 +344,51 @@ def small_file_network(reset: Reset = "subtract", reach: int = 127) -> Quantized
         input_shape=(2, 3, 3),
     )
     return QuantizedNetwork(InputSpec((1, 5, 5), 4, 1 / 15), (conv, last), 7, reset)
+
+
+def small_graph_network(reset: Reset = "zero") -> QuantizedNetwork:
+    """Return two one-dimensional convolutions, the second with two skips, and a dense readout."""
+    values = np.random.default_rng(2)
+
+    def parameters(*shape: int, threshold: int | None = 96) -> dict[str, Any]:
+        bias = np.zeros(shape[0], int) if threshold is None else np.arange(shape[0]) - 1
+        return {
+            "weight": 2 * values.integers(-20, 21, shape),
+            "weight_bits": 8,
+            "bias": bias,
+            "threshold": threshold,
+        }
+
+    first = Conv1d(name="first", input_shape=(2, 6), padding=(1,), **parameters(2, 2, 3))
+    identity = OneToOne(
+        "identity", np.array([40]), 8, np.zeros(1, int), None, (2, 6), source="first"
+    )
+    other = Conv1d(
+        name="other", input_shape=(2, 6), source="first", **parameters(2, 2, 1, threshold=None)
+    )
+    block = Conv1d(
+        name="block",
+        input_shape=(2, 6),
+        padding=(1,),
+        groups=2,
+        source="first",
+        skips=(identity, other),
+        **parameters(2, 1, 3),
+    )
+    readout = Dense(name="out", input_shape=(2, 6), **parameters(3, 12, threshold=None))
+    spec = InputSpec((2, 6), 4, 1 / 15, "constant")
+    return QuantizedNetwork(spec, (first, block, readout), 7, reset)
+
+
+def small_image_network(reset: Reset = "zero") -> QuantizedNetwork:
+    """Return a convolution and a transposed one, whose potentials are the image."""
+    values = np.random.default_rng(3)
+    code = Conv2d(
+        "code", 2 * values.integers(-20, 21, (2, 1, 3, 3)), 8, np.array([3, -4]), 96, (1, 5, 5),
+        stride=(2, 2), padding=(1, 1),
+    )  # fmt: skip
+    image = ConvTranspose2d(
+        "image", 2 * values.integers(-20, 21, (1, 2, 2, 2)), 8, np.array([5]), None, (2, 3, 3),
+        stride=(2, 2), padding=(1, 0), output_padding=(1, 0),
+    )  # fmt: skip
+    return QuantizedNetwork(InputSpec((1, 5, 5), 4, 1 / 15, "constant"), (code, image), 7, reset)

@@ -2,21 +2,29 @@
 
 It shares no arithmetic with the package: it walks synapses one by one, and its neurons follow
 ``AbstractPyLifModelFixed`` and ``PyLifResetModelBitAcc`` of Lava's ``lava/proc/lif/models.py`` in
-Lava's own units of 1/64 weight unit.
+Lava's own units of 1/64 weight unit. Sources and skips are followed by their names.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
+from tandem_hw.network import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Layer,
+    OneToOne,
+    QuantizedNetwork,
+)
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import make_recording
 
@@ -56,11 +64,14 @@ class LayerResult:
 
 def run_sample(network: QuantizedNetwork, sample: list[int]) -> list[LayerResult]:
     """Run one sample, its integers flattened in C order, and return every layer's result."""
-    train = _input_train(network, sample)
-    results = []
+    sent = {"input": _input_train(network, sample)}
+    results: list[LayerResult] = []
+    before = "input"
     for layer in network.layers:
-        results.append(run_layer(layer, network.reset, train))
-        train = results[-1].spikes
+        skips = [(skip, sent[skip.source]) for skip in layer.skips]
+        results.append(run_layer(layer, network.reset, sent[layer.source or before], skips))
+        before = layer.name
+        sent[before] = results[-1].spikes
     return results
 
 
@@ -75,21 +86,27 @@ def _input_train(network: QuantizedNetwork, sample: list[int]) -> list[list[int]
     return [sample if constant or step == 0 else silence for step in steps]
 
 
-def run_layer(layer: Layer, reset: str, train: list[list[int]]) -> LayerResult:
-    """Run one layer over a window."""
+def run_layer(
+    layer: Layer,
+    reset: str,
+    train: list[list[int]],
+    skips: Sequence[tuple[Layer, list[list[int]]]] = (),
+) -> LayerResult:
+    """Run one layer over a window; each of its skips comes with the train that it takes in."""
     result = LayerResult()
-    targets = synapses(layer)
+    paths = [(synapses(one), signals) for one, signals in ((layer, train), *skips)]
     positions = layer.neurons // len(layer.bias)
     bias = [int(layer.bias[neuron // positions]) for neuron in range(layer.neurons)]
     decays = layer.current_decay, layer.voltage_decay
     neurons = [Neuron(value, layer.threshold, reset, *decays) for value in bias]
-    for signal in train:
+    for step in range(len(train)):
         inputs = [0] * layer.neurons
-        for source, value in enumerate(signal):
-            if value:
-                result.synops += len(targets[source])
-                for neuron, weight in targets[source]:
-                    inputs[neuron] += weight * value
+        for targets, signals in paths:
+            for source, value in enumerate(signals[step]):
+                if value:
+                    result.synops += len(targets[source])
+                    for neuron, weight in targets[source]:
+                        inputs[neuron] += weight * value
         result.spikes.append(
             [neuron.step(value) for neuron, value in zip(neurons, inputs, strict=True)]
         )
@@ -170,10 +187,9 @@ class Neuron:
 
 
 def synapses(layer: Layer) -> list[list[tuple[int, int]]]:
-    """Return for each input the neurons that it reaches, each with its weight."""
+    """Return for each input the neurons that it reaches, each with its weight; without skips."""
     targets: list[list[tuple[int, int]]] = [[] for _ in range(math.prod(layer.input_shape))]
-    walk = _convolution(layer) if isinstance(layer, Conv2d) else _dense(layer)
-    for source, neuron, weight in walk:
+    for source, neuron, weight in _WALKS[type(layer)](layer):
         targets[source].append((neuron, weight))
     return targets
 
@@ -184,23 +200,78 @@ def _dense(layer: Layer) -> Iterator[tuple[int, int, int]]:
             yield source, neuron, weight
 
 
-def _convolution(layer: Conv2d) -> Iterator[tuple[int, int, int]]:
+def _one_to_one(layer: Layer) -> Iterator[tuple[int, int, int]]:
+    (weight,) = layer.weight.tolist()
+    for neuron in range(math.prod(layer.input_shape)):
+        yield neuron, neuron, weight
+
+
+def _convolution(layer: Any) -> Iterator[tuple[int, int, int]]:
     """Walk the definition of a convolution; what lies in the padding is no synapse."""
-    channels, height, width = layer.input_shape
-    out_channels, rows, columns = layer.output_shape
-    in_group, out_group = channels // layer.groups, out_channels // layer.groups
-    weight: Any = layer.weight.tolist()
-    kernel_height, kernel_width = layer.weight.shape[2:]
-    for out, row, column in itertools.product(range(out_channels), range(rows), range(columns)):
-        neuron = (out * rows + row) * columns + column
-        for part, i, j in itertools.product(
-            range(in_group), range(kernel_height), range(kernel_width)
-        ):
-            y = row * layer.stride[0] - layer.padding[0] + i * layer.dilation[0]
-            x = column * layer.stride[1] - layer.padding[1] + j * layer.dilation[1]
-            if 0 <= y < height and 0 <= x < width:
-                channel = out // out_group * in_group + part
-                yield (channel * height + y) * width + x, neuron, weight[out][part][i][j]
+    inputs, outputs = layer.input_shape[1:], layer.output_shape[1:]
+    contacts = _contacts(layer, outputs, inputs)
+    for channel, out, kernel in _kernels(layer):
+        for place, tap, reached in contacts:
+            source = channel * math.prod(inputs) + reached
+            yield source, out * math.prod(outputs) + place, int(kernel[tap])
+
+
+def _transposed_convolution(layer: Any) -> Iterator[tuple[int, int, int]]:
+    """Walk the definition of a transposed convolution; what lies outside is cut off."""
+    inputs, outputs = layer.input_shape[1:], layer.output_shape[1:]
+    contacts = _contacts(layer, inputs, outputs)
+    for channel, out, kernel in _kernels(layer):
+        for place, tap, reached in contacts:
+            source = channel * math.prod(inputs) + place
+            yield source, out * math.prod(outputs) + reached, int(kernel[tap])
+
+
+_WALKS: dict[type[Layer], Callable[[Any], Iterator[tuple[int, int, int]]]] = {
+    Dense: _dense,
+    OneToOne: _one_to_one,
+    Conv1d: _convolution,
+    Conv2d: _convolution,
+    ConvTranspose2d: _transposed_convolution,
+}
+
+
+def _kernels(layer: Any) -> Iterator[tuple[int, int, npt.NDArray[np.int16]]]:
+    """Yield the input and the output channel of every kernel, and the kernel."""
+    out_channels, in_group = layer.weight.shape[:2]
+    for out, part in itertools.product(range(out_channels), range(in_group)):
+        group = out // (out_channels // layer.groups)
+        yield group * in_group + part, out, layer.weight[out, part]
+
+
+def _contacts(
+    layer: Any, walked: Sequence[int], other: Sequence[int]
+) -> list[tuple[int, tuple[int, ...], int]]:
+    """Return every place of one image with each place of the kernel that reaches the other image.
+
+    A place p and a tap k reach p * stride - padding + k * dilation along each axis; both places are
+    returned as indices in C order.
+    """
+    axes = []
+    for axis, (length, end) in enumerate(zip(walked, other, strict=True)):
+        stride, padding, step = (
+            getattr(layer, name)[axis] for name in ("stride", "padding", "dilation")
+        )
+        taps = range(layer.weight.shape[2 + axis])
+        pairs = [(p, k, p * stride - padding + k * step) for p in range(length) for k in taps]
+        axes.append([contact for contact in pairs if 0 <= contact[2] < end])
+    contacts = []
+    for along_axes in itertools.product(*axes):
+        place, tap, reached = zip(*along_axes, strict=True)
+        contacts.append((_flat(place, walked), tap, _flat(reached, other)))
+    return contacts
+
+
+def _flat(place: Sequence[int], shape: Sequence[int]) -> int:
+    """Return an index in C order."""
+    index = 0
+    for position, length in zip(place, shape, strict=True):
+        index = index * length + position
+    return index
 
 
 def record(

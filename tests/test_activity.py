@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import oracle
 import pytest
-from networks import random_inputs, small_network
+from networks import random_inputs, small_graph_network, small_image_network, small_network
 
 from tandem_hw.activity import activity_dict, summarise, total
+from tandem_hw.network import QuantizedNetwork, Reset
 from tandem_hw.sim.reference import ReferenceBackend
 
 
+@pytest.mark.parametrize("make", [small_network, small_graph_network, small_image_network])
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
-def test_layers_are_summed_up_from_counts_and_synapses(reset: str) -> None:
-    network = small_network(reset)  # type: ignore[arg-type]
+def test_layers_are_summed_up_from_counts_and_synapses(
+    reset: Reset, make: Callable[[Reset], QuantizedNetwork]
+) -> None:
+    network = make(reset)
     inputs = random_inputs(network, 5)
     recording = ReferenceBackend().run(network, inputs)
     layers = summarise(network, recording)
     assert [layer.name for layer in layers] == [layer.name for layer in network]
     synops = oracle.synops(network, inputs)
     for summary, layer in zip(layers, network, strict=True):
-        synapses = sum(len(targets) for targets in oracle.synapses(layer))
-        assert summary.macs == synapses
+        paths = [oracle.synapses(one) for one in (layer, *layer.skips)]
+        assert summary.macs == sum(len(targets) for path in paths for targets in path)
         assert summary.synops_per_sample == np.mean(synops[layer.name])
         if layer.threshold is None:
             assert summary.spikes is None
@@ -29,7 +35,7 @@ def test_layers_are_summed_up_from_counts_and_synapses(reset: str) -> None:
         else:
             counts = recording.counts[layer.name]
             assert summary.spikes == counts.sum() > 0
-            assert summary.spike_rate == counts.mean() / network.num_steps
+            assert summary.spike_rate == counts.sum() / (counts.size * network.num_steps)
 
 
 def test_totals_are_the_sums_and_their_ratio() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import small_file_network
+from networks import networks as graphs
+from networks import small_file_network, small_graph_network, small_image_network
 
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.net_file import read_net, write_net
@@ -110,7 +111,7 @@ def assert_same(found: Any, expected: Any) -> None:
     assert type(found) is type(expected)
     for field in fields(expected):
         value, wanted = getattr(found, field.name), getattr(expected, field.name)
-        if field.name == "layers":
+        if field.name in ("layers", "skips"):
             assert len(value) == len(wanted)
             for layer, other in zip(value, wanted, strict=True):
                 assert_same(layer, other)
@@ -153,6 +154,71 @@ def test_a_network_comes_back_as_it_was_and_gives_the_same_bytes_again(
         assert first.read_bytes() == second.read_bytes()
 
 
+@settings(max_examples=60, deadline=None)
+@given(graphs())
+def test_a_graph_comes_back_as_it_was_and_gives_the_same_bytes_again(
+    network: QuantizedNetwork,
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder) / "first.net", Path(folder) / "second.net"
+        write_net(network, first)
+        found = read_net(first)
+        assert_same(found, network)
+        assert found.digest == network.digest
+        write_net(found, second)
+        assert first.read_bytes() == second.read_bytes()
+
+
+CONV, OUT = small_file_network().layers
+SIGNAL = Dense("signal", np.full((3, 12), 4), 8, np.zeros(3, int), None, (2, 6))
+
+
+@pytest.mark.parametrize(
+    ("network", "version"),
+    [
+        (small_file_network(), 2),
+        (replace(small_file_network(), layers=(CONV, replace(OUT, source="conv"))), 3),
+        (replace(small_file_network(), layers=(replace(CONV, source="input"), OUT)), 3),
+        (replace(small_file_network(), layers=(replace(CONV, threshold=None),)), 3),
+        (QuantizedNetwork(InputSpec((2, 6), 4, 1.0), (SIGNAL,), 4, "zero"), 3),
+        (small_graph_network(), 3),
+        (small_image_network(), 3),
+    ],
+    ids=["chain", "source", "input-as-source", "image", "signal", "graph", "transposed"],
+)
+def test_only_a_chain_that_lava_dl_can_follow_stands_where_lava_dl_looks(
+    tmp_path: Path, network: QuantizedNetwork, version: int
+) -> None:
+    write_net(network, tmp_path / "model.net")
+    assert_same(read_net(tmp_path / "model.net"), network)
+    with h5py.File(tmp_path / "model.net", "r") as file:
+        assert file.attrs["format_version"] == version
+        assert list(file) == ["layer" if version == 2 else "graph"]
+
+
+def test_a_layer_that_no_file_has_a_place_for_is_refused(tmp_path: Path) -> None:
+    @dataclass(frozen=True, eq=False)
+    class Pooled(Dense):
+        pass
+
+    layers = (CONV, Pooled(OUT.name, OUT.weight, 8, OUT.bias, None, OUT.input_shape))
+    network = replace(small_file_network(), layers=layers)
+    with pytest.raises(
+        NetworkError, match=r"layer out: a \.net file has no Pooled; it holds Conv2d"
+    ):
+        write_net(network, tmp_path / "model.net")
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_name_of_a_skip_is_limited_too(tmp_path: Path) -> None:
+    network = small_graph_network()
+    block = network.layers[1]
+    skips = (replace(block.skips[0], name="n" * 1025),)
+    layers = (network.layers[0], replace(block, skips=skips), network.layers[2])
+    with pytest.raises(NetworkError, match=r"the layer name nnn.*is over 1024 bytes"):
+        write_net(replace(network, layers=layers), tmp_path / "model.net")
+
+
 def test_another_weight_gives_other_bytes(tmp_path: Path) -> None:
     network = small_file_network()
     weight = network.layers[1].weight.copy()
@@ -192,6 +258,25 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
+def test_every_truncation_of_a_graph_is_refused(model: Path) -> None:
+    write_net(small_graph_network(), model)
+    whole = model.read_bytes()
+    for length in {*range(1, 200, 9), *range(200, len(whole), 197), len(whole) - 1}:
+        model.write_bytes(whole[:length])
+        refusal(model)
+
+
+def test_a_flipped_byte_of_a_graph_is_refused_or_changes_nothing(model: Path) -> None:
+    write_net(small_graph_network(), model)
+    whole, choose = model.read_bytes(), random.Random(6)
+    refused = 0
+    for position in sorted(choose.sample(range(len(whole)), 250)):
+        damaged = bytearray(whole)
+        damaged[position] ^= choose.randrange(1, 256)
+        refused += read_damaged(model, bytes(damaged), small_graph_network()) is not None
+    assert refused > 50
+
+
 def test_every_truncation_is_refused(model: Path) -> None:
     whole = model.read_bytes()
     for length in {*range(1, 200), *range(200, len(whole), 97), len(whole) - 1}:
@@ -205,7 +290,9 @@ def test_bytes_behind_the_end_change_nothing(model: Path, appended: bytes) -> No
     assert_same(read_net(model), small_file_network())
 
 
-def read_damaged(path: Path, content: bytes) -> str | None:
+def read_damaged(
+    path: Path, content: bytes, expected: QuantizedNetwork | None = None
+) -> str | None:
     """Return the refusal of a damaged file, or None where it still gives the same network."""
     path.write_bytes(content)
     try:
@@ -215,7 +302,7 @@ def read_damaged(path: Path, content: bytes) -> str | None:
         assert message.startswith(f"{path}: ")
         assert len(message.splitlines()) == 1
         return message
-    assert_same(found, small_file_network())
+    assert_same(found, expected or small_file_network())
     return None
 
 

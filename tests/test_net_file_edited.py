@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from net_file_edits import (
+    Edit,
+    fixed,
+    put,
+    put_attribute,
+    put_link,
+    refused_after,
+    remove,
+    remove_attribute,
+    set_value,
+)
 from networks import small_file_network
 
-from tandem_hw.errors import FileFormatError
 from tandem_hw.export.net_file import read_net, write_net
-
-Edit = Callable[[h5py.File], object]
 
 
 @pytest.fixture
@@ -24,71 +31,6 @@ def model(tmp_path: Path) -> Path:
     write_net(small_file_network("zero", reach=20), path)
     assert read_net(path).digest == small_file_network("zero", reach=20).digest
     return path
-
-
-def refused_after(model: Path, edit: Edit) -> str:
-    with h5py.File(model, "r+") as file:
-        edit(file)
-    with pytest.raises(FileFormatError) as caught:
-        read_net(model)
-    message = str(caught.value)
-    assert message.startswith(f"{model}: ")
-    assert len(message.splitlines()) == 1
-    assert message.isprintable()
-    assert len(message) < 1000
-    return message
-
-
-def set_value(name: str, value: Any) -> Edit:
-    def edit(file: h5py.File) -> None:
-        file[name][...] = value
-
-    return edit
-
-
-def put(name: str, value: Any, **options: Any) -> Edit:
-    """Replace a dataset, or add one."""
-
-    def edit(file: h5py.File) -> None:
-        if name in file:
-            del file[name]
-        file.create_dataset(name, data=value, **options)
-
-    return edit
-
-
-def put_attribute(group: str, name: str, value: Any) -> Edit:
-    def edit(file: h5py.File) -> None:
-        file[group].attrs[name] = value
-
-    return edit
-
-
-def put_link(name: str, target: str) -> Edit:
-    def edit(file: h5py.File) -> None:
-        file[name] = h5py.SoftLink(target)
-
-    return edit
-
-
-def remove(name: str) -> Edit:
-    def edit(file: h5py.File) -> None:
-        del file[name]
-
-    return edit
-
-
-def remove_attribute(group: str, name: str) -> Edit:
-    def edit(file: h5py.File) -> None:
-        del file[group].attrs[name]
-
-    return edit
-
-
-def fixed(text: str) -> Any:
-    """Return a text of fixed length, as the format has them."""
-    encoded = text.encode()
-    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, len(encoded))))
 
 
 DATASETS = [
@@ -184,11 +126,26 @@ def test_another_writer_changes_nothing(model: Path) -> None:
     assert read_net(model).digest == small_file_network("zero", reach=20).digest
 
 
-@pytest.mark.parametrize("version", [0, 1, 99, -1, 2.0])
+@pytest.mark.parametrize("version", [0, 1, 99, -1, 4, 2.0])
 def test_another_format_version_is_refused_by_name(model: Path, version: Any) -> None:
     message = refused_after(model, put_attribute("/", "format_version", version))
     if version != 2:
-        assert f"format version is {version}; this tandem-hw reads version 2" in message
+        assert f"format version is {version}; this tandem-hw reads version 2 and 3" in message
+
+
+def test_a_file_that_calls_itself_another_version_is_refused(model: Path) -> None:
+    message = refused_after(model, put_attribute("/", "format_version", 3))
+    assert "/graph is missing" in message
+
+
+def test_a_chain_written_as_a_graph_is_refused(model: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        file.move("layer", "graph")
+        del file["graph/2"]  # the flatten
+        file.move("graph/3", "graph/2")
+        file.attrs["format_version"] = 3
+
+    assert "format_version is 3; 2 is expected" in refused_after(model, edit)
 
 
 def test_one_changed_weight_is_refused_as_altered(model: Path) -> None:

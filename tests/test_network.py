@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from networks import networks, small_network
 
 from tandem_hw.errors import NetworkError
-from tandem_hw.network import Conv2d, Dense, InputSpec, QuantizedNetwork
+from tandem_hw.network import Conv2d, Dense, InputSpec, Layer, OneToOne, QuantizedNetwork
 
 NETWORK = small_network()
 CONV, HIDDEN, READOUT = NETWORK.layers
@@ -22,7 +22,8 @@ assert isinstance(CONV, Conv2d)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shape": (1, 2)}, r"\(1, 2\)"),
+        ({"shape": (1, 2, 3, 4)}, r"\(1, 2, 3, 4\)"),
+        ({"shape": (1, 0)}, r"\(1, 0\)"),
         ({"shape": (0,)}, r"\(0,\)"),
         ({"shape": ()}, r"shape \(\)"),
         ({"bits": 0}, "input_bits is 0"),
@@ -111,7 +112,7 @@ def test_dense_weights_that_do_not_fit_the_input_are_refused() -> None:
         ({"layers": ()}, "no layers"),
         ({"layers": (CONV, READOUT)}, "readout takes"),
         ({"layers": (CONV, HIDDEN)}, "hidden: a threshold is not needed"),
-        ({"layers": (replace(CONV, threshold=None),)}, "must be a dense layer"),
+        ({"layers": (replace(CONV, threshold=None),), "readout": "count"}, "conv: a threshold is"),
         ({"layers": (CONV, HIDDEN, replace(READOUT, name="conv"))}, "not unique"),
         ({"input": InputSpec((3, 5, 5), 4, 1.0)}, "conv takes"),
         ({"layers": (replace(CONV, threshold=1001), HIDDEN, READOUT)}, "conv: threshold 1001 has"),
@@ -138,6 +139,23 @@ def test_a_sample_of_events_holds_every_step() -> None:
     events = replace(NETWORK, input=replace(NETWORK.input, encoding="events"))
     assert NETWORK.sample_shape == (2, 5, 5)
     assert events.sample_shape == (4, 2, 5, 5)
+
+
+def test_the_result_may_be_an_image() -> None:
+    image = replace(CONV, threshold=None)
+    network = replace(NETWORK, layers=(image,))
+    assert (network.outputs, network.depth) == (4 * 3 * 3, 1)
+    assert (NETWORK.outputs, NETWORK.depth) == (3, 3)
+
+
+def test_a_sum_of_paths_that_leaves_the_accumulator_is_refused_by_name() -> None:
+    weight = np.full((1, 100), 254)  # 100 * 254 * 255 fits 24 bits, twice as much does not
+    spec = InputSpec((100,), 8, 1.0)
+    layer = Dense("wide", weight, 8, np.zeros(1, dtype=int), None, (100,))
+    QuantizedNetwork(spec, (layer,), 4, "zero")
+    both = replace(layer, skips=(replace(layer, name="skip", source="input"),))
+    with pytest.raises(NetworkError, match=r"wide: .*can reach 12954000"):
+        QuantizedNetwork(spec, (both,), 4, "zero")
 
 
 def test_a_sum_that_leaves_the_accumulator_is_refused_by_name() -> None:
@@ -183,6 +201,8 @@ def one_pixel(**changes: Any) -> QuantizedNetwork:
         "groups": 1,
         "current_decay": 4096,
         "voltage_decay": 0,
+        "source": "",
+        "skips": (),
     }
     spec = {"shape": (2, 3, 3), "bits": 4, "scale": 0.5, "encoding": "first_step"}
     whole = {"num_steps": 4, "reset": "zero", "readout": "potential", "readout_scale": 1.0}
@@ -210,6 +230,21 @@ CHANGES: list[dict[str, Any]] = [
     {"groups": 2, "weight": np.full((2, 1, 1, 1), 4)},
     {"current_decay": 4095},
     {"voltage_decay": 1},
+    {"source": "input"},
+    {
+        "skips": (
+            Conv2d(
+                "skip",
+                CONV.weight[:2, :, :1, :1],
+                8,
+                [0, 0],
+                None,
+                (2, 3, 3),
+                stride=(9, 9),
+                source="input",
+            ),
+        )
+    },
     {"num_steps": 5},
     {"reset": "subtract"},
     {"readout": "count"},
@@ -228,6 +263,43 @@ def test_every_field_is_among_those_whose_change_is_tried() -> None:
     kinds = (InputSpec, Conv2d, QuantizedNetwork)
     known = {field.name for kind in kinds for field in fields(kind)} - {"input", "layers"}
     assert {name for change in CHANGES for name in change} - {"last"} == known
+
+
+def test_digests_are_those_of_networks_that_knew_no_sources_and_skips() -> None:
+    # Made by version 0.1 of the package, before layers had these fields.
+    assert one_pixel().digest == "f5ea001492f042378265aa4b7b1ef8a8dc8679d43da56f405f3fd742239a9375"
+    counted = one_pixel(readout="count", current_decay=7)
+    assert counted.digest == "77ebdc298ba3a34c0a2f219e9939f254fb1b6eb18fabe125595df0a6799fdbf5"
+
+
+def with_skips(*skips: Layer) -> QuantizedNetwork:
+    """Return a network of three convolutions of one pixel, the last of them with skips."""
+    first, last = one_pixel().layers
+    middle = replace(SKIP, name="middle", threshold=8, source="")
+    block = replace(middle, name="block", skips=skips)
+    return replace(one_pixel(), layers=(first, middle, block, last))
+
+
+SKIP = Conv2d(
+    "skip", np.full((2, 2, 1, 1), 4), 8, np.zeros(2, int), None, (2, 1, 1), source="conv"
+)  # fmt: skip
+
+
+def test_the_digest_changes_with_every_field_of_a_skip() -> None:
+    other = np.full((2, 1, 1, 1), 4)
+    identity = OneToOne("skip", np.array([4]), 8, np.zeros(1, int), None, (2, 1, 1), source="conv")
+    second = replace(SKIP, name="second")
+    networks = [
+        with_skips(),
+        *(with_skips(skip) for skip in (SKIP, second, identity)),
+        *(with_skips(*skips) for skips in ((SKIP, second), (second, SKIP))),
+        with_skips(replace(SKIP, weight=-SKIP.weight)),
+        with_skips(replace(SKIP, weight_bits=7)),
+        with_skips(replace(SKIP, source="middle")),
+        with_skips(replace(SKIP, groups=2, weight=other)),
+        *(with_skips(replace(SKIP, **{name: (2, 3)})) for name in ("stride", "dilation")),
+    ]
+    assert len({network.digest for network in networks}) == len(networks)
 
 
 def test_the_kind_and_the_order_of_layers_are_in_the_digest() -> None:
@@ -258,7 +330,7 @@ def test_integers_of_numpy_and_python_make_the_same_network() -> None:
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(networks())
 def test_fan_out_counts_the_synapses_of_every_input(network: QuantizedNetwork) -> None:
-    for layer in network:
-        assert layer.fan_out.shape == layer.input_shape
-        expected = [len(targets) for targets in oracle.synapses(layer)]
-        assert layer.fan_out.reshape(-1).tolist() == expected
+    for synapses in (one for layer in network for one in (layer, *layer.skips)):
+        assert synapses.fan_out.shape == synapses.input_shape
+        expected = [len(targets) for targets in oracle.synapses(synapses)]
+        assert synapses.fan_out.reshape(-1).tolist() == expected

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from networks import small_graph_network
 
 from tandem_hw.errors import BackendUnavailableError, ComparisonRefusedError, TandemError
 from tandem_hw.network import Conv2d, Dense, InputSpec, QuantizedNetwork, Readout
@@ -131,6 +132,40 @@ def test_one_potential_that_differs_is_found() -> None:
         match=rf"layer out, sample 3, neuron \[2\]: {expected + 1} instead of {expected}",
     ):
         report.require_match()
+
+
+@pytest.mark.parametrize("readout", ["potential", "count"])
+def test_a_difference_in_an_image_is_found_where_it_is(readout: Readout) -> None:
+    threshold = None if readout == "potential" else 64
+    image = replace(NETWORK.layers[0], threshold=threshold)
+    network = replace(NETWORK, layers=(image,), readout=readout)
+    first = reference(network)
+    assert first.output.shape == (5, 2 * 4 * 4)
+    assert len(np.unique(first.prediction)) > 1
+    other = copy_of(first)
+    other.output[3, 16 + 4 + 2] += 1  # channel 1, row 1, column 2
+    if readout == "count":
+        assert first.output.tolist() == first.counts["conv"].reshape(5, -1).tolist()
+        other.counts["conv"][3, 1, 1, 2] += 1
+    report = compare(network, [first, other])
+    assert report.readout.mismatched == 1
+    expected = int(first.output[3, 22])
+    with pytest.raises(
+        VerificationError,
+        match=rf"conv, sample 3, neuron \[1, 1, 2\]: {expected + 1} instead of {expected}",
+    ):
+        report.require_match()
+
+
+def test_recordings_of_a_graph_are_compared_layer_by_layer() -> None:
+    network = small_graph_network("subtract")
+    inputs = np.random.default_rng(1).integers(0, 16, (5, 2, 6), dtype=np.uint8)
+    first = ReferenceBackend().run(network, inputs)
+    other = copy_of(first)
+    compare(network, [first, other]).require_match()
+    other.counts["block"][4, 1, 5] += 1
+    with pytest.raises(VerificationError, match=r"layer block, sample 4, neuron \[1, 5\]"):
+        compare(network, [first, other]).require_match()
 
 
 def test_one_prediction_that_differs_is_found() -> None:

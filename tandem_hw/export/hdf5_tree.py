@@ -210,13 +210,13 @@ def _write_group(target: h5py.Group, group: Group) -> None:
             target.create_dataset(name, data=child, track_times=False)
 
 
-def read_tree(path: str | os.PathLike[str], format_name: str, version: int) -> Group:
+def read_tree(path: str | os.PathLike[str], format_name: str, versions: tuple[int, ...]) -> Group:
     """Read a tree of a known format.
 
     Args:
         path: what to read.
         format_name: the value of ``FORMAT`` that is needed.
-        version: the value of ``VERSION`` that is needed.
+        versions: the values of ``VERSION`` that can be read.
 
     Returns:
         The root, everything in it read into memory.
@@ -233,10 +233,10 @@ def read_tree(path: str | os.PathLike[str], format_name: str, version: int) -> G
                 f'{FORMAT} = "{format_name}"); write one with "tandem-hw export"'
             )
         found = _read_attribute(file, VERSION, f"{path}: /") if VERSION in file.attrs else None
-        if found != version:
+        if found not in versions:
             raise FileFormatError(
                 f"{path}: the format version is {shown(found)}; this tandem-hw reads version "
-                f"{version}; export the network again or update tandem-hw"
+                f"{' and '.join(map(str, versions))}; export the network again or update tandem-hw"
             )
         return _TreeReader(size).read(file, f"{path}: /", depth=0)
 

@@ -1,5 +1,9 @@
 """The ``.net`` file: lava-dl's netx schema in HDF5, and what that schema has no place for.
 
+A network that netx could follow, a chain of ``Conv2d`` and ``Dense``, is a file of version 2. Any
+other is one of version 3, whose layers are in another group: netx passes over layers of types that
+it does not know and over attributes, and would run a different network without a word.
+
 ``docs/net-format.md`` describes the format for readers without tandem-hw. Schema:
 ``lava/lib/dl/netx/hdf5.py`` of lava-dl 0.6.0.
 """
@@ -8,11 +12,14 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Final
 
 import numpy as np
 
+from tandem_hw.convolution_layers import Convolution
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.hdf5_tree import (
     FORMAT,
@@ -24,11 +31,26 @@ from tandem_hw.export.hdf5_tree import (
     shown,
     write_tree,
 )
-from tandem_hw.network import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork, Shape
+from tandem_hw.layers import INPUT_SOURCE
+from tandem_hw.network import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    InputSpec,
+    Layer,
+    OneToOne,
+    QuantizedNetwork,
+    Shape,
+)
 
 FORMAT_NAME: Final = "tandem-hw network"
 #: 2: the decays of current and voltage belong to the network, and so to its digest.
-FORMAT_VERSION: Final = 2
+CHAIN_VERSION: Final = 2
+#: 3: layers of every kind, with sources and skips, and results and inputs of any shape.
+GRAPH_VERSION: Final = 3
+#: Where the layers of each version are; netx reads "layer".
+_LAYERS_GROUP: Final = {CHAIN_VERSION: "layer", GRAPH_VERSION: "graph"}
 
 #: netx builds Lava's LIF for this type. LIF resets to zero.
 _CUBA: Final = "CUBA"
@@ -43,10 +65,26 @@ _NAME_BYTES_MAX: Final = 1024
 #: Longer than any text that a reset, readout or encoding is called.
 _CHOICE_LENGTH_MAX: Final = 40
 
-_WEIGHT_AXES: Final = {
-    "conv": ("out", "in / groups", "kernel_h", "kernel_w"),
-    "dense": ("out", "in"),
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a layer of one type is stored."""
+
+    make: type[Layer]
+    weight_axes: tuple[str, ...]
+    geometry: tuple[str, ...] = ()  # of convolutions, which have ``groups`` as well
+
+
+_GEOMETRY: Final = ("stride", "padding", "dilation")
+_IMAGE: Final = ("out", "in / groups", "kernel_h", "kernel_w")
+_KINDS: Final = {
+    "conv": _Kind(Conv2d, _IMAGE, _GEOMETRY),
+    "conv1d": _Kind(Conv1d, ("out", "in / groups", "kernel"), _GEOMETRY),
+    "convT": _Kind(ConvTranspose2d, _IMAGE, (*_GEOMETRY, "output_padding")),
+    "dense": _Kind(Dense, ("out", "in")),
+    "one_to_one": _Kind(OneToOne, ("1",)),
 }
+_TYPE_NAMES: Final = {kind.make: name for name, kind in _KINDS.items()}
 
 
 def write_net(network: QuantizedNetwork, path: str | os.PathLike[str]) -> None:
@@ -57,7 +95,7 @@ def write_net(network: QuantizedNetwork, path: str | os.PathLike[str]) -> None:
         path: the file, by custom ``*.net``; written whole or not at all.
 
     Raises:
-        NetworkError: a shape or name is too large for the format.
+        NetworkError: a shape or name is too large for the format, or it has no such layers.
         FileFormatError: the path cannot be written to.
     """
     check_sizes(network)
@@ -76,7 +114,7 @@ def read_net(path: str | os.PathLike[str]) -> QuantizedNetwork:
     Raises:
         FileFormatError: the file is missing, truncated, altered, foreign or of another version.
     """
-    tree = read_tree(path, FORMAT_NAME, FORMAT_VERSION)
+    tree = read_tree(path, FORMAT_NAME, (CHAIN_VERSION, GRAPH_VERSION))
     try:
         network = _read_network(tree)
         check_sizes(network)
@@ -110,30 +148,51 @@ def check_sizes(network: QuantizedNetwork) -> None:
                 f"{name}: shape {shape} is too large: at most {_LENGTH_MAX} a dimension and "
                 f"{_VALUES_MAX} values are allowed"
             )
-    for layer in network:
-        if len(layer.name.encode()) > _NAME_BYTES_MAX:
-            raise NetworkError(f"the layer name {layer.name[:40]}… is over {_NAME_BYTES_MAX} bytes")
-        if isinstance(layer, Conv2d):
-            for field in ("stride", "padding", "dilation"):
-                if max(getattr(layer, field)) > _LENGTH_MAX:
-                    raise NetworkError(
-                        f"{layer.name}: {field} {getattr(layer, field)} is over {_LENGTH_MAX}"
-                    )
+    for synapses in (one for layer in network for one in (layer, *layer.skips)):
+        name = synapses.name
+        if len(name.encode()) > _NAME_BYTES_MAX:
+            raise NetworkError(f"the layer name {name[:40]}… is over {_NAME_BYTES_MAX} bytes")
+        for field in _KINDS[_type_name(synapses)].geometry:
+            if max(getattr(synapses, field)) > _LENGTH_MAX:
+                raise NetworkError(
+                    f"{name}: {field} {getattr(synapses, field)} is over {_LENGTH_MAX}"
+                )
+
+
+def _type_name(layer: Layer) -> str:
+    if type(layer) not in _TYPE_NAMES:
+        raise NetworkError(
+            f"layer {layer.name}: a .net file has no {type(layer).__name__}; it holds "
+            f"{', '.join(kind.make.__name__ for kind in _KINDS.values())}"
+        )
+    return _TYPE_NAMES[type(layer)]
+
+
+def _version_of(network: QuantizedNetwork) -> int:
+    """Return the first version of the format that has a place for a network."""
+    is_chain = all(
+        isinstance(layer, Conv2d | Dense) and not layer.source and not layer.skips
+        for layer in network
+    )
+    shapes_are_old = len(network.input.shape) != 2 and len(network.layers[-1].output_shape) == 1
+    return CHAIN_VERSION if is_chain and shapes_are_old else GRAPH_VERSION
 
 
 # From a network to a tree ------------------------------------------------------------------------
 
 
 def _network_tree(network: QuantizedNetwork, writer: str) -> Group:
+    version = _version_of(network)
     entries = [Group(children={"type": _text("input"), "shape": _numbers(network.input.shape)})]
     for layer in network:
-        if isinstance(layer, Dense) and len(layer.input_shape) == 3:
+        takes_image = isinstance(layer, Dense) and len(layer.input_shape) > 1
+        if takes_image and version == CHAIN_VERSION:
             entries.append(Group(children={"type": _text("flatten")}))
         entries.append(_layer_tree(layer, network.reset))
     return Group(
         attributes={
             FORMAT: FORMAT_NAME,
-            VERSION: FORMAT_VERSION,
+            VERSION: version,
             "writer": writer,
             "digest": network.digest,
             "num_steps": network.num_steps,
@@ -144,27 +203,40 @@ def _network_tree(network: QuantizedNetwork, writer: str) -> Group:
             "input_scale": network.input.scale,
             "input_encoding": network.input.encoding,
         },
-        children={
-            "layer": Group(children={str(index): entry for index, entry in enumerate(entries)})
-        },
+        children={_LAYERS_GROUP[version]: _numbered(entries)},
     )
 
 
+def _numbered(entries: list[Group]) -> Group:
+    return Group(children={str(index): entry for index, entry in enumerate(entries)})
+
+
 def _layer_tree(layer: Layer, reset: str) -> Group:
-    children: dict[str, Group | Array] = {
-        "type": _text("conv" if isinstance(layer, Conv2d) else "dense"),
+    synapses = _synapses_tree(layer)
+    children = {
+        **synapses.children,
         "shape": _numbers(layer.output_shape),
-        "weight": layer.weight.astype("<i2"),
         "bias": layer.bias.astype("<i4"),
     }
-    if isinstance(layer, Conv2d):
-        children |= {
-            field: _numbers(getattr(layer, field))
-            for field in ("stride", "padding", "dilation", "groups")
-        }
     if layer.threshold is not None:
         children["neuron"] = _neuron_tree(layer, layer.threshold, reset)
-    return Group({"name": layer.name, "weight_bits": layer.weight_bits}, children)
+    if layer.skips:
+        children["skips"] = _numbered([_synapses_tree(skip) for skip in layer.skips])
+    return Group(synapses.attributes, children)
+
+
+def _synapses_tree(layer: Layer) -> Group:
+    """Return what a layer and a skip have in common."""
+    kind = _KINDS[_type_name(layer)]
+    children: dict[str, Group | Array] = {
+        "type": _text(_type_name(layer)),
+        "weight": layer.weight.astype(np.dtype(layer.weight_dtype).newbyteorder("<")),
+    }
+    children |= {field: _numbers(getattr(layer, field)) for field in kind.geometry}
+    if isinstance(layer, Convolution):
+        children["groups"] = _numbers(layer.groups)
+    source = {"source": layer.source} if layer.source else {}
+    return Group({"name": layer.name, "weight_bits": layer.weight_bits, **source}, children)
 
 
 def _neuron_tree(layer: Layer, threshold: int, reset: str) -> Group:
@@ -198,7 +270,8 @@ def _numbers(values: int | tuple[int, ...]) -> Array:
 
 
 def _read_network(tree: Group) -> QuantizedNetwork:
-    entries = tree.group("layer")
+    version = tree.integer_attribute(VERSION)
+    entries = tree.group(_LAYERS_GROUP[version])
     first = entries.group("0")
     if first.text("type") != "input":
         raise FileFormatError(f'{first.location}/type is {first.text("type")!r}; "input" is needed')
@@ -209,13 +282,15 @@ def _read_network(tree: Group) -> QuantizedNetwork:
         _any_text(tree, "input_encoding"),
     )
     layers: list[Layer] = []
-    shape = spec.shape
+    outputs, before = {INPUT_SOURCE: spec.shape}, INPUT_SOURCE
     for index in range(1, len(entries.children)):
         entry = entries.group(str(index))
         # Where a "flatten" stands follows from the shapes, and is compared with them afterwards.
-        if entry.text("type") != "flatten":
-            layers.append(_read_layer(entry, shape))
-            shape = layers[-1].output_shape
+        if version == CHAIN_VERSION and entry.text("type") == "flatten":
+            continue
+        layers.append(_read_layer(entry, outputs, before))
+        before = layers[-1].name
+        outputs[before] = layers[-1].output_shape
     return QuantizedNetwork(
         spec,
         tuple(layers),
@@ -234,37 +309,59 @@ def _any_text(tree: Group, name: str) -> Any:
     return text
 
 
-def _read_layer(entry: Group, input_shape: Shape) -> Layer:
-    kind = entry.text("type")
-    if kind not in _WEIGHT_AXES:
-        raise FileFormatError(
-            f'{entry.location}/type is {kind!r}; allowed are "conv", "dense" and "flatten"'
+def _read_layer(entry: Group, outputs: Mapping[str, Shape], before: str) -> Layer:
+    """Read a layer; ``outputs`` has the shapes of those that were read, ``before`` is the last."""
+    neurons: dict[str, Any] = {"bias": entry.array("bias")}
+    if "neuron" in entry.children:
+        neuron = entry.group("neuron")
+        neurons["threshold"] = _single(neuron, "vThMant") + 1
+        if neuron.text("type") == _CUBA:
+            neurons["current_decay"] = _single(neuron, "iDecay")
+            neurons["voltage_decay"] = _single(neuron, "vDecay")
+    if "skips" in entry.children:
+        skips = entry.group("skips")
+        neurons["skips"] = tuple(
+            _read_synapses(skips.group(str(index)), outputs, before, {})
+            for index in range(len(skips.children))
         )
-    weight, axes = entry.array("weight"), _WEIGHT_AXES[kind]
-    if weight.ndim != len(axes):
+    return _read_synapses(entry, outputs, before, neurons)
+
+
+def _read_synapses(
+    entry: Group, outputs: Mapping[str, Shape], before: str, neurons: Mapping[str, Any]
+) -> Layer:
+    """Read what a layer and a skip have in common; ``neurons`` are the fields of a layer alone."""
+    name = entry.text("type")
+    if name not in _KINDS:
         raise FileFormatError(
-            f"{entry.location}/weight has shape {weight.shape}; a {kind} layer needs "
-            f"[{', '.join(axes)}]"
+            f"{entry.location}/type is {name!r}; allowed are {', '.join(_KINDS)}, and flatten in "
+            f"files of version {CHAIN_VERSION}"
+        )
+    kind, weight = _KINDS[name], entry.array("weight")
+    if weight.ndim != len(kind.weight_axes):
+        raise FileFormatError(
+            f"{entry.location}/weight has shape {weight.shape}; a {name} layer needs "
+            f"[{', '.join(kind.weight_axes)}]"
+        )
+    source = entry.text_attribute("source") if "source" in entry.attributes else ""
+    if (source or before) not in outputs:
+        raise FileFormatError(
+            f"{entry.location}: attribute source is {shown(source)}, which is no layer before it"
         )
     arguments: dict[str, Any] = {
         "name": entry.text_attribute("name"),
         "weight": weight,
         "weight_bits": entry.integer_attribute("weight_bits"),
-        "bias": entry.array("bias"),
+        "bias": np.zeros(weight.shape[0], np.int32),
         "threshold": None,
-        "input_shape": input_shape,
+        "input_shape": outputs[source or before],
+        "source": source,
+        **neurons,
     }
-    if "neuron" in entry.children:
-        neuron = entry.group("neuron")
-        arguments["threshold"] = _single(neuron, "vThMant") + 1
-        if neuron.text("type") == _CUBA:
-            arguments["current_decay"] = _single(neuron, "iDecay")
-            arguments["voltage_decay"] = _single(neuron, "vDecay")
-    if kind == "dense":
-        return Dense(**arguments)
-    for field in ("stride", "padding", "dilation"):
-        arguments[field] = entry.integers(field)
-    return Conv2d(**arguments, groups=_single(entry, "groups"))
+    arguments |= {field: entry.integers(field) for field in kind.geometry}
+    if kind.geometry:
+        arguments["groups"] = _single(entry, "groups")
+    return kind.make(**arguments)
 
 
 def _single(entry: Group, name: str) -> int:

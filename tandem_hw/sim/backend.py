@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tandem_hw.errors import BackendUnavailableError, DataError
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
+from tandem_hw.wiring import Connection
 
 #: Called with the number of samples finished and the number of all samples.
 Progress = Callable[[int, int], None]
@@ -103,8 +104,9 @@ def count_synops(
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Count the synaptic operations of each sample: spikes times the synapses that they reach.
 
-    SynOps of layer l = sum over its inputs of count * fan-out (paper, section on efficiency). A
-    graded input spike counts as one however large it is; what is 0 sends nothing.
+    SynOps of layer l = sum over its connections, and over the inputs of each, of count * fan-out
+    (paper, section on efficiency). A graded input spike counts as one however large it is; what is
+    0 sends nothing.
 
     Args:
         network: what ran.
@@ -114,17 +116,22 @@ def count_synops(
     Returns:
         Per layer, int64 [samples].
     """
-    incoming: npt.NDArray[np.integer[Any]] = (inputs > 0).astype(np.int64)
+    given: npt.NDArray[np.integer[Any]] = (inputs > 0).astype(np.int64)
     if network.input.encoding == "constant":
-        incoming = incoming * network.num_steps
+        given = given * network.num_steps
     elif network.input.encoding == "events":
-        incoming = incoming.sum(axis=1)
-    synops = {}
-    for layer in network:
-        flat = incoming.reshape(len(incoming), -1).astype(np.int64)
-        synops[layer.name] = flat @ layer.fan_out.reshape(-1)
-        incoming = counts.get(layer.name, incoming)
-    return synops
+        given = given.sum(axis=1)
+
+    def passed(connection: Connection) -> npt.NDArray[np.int64]:
+        source = connection.source
+        sent = given if source is None else counts[network.layers[source].name]
+        flat = sent.reshape(len(inputs), -1).astype(np.int64)
+        return flat @ connection.synapses.fan_out.reshape(-1)
+
+    return {
+        layer.name: np.sum([passed(connection) for connection in connections], axis=0)
+        for layer, connections in zip(network.layers, network.wiring.connections, strict=True)
+    }
 
 
 def make_recording(
@@ -145,14 +152,16 @@ def make_recording(
         inputs: the integer samples that it was given.
         labels: labels, or None.
         counts: spike counts per firing layer, [samples, *output_shape].
-        potential: readout potentials in weight units, or None where the last layer is counted.
+        potential: readout potentials in weight units, [samples, outputs] in C order or
+            [samples, *output_shape], or None where the last layer is counted.
         seconds: wall-clock time of the run.
         peak: largest magnitude of a state per layer, where the backend can see it.
 
     Returns:
         The recording.
     """
-    output = counts[network.layers[-1].name] if potential is None else potential
+    result = counts[network.layers[-1].name] if potential is None else potential
+    output = result.reshape(len(inputs), -1)
     return Recording(
         backend=backend,
         network_digest=network.digest,

@@ -1,8 +1,10 @@
 """When which sample is in which layer of a Lava graph.
 
-A synapse sends what the last step gave, so layer l (1 is the first) works one step after layer l-1.
-With a period of P steps, sample k is in layer l during the T steps from
-``window_start(l) + k P``. The layers work as a pipeline on samples that follow back to back.
+A synapse sends what the last step gave, so a layer works one step after the layers before it. Its
+depth is the number of layers on the longest path from the input to it, itself included; on shorter
+paths the spikes are held back (``tandem_hw.wiring``). With a period of P steps, sample k is in a
+layer of depth d during the T steps from ``window_start(d) + k P``. The layers work as a pipeline on
+samples that follow back to back.
 """
 
 from __future__ import annotations
@@ -49,12 +51,12 @@ def check_period(network: QuantizedNetwork, period: int) -> None:
         )
 
 
-def window_start(index: int) -> int:
-    """Return the step in which the first window of layer ``index`` starts, both counted from 1."""
-    return _FIRST_STEP + _SOURCE_DELAY + index
+def window_start(depth: int) -> int:
+    """Return the step in which the first window of a layer starts, both counted from 1."""
+    return _FIRST_STEP + _SOURCE_DELAY + depth
 
 
 def total_steps(network: QuantizedNetwork, samples: int, period: int) -> int:
     """Return the steps after which the last sample has left the last layer."""
-    last_window = window_start(len(network.layers)) + (samples - 1) * period
+    last_window = window_start(network.depth) + (samples - 1) * period
     return last_window + network.num_steps - 1

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chip_layers import check_cores, convolution, dense, network_of
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,41 +21,28 @@ from torch import nn
 
 from tandem_hw.cli import main
 from tandem_hw.errors import DataError, NetworkError
-from tandem_hw.export import chip_constants
 from tandem_hw.export.chip_budget import chip_budget, chips_for, neuron_parts
 from tandem_hw.export.chip_partition import (
     PLAIN,
     NeuronParts,
-    dense_words,
     input_budget,
     layer_budget,
 )
+from tandem_hw.export.chip_synapses import dense_words
 from tandem_hw.export.net_file import read_net, write_net
+from tandem_hw.export.relays import relay_stages
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
 from tandem_hw.learning.conversion import convert
-from tandem_hw.network import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork, Reset
+from tandem_hw.network import (
+    InputSpec,
+    Layer,
+    QuantizedNetwork,
+    Reset,
+)
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.timing import total_steps
 
 ROOT = Path(__file__).parent.parent
-
-
-def dense(inputs: int, outputs: int, threshold: int | None = 64, name: str = "dense") -> Dense:
-    weight, bias = np.zeros((outputs, inputs), np.int16), np.zeros(outputs, np.int32)
-    return Dense(name, weight, 8, bias, threshold, (inputs,))
-
-
-def convolution(
-    shape: tuple[int, int, int], channels: int, kernel: int = 3, name: str = "conv", **geometry: Any
-) -> Conv2d:
-    groups = geometry.get("groups", 1)
-    weight = np.zeros((channels, shape[0] // groups, kernel, kernel), np.int16)
-    return Conv2d(name, weight, 8, np.zeros(channels, np.int32), 64, shape, **geometry)
-
-
-def network_of(*layers: Layer, reset: Reset = "zero", num_steps: int = 8) -> QuantizedNetwork:
-    spec = InputSpec(layers[0].input_shape, 4, 1 / 15)
-    return QuantizedNetwork(spec, layers, num_steps, reset, "count")
 
 
 #: Convolutions in the compiler's tables: input (C, H, W), output channels, kernel, stride (y, x),
@@ -195,20 +183,13 @@ def test_a_convolution_is_covered_within_every_limit(
     assert math.prod(-(-length // piece) for length, piece in per_axis) == budget.cores
 
 
-def check_cores(budget: Any, neurons: int) -> None:
-    core = budget.core
-    assert budget.neurons == neurons <= budget.cores * core.neurons
-    assert 1 <= core.neurons <= chip_constants.NEURONS_PER_CORE
-    assert 1 <= core.synapse_words <= chip_constants.SYNAPSE_WORDS_PER_CORE
-    assert 1 <= core.axons_in <= chip_constants.AXONS_IN_PER_CORE
-    assert 1 <= core.axons_out <= chip_constants.AXONS_OUT_PER_CORE
-
-
 @given(networks())
 def test_totals_are_those_of_the_layers(network: QuantizedNetwork) -> None:
     budget = chip_budget(network)
     assert [layer.name for layer in budget.layers] == [layer.name for layer in network]
-    assert budget.cores == sum(layer.total_cores for layer in budget.layers) >= len(network.layers)
+    parts = (*budget.layers, *budget.relays)
+    assert budget.cores == sum(part.total_cores for part in parts) >= len(network.layers)
+    assert len(budget.relays) == sum(relay_stages(network.wiring).values())
     assert budget.chips == 1
     assert json.loads(json.dumps(budget.as_dict()))["cores"] == budget.cores
     least = network.num_steps + (network.reset == "subtract")

@@ -19,7 +19,7 @@ from tandem_hw.fixed_point import (
     WEIGHT_EXPONENT_MAX,
     floor_threshold,
 )
-from tandem_hw.network import Dense
+from tandem_hw.network import Dense, InputSpec, OneToOne, QuantizedNetwork
 
 
 def layer(threshold: int, bias: int = 0) -> Dense:
@@ -83,6 +83,22 @@ def test_a_threshold_beyond_an_inhibitory_weight_is_refused_by_name() -> None:
     assert inhibition_parts(layer(255 << 7)) == (255, 7)
     with pytest.raises(NetworkError, match=r"hidden: threshold 33024 needs .* 8, .* 7"):
         inhibition_parts(layer(129 << 8))
+
+
+def test_a_guard_outlasts_what_a_skip_path_adds() -> None:
+    plain = [Dense(name, 8 * np.eye(3, dtype=int), 8, np.zeros(3, int), 8, (3,)) for name in "abc"]
+    skip = OneToOne("skip", np.array([1024]), 8, np.zeros(1, int), None, (3,), source="a")
+    guards = []
+    for last in (plain[2], replace(plain[2], skips=(skip,))):
+        layers = (plain[0], plain[1], last)
+        network = QuantizedNetwork(InputSpec((3,), 1, 1.0), layers, 3, "subtract", "count")
+        check_lowering(network, 4)
+        guards.append(guard_for(last, network.bounds[2], "subtract", 3, 4))
+    without, within = guards
+    # A spike through the skip in each of 3 steps; the threshold comes off in two of them.
+    assert without.strength < 8
+    assert within.proven
+    assert within.strength >= 3 * (1024 + 8) - 2 * 8 - 2 * 8 + 1
 
 
 def test_lowering_of_a_network_is_checked_before_anything_is_built() -> None:

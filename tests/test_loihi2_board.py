@@ -13,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from networks import random_inputs, small_network
 
 from tandem_hw.errors import BackendError, BackendUnavailableError
-from tandem_hw.network import Dense, InputSpec, QuantizedNetwork
+from tandem_hw.network import Conv1d, Dense, InputSpec, OneToOne, QuantizedNetwork
 from tandem_hw.sim import loihi2
 from tandem_hw.sim.lava_cpu import LavaCpuBackend
 from tandem_hw.sim.loihi2 import Loihi2Backend
@@ -54,6 +55,23 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
+def skipping_network() -> QuantizedNetwork:
+    """Return a network over (C, L) with a skip path, a relay, and a readout that is an image."""
+    generator = np.random.default_rng(2)
+
+    def weight(*shape: int) -> Any:
+        return 2 * generator.integers(-30, 70, shape)
+
+    none = np.zeros(2, int)
+    first = Conv1d("first", weight(2, 3, 2), 8, none, 400, (3, 5))
+    second = Conv1d("second", weight(2, 2, 3), 8, none, 96, (2, 4), padding=(1,))
+    skip = OneToOne("skip", np.array([64]), 8, np.zeros(1, int), None, (2, 4), source="first")
+    third = Conv1d("third", weight(2, 2, 1), 8, none, 96, (2, 4), skips=(skip,))
+    last = Conv1d("last", weight(2, 2, 1), 8, none, None, (2, 4))
+    spec = InputSpec((3, 5), 4, 1 / 15, "constant")
+    return QuantizedNetwork(spec, (first, second, third, last), 3, "subtract")
+
+
 def dense_network() -> QuantizedNetwork:
     """Return a network that takes events as vectors and counts the spikes of its last layer."""
     first = Dense(
@@ -73,9 +91,14 @@ def dense_network() -> QuantizedNetwork:
             {"INPUT": 2, "OUTPUT": 1, "READ": 3},
             {"input_delay": 2, "output_delay": 1, "read_delay": 4},
         ),
+        (
+            skipping_network(),
+            {"INPUT": 1, "READ": 1},
+            {"input_delay": 1, "output_delay": 0, "read_delay": 2},
+        ),
         (dense_network(), {"OUTPUT": 5}, {"input_delay": 0, "output_delay": 5}),
     ],
-    ids=["images", "events"],
+    ids=["images", "skips", "events"],
 )
 def test_run_measures_the_delays_and_gives_the_reference_s_counts(
     groups: list[int],

@@ -13,12 +13,22 @@ from networks import random_inputs, small_network
 from oracle import run_layer
 
 from tandem_hw.errors import BackendError, DataError, NetworkError
-from tandem_hw.network import Dense, Encoding, InputSpec, QuantizedNetwork
+from tandem_hw.network import (
+    Conv1d,
+    ConvTranspose2d,
+    Dense,
+    Encoding,
+    InputSpec,
+    Layer,
+    OneToOne,
+    QuantizedNetwork,
+)
 from tandem_hw.sim.loihi2 import sent_frames
 from tandem_hw.sim.loihi2_assumptions import ADAPTER_DELAY_MAX, RESET_INTERVAL_MAX
 from tandem_hw.sim.loihi2_calibration import (
     Marker,
     calibrate,
+    check_input_path,
     choose_marker,
     expected_answers,
 )
@@ -211,3 +221,53 @@ def test_window_longer_than_any_period_is_refused() -> None:
     network = small_network("subtract", RESET_INTERVAL_MAX)
     with pytest.raises(NetworkError, match="needs a reset_interval of 2048 on Loihi 2"):
         check_board_period(network, board_period(network))
+
+
+def taking_input(first: Layer, *others: Layer) -> QuantizedNetwork:
+    """Return a network over (2, 6) whose first layers are given; the last one takes them all."""
+    shape = first.output_shape
+    skips = tuple(
+        OneToOne(f"to {other.name}", np.array([2]), 8, np.zeros(1, int), None, shape,
+                 source=other.name)
+        for other in others
+    )  # fmt: skip
+    width = first.neurons
+    joint = OneToOne(
+        "joint", np.array([4]), 8, np.zeros(1, int), 4, shape, source=first.name, skips=skips
+    )
+    middle = (joint,) if others else ()
+    last = Dense("last", 2 * np.eye(width, dtype=int), 8, np.zeros(width, int), None, shape)
+    spec = InputSpec(first.input_shape, 4, 1 / 15, "constant")
+    return QuantizedNetwork(spec, (first, *others, *middle, last), 3, "zero")
+
+
+def series(name: str, source: str = "") -> Conv1d:
+    return Conv1d(name, 2 * np.ones((2, 2, 1), int), 8, np.zeros(2, int), 40, (2, 6), source=source)
+
+
+def test_input_of_one_layer_of_every_kind_with_a_known_adapter_is_taken() -> None:
+    check_input_path(network_of("zero", 3, "constant"))
+    check_input_path(taking_input(series("a")))
+
+
+def test_input_of_two_layers_is_refused() -> None:
+    network = taking_input(series("a"), series("b", source="input"))
+    with pytest.raises(NetworkError, match="input goes to a, b; backend loihi2 feeds one layer"):
+        check_input_path(network)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        ConvTranspose2d(
+            "first", 2 * np.ones((2, 2, 1, 1), int), 8, np.zeros(2, int), 40, (2, 3, 2)
+        ),
+        OneToOne("first", np.array([2]), 8, np.zeros(1, int), 40, (2, 6)),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_input_of_a_sparse_matrix_is_refused(first: Layer) -> None:
+    kind = type(first).__name__
+    message = f"layer first: backend loihi2 feeds Dense, Conv1d and Conv2d .*, not {kind}; put one"
+    with pytest.raises(NetworkError, match=message):
+        check_input_path(taking_input(first))

@@ -12,9 +12,18 @@ from rich.table import Table
 from tandem_hw.cli.options import check_outputs, json_option, network_argument, write_json
 from tandem_hw.cli.terminal import make_console
 from tandem_hw.export.chip_budget import ChipBudget, chip_budget
-from tandem_hw.export.net_file import read_net
+from tandem_hw.export.nir_or_net import read_network
 from tandem_hw.fixed_point import STATE_LIMIT
-from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
+from tandem_hw.layers import INPUT_SOURCE
+from tandem_hw.network import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Layer,
+    OneToOne,
+    QuantizedNetwork,
+)
+from tandem_hw.wiring import Connection
 
 
 @click.command("inspect")
@@ -24,7 +33,7 @@ from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
 def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
     """Show the layers of NET, their integers, and what their states are proven to stay within."""
     check_outputs(json_path, inputs=[network_path])
-    network = read_net(network_path)
+    network = read_network(network_path)
     budget = chip_budget(network) if chip else None
     console = make_console()
     console.print(layer_table(network))
@@ -45,6 +54,7 @@ def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
 
 def describe(network: QuantizedNetwork) -> dict[str, Any]:
     """Return a network's description as plain data."""
+    wiring = network.wiring
     return {
         "input": {
             "shape": list(network.input.shape),
@@ -58,45 +68,80 @@ def describe(network: QuantizedNetwork) -> dict[str, Any]:
         "digest": network.digest,
         "layers": [
             {
-                "name": layer.name,
-                "kind": type(layer).__name__,
+                **_connection(network, connections[0]),
+                "depth": depth,
                 "output_shape": list(layer.output_shape),
                 "neurons": layer.neurons,
-                "weights": layer.weight.size,
-                "weight_bits": layer.weight_bits,
                 "threshold": layer.threshold,
                 "current_decay": layer.current_decay,
                 "voltage_decay": layer.voltage_decay,
                 "bias": [int(layer.bias.min()), int(layer.bias.max())],
                 "state": [bounds.low, bounds.high],
                 "proven": bounds.proven,
+                "skips": [_connection(network, connection) for connection in connections[1:]],
             }
-            for layer, bounds in zip(network.layers, network.bounds, strict=True)
+            for layer, bounds, connections, depth in zip(
+                network.layers, network.bounds, wiring.connections, wiring.depths, strict=True
+            )
         ],
     }
 
 
+def _connection(network: QuantizedNetwork, connection: Connection) -> dict[str, Any]:
+    """Describe the synapses of a layer or a skip, and what they are connected to."""
+    return {
+        "name": connection.synapses.name,
+        "kind": type(connection.synapses).__name__,
+        "source": _source(network, connection),
+        "delay": connection.delay,
+        "weights": connection.synapses.weight.size,
+        "weight_bits": connection.synapses.weight_bits,
+    }
+
+
+def _source(network: QuantizedNetwork, connection: Connection) -> str:
+    return INPUT_SOURCE if connection.source is None else network.layers[connection.source].name
+
+
 def layer_table(network: QuantizedNetwork) -> Table:
-    """Return a table of a network's layers for the terminal."""
+    """Return a table of a network's layers for the terminal, a row for every skip path."""
     table = Table(title=f"reset {network.reset}, num_steps {network.num_steps}")
-    for name in ("layer", "synapses", "output", "weights", "bits", "threshold", "bias"):
-        table.add_column(name, justify="left" if name in ("layer", "synapses") else "right")
+    left = ("layer", "from", "synapses")
+    for name in (*left, "output", "weights", "bits", "threshold", "bias"):
+        table.add_column(name, justify="left" if name in left else "right")
     table.add_column(f"state within ±{STATE_LIMIT}")
-    for layer, bounds in zip(network.layers, network.bounds, strict=True):
+    weights = 0
+    for layer, bounds, connections in zip(
+        network.layers, network.bounds, network.wiring.connections, strict=True
+    ):
         reach = f"{bounds.low} … {bounds.high}"
+        main, *skips = (_connection_cells(network, connection) for connection in connections)
         table.add_row(
             layer.name,
-            _synapses(layer),
-            _pair(layer.output_shape),
-            str(layer.weight.size),
-            str(layer.weight_bits),
+            *main,
             "readout" if layer.threshold is None else str(layer.threshold),
             f"{layer.bias.min()} … {layer.bias.max()}",
             f"proven ({reach})" if bounds.proven else f"not proven ({reach}); verify on data",
         )
+        for skip, cells in zip(layer.skips, skips, strict=True):
+            table.add_row(f"+ {skip.name}", *cells)
+        weights += sum(connection.synapses.weight.size for connection in connections)
     total = sum(layer.neurons for layer in network)
-    table.caption = f"{total} neurons, {sum(layer.weight.size for layer in network)} weights"
+    table.caption = f"{total} neurons, {weights} weights"
     return table
+
+
+def _connection_cells(network: QuantizedNetwork, connection: Connection) -> tuple[str, ...]:
+    """Return the columns from the source to the bits."""
+    synapses, late = connection.synapses, connection.delay
+    held = f", held back {late} {'step' if late == 1 else 'steps'}" if late else ""
+    return (
+        f"{_source(network, connection)}{held}",
+        _synapses(synapses),
+        _pair(synapses.output_shape),
+        str(synapses.weight.size),
+        "" if isinstance(synapses, OneToOne) else str(synapses.weight_bits),
+    )
 
 
 def budget_table(budget: ChipBudget) -> Table:
@@ -106,7 +151,7 @@ def budget_table(budget: ChipBudget) -> Table:
     for name in ("cores", "neurons", "on a core", "synapse words", "axons in", "axons out"):
         table.add_column(name, justify="right")
     table.add_column("block w×h×c")
-    for layer in budget.layers:
+    for layer in (*budget.layers, *budget.relays):
         clocks = f" + {layer.clock_cores}" if layer.clock_cores else ""
         core = layer.core
         numbers = (layer.neurons, core.neurons, core.synapse_words, core.axons_in, core.axons_out)
@@ -129,13 +174,17 @@ def energy_line(budget: ChipBudget) -> str:
 
 
 def _synapses(layer: Layer) -> str:
-    if not isinstance(layer, Conv2d):
+    if isinstance(layer, OneToOne):
+        return f"one to one, {layer.weight[0]}"
+    if not isinstance(layer, Conv1d | Conv2d | ConvTranspose2d):
         return f"dense {math.prod(layer.input_shape)}→{layer.neurons}"
-    parts = [f"conv {_pair(layer.weight.shape[2:])}"]
-    for field, plain in (("stride", 1), ("padding", 0), ("dilation", 1)):
-        rows, columns = getattr(layer, field)
-        if (rows, columns) != (plain, plain):
-            parts.append(f"{field} {rows if rows == columns else _pair((rows, columns))}")
+    kind = "transposed conv" if isinstance(layer, ConvTranspose2d) else "conv"
+    parts = [f"{kind} {_pair(layer.weight.shape[2:])}"]
+    for field, plain in (("stride", 1), ("padding", 0), ("dilation", 1), ("output_padding", 0)):
+        values = getattr(layer, field, (plain,))
+        if set(values) != {plain}:
+            shown = values[0] if len(set(values)) == 1 else _pair(values)
+            parts.append(f"{field.replace('_', ' ')} {shown}")
     if layer.groups != 1:
         parts.append(f"{layer.groups} groups")
     return ", ".join(parts)

@@ -20,8 +20,14 @@ from tandem_hw.export.chip_constants import (
     STATIC_WATTS_PER_CHIP,
     Board,
 )
-from tandem_hw.export.chip_partition import LayerBudget, NeuronParts, layer_budget
+from tandem_hw.export.chip_partition import (
+    LayerBudget,
+    NeuronParts,
+    layer_budget,
+    relay_budget,
+)
 from tandem_hw.export.guard import check_lowering, guard_for, needs_guard
+from tandem_hw.export.relays import relay_stages
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
 from tandem_hw.timing import board_period, window_start
@@ -34,7 +40,7 @@ class EnergyEstimate:
     """Dynamic energy of one sample, from published constants of other machines.
 
     Attributes:
-        synops: synaptic operations a sample, those of resets and clocks included.
+        synops: synaptic operations a sample, those of resets, clocks and relays included.
         recorded: whether they come from a recording; otherwise they are an upper bound, with every
             input and every neuron firing in every step that it can.
         neuron_updates: updates of neurons a sample: every neuron in every step of the period.
@@ -62,6 +68,7 @@ class ChipBudget:
 
     Attributes:
         layers: the layers in order.
+        relays: the neurons that hold spikes back for skip paths, in the order of the layers.
         period: steps from one sample to the next on a board, a power of two.
         latency: steps from the first input spike of a sample to the last step of its readout, both
             included.
@@ -71,6 +78,7 @@ class ChipBudget:
     """
 
     layers: tuple[LayerBudget, ...]
+    relays: tuple[LayerBudget, ...]
     period: int
     latency: int
     energy: EnergyEstimate
@@ -79,7 +87,7 @@ class ChipBudget:
     @property
     def cores(self) -> int:
         """All cores."""
-        return sum(layer.total_cores for layer in self.layers)
+        return sum(part.total_cores for part in (*self.layers, *self.relays))
 
     @property
     def chips(self) -> int:
@@ -127,6 +135,7 @@ class ChipBudget:
                 "static_watts": self.static_watts,
             },
             "layers": [asdict(layer) for layer in self.layers],
+            "relays": [asdict(relay) for relay in self.relays],
         }
 
 
@@ -157,11 +166,17 @@ def chip_budget(network: QuantizedNetwork, recording: Recording | None = None) -
         layer_budget(layer, layer_parts)
         for layer, layer_parts in zip(network.layers, parts, strict=True)
     )
-    check_chips(layers)
+    relays = tuple(
+        relay_budget(network.layers[index], stage)
+        for index, stages in relay_stages(network.wiring).items()
+        for stage in range(1, stages + 1)
+    )
+    check_chips((*layers, *relays))
     return ChipBudget(
         layers=layers,
+        relays=relays,
         period=period,
-        latency=window_start(len(layers)) - window_start(0) + network.num_steps,
+        latency=window_start(network.depth) - window_start(0) + network.num_steps,
         energy=_energy(network, parts, period, recording),
         obstacle=obstacle,
     )
@@ -225,20 +240,29 @@ def _energy(
     recording: Recording | None,
 ) -> EnergyEstimate:
     synops, updates = 0.0, 0
-    most_spikes = 1 if network.input.encoding == "first_step" else network.num_steps
-    for layer, layer_parts in zip(network.layers, parts, strict=True):
+    stages = relay_stages(network.wiring)
+    for index, (layer, layer_parts) in enumerate(zip(network.layers, parts, strict=True)):
         if recording is None:
-            synops += float(layer.fan_out.sum()) * most_spikes
+            synops += _most_synops(network, index)
             spikes = float(layer.neurons * network.num_steps)
         else:
             synops += float(recording.synops[layer.name].mean())
             spikes = _spikes_per_sample(recording, layer.name)
-        if layer_parts.self_inhibition:
-            synops += spikes
+        relays = stages.get(index, 0)
+        synops += spikes * (layer_parts.self_inhibition + relays)
         synops += layer_parts.clocks * layer.neurons
-        updates += (layer.neurons + layer_parts.clocks) * period
-        most_spikes = network.num_steps
+        updates += (layer.neurons * (1 + relays) + layer_parts.clocks) * period
     return EnergyEstimate(synops, recording is not None, updates)
+
+
+def _most_synops(network: QuantizedNetwork, index: int) -> float:
+    """Return a layer's synaptic operations when all that reaches it fires in every step it can."""
+    most = 0.0
+    for connection in network.wiring.connections[index]:
+        once = connection.source is None and network.input.encoding == "first_step"
+        spikes = 1 if once else network.num_steps
+        most += float(connection.synapses.fan_out.sum()) * spikes
+    return most
 
 
 def _spikes_per_sample(recording: Recording, name: str) -> float:

@@ -10,6 +10,10 @@ of its channels, which all positions share:
 
     words of a core = ceil(channels of the block * weights of one channel / 8)
 
+A *transposed convolution* and *one-to-one* synapses are sparse matrices for Lava; what they take is
+in ``chip_synapses``. Layers of them alone are split as dense ones. The synapses of a skip path lie
+in the cores of the neurons that they reach.
+
 A block's width is a power of two, its height and channels are the layer's divided by powers of two,
 the channels only as far as the synapse memory demands. Of the blocks that fit, one with the fewest
 cores is taken. These rules give the core count of every convolution in lava-dl's tables;
@@ -20,19 +24,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tandem_hw.errors import NetworkError
 from tandem_hw.export.chip_constants import (
     AXONS_IN_PER_CORE,
     AXONS_OUT_PER_CORE,
-    CONVOLUTION_AXONS_IN,
-    DENSE_SYNAPSES_PER_WORD,
-    KERNEL_WEIGHTS_PER_WORD,
     NEURONS_PER_CORE,
     SYNAPSE_WORDS_PER_CORE,
 )
-from tandem_hw.network import Conv2d, Layer, Shape
+from tandem_hw.export.chip_synapses import SynapseUse, dense_words, one_to_one_use, synapse_use
+from tandem_hw.network import Conv1d, Conv2d, Layer, Shape
 
 #: What a core can run out of: the field of ``CoreUse``, what it counts, and how much there is.
 _LIMITS = (
@@ -100,7 +103,7 @@ class LayerBudget:
         cores: cores that hold them and their synapses.
         clock_cores: cores of its clock neurons: a Process of its own has a core of its own.
         core: what the fullest of ``cores`` holds.
-        block: (width, height, channels) of a core of a convolution, None for a dense layer.
+        block: (width, height, channels) of a core of a convolution, None for other layers.
     """
 
     name: str
@@ -117,10 +120,10 @@ class LayerBudget:
 
 
 def layer_budget(layer: Layer, parts: NeuronParts = PLAIN) -> LayerBudget:
-    """Estimate the cores of one layer.
+    """Estimate the cores of one layer, the synapses of its skips included.
 
     Args:
-        layer: a dense layer or a convolution.
+        layer: what shall be placed.
         parts: what its neurons carry beside themselves.
 
     Returns:
@@ -129,9 +132,36 @@ def layer_budget(layer: Layer, parts: NeuronParts = PLAIN) -> LayerBudget:
     Raises:
         NetworkError: not even one neuron fits a core.
     """
-    if isinstance(layer, Conv2d):
-        return _convolution_budget(layer, parts)
-    return _dense_budget(layer, parts)
+    synapses = (layer, *layer.skips)
+    if any(isinstance(item, Conv1d | Conv2d) for item in synapses):
+        return _block_budget(layer, synapses, parts)
+
+    def use(neurons: int) -> CoreUse:
+        return _core_use(neurons, [synapse_use(item, neurons, neurons) for item in synapses], parts)
+
+    cores, core = _even_split(layer.neurons, use)
+    if core.ratio > 1:
+        raise NetworkError(
+            f"layer {layer.name}: one neuron and its synapses need {core.excess}, so no chip holds "
+            f"it; put a convolution with a larger stride or fewer channels before it"
+        )
+    return LayerBudget(layer.name, layer.neurons, cores, int(parts.clocks > 0), core)
+
+
+def relay_budget(layer: Layer, stage: int) -> LayerBudget:
+    """Estimate the cores of the neurons that hold a layer's spikes back by one step more.
+
+    Args:
+        layer: whose spikes they are.
+        stage: which of its relays, from 1.
+
+    Returns:
+        The estimate: each relay is a Process of its own, so it has cores of its own.
+    """
+    cores, core = _even_split(
+        layer.neurons, lambda neurons: _core_use(neurons, [one_to_one_use(neurons)], PLAIN)
+    )
+    return LayerBudget(f"{layer.name}, relay {stage}", layer.neurons, cores, 0, core)
 
 
 def input_budget(shape: Shape, name: str = "input") -> LayerBudget:
@@ -146,58 +176,57 @@ def input_budget(shape: Shape, name: str = "input") -> LayerBudget:
     Returns:
         The estimate.
     """
-    cores, block = _best_block(shape, 0, PLAIN)
-    return LayerBudget(name, math.prod(shape), cores, 0, _block_use(block, 0, PLAIN), block)
+    cores, block, use = _best_block(shape, lambda neurons, _: _core_use(neurons, [], PLAIN))
+    return LayerBudget(name, math.prod(shape), cores, 0, use, block)
 
 
-def _dense_budget(layer: Layer, parts: NeuronParts) -> LayerBudget:
-    inputs, cores = math.prod(layer.input_shape), 1
+def _even_split(neurons: int, use: Callable[[int], CoreUse]) -> tuple[int, CoreUse]:
+    """Split neurons evenly until a core holds its share, or only one neuron that it does not."""
+    cores = 1
     while True:
-        neurons = -(-layer.neurons // cores)
-        use = _core_use(neurons, inputs * dense_words(neurons), inputs, parts)
-        if use.ratio == 1:
-            return LayerBudget(layer.name, layer.neurons, cores, int(parts.clocks > 0), use)
-        if neurons == 1:
-            raise NetworkError(
-                f"layer {layer.name}: one neuron with its {inputs} inputs needs {use.excess}, so "
-                f"no chip holds it; put a convolution with a larger stride or fewer channels "
-                f"before it"
-            )
-        cores = min(cores * use.ratio, layer.neurons)
+        share = -(-neurons // cores)
+        core = use(share)
+        if core.ratio == 1 or share == 1:
+            return cores, core
+        cores = min(cores * core.ratio, neurons)
 
 
-def _convolution_budget(layer: Conv2d, parts: NeuronParts) -> LayerBudget:
-    kernel = math.prod(layer.weight.shape[1:])
-    smallest = _block_use((1, 1, 1), kernel, parts)
+def _block_budget(layer: Layer, synapses: Sequence[Layer], parts: NeuronParts) -> LayerBudget:
+    def use(neurons: int, channels: int) -> CoreUse:
+        return _core_use(
+            neurons, [synapse_use(item, neurons, channels) for item in synapses], parts
+        )
+
+    smallest = use(1, 1)
     if smallest.ratio > 1:
+        kernel = sum(math.prod(item.weight.shape[1:]) for item in synapses)
         raise NetworkError(
             f"layer {layer.name}: one output channel with its kernel of {kernel} weights needs "
             f"{smallest.excess}, so no chip holds it; use fewer input channels, groups or a "
             f"smaller kernel"
         )
-    cores, block = _best_block(layer.output_shape, kernel, parts)
-    use = _block_use(block, kernel, parts)
-    return LayerBudget(layer.name, layer.neurons, cores, int(parts.clocks > 0), use, block)
+    channels, *lengths = layer.output_shape
+    # A layer (C, L) is for Lava an image of height 1.
+    shape = (channels, 1, *lengths) if len(lengths) == 1 else layer.output_shape
+    cores, block, core = _best_block(shape, use)
+    return LayerBudget(layer.name, layer.neurons, cores, int(parts.clocks > 0), core, block)
 
 
-def _best_block(shape: Shape, kernel: int, parts: NeuronParts) -> tuple[int, Shape]:
-    """Return the number of cores and the block of a layer (C, H, W) with the fewest cores.
+def _best_block(shape: Shape, use: Callable[[int, int], CoreUse]) -> tuple[int, Shape, CoreUse]:
+    """Return the number of cores, the block of a layer (C, H, W) with the fewest, and its use.
 
     Channels are split only as far as the synapse memory demands; the smallest block has to fit.
+    ``use`` takes the neurons and the channels of a block.
     """
     channels, height, width = shape
     full = min(NEURONS_PER_CORE, math.prod(shape))
-    roomy = [
-        share
-        for share in _halves(channels)
-        if share <= full and _core_use(full, _kernel_words(share, kernel), 0, parts).ratio == 1
-    ]
+    roomy = [share for share in _halves(channels) if share <= full and use(full, share).ratio == 1]
     widths = [1 << power for power in range((width - 1).bit_length() + 1)]
     shares = [max(roomy)] if roomy else _halves(channels)
     fitting = [
         block
         for block in itertools.product(widths, _halves(height), shares)
-        if _block_use(block, kernel, parts).ratio == 1
+        if use(math.prod(block), block[2]).ratio == 1
     ]
 
     def cores(block: Shape) -> int:
@@ -206,7 +235,7 @@ def _best_block(shape: Shape, kernel: int, parts: NeuronParts) -> tuple[int, Sha
 
     # Among equals the most channels, then the squarest; the count is what is estimated.
     best = min(fitting, key=lambda block: (cores(block), -block[2], block[0] + block[1]))
-    return cores(best), best
+    return cores(best), best, use(math.prod(best), best[2])
 
 
 def _halves(length: int) -> list[int]:
@@ -215,28 +244,13 @@ def _halves(length: int) -> list[int]:
     return sorted({-(-length >> power) for power in powers})
 
 
-def _block_use(block: Shape, kernel: int, parts: NeuronParts) -> CoreUse:
-    words = _kernel_words(block[2], kernel)
-    return _core_use(math.prod(block), words, CONVOLUTION_AXONS_IN, parts)
-
-
-def _kernel_words(channels: int, kernel: int) -> int:
-    return -(-channels * kernel // KERNEL_WEIGHTS_PER_WORD)
-
-
-def _core_use(neurons: int, words: int, axons_in: int, parts: NeuronParts) -> CoreUse:
-    """Add what the neurons carry beside themselves to the synapses that come from the layer below.
+def _core_use(neurons: int, incoming: Sequence[SynapseUse], parts: NeuronParts) -> CoreUse:
+    """Add what the neurons carry beside themselves to the synapses that come from other layers.
 
     A neuron that inhibits itself has one more axon in, with one synapse in a word of its own, and
     one more axon out. A clock has one axon in with a synapse for each neuron.
     """
-    axons_out = neurons
-    if parts.self_inhibition:
-        words, axons_in, axons_out = words + neurons, axons_in + neurons, axons_out + neurons
-    words += parts.clocks * dense_words(neurons)
-    return CoreUse(neurons, words, axons_in + parts.clocks, axons_out)
-
-
-def dense_words(synapses: int) -> int:
-    """Return the words of synapse memory of one axon with so many synapses, rounded up."""
-    return math.ceil(synapses / DENSE_SYNAPSES_PER_WORD)
+    incoming = [*incoming, *([one_to_one_use(neurons)] if parts.self_inhibition else [])]
+    words = sum(item.words for item in incoming) + parts.clocks * dense_words(neurons)
+    axons_in = sum(item.axons_in for item in incoming) + parts.clocks
+    return CoreUse(neurons, words, axons_in, neurons * (2 if parts.self_inhibition else 1))

@@ -1,7 +1,7 @@
 """A Lava process graph of a quantized network, for Lava's CPU simulator.
 
-    source -> Conv | Dense -> neurons -> ... -> Conv | Dense -> readout
-                                 |-> SpikeCounter                  |-> Read
+    source -> synapses -> neurons -> ... -> synapses -> readout
+                             |-> SpikeCounter              |-> PotentialRecorder
 
 The layers come from ``lava_layers``; when which sample is in which layer is said in
 ``tandem_hw.timing``.
@@ -22,44 +22,31 @@ from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.conv.models import PyConvModelFixed
 from lava.proc.conv.process import Conv as LavaConv
 from lava.proc.io.dataloader import SpikeDataloader
-from lava.proc.io.sink import Read
 
-from tandem_hw.export.lava_layers import LayerProcesses, connect_layers, connect_signal
-from tandem_hw.fixed_point import STATE_FRACTION_BITS
+from tandem_hw.export.axis_order import lava_shape, to_lava
+from tandem_hw.export.lava_layers import LayerProcesses, connect_layers
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.sim import lava_job
-from tandem_hw.sim.lava_job import counts_path, progress_path
+from tandem_hw.sim.lava_job import POTENTIAL, counts_path, progress_path
 from tandem_hw.sim.processes.convolution import PyUnfoldedConvModel
+from tandem_hw.sim.processes.potential_recorder import PotentialRecorder
 from tandem_hw.sim.processes.spike_counter import SpikeCounter
 from tandem_hw.timing import total_steps
 
 
 @dataclass(frozen=True)
 class LavaGraph:
-    """A built graph and where its results appear.
+    """A built graph; its results appear in the files of ``lava_job``.
 
     Attributes:
         entry: a process of the graph; running it runs all.
         num_steps: steps that all samples need.
-        readout: the sink that reads the readout's voltage, or None where it is counted.
-        first_read: index of the first sample's value in the sink's data.
         layers: the processes of every layer.
     """
 
     entry: AbstractProcess
     num_steps: int
-    readout: Read | None
-    first_read: int
     layers: tuple[LayerProcesses, ...]
-
-    def potential(self, samples: int) -> npt.NDArray[np.int32] | None:
-        """Read the potentials [samples, outputs], v >> 6 in weight units; before ``stop()``."""
-        if self.readout is None:
-            return None
-        voltage = self.readout.data.get().astype(np.int64)
-        window = voltage[..., self.first_read : self.first_read + samples]
-        potential: npt.NDArray[np.int32] = (window.T >> STATE_FRACTION_BITS).astype(np.int32)
-        return potential
 
 
 class SampleFrames:
@@ -81,14 +68,14 @@ class SampleFrames:
         return len(self.inputs)
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.int32], int]:
-        """Return the frames [*shape, period] of a sample and a label that nobody reads."""
+        """Return the frames of a sample, Lava's shape and then steps, and a label for nobody."""
         sample, network = self.inputs[index], self.network
         if network.input.encoding != "events":
             sends = network.num_steps if network.input.encoding == "constant" else 1
             sample = np.broadcast_to(sample, (sends, *sample.shape))
-        # [steps, C, H, W] becomes Lava's [W, H, C, steps].
-        frames = np.zeros((*network.input.shape[::-1], self.period), dtype=np.int32)
-        frames[..., : len(sample)] = sample.T
+        shape = network.input.shape
+        frames = np.zeros((*lava_shape(shape), self.period), dtype=np.int32)
+        frames[..., : len(sample)] = np.moveaxis(to_lava(sample, shape), 0, -1)
         return frames, 0
 
 
@@ -105,7 +92,7 @@ def build_graph(
     Args:
         network: what to run.
         inputs: uint8 [samples, *network.sample_shape].
-        folder: receives the files of ``counts_path`` and ``progress_path``.
+        folder: receives the files of ``counts_path``, ``progress_path`` and ``POTENTIAL``.
         period: steps from one sample to the next.
         lowered: build the neurons of stock processes only.
 
@@ -117,23 +104,17 @@ def build_graph(
             chip's registers.
     """
     samples = len(inputs)
-    layers = connect_layers(network, period, lowered=lowered)
+    built = connect_layers(network, period, lowered=lowered)
     frames = SampleFrames(inputs, network, period)
     source = SpikeDataloader(dataset=frames, interval=period, offset=0)
-    connect_signal(source.s_out, layers[0].layer, layers[0].synapse)
-    for index, processes in enumerate(layers, start=1):
+    built.feed(source.s_out)
+    for index, processes in enumerate(built.layers, start=1):
         # A readout never fires; its counter says how far the run is.
         processes.neuron.s_out.connect(_counter(processes, index, samples, folder).a_in)
-    readout: Read | None = None
-    early = 0
     if network.readout == "potential":
-        # The voltage is read at the end of the window's last step (``Read``: (t - 1) mod P).
-        last = layers[-1].window.offset + network.num_steps - 1
-        early = (last - 1) // period
-        readout = Read(buffer=samples + early, interval=period, offset=last - 1)
-        readout.connect_var(layers[-1].neuron.v)
-    steps = total_steps(network, samples, period)
-    return LavaGraph(source, steps, readout, early, tuple(layers))
+        readout = built.layers[-1]
+        _recorder(readout, samples, folder).voltage.connect_var(readout.neuron.v)
+    return LavaGraph(source, total_steps(network, samples, period), built.layers)
 
 
 def run_config(stock_conv: bool = False) -> Loihi2SimCfg:
@@ -147,14 +128,10 @@ def run_config(stock_conv: bool = False) -> Loihi2SimCfg:
 
 
 def _counter(processes: LayerProcesses, index: int, samples: int, folder: Path) -> SpikeCounter:
-    shape = processes.layer.output_shape[::-1]
+    shape = lava_shape(processes.layer.output_shape)
     counts, progress = counts_path(folder, index), progress_path(folder, index)
-    files: tuple[tuple[Path, Any, tuple[int, ...]], ...] = (
-        (counts, np.int32, (samples, *shape)),
-        (progress, np.int64, (len(lava_job.PROGRESS),)),
-    )
-    for path, dtype, size in files:
-        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=size).flush()
+    _make_file(counts, np.int32, (samples, *shape))
+    _make_file(progress, np.int64, (len(lava_job.PROGRESS),))
     return SpikeCounter(
         shape=shape,
         num_steps=processes.window.num_steps,
@@ -163,3 +140,18 @@ def _counter(processes: LayerProcesses, index: int, samples: int, folder: Path) 
         counts_path=str(counts),
         progress_path=str(progress),
     )
+
+
+def _recorder(processes: LayerProcesses, samples: int, folder: Path) -> PotentialRecorder:
+    shape, path = lava_shape(processes.layer.output_shape), folder / POTENTIAL
+    _make_file(path, np.int32, (samples, *shape))
+    return PotentialRecorder(
+        shape=shape,
+        last_step=processes.window.offset + processes.window.num_steps - 1,
+        period=processes.window.period,
+        record_path=str(path),
+    )
+
+
+def _make_file(path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
+    np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape).flush()

@@ -1,8 +1,10 @@
 """The layers of a network as connected Lava processes, without source and sinks.
 
-    Conv | Dense -> neurons -> Conv | Dense -> neurons -> ...
+    synapses -> neurons -> synapses -> neurons -> ...
+                   |-> relay -> relay -> synapses -^       (a skip path, held back)
 
-The neurons are our Process ``IF`` or a ``LIFReset``, or, lowered, the stock parts of
+The synapses come from ``lava_synapses``; those of a layer and of its skips all end in the same
+neurons. The neurons are our Process ``IF`` or a ``LIFReset``, or, lowered, the stock parts of
 ``stock_neurons``: what goes to the chip.
 
 This module imports Lava; import it only where Lava is.
@@ -10,26 +12,30 @@ This module imports Lava; import it only where Lava is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from lava.magma.core.process.process import AbstractProcess
-from lava.proc.conv.process import Conv as LavaConv
-from lava.proc.dense.process import Dense as LavaDense
 from lava.proc.lif.process import LIFReset
-from lava.utils.weightutils import SignMode
 
 from tandem_hw.bounds import StateBounds
+from tandem_hw.export.axis_order import lava_shape, to_lava
 from tandem_hw.export.guard import guard_for, inhibition_parts, needs_guard
+from tandem_hw.export.lava_synapses import (
+    connect_neurons,
+    connect_signal,
+    relay_chain,
+    synapse_process,
+)
+from tandem_hw.export.relays import relay_stages
 from tandem_hw.export.stock_neurons import INTEGRATOR, Window, stock_bias, stock_neurons
 from tandem_hw.fixed_point import VTH_MAX
-from tandem_hw.network import Conv2d, Dense, Layer, QuantizedNetwork
+from tandem_hw.network import Layer, QuantizedNetwork
 from tandem_hw.sim.processes.integrate_and_fire import IF
 from tandem_hw.timing import check_period, window_start
-
-#: Bits of a graded input spike.
-_INPUT_MESSAGE_BITS = 8
+from tandem_hw.wiring import Connection
 
 
 @dataclass(frozen=True)
@@ -38,22 +44,47 @@ class LayerProcesses:
 
     Attributes:
         layer: what it stands for.
-        synapse: ``Conv`` or ``Dense``; its s_in is connected to the layer below, or to nothing.
-        neuron: has a_in, s_out and v.
+        synapses: one process for each of the layer's connections, in their order; those that take
+            the network's input are connected to nothing before ``NetworkProcesses.feed``.
+        neuron: has a_in, s_out and v, in Lava's shape of the layer's neurons.
         parts: every process of the neurons, ``neuron`` first.
         window: when it works.
+        relays: the processes that hold its spikes back for skip paths.
     """
 
     layer: Layer
-    synapse: AbstractProcess
+    synapses: tuple[AbstractProcess, ...]
     neuron: AbstractProcess
     parts: tuple[AbstractProcess, ...]
     window: Window
+    relays: tuple[AbstractProcess, ...]
+
+    def __iter__(self) -> Iterator[AbstractProcess]:
+        """Iterate over all processes."""
+        yield from (*self.synapses, *self.parts, *self.relays)
+
+
+@dataclass(frozen=True)
+class NetworkProcesses:
+    """All layers, connected to each other.
+
+    Attributes:
+        layers: in the order of the network.
+        inputs: the synapses that take the network's input, and their processes.
+    """
+
+    layers: tuple[LayerProcesses, ...]
+    inputs: tuple[tuple[Layer, AbstractProcess], ...]
+
+    def feed(self, signal: Any) -> None:
+        """Connect an out port in Lava's shape of the network's input to all that take it."""
+        for synapses, process in self.inputs:
+            connect_signal(signal, synapses, process)
 
 
 def connect_layers(
     network: QuantizedNetwork, period: int, *, lowered: bool = False
-) -> list[LayerProcesses]:
+) -> NetworkProcesses:
     """Build and connect the processes of all layers.
 
     Args:
@@ -62,55 +93,44 @@ def connect_layers(
         lowered: build neurons of stock processes only.
 
     Returns:
-        The layers in order; the first synapse waits for its source.
+        The layers in order; what takes the network's input waits for its source.
 
     Raises:
         NetworkError: the period does not suit the network, or a lowered neuron does not fit the
             chip's registers.
     """
     check_period(network, period)
+    wiring, stages = network.wiring, relay_stages(network.wiring)
     layers: list[LayerProcesses] = []
-    for index, (layer, bounds) in enumerate(
-        zip(network.layers, network.bounds, strict=True), start=1
-    ):
-        window = Window(network.num_steps, period, window_start(index))
-        synapse = _synapse(layer, _INPUT_MESSAGE_BITS if index == 1 else 0)
+    inputs: list[tuple[Layer, AbstractProcess]] = []
+    signals: list[list[Any]] = []  # of each layer its spikes, held back by 0, 1, ... steps
+    for index, (layer, bounds) in enumerate(zip(network.layers, network.bounds, strict=True)):
+        window = Window(network.num_steps, period, window_start(wiring.depths[index]))
         parts = _neurons(network, layer, bounds, window, lowered)
-        synapse.a_out.connect(parts[0].a_in)
-        if layers:
-            connect_signal(layers[-1].neuron.s_out, layer, synapse)
-        layers.append(LayerProcesses(layer, synapse, parts[0], parts, window))
-    return layers
+        connections = wiring.connections[index]
+        synapses = tuple(_connected(item, parts[0], signals) for item in connections)
+        inputs += [
+            (connection.synapses, process)
+            for connection, process in zip(connections, synapses, strict=True)
+            if connection.source is None
+        ]
+        chain = relay_chain(parts[0], stages.get(index, 0))
+        signals.append([parts[0].s_out, *(lif.s_out for _, lif in chain)])
+        relays = tuple(process for relay in chain for process in relay)
+        layers.append(LayerProcesses(layer, synapses, parts[0], parts, window, relays))
+    return NetworkProcesses(tuple(layers), tuple(inputs))
 
 
-def connect_signal(signal: Any, layer: Layer, synapse: AbstractProcess) -> None:
-    """Connect an out port in Lava's axis order to a layer's synapses; a dense layer flattens it."""
-    if isinstance(layer, Dense) and len(layer.input_shape) == 3:
-        signal = signal.transpose([2, 1, 0]).flatten()
-    signal.connect(synapse.s_in)
-
-
-def _synapse(layer: Layer, message_bits: int) -> AbstractProcess:
-    if isinstance(layer, Conv2d):
-        return LavaConv(
-            # PyTorch correlates and Lava convolves: flip both axes; then (out, in, y, x) -> Lava's.
-            weight=np.ascontiguousarray(layer.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)),
-            input_shape=layer.input_shape[::-1],
-            stride=layer.stride[::-1],
-            padding=layer.padding[::-1],
-            dilation=layer.dilation[::-1],
-            groups=layer.groups,
-            num_message_bits=message_bits,
-        )
-    # Lava keeps the top bits of an 8-bit weight, so narrower weights are moved up and the sum down.
-    shift = 8 - layer.weight_bits
-    return LavaDense(
-        weights=layer.weight.astype(np.int32) << shift,
-        weight_exp=-shift,
-        num_weight_bits=layer.weight_bits,
-        sign_mode=SignMode.MIXED,
-        num_message_bits=message_bits,
-    )
+def _connected(
+    connection: Connection, neuron: AbstractProcess, signals: list[list[Any]]
+) -> AbstractProcess:
+    """Return the process of a connection, between its source, if it is a layer, and the neurons."""
+    process = synapse_process(connection.synapses, graded=connection.source is None)
+    connect_neurons(process, connection.synapses, neuron.a_in)
+    if connection.source is not None:
+        signal = signals[connection.source][connection.delay]
+        connect_signal(signal, connection.synapses, process)
+    return process
 
 
 def _neurons(
@@ -120,7 +140,7 @@ def _neurons(
     if not needs_guard(network, layer, window.period):
         return (_resetting(layer, window),)
     common: dict[str, Any] = {
-        "shape": layer.output_shape[::-1],
+        "shape": lava_shape(layer.output_shape),
         "threshold": layer.threshold,
         "bias": _bias(layer),
         "reset": network.reset,
@@ -134,13 +154,13 @@ def _neurons(
 
 
 def _bias(layer: Layer) -> Any:
-    return np.broadcast_to(layer.bias_image(), layer.output_shape).T
+    return to_lava(np.broadcast_to(layer.bias_image(), layer.output_shape), layer.output_shape)
 
 
 def _resetting(layer: Layer, window: Window) -> LIFReset:
     """Return neurons that need no guard: a readout, or windows that follow each other at once."""
     return LIFReset(
-        shape=layer.output_shape[::-1],
+        shape=lava_shape(layer.output_shape),
         # A voltage is clipped below 2^23 and the comparison is strict: 2^17 is never exceeded.
         vth=VTH_MAX + 1 if layer.threshold is None else layer.threshold - 1,
         reset_interval=window.period,

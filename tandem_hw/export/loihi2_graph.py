@@ -1,8 +1,8 @@
 """The process graph of a quantized network for a Loihi 2 board.
 
     host                     chip                                                 host
-    StepSource -> adapter -> Conv | Dense -> stock neurons -> ... -> readout
-                                                |-> adapter -> StepRecorder |-> Read -> StepRecorder
+    StepSource -> adapter -> synapses -> stock neurons -> ... -> readout
+                                            |-> adapter -> StepRecorder |-> Read -> StepRecorder
                              clock -> adapter -> StepRecorder
 
 The layers are those that ``lava_layers`` lowers to stock processes; the adapters at the boundary
@@ -28,10 +28,10 @@ from lava.proc.io.encoder import Compression
 from lava.proc.lif.process import LIF
 
 from tandem_hw.errors import BackendError, BackendUnavailableError
-from tandem_hw.export.lava_layers import connect_layers
+from tandem_hw.export.lava_layers import LayerProcesses, connect_layers
 from tandem_hw.export.stock_neurons import NO_LEAK
 from tandem_hw.fixed_point import STATE_FRACTION_BITS
-from tandem_hw.network import Conv2d, Layer, QuantizedNetwork
+from tandem_hw.network import Conv1d, Conv2d, Layer, QuantizedNetwork
 from tandem_hw.sim import loihi2_job
 from tandem_hw.sim.loihi2_assumptions import (
     CONV_MESSAGE_BITS,
@@ -75,27 +75,37 @@ def build_board_graph(
         NetworkError: the network does not fit the chip's registers or the period.
     """
     adapters = _Adapters()
-    layers = connect_layers(network, schedule.period, lowered=True)
+    built = connect_layers(network, schedule.period, lowered=True)
     source = _source(network.layers[0], marker, schedule, folder)
     adapter = adapters.into_chip(network.layers[0], source.s_out.shape)
     source.s_out.connect(adapter.inp)
-    adapter.out.connect(layers[0].synapse.s_in)
+    ((_, first),) = built.inputs  # ``check_input_path`` sees to it
+    adapter.out.connect(first.s_in)
     recorders = _Recorders(source, folder, schedule.total_steps)
     chip: dict[str, AbstractProcess] = {}
-    for index, built in enumerate(layers, start=1):
-        name = f"layer {built.layer.name}"
-        chip[f"{name}, synapses"] = built.synapse
-        chip |= {f"{name}, part {i} of its neurons": part for i, part in enumerate(built.parts)}
-        if built.layer.threshold is None:
-            _record_voltage(adapters, built.neuron, recorders, loihi2_job.VOLTAGE)
+    for index, layer in enumerate(built.layers, start=1):
+        chip |= _named(layer)
+        if layer.layer.threshold is None:
+            _record_voltage(adapters, layer.neuron, recorders, loihi2_job.VOLTAGE)
         else:
-            _record_spikes(adapters, built.neuron, recorders, loihi2_job.spikes(index))
+            _record_spikes(adapters, layer.neuron, recorders, loihi2_job.spikes(index))
     clock = _clock()
     chip["the clock"] = clock
     _record_spikes(adapters, clock, recorders, loihi2_job.CLOCK)
     if network.readout == "potential":
         _record_voltage(adapters, clock, recorders, loihi2_job.CLOCK_VOLTAGE)
     return BoardGraph(source, chip)
+
+
+def _named(processes: LayerProcesses) -> dict[str, AbstractProcess]:
+    """Return all processes of a layer by names for messages."""
+    layer, named = processes.layer, {}
+    for synapses, process in zip((layer, *layer.skips), processes.synapses, strict=True):
+        which = "" if synapses is layer else f" of skip {synapses.name}"
+        named[f"layer {layer.name}, synapses{which}"] = process
+    for what, parts in (("its neurons", processes.parts), ("its relays", processes.relays)):
+        named |= {f"layer {layer.name}, part {i} of {what}": part for i, part in enumerate(parts)}
+    return named
 
 
 class _Adapters:
@@ -113,7 +123,7 @@ class _Adapters:
 
     def into_chip(self, layer: Layer, shape: tuple[int, ...]) -> Any:
         """Return the adapter for graded input, lava-dl's choice by the kind of the first layer."""
-        if isinstance(layer, Conv2d):
+        if isinstance(layer, Conv1d | Conv2d):
             return self.spike.PyToN3ConvAdapter(
                 shape=shape,
                 num_message_bits=CONV_MESSAGE_BITS,
@@ -152,7 +162,7 @@ class _Recorders:
 def _source(layer: Layer, marker: Marker, schedule: Schedule, folder: Path) -> StepSource:
     return StepSource(
         marker=marker.frame,
-        image=isinstance(layer, Conv2d),
+        image=isinstance(layer, Conv1d | Conv2d),
         pattern=marker.pattern,
         marker_start=SOURCE_STEP,
         frames_path=str(folder / loihi2_job.FRAMES),

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import BackendError
+from tandem_hw.export.axis_order import from_lava
 from tandem_hw.export.guard import check_lowering
 from tandem_hw.export.net_file import write_net
 from tandem_hw.fixed_point import STATE_LIMIT
@@ -94,19 +95,26 @@ class LavaCpuBackend:
                 "lowered": self.lowered,
             }
             (folder / lava_job.OPTIONS).write_text(json.dumps(options), encoding="utf-8")
-            self._run_child(folder, len(network.layers), len(inputs), period, progress)
+            self._run_child(folder, network, len(inputs), period, progress)
             _check_padding(network, folder)
             counts, potential = _read_results(network, folder, len(inputs))
         seconds = time.perf_counter() - started
         return make_recording(self.name, network, inputs, labels, counts, potential, seconds)
 
     def _run_child(
-        self, folder: Path, depth: int, samples: int, period: int, progress: Progress | None
+        self,
+        folder: Path,
+        network: QuantizedNetwork,
+        samples: int,
+        period: int,
+        progress: Progress | None,
     ) -> None:
+        last, start = len(network.layers), window_start(network.depth)
+
         def finished_steps() -> int:
-            steps = _read_progress(folder, depth)[0]
+            steps = _read_progress(folder, last)[0]
             if progress is not None:
-                progress(min(samples, max(0, steps - window_start(depth)) // period), samples)
+                progress(min(samples, max(0, steps - start) // period), samples)
             return steps
 
         run_watched(
@@ -168,22 +176,19 @@ def _read_results(
     """Read what the child left, in PyTorch's axis order, and check that it is complete."""
     try:
         counts = {
-            layer.name: _torch_order(np.load(lava_job.counts_path(folder, index)))
+            layer.name: from_lava(np.load(lava_job.counts_path(folder, index)), layer.output_shape)
             for index, layer in enumerate(network.layers, start=1)
             if layer.threshold is not None
         }
         potential = None
         if network.readout == "potential":
-            potential = np.load(folder / lava_job.POTENTIAL).astype(np.int32)
+            readout = network.layers[-1]
+            left = from_lava(np.load(folder / lava_job.POTENTIAL), readout.output_shape)
+            potential = left.reshape(len(left), -1)
     except (OSError, ValueError) as error:
         raise BackendError(
             f"the Lava child process ended without its results ({error}); run it again"
         ) from error
-    if potential is not None and potential.shape != (samples, network.layers[-1].neurons):
+    if potential is not None and potential.shape != (samples, network.outputs):
         raise BackendError(f"the Lava child process left potentials of shape {potential.shape}")
     return counts, potential
-
-
-def _torch_order(counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Turn [samples, W, H, C] into [samples, C, H, W]; vectors stay as they are."""
-    return np.ascontiguousarray(counts.transpose(0, 3, 2, 1) if counts.ndim == 4 else counts)

@@ -7,6 +7,7 @@ from pathlib import Path
 NETWORK = "network.net"
 INPUTS = "inputs.npy"
 OPTIONS = "options.json"
+#: The readout's potentials in weight units, int32 [samples, *shape] in Lava's axis order.
 POTENTIAL = "potential.npy"
 ERROR = "error.txt"
 #: What a layer's progress file holds, int64: the last step that it has finished, and the spikes

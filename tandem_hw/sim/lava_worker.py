@@ -58,9 +58,6 @@ def _run(folder: Path) -> None:
     except Exception:
         watch.report()  # Lava itself says how many of its processes raised, and not what
         raise
-    potential = graph.potential(len(inputs))
-    if potential is not None:
-        np.save(folder / lava_job.POTENTIAL, potential)
     watch.done = True
     watch.join()  # it must not wait for a process that Lava joins and closes now
     timer = threading.Timer(_STOP_SECONDS, leave, (0,))

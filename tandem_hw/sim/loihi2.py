@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import BackendError
+from tandem_hw.export.axis_order import from_lava
 from tandem_hw.export.chip_budget import chip_budget
 from tandem_hw.export.guard import check_lowering
 from tandem_hw.export.net_file import write_net
@@ -29,6 +30,7 @@ from tandem_hw.recording import Recording
 from tandem_hw.sim import lava_job, loihi2_job
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording, require_available
 from tandem_hw.sim.child_environment import lava_environment
+from tandem_hw.sim.loihi2_calibration import check_input_path
 from tandem_hw.sim.loihi2_host import HostChoice, why_unavailable, without_host_variables
 from tandem_hw.sim.loihi2_profile import PROFILES
 from tandem_hw.sim.loihi2_records import (
@@ -92,12 +94,13 @@ class Loihi2Backend:
         return why_unavailable(self.choice)
 
     def check_network(self, network: QuantizedNetwork) -> None:
-        """Refuse a network that a board cannot run exactly: its period, thresholds or size.
+        """Refuse a network that cannot be run exactly: its input, period, thresholds or size.
 
         Raises:
             NetworkError: says what is allowed.
         """
         period = self._period(network)
+        check_input_path(network)
         check_board_period(network, period)
         check_lowering(network, period)
         chip_budget(network)  # refuses what no known board holds
@@ -115,9 +118,8 @@ class Loihi2Backend:
         self.check_network(network)
         started = time.perf_counter()
         period = self._period(network)
-        schedule = Schedule(
-            len(network.layers), network.num_steps, period, repeated_order(len(inputs))
-        )
+        order = repeated_order(len(inputs))
+        schedule = Schedule(network.depth, network.num_steps, period, order)
         with tempfile.TemporaryDirectory(prefix="tandem-hw-") as name:
             folder = Path(name)
             write_net(network, folder / loihi2_job.NETWORK)
@@ -243,25 +245,21 @@ def read_results(
         ) from error
     counts: dict[str, npt.NDArray[np.int32]] = {}
     potential: npt.NDArray[np.int32] | None = None
-    for index, layer in enumerate(network.layers, start=1):
+    for layer, depth in zip(network.layers, network.wiring.depths, strict=True):
         values: IntArray
         if layer.threshold is None:
             assert delays.read is not None  # the calibration of a readout by potential
             values = cut_potentials(records[layer.name], schedule, delays.read, layer.name)
         else:
-            values = cut_counts(records[layer.name], schedule, index, delays.output, layer.name)
+            values = cut_counts(records[layer.name], schedule, depth, delays.output, layer.name)
         require_reset(values, schedule.order, layer.name)
-        kept = _torch_order(first_of_each(values, schedule.order))
+        first = first_of_each(values, schedule.order).astype(np.int32)
+        kept = from_lava(first, layer.output_shape)
         if layer.threshold is None:
-            potential = kept
+            potential = kept.reshape(len(kept), -1)
         else:
             counts[layer.name] = kept
     return counts, potential
-
-
-def _torch_order(counts: IntArray) -> npt.NDArray[np.int32]:
-    ordered = counts.transpose(0, 3, 2, 1) if counts.ndim == 4 else counts
-    return np.ascontiguousarray(ordered, dtype=np.int32)
 
 
 def _finished_steps(folder: Path) -> int:

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tandem_hw.errors import DataError
+from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.fixed_point import STATE_FRACTION_BITS
-from tandem_hw.network import QuantizedNetwork
+from tandem_hw.network import Conv1d, Conv2d, Dense, QuantizedNetwork
 from tandem_hw.neurons import Incoming, NeuronParameters, SpikeTrain, Synapse, simulate_layer
 from tandem_hw.sim.loihi2_assumptions import ADAPTER_DELAY_MAX
 from tandem_hw.sim.loihi2_records import (
@@ -49,6 +49,37 @@ class Marker:
 
     frame: npt.NDArray[np.uint8]
     pattern: npt.NDArray[np.bool_]
+
+
+def check_input_path(network: QuantizedNetwork) -> None:
+    """Refuse a network whose input does not enter a board as it is calibrated.
+
+    One adapter feeds the synapses of one layer, and what this layer alone answers to the marker
+    tells the delay. Which adapter a sparse matrix takes was never seen in public.
+
+    Args:
+        network: what shall run.
+
+    Raises:
+        NetworkError: several synapses take the input, or those of another kind.
+    """
+    taking = [
+        connection.synapses
+        for connections in network.wiring.connections
+        for connection in connections
+        if connection.source is None
+    ]
+    if len(taking) > 1:
+        raise NetworkError(
+            f"the network's input goes to {', '.join(layer.name for layer in taking)}; backend "
+            f"loihi2 feeds one layer only: put a layer before them, or run it on lava-stock"
+        )
+    if not isinstance(taking[0], Dense | Conv1d | Conv2d):
+        raise NetworkError(
+            f"layer {taking[0].name}: backend loihi2 feeds Dense, Conv1d and Conv2d with the "
+            f"network's input, not {type(taking[0]).__name__}; put one of them before it, or run "
+            f"it on lava-stock"
+        )
 
 
 def choose_marker(

@@ -119,14 +119,14 @@ def matching_delay(
 
 
 def cut_counts(
-    spikes: IntArray, schedule: Schedule, index: int, delay: int, name: str
+    spikes: IntArray, schedule: Schedule, depth: int, delay: int, name: str
 ) -> npt.NDArray[np.int32]:
     """Count the spikes of each slot's window in a record of single steps.
 
     Args:
         spikes: [steps, *shape], 0 or 1.
         schedule: when which sample runs.
-        index: number of the layer, from 1.
+        depth: depth of the layer, from 1 (``tandem_hw.wiring``).
         delay: from a spike to the host, in steps.
         name: name of the layer, for messages.
 
@@ -137,7 +137,7 @@ def cut_counts(
         BackendError: the record is too short, holds anything but spikes, or a neuron fired between
             two windows.
     """
-    start, slots = schedule.first_step(index) + delay - 1, len(schedule.order)
+    start, slots = schedule.first_step(depth) + delay - 1, len(schedule.order)
     counts = np.zeros((slots, *spikes.shape[1:]), dtype=np.int32)
     for slot in range(slots):
         begin = start + slot * schedule.period
@@ -165,13 +165,13 @@ def cut_potentials(
     """Take the readout's potential at each window's end out of a record of single steps.
 
     Args:
-        voltage: [steps, outputs], as the board sends it, in units of 1/64 weight unit.
+        voltage: [steps, *shape], as the board sends it, in units of 1/64 weight unit.
         schedule: when which sample runs.
         delay: from the end of a step to the host, in steps.
         name: name of the readout, for messages.
 
     Returns:
-        int32 [slots, outputs] in weight units.
+        int32 [slots, *shape] in weight units.
 
     Raises:
         BackendError: the record is too short.

@@ -48,7 +48,7 @@ class Schedule:
     """The steps of a run.
 
     Attributes:
-        depth: number of layers.
+        depth: number of layers on the longest path, ``network.depth``.
         num_steps: length T of a window.
         period: steps P from one sample to the next.
         order: index of the sample in every slot; the first one comes again (``repeated_order``).
@@ -77,9 +77,9 @@ class Schedule:
         last = self.first_step(self.depth) + (len(self.order) - 1) * self.period
         return last + self.num_steps - 1 + ADAPTER_DELAY_MAX
 
-    def first_step(self, index: int) -> int:
-        """Return the chip's step in which the first sample's window of layer ``index`` starts."""
-        return window_start(index) + self.first_slot * self.period
+    def first_step(self, depth: int) -> int:
+        """Return the chip's step in which the first sample's window starts at a layer's depth."""
+        return window_start(depth) + self.first_slot * self.period
 
     def source_start(self, delays: Delays) -> int:
         """Return the host's step in which the first sample's first frame is sent."""

@@ -53,7 +53,7 @@ def _run(folder: Path) -> None:
     network = read_net(folder / loihi2_job.NETWORK)
     frames = np.load(folder / loihi2_job.FRAMES, mmap_mode="r")
     order = repeated_order(len(frames))
-    schedule = Schedule(len(network.layers), network.num_steps, period, order)
+    schedule = Schedule(network.depth, network.num_steps, period, order)
     profilers = make_profilers(profile, schedule)
     _run_graph(folder, network, frames, schedule, list(profilers.values()))
     if profilers:  # they are read after the board has stopped
@@ -101,16 +101,17 @@ def _run_graph(
 
 def _calibrate(folder: Path, network: QuantizedNetwork, marker: Marker, schedule: Schedule) -> None:
     """Measure the delays, and tell the source when to begin."""
+    from tandem_hw.export.axis_order import from_lava
     from tandem_hw.sim.loihi2_calibration import calibrate
 
-    records = _Records(folder, schedule.calibration_steps)
-    is_readout = network.layers[0].threshold is None
+    records, first = _Records(folder, schedule.calibration_steps), network.layers[0]
+    recorded = records[loihi2_job.VOLTAGE if first.threshold is None else loihi2_job.spikes(1)]
     delays = calibrate(
         network,
         marker,
         schedule,
         clock=records[loihi2_job.CLOCK],
-        first_layer=records[loihi2_job.VOLTAGE if is_readout else loihi2_job.spikes(1)],
+        first_layer=from_lava(recorded, first.output_shape),
         clock_voltage=(
             records[loihi2_job.CLOCK_VOLTAGE] if network.readout == "potential" else None
         ),
@@ -122,14 +123,14 @@ def _calibrate(folder: Path, network: QuantizedNetwork, marker: Marker, schedule
 
 
 class _Records:
-    """The first steps of what was recorded, in PyTorch's axis order."""
+    """The first steps of what was recorded, in Lava's axis order."""
 
     def __init__(self, folder: Path, steps: int) -> None:
         self.folder, self.steps = folder, steps
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        record = np.load(loihi2_job.record_path(self.folder, name), mmap_mode="r")[: self.steps]
-        return np.array(record.transpose(0, 3, 2, 1) if record.ndim == 4 else record)
+        record = np.load(loihi2_job.record_path(self.folder, name), mmap_mode="r")
+        return np.array(record[: self.steps])
 
 
 def _stop(entry: Any) -> None:

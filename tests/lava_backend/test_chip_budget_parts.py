@@ -25,7 +25,7 @@ def test_parts_of_each_layer_are_those_of_the_graph(reset: Reset, num_steps: int
     network = small_network(reset, num_steps)
     period = board_period(network)
     assert chip_budget(network).obstacle is None
-    built = connect_layers(network, period, lowered=True)
+    built = connect_layers(network, period, lowered=True).layers
     for layer, parts in zip(built, neuron_parts(network, period), strict=True):
         inhibitions = [part for part in layer.parts if isinstance(part, Sparse)]
         clocks = [part for part in layer.parts if type(part) is LIF]

@@ -47,7 +47,7 @@ def test_every_process_of_the_lowered_graph_has_been_seen_on_loihi_2(
     network = small_network(reset, num_steps=7)
     period = 16 if padded else default_period(network)
     graph = build_graph(network, random_inputs(network), tmp_path, period, lowered=True)
-    processes = [process for layer in graph.layers for process in (layer.synapse, *layer.parts)]
+    processes = [process for layer in graph.layers for process in layer]
     assert {type(process) for process in processes} <= set(ON_LOIHI_2)
     guarded = reset == "subtract" or padded
     assert (len(processes) > 2 * len(network.layers)) == guarded

@@ -178,3 +178,15 @@ def test_netx_builds_our_neurons_and_resets_each_layer_one_step_after_the_one_be
 def test_netx_refuses_a_reset_by_subtraction_which_it_does_not_know(tmp_path: Path) -> None:
     with pytest.raises((AttributeError, TypeError), match="NoneType"):
         _load(_network("subtract"), tmp_path)
+
+
+def test_netx_refuses_a_graph_rather_than_run_it_without_its_skips(tmp_path: Path) -> None:
+    plain = _network("zero")
+    skip = replace(plain.layers[2], name="skip", source="conv", bias=np.zeros(5, int))
+    skip = replace(
+        skip, weight=np.full((5, plain.layers[1].weight.shape[1]), 2),
+        input_shape=plain.layers[0].output_shape,
+    )  # fmt: skip
+    layers = (*plain.layers[:2], replace(plain.layers[2], skips=(skip,)))
+    with pytest.raises(KeyError, match="layer"):
+        _load(replace(plain, layers=layers), tmp_path)

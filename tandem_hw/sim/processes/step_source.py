@@ -15,13 +15,15 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
+from tandem_hw.export.axis_order import lava_shape, to_lava
+
 
 class StepSource(AbstractProcess):
     """Sends frames on the host: first a marker's, then, from a step told later, the samples'.
 
     Args:
         marker: uint8, one frame of the network's input shape.
-        image: True if the chip takes images (C, H, W) as (W, H, C), False if it takes vectors.
+        image: True if the chip takes images in Lava's axis order, False if it takes vectors.
         pattern: bool [steps], when the marker is sent, from ``marker_start`` on.
         marker_start: step, counted from 1.
         frames_path: an existing .npy file, uint8 [samples, sends, *input shape].
@@ -53,7 +55,7 @@ class StepSource(AbstractProcess):
             period=period,
             start_path=start_path,
         )
-        self.s_out = OutPort(shape=marker.T.shape if image else (marker.size,))
+        self.s_out = OutPort(shape=lava_shape(marker.shape) if image else (marker.size,))
         self.tick = OutPort(shape=(1,))
 
 
@@ -82,7 +84,7 @@ class PyStepSourceModel(PyLoihiProcessModel):
         """Send one frame."""
         self.tick.send(np.zeros(1, dtype=np.int32))
         frame = self._frame(int(self.time_step)).astype(np.int32)
-        self.s_out.send(frame.T if self.image else frame.reshape(-1))
+        self.s_out.send(to_lava(frame, frame.shape) if self.image else frame.reshape(-1))
 
     def _frame(self, step: int) -> npt.NDArray[np.uint8]:
         index, start = step - self.marker_start, int(self.beginning[0])

@@ -1,0 +1,176 @@
+"""Every kind of layer, skip paths and relays: Lava gives the reference's counts and potentials.
+
+Samples follow each other back to back; neighbours differ, and the last one is the brightest, so
+that a spike held back too long, too short or into the next window would show.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tandem_hw.fixed_point import weight_limit
+from tandem_hw.network import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    InputSpec,
+    Layer,
+    OneToOne,
+    QuantizedNetwork,
+    Readout,
+    Reset,
+)
+from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
+from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.timing import board_period, default_period
+from tandem_hw.verification import compare
+
+_ABSENT = LavaCpuBackend().why_unavailable()
+pytestmark = [
+    pytest.mark.skipif(_ABSENT is not None, reason=str(_ABSENT)),
+    pytest.mark.timeout(120),
+]
+
+
+def build(
+    kind: type[Layer],
+    name: str,
+    weight_shape: tuple[int, ...],
+    input_shape: tuple[int, ...],
+    threshold: int | None = None,
+    bits: int = 8,
+    reach: int | None = None,
+    **geometry: Any,
+) -> Any:
+    """Return a layer of random weights, more of them positive, and random biases if it fires."""
+    generator = np.random.default_rng(list(name.encode()))
+    limit = weight_limit(bits) // 2 if reach is None else reach
+    weight = 2 * generator.integers(-limit // 2, limit + 1, weight_shape)
+    bias = generator.integers(-9, 10, weight_shape[0]) * (threshold is not None)
+    return kind(name, weight, bits, bias, threshold, input_shape, **geometry)
+
+
+def one_to_one(name: str, shape: tuple[int, ...], weight: int, source: str) -> OneToOne:
+    """Return synapses of a skip path."""
+    return OneToOne(name, np.array([weight]), 8, np.zeros(1, int), None, shape, source=source)
+
+
+def series(reset: Reset) -> QuantizedNetwork:
+    """Return a network over (C, L): one to one, grouped, depthwise, a skip, a Conv1d to read."""
+    pixels = OneToOne("pixels", np.array([96]), 8, np.array([-7]), 640, (3, 11))
+    first = build(Conv1d, "first", (6, 1, 3), (3, 11), 128, stride=(2,), padding=(2,), groups=3)
+    depthwise = build(
+        Conv1d, "depthwise", (6, 1, 2), (6, 7), 64, padding=(1,), dilation=(2,), groups=6
+    )
+    mixing = build(Conv1d, "mixing", (6, 6, 1), (6, 7), 192, skips=(
+        one_to_one("identity", (6, 7), 96, "first"),
+    ))  # fmt: skip
+    last = build(Conv1d, "last", (2, 6, 3), (6, 7), padding=(0,), bits=4)
+    spec = InputSpec((3, 11), 4, 1 / 15, "events")
+    return QuantizedNetwork(spec, (pixels, first, depthwise, mixing, last), 5, reset)
+
+
+def decoder(reset: Reset) -> QuantizedNetwork:
+    """Return a network that begins and ends with transposed convolutions, and pools between."""
+    grow = build(
+        ConvTranspose2d, "grow", (4, 1, 3, 2), (2, 3, 4), 200, bits=5,
+        stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2, output_padding=(1, 0),
+    )  # fmt: skip
+    assert grow.output_shape == (4, 6, 6)
+    pool = Conv2d(
+        "pool", np.full((4, 1, 2, 2), 64), 8, np.zeros(4, int), 128, (4, 6, 6), stride=(2, 2),
+        groups=4,
+    )  # fmt: skip
+    image = build(ConvTranspose2d, "image", (2, 4, 2, 3), (4, 3, 3), stride=(2, 2), padding=(0, 1))
+    spec = InputSpec((2, 3, 4), 4, 1 / 15, "constant")
+    return QuantizedNetwork(spec, (grow, pool, image), 4, reset)
+
+
+def residual(reset: Reset, readout: Readout = "potential", num_steps: int = 4) -> QuantizedNetwork:
+    """Return a network of two first layers and skip paths of several kinds and lengths."""
+    shape, steps = (3, 5, 4), max(num_steps, 3)  # thresholds grow with the window
+    left = build(Conv2d, "left", (3, 2, 3, 3), (2, 5, 4), 100 * steps, padding=(1, 1))
+    right = build(
+        ConvTranspose2d, "right", (3, 2, 1, 1), (2, 5, 4), 64 * steps, source="input", bits=6
+    )
+    deep = build(Conv2d, "deep", (3, 3, 3, 3), shape, 64 * steps, padding=(1, 1))
+    deeper_skips = (
+        one_to_one("left again", shape, 160, "left"),
+        build(Conv2d, "projection", (3, 3, 1, 1), shape, reach=20, source="right"),
+    )
+    deeper = build(
+        Conv2d, "deeper", (3, 1, 3, 3), shape, 48 * steps, padding=(1, 1), groups=3,
+        skips=deeper_skips,
+    )  # fmt: skip
+    # The main path is the short one here, and its spikes are those that are held back.
+    joint = build(ConvTranspose2d, "joint", (3, 3, 1, 1), shape, 80 * steps, source="left", skips=(
+        one_to_one("whole spikes", shape, 80 * steps, "deeper"),
+        one_to_one("late", shape, 64, "deep"),
+    ))  # fmt: skip
+    last = build(
+        Dense, "last", (16, 60), shape, 1280 * steps if readout == "count" else None, skips=(
+            build(Dense, "shortcut", (16, 60), shape, reach=30, source="left"),
+        ),
+    )  # fmt: skip
+    spec = InputSpec((2, 5, 4), 3, 1 / 7, "constant")
+    layers = (left, right, deep, deeper, joint, last)
+    return QuantizedNetwork(spec, layers, num_steps, reset, readout)
+
+
+def inputs_of(network: QuantizedNetwork, samples: int = 4) -> npt.NDArray[np.uint8]:
+    """Return random samples, every second one dark, the last one the brightest."""
+    shape = (samples, *network.sample_shape)
+    inputs = np.random.default_rng(3).integers(0, network.input.largest + 1, shape)
+    inputs[1::2] //= 3
+    inputs[-1] |= (network.input.largest + 1) >> 1
+    return inputs.astype(np.uint8)
+
+
+def require_equal(network: QuantizedNetwork, backend: LavaCpuBackend, samples: int = 4) -> None:
+    """Compare a backend with the reference; every layer fires, also in the last sample."""
+    inputs = inputs_of(network, samples)
+    expected = ReferenceBackend().run(network, inputs)
+    for layer in network.spiking_layers:
+        counts = expected.counts[layer.name]
+        assert 0.02 < counts.mean() / network.num_steps < 0.98, f"{layer.name}: {counts.mean()}"
+        assert counts[-1].any()
+        assert (np.diff(counts.reshape(len(counts), -1), axis=0) != 0).any(axis=1).all()
+    assert (np.diff(expected.output, axis=0) != 0).any(axis=1).all()
+    found = backend.run(network, inputs)
+    compare(network, [expected, found]).require_match()
+    np.testing.assert_array_equal(found.output, expected.output)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [series("zero"), decoder("subtract"), residual("zero")],
+    ids=["series", "decoder", "residual"],
+)
+def test_leaf_models_give_the_counts_of_the_reference(network: QuantizedNetwork) -> None:
+    require_equal(network, LavaCpuBackend())
+
+
+@pytest.mark.parametrize(
+    "network",
+    [series("subtract"), decoder("zero"), residual("subtract")],
+    ids=["series", "decoder", "residual"],
+)
+def test_stock_processes_give_them_in_a_board_s_period(network: QuantizedNetwork) -> None:
+    require_equal(network, LavaStockBackend(period=board_period(network)))
+
+
+def test_nothing_fires_in_the_padding_though_relays_and_skips_end_there() -> None:
+    network = series("zero")
+    assert board_period(network) > default_period(network) + 2
+    require_equal(network, LavaStockBackend(period=board_period(network)))
+
+
+def test_a_relay_hands_on_one_sample_a_step_where_windows_have_one_step() -> None:
+    network = residual("zero", "count", num_steps=1)
+    assert default_period(network) == 1  # the next sample follows at once, through all relays
+    require_equal(network, LavaStockBackend(), samples=16)

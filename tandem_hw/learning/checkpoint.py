@@ -115,9 +115,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _add_thresholds(model: TandemNetwork, parameters: dict[str, Any]) -> None:
-    """Give the layers of version 1, which all had the same threshold, one each."""
+    """Give the layers of version 1, which all had the same threshold, one each, and no peak."""
     for name, value in model.state_dict().items():
-        if name.endswith(".activation_max"):
+        if name.endswith((".activation_max", ".peak")):
             parameters.setdefault(name, value)
 
 

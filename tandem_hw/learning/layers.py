@@ -43,6 +43,10 @@ from tandem_hw.neurons import (
 
 __all__ = ["Observer", "SpikingOptions", "TandemLayer", "TandemSignal", "Twin"]
 
+#: Room above the largest potential that was seen lately, and what of it is left after a batch.
+#: Sums on their way to it, and samples that were not seen, may go beyond.
+_HEAD_ROOM = 2.0
+_PEAK_DECAY = 0.99
 #: A learnt activation_max stays above this, so that a threshold stays positive.
 _LEAST_ACTIVATION = 1e-3
 
@@ -77,10 +81,13 @@ class TandemLayer(nn.Module):
         options: what the network's layers share.
         fires: False for a readout by potential.
         activation_max: real activation at which a neuron fires in every step, a parameter.
+        peak: largest magnitude of the twin's pre-activation in the last batches of the training, a
+            buffer; the integers are chosen so that twice as much fits the chip's state.
         skips: further synapses onto the same neurons.
     """
 
     weight: nn.Parameter | None
+    peak: Tensor
 
     def __init__(
         self,
@@ -99,6 +106,7 @@ class TandemLayer(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias)
         self.norm = norm
         self.skips = nn.ModuleList()
+        self.register_buffer("peak", torch.zeros(()))
         self.activation_max = nn.Parameter(
             torch.tensor(options.activation_max), requires_grad=options.learn_thresholds and fires
         )
@@ -162,11 +170,12 @@ class TandemLayer(nn.Module):
         branches = [
             synapses.branch(signal) for synapses, signal in zip(self.synapses, signals, strict=True)
         ]
+        twin = _sum_of_twins(branches)
+        self._follow_peak(twin)
         integers = self._quantize(branches)
         activity = self.simulate(signals, integers)
         if observe is not None:
             observe(self, activity)
-        twin = _sum_of_twins(branches)
         if activity.potential is not None:
             potential = (activity.potential * integers.unit).to(torch.float32)
             if twin is None:
@@ -196,12 +205,19 @@ class TandemLayer(nn.Module):
                 part = synapses.norm(part)
             total = part if total is None else total + part
         assert total is not None  # every layer has synapses
+        self._follow_peak(total)
         if not self.fires:
             return total
         graph_value = self._graph_spike_value()
         ratio = total / (self.spike_value if graph_value is None else graph_value)
         activation = ratio.clamp(0, self._ceiling)
         return TandemSignal(activation, None, self.spike_value, graph_scale=graph_value)
+
+    @torch.no_grad()
+    def _follow_peak(self, twin: Tensor | None) -> None:
+        """Keep the largest pre-activation of the last batches."""
+        if self.training and twin is not None:
+            self.peak.copy_(torch.maximum(self.peak * _PEAK_DECAY, twin.abs().amax()))
 
     def total(self, signal: TandemSignal) -> Tensor:
         """Return the twin's real weighted sum of one signal, before normalisation."""
@@ -320,6 +336,7 @@ class TandemLayer(nn.Module):
             weight_bits=self.options.weight_bits,
             name=self.name,
             skips=[skip.synapses for skip in skips],
+            largest_potential=_HEAD_ROOM * float(self.peak),
         )
 
     @torch.no_grad()

@@ -12,7 +12,8 @@ Synapses onto the same neurons share the unit. One-to-one synapses, which add a 
 they are, have the weight input_scale / unit rounded to the nearest of the form m * 2^e.
 
 The unit is the smallest one with which the weights, the threshold and the biases all fit the chip's
-registers, so nothing is clipped at 8 bits; below 8 bits the weights' range is that of the uniform
+registers, and what the membrane is known to reach fits its 24 bits, so nothing is clipped at 8
+bits; below 8 bits the weights' range is that of the uniform
 quantizer that is optimal for a normal distribution (Max, IRE Trans. Inf. Theory 6, 1960).
 """
 
@@ -30,6 +31,7 @@ from tandem_hw.fixed_point import (
     BIAS_EXPONENT_MAX,
     BIAS_MANTISSA_MAX,
     STATE_FRACTION_BITS,
+    STATE_LIMIT,
     THRESHOLD_MANTISSA_MAX,
     VTH_MAX,
     WEIGHT_EXPONENT_MAX,
@@ -98,6 +100,7 @@ def quantize_layer(
     weight_bits: int,
     name: str,
     skips: Sequence[RealSynapses] = (),
+    largest_potential: float = 0.0,
 ) -> IntegerParameters:
     """Put a layer on the deployment grid.
 
@@ -109,6 +112,8 @@ def quantize_layer(
         weight_bits: width of the signed weights, 2 to 8.
         name: name of the layer, for the message.
         skips: further synapses onto the same neurons.
+        largest_potential: magnitude in real units that the membrane shall be able to reach without
+            leaving the chip's 24 bits; a wide layer gets coarser weights for it.
 
     Returns:
         Integers within every register of the chip.
@@ -127,6 +132,7 @@ def quantize_layer(
     largest_one_to_one = _ONE_TO_ONE_LIMIT if magnitudes else _ONE_TO_ONE_ALONE
     unit = max(
         largest_bias / _BIAS_LIMIT,
+        largest_potential / STATE_LIMIT,
         *(_smallest_unit(one, weight_bits, largest_one_to_one) for one in synapses),
     )
     if unit == 0:

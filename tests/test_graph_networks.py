@@ -92,6 +92,7 @@ class Autoencoder(nn.Sequential):
             nn.BatchNorm2d(6),
             nn.ReLU(),
             nn.ConvTranspose2d(6, 2, 2, 2),
+            nn.BatchNorm2d(2),
         )
 
 
@@ -146,7 +147,7 @@ def converted(name: str, **options: Any) -> TandemNetwork:
     torch.manual_seed(5)
     build, shape = NETWORKS[name]
     return convert(
-        build(), input_shape=shape, **({"num_steps": 4, "activation_max": 0.25} | options)
+        build(), input_shape=shape, **({"num_steps": 4, "activation_max": 0.12} | options)
     )
 
 
@@ -166,7 +167,7 @@ def inputs_of(model: TandemNetwork, samples: int = 12) -> Tensor:
         {"reset": "zero", "activation_max": 0.06},
         {"reset": "zero", "encoding": "events", "voltage_decay": 100, "activation_max": 0.06},
         {"initial_potential": 0.5, "learn_thresholds": True, "weight_bits": 4},
-        {"readout": "count", "num_steps": 7},
+        {"readout": "count", "num_steps": 7, "activation_max": 0.03},
     ],
     ids=["subtract", "zero", "leaky events", "rounding and learnt thresholds", "counted"],
 )

@@ -167,7 +167,7 @@ def inputs_of(model: TandemNetwork, samples: int = 12) -> Tensor:
         {"reset": "zero", "activation_max": 0.06},
         {"reset": "zero", "encoding": "events", "voltage_decay": 100, "activation_max": 0.06},
         {"initial_potential": 0.5, "learn_thresholds": True, "weight_bits": 4},
-        {"readout": "count", "num_steps": 7, "activation_max": 0.03},
+        {"readout": "count", "num_steps": 7, "activation_max": 0.5},
     ],
     ids=["subtract", "zero", "leaky events", "rounding and learnt thresholds", "counted"],
 )
@@ -177,7 +177,7 @@ def test_a_network_is_on_the_reference_what_it_is_in_training(
     model = converted(name, **options)
     inputs = inputs_of(model)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    for _ in range(4):
+    for _ in range(12):
         (model(inputs) - 1).square().mean().backward()
         optimizer.step()
     network = freeze(model.eval())

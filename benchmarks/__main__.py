@@ -5,10 +5,13 @@ from __future__ import annotations
 import click
 
 from benchmarks import (
+    ablation,
     accuracy,
     chip_budget,
+    cifar,
     convolution,
     equality,
+    graph_networks,
     interchange,
     lowering,
     simulation,
@@ -26,7 +29,10 @@ for module in (
     simulation,
     training,
     accuracy,
+    ablation,
+    cifar,
     equality,
+    graph_networks,
     chip_budget,
     lowering,
     interchange,

@@ -1,0 +1,77 @@
+"""CIFAR-10: the integer network against the same ReLU network, on the same part of the data."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.networks import CIFAR_SHAPE, three_convolutions
+from benchmarks.result import finish, json_option
+from tandem_hw.export.freezing import freeze
+from tandem_hw.learning.checkpoint import load_checkpoint
+from tandem_hw.learning.conversion import convert
+from tandem_hw.learning.datasets import Dataset, load_dataset
+from tandem_hw.learning.training import BEST_NAME, TrainingOptions, seed_everything, train
+from tandem_hw.sim.reference import ReferenceBackend
+
+#: An activation that no ceiling cuts off: what makes the ordinary network a plain ReLU network.
+_PLAIN_RELU: dict[str, Any] = {"twin": "relu", "activation_max": 1000.0}
+
+
+@click.command("cifar")
+@click.option("--data", default="cifar10", show_default=True, help="cifar10 or npz:PATH.")
+@click.option("--num-steps", default=7, show_default=True)
+@click.option("--epochs", default=10, show_default=True)
+@click.option("--samples", default=10_000, show_default=True, help="Training images.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/cifar"))
+@json_option
+def command(
+    data: str, num_steps: int, epochs: int, samples: int, out: Path, json_path: Path | None
+) -> None:
+    """Train the 3-conv net as an ordinary ReLU network and as a tandem network, and compare."""
+    dataset = load_dataset(data)
+    options = TrainingOptions(epochs=epochs, samples=samples, augmentation="cifar", validation=0.0)
+    rows = [
+        _trained("ReLU", dataset, num_steps, replace(options, schedule="ordinary"), out),
+        _trained("tandem", dataset, num_steps, options, out),
+    ]
+    finish("cifar", rows, json_path)
+
+
+def _trained(
+    name: str, dataset: Dataset, num_steps: int, options: TrainingOptions, folder: Path
+) -> dict[str, Any]:
+    ordinary = options.schedule == "ordinary"
+    spiking: dict[str, Any] = _PLAIN_RELU if ordinary else {"initial_potential": 0.5}
+    seed_everything(options.seed)
+    model = convert(three_convolutions(), input_shape=CIFAR_SHAPE, num_steps=num_steps, **spiking)
+    started = time.perf_counter()
+    summary = train(model, dataset, options, folder / name)
+    seconds = time.perf_counter() - started
+    row = {
+        "network": name,
+        "T": 0 if ordinary else num_steps,
+        "training images": options.samples,
+        "epochs": options.epochs,
+        "test images": len(dataset.y_test),
+        "accuracy": summary["test_accuracy"],
+        "SynOps/MACs": 1.0,
+        "training seconds": seconds,
+    }
+    if ordinary:
+        return row
+    network = freeze(load_checkpoint(folder / name / BEST_NAME).model)
+    inputs = dataset.integers(dataset.x_test, network.input)
+    recording = ReferenceBackend().run(network, inputs, dataset.y_test)
+    macs = sum(int(c.synapses.fan_out.sum()) for cs in network.wiring.connections for c in cs)
+    return row | {
+        "accuracy": recording.accuracy,
+        "SynOps/MACs": recording.synops_per_sample / macs,
+    }
+
+
+COMMANDS = [command]

@@ -77,7 +77,13 @@ RECIPES: Final[dict[str, Recipe]] = {
     "resnet20": _recipe(
         "ResNet-20 on CIFAR-10 in 4 steps, for a GPU",
         _PHOTOS,
-        {"model": "resnet20", "num_steps": 4, "batch_size": 128, "epochs": 150},
+        {
+            "model": "resnet20",
+            "num_steps": 4,
+            "activation_max": 8.0,  # sums of a skip and a block grow from block to block
+            "batch_size": 128,
+            "epochs": 150,
+        },
     ),
     "residual-digits": _recipe(
         "ResNet-20 on the 8x8 digits of scikit-learn in 7 steps",
@@ -87,7 +93,8 @@ RECIPES: Final[dict[str, Recipe]] = {
             "num_steps": 7,
             "initial_potential": 0.5,
             "learn_thresholds": True,
-            "epochs": 5,
+            "activation_max": 6.0,
+            "epochs": 15,
         },
     ),
     "autoencoder-digits": _recipe(

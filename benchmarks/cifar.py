@@ -15,6 +15,7 @@ from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import Dataset, load_dataset
+from tandem_hw.learning.schedule import Schedule
 from tandem_hw.learning.training import BEST_NAME, TrainingOptions, seed_everything, train
 from tandem_hw.sim.reference import ReferenceBackend
 
@@ -27,17 +28,28 @@ _PLAIN_RELU: dict[str, Any] = {"twin": "relu", "activation_max": 1000.0}
 @click.option("--num-steps", default=7, show_default=True)
 @click.option("--epochs", default=10, show_default=True)
 @click.option("--samples", default=10_000, show_default=True, help="Training images.")
+@click.option("--networks", default="ReLU,tandem", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/cifar"))
 @json_option
 def command(
-    data: str, num_steps: int, epochs: int, samples: int, out: Path, json_path: Path | None
+    data: str,
+    num_steps: int,
+    epochs: int,
+    samples: int,
+    networks: str,
+    out: Path,
+    json_path: Path | None,
 ) -> None:
-    """Train the 3-conv net as an ordinary ReLU network and as a tandem network, and compare."""
+    """Train the 3-conv net as an ordinary ReLU network and as a tandem network, and compare.
+
+    The tandem network's layers begin to spike one after another (schedule "progressive").
+    """
     dataset = load_dataset(data)
     options = TrainingOptions(epochs=epochs, samples=samples, augmentation="cifar", validation=0.0)
+    schedules: dict[str, Schedule] = {"ReLU": "ordinary", "tandem": "progressive"}
     rows = [
-        _trained("ReLU", dataset, num_steps, replace(options, schedule="ordinary"), out),
-        _trained("tandem", dataset, num_steps, options, out),
+        _trained(name, dataset, num_steps, replace(options, schedule=schedules[name]), out)
+        for name in networks.split(",")
     ]
     finish("cifar", rows, json_path)
 

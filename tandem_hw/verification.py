@@ -242,6 +242,34 @@ def verify(
         BackendUnavailableError: a backend cannot run here.
         ComparisonRefusedError: fewer than two backends, or the same one twice.
     """
+    recordings = record(network, inputs, labels, backends, progress=progress)
+    return compare(network, recordings, allow_silence=allow_silence)
+
+
+def record(
+    network: QuantizedNetwork,
+    inputs: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64] | None,
+    backends: Sequence[Backend],
+    *,
+    progress: Mapping[str, Progress] | None = None,
+) -> list[Recording]:
+    """Run a network on several backends, for ``compare``.
+
+    Args:
+        network: what to run.
+        inputs: uint8 [samples, *network.sample_shape].
+        labels: int64 [samples], or None.
+        backends: two or more; all are checked for availability before the first one runs.
+        progress: per backend name, told how far it is.
+
+    Returns:
+        A recording for each backend.
+
+    Raises:
+        BackendUnavailableError: a backend cannot run here.
+        ComparisonRefusedError: fewer than two backends, or the same one twice.
+    """
     names = [backend.name for backend in backends]
     if len(names) < 2 or len(set(names)) != len(names):
         raise ComparisonRefusedError(
@@ -250,11 +278,10 @@ def verify(
     for backend in backends:
         require_available(backend)
         backend.check_network(network)
-    recordings = [
+    return [
         backend.run(network, inputs, labels, (progress or {}).get(backend.name))
         for backend in backends
     ]
-    return compare(network, recordings, allow_silence=allow_silence)
 
 
 def _check_comparable(network: QuantizedNetwork, recordings: Sequence[Recording]) -> None:

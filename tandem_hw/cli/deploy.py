@@ -6,6 +6,7 @@ once where there is none; that is why the options are not those of ``tandem_hw.c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,25 +106,29 @@ def command(
     runner = Loihi2Backend(**board)
     require_available(runner)
     # What follows needs PyTorch, whose import takes seconds.
+    from tandem_hw.cli.metrics import for_json
     from tandem_hw.cli.options import check_outputs, load_samples, write_json
     from tandem_hw.cli.terminal import follow, progress_bars
-    from tandem_hw.export.net_file import read_net
+    from tandem_hw.export.nir_or_net import read_network
     from tandem_hw.sim.reference import ReferenceBackend
     from tandem_hw.verification import compare
 
     check_outputs(recording_path, json_path, inputs=[network_path])
-    network = read_net(network_path)
+    network = read_network(network_path)
     runner.check_network(network)
-    inputs, labels = load_samples(network, data, samples)
+    given = load_samples(network, data, samples)
     with progress_bars() as progress:
-        recording = runner.run(network, inputs, labels, follow(progress, runner.name))
+        recording = runner.run(network, given.inputs, given.labels, follow(progress, runner.name))
     if recording_path is not None:
         recording.save(recording_path)
-    report = None
+    recordings, report = [recording], None
     if verify:
-        report = compare(network, [ReferenceBackend().run(network, inputs, labels), recording])
-    write_json(describe(runner, network, recording, report), json_path)
-    _show(runner, network, recording, report)
+        recordings.insert(0, ReferenceBackend().run(network, given.inputs, given.labels))
+        report = compare(network, recordings)
+    metrics = {found.backend: given.measure(network, found) for found in recordings}
+    judged = {"objective": given.objective.name, **for_json(metrics[runner.name])}
+    write_json({**describe(runner, network, recording, report), **judged}, json_path)
+    _show(runner, network, recording, report, metrics)
     if report is not None and not report.match:
         raise click.exceptions.Exit(EXIT_MISMATCH)
 
@@ -150,7 +155,6 @@ def describe(
         "loihi_gen": runner.choice.loihi_gen,
         "samples": len(recording),
         "network_digest": recording.network_digest,
-        "accuracy": recording.accuracy,
         "measured": runner.measured,
         **activity_dict(summarise(network, recording)),
         "seconds": recording.seconds,
@@ -163,8 +167,10 @@ def _show(
     network: QuantizedNetwork,
     recording: Recording,
     report: VerificationReport | None,
+    metrics: Mapping[str, Mapping[str, float]],
 ) -> None:
     from tandem_hw.activity import summarise
+    from tandem_hw.cli.metrics import shown_together
     from tandem_hw.cli.simulate import activity_table
     from tandem_hw.cli.terminal import make_console
     from tandem_hw.cli.verify import show_report
@@ -177,4 +183,6 @@ def _show(
     for name, value in {**measured, **profile}.items():
         console.print(f"{name.replace('_', ' ')}: {value}")
     if report is not None:
-        show_report(report)
+        show_report(report, metrics)
+    else:
+        console.print(shown_together(metrics[runner.name]))

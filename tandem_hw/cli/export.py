@@ -1,4 +1,4 @@
-"""``tandem-hw export``: from a checkpoint to a .net file of integers."""
+"""``tandem-hw export``: from a checkpoint to a .net or .nir file of integers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 from tandem_hw.cli.inspect import layer_table
 from tandem_hw.cli.options import check_outputs
 from tandem_hw.cli.terminal import make_console
-from tandem_hw.errors import NetworkError
+from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.chip_budget import chip_budget
 from tandem_hw.export.freezing import freeze
-from tandem_hw.export.net_file import write_net
+from tandem_hw.export.nir_or_net import is_nir, write_network
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.network import QuantizedNetwork
 
@@ -20,17 +20,24 @@ from tandem_hw.network import QuantizedNetwork
 @click.command("export")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The .net file to write."
+    "--out", type=click.Path(path_type=Path), required=True, help="The file to write, .net or .nir."
 )
 @click.option(
     "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board can run it."
 )
-def command(checkpoint: Path, out: Path, simulation_only: bool) -> None:
-    """Quantize CHECKPOINT and write it as a .net file, with proven bounds of every state."""
+@click.option(
+    "--tandem-only",
+    is_flag=True,
+    help="NIR: write also what only tandem-hw can run, such as reset subtract.",
+)
+def command(checkpoint: Path, out: Path, simulation_only: bool, tandem_only: bool) -> None:
+    """Quantize CHECKPOINT and write it as a .net or .nir file, with bounds of every state."""
+    if tandem_only and not is_nir(out):
+        raise FileFormatError(f"{out}: --tandem-only is for .nir files; a .net file says it all")
     check_outputs(out, inputs=[checkpoint])
     network = freeze(load_checkpoint(checkpoint).model)
     budget = _budget_line(network, simulation_only)
-    write_net(network, out)
+    write_network(network, out, tandem_only=tandem_only)
     console = make_console()
     console.print(layer_table(network))
     console.print(budget)

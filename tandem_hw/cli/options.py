@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from tandem_hw.atomic_write import atomic_path, require_writable
 from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError
-from tandem_hw.input_encoding import quantize_inputs
-from tandem_hw.learning.datasets import load_dataset
+from tandem_hw.learning.datasets import KNOWN_SPECS, load_dataset
+from tandem_hw.learning.objectives import Objective, as_tensor, fitting_objective, real_values
 from tandem_hw.network import QuantizedNetwork
+from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
@@ -27,7 +30,7 @@ data_option = click.option(
     "--data",
     default="digits",
     show_default=True,
-    help="Data set: digits, npz:PATH, mnist, fashion-mnist or cifar10; its test part is used.",
+    help=f"Data set: {', '.join(KNOWN_SPECS)}; its test part is used.",
 )
 samples_option = click.option(
     "--samples", type=click.IntRange(min=1), help="Use the first so many samples (default: all)."
@@ -79,8 +82,6 @@ def check_device(device: str) -> None:
     Raises:
         BackendUnavailableError: names the device and what there is.
     """
-    import torch
-
     try:
         torch.zeros(1, device=device).cpu()  # the copy refuses a device without memory (meta)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -110,26 +111,61 @@ def check_outputs(*outputs: Path | None, inputs: Sequence[Path | None] = ()) -> 
         taken.add(path.resolve())
 
 
-def load_samples(
-    network: QuantizedNetwork, spec: str, samples: int | None
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples as a network takes them, and what its outputs are judged by.
+
+    Attributes:
+        inputs: uint8 [samples, *network.sample_shape].
+        labels: int64 [samples], or None where there are targets.
+        targets: float32 [samples, outputs] of a regression, or the images of a reconstruction in
+            [0, 1], flattened; None where there are labels.
+        objective: what the network does with them.
+    """
+
+    inputs: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64] | None
+    targets: npt.NDArray[np.float32] | None
+    objective: Objective
+
+    @property
+    def wanted(self) -> npt.NDArray[Any]:
+        """The labels or the targets, whichever there are."""
+        wanted = self.labels if self.targets is None else self.targets
+        assert wanted is not None  # one of the two is there
+        return wanted
+
+    def measure(self, network: QuantizedNetwork, recording: Recording) -> dict[str, float]:
+        """Return the objective's numbers for a recording of these samples.
+
+        Args:
+            network: what ran.
+            recording: what came out of it.
+        """
+        outputs = torch.from_numpy(real_values(network, recording))
+        return self.objective.measure(outputs, as_tensor(self.wanted))
+
+
+def load_samples(network: QuantizedNetwork, spec: str, samples: int | None) -> Samples:
     """Load the test part of a data set as the integers that a network takes.
 
     Raises:
         DataError: the data cannot be read or do not fit the network.
     """
-    dataset = load_dataset(spec, need="test")
-    if tuple(dataset.shape) != network.input.shape:
-        raise DataError(
-            f"{spec}: samples have shape {tuple(dataset.shape)}; the network takes "
-            f"{network.input.shape}"
-        )
+    dataset = load_dataset(
+        spec, need="test", num_steps=network.num_steps, input_bits=network.input.bits
+    )
+    dataset.check_fit(network.input, network.num_steps)
     if samples is not None and samples > len(dataset.y_test):
         raise DataError(
             f"{spec}: has {len(dataset.y_test)} test samples, {samples} were asked for; give fewer"
         )
-    images, labels = dataset.x_test[:samples], dataset.y_test[:samples]
-    return quantize_inputs(images, network.input.bits, network.input.scale), labels
+    objective = fitting_objective(dataset, network.outputs)
+    wanted = objective.targets(dataset, "test")[:samples]
+    inputs = dataset.integers(dataset.x_test[:samples], network.input)
+    if wanted.dtype.kind == "f":
+        return Samples(inputs, None, wanted, objective)
+    return Samples(inputs, wanted, None, objective)
 
 
 def write_json(content: dict[str, Any], path: Path | None) -> None:

@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 
 from tandem_hw.activity import LayerSummary, activity_dict, summarise, total
+from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.options import (
     backend_from_options,
     check_outputs,
@@ -23,7 +24,8 @@ from tandem_hw.cli.options import (
     write_json,
 )
 from tandem_hw.cli.terminal import follow, make_console, progress_bars
-from tandem_hw.export.net_file import read_net
+from tandem_hw.export.nir_or_net import read_network
+from tandem_hw.plots import check_plot, write_plot
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import require_available
 from tandem_hw.sim.registry import BACKENDS
@@ -43,6 +45,12 @@ from tandem_hw.sim.registry import BACKENDS
     help="Write spike counts, potentials and predictions as npz.",
 )
 @json_option
+@click.option(
+    "--plot",
+    "plot_path",
+    type=click.Path(path_type=Path),
+    help="Draw the results and each layer's spike rate as PNG; this needs matplotlib.",
+)
 @device_option
 @lava_options
 def command(
@@ -52,34 +60,47 @@ def command(
     samples: int | None,
     recording_path: Path | None,
     json_path: Path | None,
+    plot_path: Path | None,
     device: str,
     **lava: Any,
 ) -> None:
-    """Run NET on a backend and show accuracy, spikes and synaptic operations."""
-    check_outputs(recording_path, json_path, inputs=[network_path])
+    """Run NET on a backend and show how good it is, its spikes and its synaptic operations.
+
+    The data tell what it is judged by: accuracy with labels, mean squared error with real targets,
+    and against the image itself where it puts out as many values.
+    """
+    check_outputs(recording_path, json_path, plot_path, inputs=[network_path])
+    if plot_path is not None:
+        check_plot(plot_path)
     runner = backend_from_options(backend, lava, device)
     require_available(runner)
-    network = read_net(network_path)
+    network = read_network(network_path)
     runner.check_network(network)
-    inputs, labels = load_samples(network, data, samples)
+    given = load_samples(network, data, samples)
     with progress_bars() as progress:
-        recording = runner.run(network, inputs, labels, follow(progress, backend))
+        recording = runner.run(network, given.inputs, given.labels, follow(progress, backend))
     if recording_path is not None:
         recording.save(recording_path)
     layers = summarise(network, recording)
-    write_json(_describe(recording, layers), json_path)
+    metrics = given.measure(network, recording)
+    judged = {"objective": given.objective.name, **for_json(metrics)}
+    write_json(_describe(recording, layers, judged), json_path)
+    if plot_path is not None:
+        write_plot(network, recording, given.objective.name, given.wanted, plot_path)
     console = make_console()
     console.print(activity_table(layers, f"{len(recording)} samples on {backend}"))
-    console.print(_last_line(recording, layers))
+    console.print(f"{shown_together(metrics)}, {_last_line(recording, layers)}")
 
 
-def _describe(recording: Recording, layers: Sequence[LayerSummary]) -> dict[str, Any]:
+def _describe(
+    recording: Recording, layers: Sequence[LayerSummary], judged: dict[str, Any]
+) -> dict[str, Any]:
     """Return what a recording amounts to as plain data."""
     return {
         "backend": recording.backend,
         "samples": len(recording),
         "network_digest": recording.network_digest,
-        "accuracy": recording.accuracy,
+        **judged,
         **activity_dict(layers),
         "seconds": recording.seconds,
         "samples_per_second": len(recording) / recording.seconds,
@@ -88,9 +109,8 @@ def _describe(recording: Recording, layers: Sequence[LayerSummary]) -> dict[str,
 
 def _last_line(recording: Recording, layers: Sequence[LayerSummary]) -> str:
     totals = total(layers)
-    accuracy = "" if recording.accuracy is None else f"accuracy {recording.accuracy:.2%}, "
     return (
-        f"{accuracy}{totals.synops_per_sample:.0f} SynOps a sample, {totals.synops_per_mac:.2f} of "
+        f"{totals.synops_per_sample:.0f} SynOps a sample, {totals.synops_per_mac:.2f} of "
         f"the ordinary network's {totals.macs_per_sample} MACs; {recording.seconds:.2f} s "
         f"({len(recording) / recording.seconds:.0f} samples a second)"
     )

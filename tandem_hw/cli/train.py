@@ -9,13 +9,14 @@ import click
 import torch
 from rich.progress import Progress
 
+from tandem_hw.cli.metrics import shown, shown_together
 from tandem_hw.cli.options import check_device, check_outputs, device_option
 from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.cli.train_options import train_options, training_options
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import Dataset, load_dataset
-from tandem_hw.learning.distributed import is_first_process
+from tandem_hw.learning.distributed import own_device, started_processes
 from tandem_hw.learning.event_data import EventDataset
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.training import (
@@ -72,27 +73,36 @@ def command(
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """
     _check_folder(out, resume, overwrite)
-    check_device(device)
+    place = own_device(device)
+    check_device(place)
     options = training_options(settings)
-    bins = {name: settings[name] for name in ("num_steps", "input_bits")}
-    dataset = load_dataset(data, **bins)
+    with started_processes(torch.device(place), options.batch_size) as processes:
+        with processes.first_goes_ahead():
+            dataset = _load(data, settings)
+        seed_everything(options.seed)
+        outputs = options.make_objective().outputs(dataset)
+        network = _make_network(model, outputs, dataset, init, settings)
+        with progress_bars(_COLUMNS, disable=not processes.is_first) as progress:
+            summary = train(
+                network,
+                dataset,
+                options,
+                out,
+                device=place,
+                resume=resume,
+                report=_Bar(progress),
+                epoch_done=lambda epoch: progress.console.print(describe_epoch(epoch)),
+            )
+    if processes.is_first:
+        make_console().print(describe_test(summary, len(dataset.y_test), out / BEST_NAME))
+
+
+def _load(data: str, settings: dict[str, Any]) -> Dataset:
+    """Load a data set; where it holds events, they are what the network is sent."""
+    dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
     if settings["encoding"] is None and isinstance(dataset, EventDataset):
         settings["encoding"] = "events"
-    seed_everything(options.seed)
-    network = _make_network(model, dataset, init, settings)
-    with progress_bars(_COLUMNS, disable=not is_first_process()) as progress:
-        summary = train(
-            network,
-            dataset,
-            options,
-            out,
-            device=device,
-            resume=resume,
-            report=_Bar(progress),
-            epoch_done=lambda epoch: progress.console.print(describe_epoch(epoch)),
-        )
-    if is_first_process():
-        make_console().print(describe_test(summary, len(dataset.y_test), out / BEST_NAME))
+    return dataset
 
 
 def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
@@ -109,10 +119,10 @@ def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
 
 
 def _make_network(
-    model: str, dataset: Dataset, init: Path | None, settings: dict[str, Any]
+    model: str, outputs: int, dataset: Dataset, init: Path | None, settings: dict[str, Any]
 ) -> TandemNetwork:
     """Build and convert a network of the zoo, from the start or from trained parameters."""
-    ordinary = build(model, dataset.shape, dataset.outputs)
+    ordinary = build(model, dataset.shape, outputs)
     is_tandem = init is not None and is_tandem_checkpoint(init)
     if init is not None and not is_tandem:
         load_parameters(ordinary, init)
@@ -146,15 +156,6 @@ class _Bar:
         )
 
 
-def shown(name: str, value: float) -> str:
-    """Return a metric with its name and unit for the terminal."""
-    if name == "accuracy":
-        return f"accuracy {value:.2%}"
-    unit = " dB" if name == "psnr" else ""
-    label = {"mse": "MSE", "mae": "MAE", "r2": "R^2", "psnr": "PSNR"}.get(name, name)
-    return f"{label} {value:.4g}{unit}"
-
-
 def describe_epoch(epoch: dict[str, Any]) -> str:
     """Return one line about an epoch's metrics."""
     name = "accuracy" if "accuracy" in epoch else "mse"
@@ -172,9 +173,11 @@ def describe_test(summary: dict[str, Any], samples: int, checkpoint: Path) -> st
     """Return one line about the test set."""
     ordinary = summary["options"]["schedule"] == "ordinary"
     network = "ordinary network" if ordinary else "integer network"
-    numbers = [
-        shown(name.removeprefix("test_"), value)
-        for name, value in summary.items()
-        if name.startswith("test_")
-    ]
-    return f"test {', '.join(numbers)} of the {network} ({samples} samples); wrote {checkpoint}"
+    numbers = shown_together(
+        {
+            name.removeprefix("test_"): value
+            for name, value in summary.items()
+            if name.startswith("test_")
+        }
+    )
+    return f"test {numbers} of the {network} ({samples} samples); wrote {checkpoint}"

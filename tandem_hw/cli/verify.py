@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.table import Table
 
+from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.options import (
+    Samples,
     backend_from_options,
     check_outputs,
     data_option,
@@ -21,11 +24,13 @@ from tandem_hw.cli.options import (
     write_json,
 )
 from tandem_hw.cli.terminal import follow, make_console, progress_bars
-from tandem_hw.export.net_file import read_net
+from tandem_hw.export.nir_or_net import read_network
 from tandem_hw.learning.checkpoint import load_checkpoint
+from tandem_hw.network import QuantizedNetwork
+from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import Backend, require_available
 from tandem_hw.sim.pytorch import PyTorchBackend
-from tandem_hw.verification import VerificationReport, verify
+from tandem_hw.verification import VerificationReport, compare, record
 
 #: Exit status of a mismatch.
 EXIT_MISMATCH = 1
@@ -68,27 +73,51 @@ def command(
     runners = [backend_from_options(name, lava, device) for name in names]
     for runner in runners:
         require_available(runner)
-    network = read_net(network_path)
+    network = read_network(network_path)
     if checkpoint is not None:
         runners.append(PyTorchBackend(load_checkpoint(checkpoint).model))
     for runner in runners:
         runner.check_network(network)
-    inputs, labels = load_samples(network, data, samples)
-    report = _run(network, inputs, labels, runners)
-    write_json(report.to_dict(), json_path)
-    show_report(report)
+    given = load_samples(network, data, samples)
+    recordings = _run(network, given, runners)
+    report = compare(network, recordings)
+    metrics = {found.backend: given.measure(network, found) for found in recordings}
+    write_json(describe(report, given, metrics), json_path)
+    show_report(report, metrics)
     if not report.match:
         raise click.exceptions.Exit(EXIT_MISMATCH)
 
 
-def _run(network: Any, inputs: Any, labels: Any, runners: list[Backend]) -> VerificationReport:
+def _run(network: QuantizedNetwork, given: Samples, runners: list[Backend]) -> list[Recording]:
     with progress_bars() as progress:
         bars = {runner.name: follow(progress, runner.name) for runner in runners}
-        return verify(network, inputs, labels, runners, progress=bars)
+        return record(network, given.inputs, given.labels, runners, progress=bars)
 
 
-def show_report(report: VerificationReport) -> None:
-    """Print a report for the terminal."""
+def describe(
+    report: VerificationReport, given: Samples, metrics: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Return a report and the metrics as plain data.
+
+    Args:
+        report: the comparison.
+        given: the samples compared.
+        metrics: per backend, the objective's numbers.
+    """
+    return {
+        **report.to_dict(),
+        "objective": given.objective.name,
+        "metrics": {name: for_json(numbers) for name, numbers in metrics.items()},
+    }
+
+
+def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a report for the terminal.
+
+    Args:
+        report: the comparison.
+        metrics: per backend, the objective's numbers.
+    """
     table = Table(title=f"{report.samples} samples on {', '.join(report.backends)}")
     numbers = ("neurons", "spikes", "mismatched", "head room (bits)", "SynOps a sample", "MACs")
     for name in ("layer", *numbers):
@@ -109,9 +138,7 @@ def show_report(report: VerificationReport) -> None:
     console = make_console()
     console.print(table)
     for name in report.backends:
-        accuracy = report.accuracy[name]
-        shown = "" if accuracy is None else f"accuracy {accuracy:.2%}, "
-        console.print(f"{name}: {shown}{report.seconds[name]:.2f} s")
+        console.print(f"{name}: {shown_together(metrics[name])}, {report.seconds[name]:.2f} s")
     if report.match:
         console.print("MATCH: every spike count and every output is equal", style="green")
     elif report.difference is not None:

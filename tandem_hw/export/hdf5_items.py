@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import h5py
 import numpy as np
@@ -24,6 +24,8 @@ from tandem_hw.export.hdf5_tree import below, encoded, shown
 VALUES_MAX: Final = 1 << 26
 _MAX_RANK: Final = 8
 _TEXT_LENGTH_MAX: Final = 64
+#: Longest text where names of any kind are meant.
+_LONG_TEXT_MAX: Final = 4096
 #: Filters that are part of HDF5 or h5py itself; another one would load a library to be read.
 _FILTERS: Final = frozenset(
     (h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF)
@@ -110,6 +112,28 @@ class Entry:
         if len(text) > _TEXT_LENGTH_MAX or not text.isprintable():
             raise FileFormatError(f"{self.where(name)} is {shown(text)}; a short name is needed")
         return text
+
+    def is_group(self, name: str) -> bool:
+        """Whether an item is a group; raises FileFormatError where it is a link to elsewhere."""
+        return isinstance(self._item(name), h5py.Group)
+
+    def values(self, name: str) -> npt.NDArray[np.generic] | str | list[Any]:
+        """Return a dataset of numbers, of one text, or of texts, as it is stored.
+
+        Raises:
+            FileFormatError: it is missing, too large or of another kind, or a text is not short.
+        """
+        dataset = self._dataset(name)
+        if h5py.check_string_dtype(dataset.dtype) is None:
+            if dataset.dtype.kind not in "iufb" or dataset.dtype.subdtype is not None:
+                raise FileFormatError(f"{self.where(name)} is {dataset.dtype}; numbers are needed")
+            return np.asarray(dataset[()])
+        texts = np.asarray(dataset.asstr(errors="backslashreplace")[()], dtype=object)
+        for text in texts.reshape(-1):
+            if len(text) > _LONG_TEXT_MAX or not text.isprintable():
+                raise FileFormatError(f"{self.where(name)} holds {shown(text)}; it is damaged")
+        plain: str | list[Any] = texts.tolist()
+        return plain
 
     def where(self, name: str) -> str:
         """Return the place of an item for a message."""

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from tandem_hw.errors import DataError
 from tandem_hw.learning.datasets import Dataset
+from tandem_hw.network import QuantizedNetwork
+from tandem_hw.recording import Recording
 
 ObjectiveName = Literal["classification", "regression", "reconstruction"]
 
@@ -27,10 +29,12 @@ class Objective(ABC):
     """What a training minimises.
 
     Attributes:
+        name: by which ``make_objective`` makes it.
         metric: the name of the number that chooses the best checkpoint, as in ``metrics.json``.
         higher_is_better: whether more of it is better.
     """
 
+    name: ClassVar[ObjectiveName]
     metric: ClassVar[str]
     higher_is_better: ClassVar[bool]
 
@@ -41,6 +45,10 @@ class Objective(ABC):
         Raises:
             DataError: the data set has none of this kind.
         """
+
+    @abstractmethod
+    def outputs(self, dataset: Dataset) -> int:
+        """Return how many outputs a network needs."""
 
     @abstractmethod
     def check_outputs(self, dataset: Dataset, outputs: int) -> None:
@@ -82,6 +90,7 @@ class Classification(Objective):
         label_smoothing: share of the target that is spread over all classes, 0 to below 1.
     """
 
+    name: ClassVar[ObjectiveName] = "classification"
     metric: ClassVar[str] = "accuracy"
     higher_is_better: ClassVar[bool] = True
 
@@ -97,6 +106,10 @@ class Classification(Objective):
                 f'"regression"'
             )
         return labels
+
+    def outputs(self, dataset: Dataset) -> int:
+        """Return the number of classes."""
+        return dataset.outputs
 
     def check_outputs(self, dataset: Dataset, outputs: int) -> None:
         """Refuse a network with fewer outputs than classes."""
@@ -117,6 +130,7 @@ class Classification(Objective):
 class Regression(Objective):
     """Mean squared error against real targets."""
 
+    name: ClassVar[ObjectiveName] = "regression"
     metric: ClassVar[str] = "mse"
     higher_is_better: ClassVar[bool] = False
 
@@ -130,9 +144,13 @@ class Regression(Objective):
             )
         return values.reshape(len(values), -1).astype(np.float32)
 
+    def outputs(self, dataset: Dataset) -> int:
+        """Return the number of target values of a sample."""
+        return math.prod(dataset.y_test.shape[1:])
+
     def check_outputs(self, dataset: Dataset, outputs: int) -> None:
         """Refuse a network with another number of outputs than targets."""
-        needed = math.prod(dataset.y_test.shape[1:])
+        needed = self.outputs(dataset)
         if needed != outputs:
             raise DataError(
                 f"{dataset.name}: has {needed} target values a sample; the model has {outputs} "
@@ -144,7 +162,10 @@ class Regression(Objective):
         return F.mse_loss(outputs, targets)
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """Return mean squared and absolute error, and R^2 = 1 - MSE / variance of the targets."""
+        """Return mean squared and absolute error, and R^2 = 1 - MSE / variance of the targets.
+
+        Each output has a mean of its own; where no target differs from it, R^2 is not a number.
+        """
         error = (outputs - targets).double()
         mse = float(error.square().mean())
         spread = float((targets - targets.mean(0)).double().square().mean())
@@ -158,6 +179,8 @@ class Regression(Objective):
 class Reconstruction(Regression):
     """Mean squared error against the input itself, real values in [0, 1]."""
 
+    name: ClassVar[ObjectiveName] = "reconstruction"
+
     def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
         """Return the samples as they are before they are quantized, float32 [samples, values]."""
         samples = np.asarray(getattr(dataset, f"x_{part}"))
@@ -168,13 +191,17 @@ class Reconstruction(Regression):
         flat = samples.reshape(len(samples), -1).astype(np.float32)
         return flat / 255 if samples.dtype == np.uint8 else flat
 
+    def outputs(self, dataset: Dataset) -> int:
+        """Return the number of values of a sample."""
+        return math.prod(dataset.shape)
+
     def check_outputs(self, dataset: Dataset, outputs: int) -> None:
         """Refuse a network whose output is not as large as its input."""
-        if math.prod(dataset.shape) != outputs:
+        needed = self.outputs(dataset)
+        if needed != outputs:
             raise DataError(
-                f"{dataset.name}: samples have {math.prod(dataset.shape)} values; the model puts "
-                f"out {outputs}, and a reconstruction has as many as its input (--model "
-                f"autoencoder)"
+                f"{dataset.name}: samples have {needed} values; the model puts out {outputs}, and "
+                f"a reconstruction has as many as its input (--model autoencoder)"
             )
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
@@ -185,9 +212,7 @@ class Reconstruction(Regression):
 
 
 _OBJECTIVES: Final[dict[str, type[Objective]]] = {
-    "classification": Classification,
-    "regression": Regression,
-    "reconstruction": Reconstruction,
+    objective.name: objective for objective in (Classification, Regression, Reconstruction)
 }
 
 
@@ -208,6 +233,54 @@ def make_objective(name: ObjectiveName, label_smoothing: float = 0.0) -> Objecti
     if label_smoothing:
         raise DataError(f"label_smoothing is for labels; a {name} has none, set it to 0")
     return _OBJECTIVES[name]()
+
+
+def fitting_objective(dataset: Dataset, outputs: int) -> Objective:
+    """Return what a network is judged by that is known by its outputs alone.
+
+    It is the regression where the data have real targets, as many as outputs; the classification
+    where they have as many classes; the reconstruction where an image has as many values; and the
+    classification again where they have fewer classes: a test part may lack the last ones.
+
+    Args:
+        dataset: what the network is judged on.
+        outputs: number of the network's outputs.
+
+    Raises:
+        DataError: the outputs fit none of them.
+    """
+    targets, values = Regression().outputs(dataset), Reconstruction().outputs(dataset)
+    if not dataset.classes and targets == outputs:
+        return Regression()
+    if dataset.classes and dataset.classes == outputs:
+        return Classification()
+    is_image = dataset.x_test.shape[1:] == tuple(dataset.shape)
+    if is_image and values == outputs:
+        return Reconstruction()
+    if dataset.classes and dataset.classes < outputs:
+        return Classification()
+    found = f"{dataset.classes} classes" if dataset.classes else f"{targets} target values a sample"
+    image = f" and samples of {values} values" if is_image else ""
+    raise DataError(
+        f"{dataset.name}: has {found}{image}, and the network {outputs} outputs, which suit none "
+        f"of these; give the data that it was trained for"
+    )
+
+
+def real_values(network: QuantizedNetwork, recording: Recording) -> npt.NDArray[np.float32]:
+    """Return a network's outputs as real values: the integers times ``readout_scale``.
+
+    Bit for bit they are what the trained model puts out.
+
+    Args:
+        network: what ran.
+        recording: what came out of it.
+
+    Returns:
+        float32 [samples, outputs].
+    """
+    values: npt.NDArray[np.float32] = (recording.output * network.readout_scale).astype(np.float32)
+    return values
 
 
 def as_tensor(targets: npt.NDArray[Any]) -> Tensor:

@@ -1,0 +1,315 @@
+"""Foreign NIR graphs as layers of real numbers: which neurons take what from where.
+
+Neurons of type IF become layers. What lies between two of them, a weighted node with Flatten and
+pooling around it, is one set of synapses: a pooling whose windows do not overlap is folded into the
+convolution or the matrix behind it, which changes nothing. Several paths into the same neurons are
+added, so all but one of them become skips. Everything else is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_hw.errors import ConversionError
+from tandem_hw.export.nir_file import Tree, integer, integers, numbers, text
+from tandem_hw.layers import INPUT_SOURCE
+
+Real: TypeAlias = npt.NDArray[np.float64]
+
+_WEIGHTED: Final = ("Affine", "Linear", "Conv1d", "Conv2d")
+_POOLING: Final = ("SumPool2d", "AvgPool2d")
+_AXES: Final = {"Conv1d": 1, "Conv2d": 2}
+#: What is proposed for nodes that are refused.
+_PROPOSALS: Final = {
+    "LIF": "its leak is no integer; use IF neurons, or train it with tandem-hw's own leak",
+    "CubaLIF": "its leak is no integer; use IF neurons, or train it with tandem-hw's own leak",
+    "LI": "its leak is no integer; end the graph with the weights, whose outputs are added up",
+    "CubaLI": "its leak is no integer; end the graph with the weights, whose outputs are added up",
+    "NIRGraph": "replace the graph within the graph by its nodes; recurrent ones cannot be run",
+    "Scale": "multiply it into the weights",
+    "Delay": "delays cannot be run; leave it out",
+}
+
+
+@dataclass(frozen=True)
+class RealPath:
+    """Synapses from a source to neurons, in real numbers.
+
+    Attributes:
+        name: of the weighted node, or of the pooling, or made of both ends' names.
+        source: name of the neurons where it starts, or "input".
+        kind: "Dense", "Conv1d", "Conv2d" or "OneToOne".
+        weight: float64, output channels first; None for one-to-one synapses.
+        bias: float64, one a channel, in every step.
+        geometry: stride, padding, dilation and groups of a convolution; until ``fitted``, also what
+            a pooling before the weights needs.
+    """
+
+    name: str
+    source: str
+    kind: str
+    weight: Real | None
+    bias: Real
+    geometry: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RealNeurons:
+    """Neurons and all that they take in.
+
+    Attributes:
+        name: of their node; of the Output where the graph ends with weights.
+        paths: the main synapses first.
+        resistance: float64 R; None for a readout.
+        threshold: float64 v_threshold; None for a readout.
+    """
+
+    name: str
+    paths: tuple[RealPath, ...]
+    resistance: Real | None
+    threshold: Real | None
+
+
+class _Graph:
+    """The nodes and edges of a graph."""
+
+    def __init__(self, nodes: Tree, edges: list[tuple[str, str]], where: str) -> None:
+        self.nodes = nodes
+        self.where = where
+        self.before: dict[str, list[str]] = {name: [] for name in nodes}
+        for source, target in edges:
+            if source not in nodes or target not in nodes:
+                raise ConversionError(f"{where}: the edge {source!r} -> {target!r} has no node")
+            self.before[target].append(source)
+
+    def type(self, name: str) -> str:
+        """Return the type of a node."""
+        return text(self.nodes[name], "type", self.place(name))
+
+    def place(self, name: str) -> str:
+        """Return the place of a node, for messages."""
+        return f"{self.where}: node {name}"
+
+    def only(self, kind: str) -> str:
+        """Return the name of the only node of a type."""
+        found = [name for name in self.nodes if self.type(name) == kind]
+        if len(found) != 1:
+            raise ConversionError(
+                f"{self.where}: the graph has {len(found)} nodes of type {kind}; one is needed"
+            )
+        return found[0]
+
+    def order(self) -> list[str]:
+        """Return all nodes, sources first."""
+        try:
+            return list(TopologicalSorter(self.before).static_order())
+        except CycleError as error:
+            raise ConversionError(
+                f"{self.where}: the graph is recurrent (node {error.args[1][0]}); only "
+                f"feed-forward graphs can be run"
+            ) from error
+
+
+def real_layers(
+    nodes: Tree, edges: list[tuple[str, str]], where: str
+) -> tuple[tuple[int, ...], list[RealNeurons]]:
+    """Read a feed-forward graph.
+
+    Args:
+        nodes: the nodes by name, as ``NIRNode.to_dict`` returns them.
+        edges: pairs of names.
+        where: what the graph is called in messages.
+
+    Returns:
+        The shape of the input, and the neurons, sources first; the last is the result.
+
+    Raises:
+        ConversionError: the graph cannot be run; the message names the node.
+        FileFormatError: a node lacks a field or has one of another kind.
+    """
+    graph = _Graph(nodes, edges, where)
+    start, end = graph.only("Input"), graph.only("Output")
+    order = graph.order()
+    shape = _shape(nodes[start], "shape", graph.place(start))
+    layers = [_neurons(graph, name, start) for name in order if graph.type(name) == "IF"]
+    last = graph.before[end]
+    if not (len(last) == 1 and graph.type(last[0]) == "IF"):
+        layers.append(_neurons(graph, end, start))
+    elif layers[-1].name != last[0]:
+        chosen = next(layer for layer in layers if layer.name == last[0])
+        layers.remove(chosen)  # one that feeds nothing is refused when the network is built
+        layers.append(chosen)
+    return shape, layers
+
+
+def _neurons(graph: _Graph, name: str, start: str) -> RealNeurons:
+    before = graph.before[name]
+    if not before:
+        raise ConversionError(f"{graph.place(name)} takes nothing in")
+    paths = [_path(graph, source, name, start) for source in before]
+    paths.sort(key=lambda path: path.weight is None)  # the main synapses have weights, if any do
+    node, place = graph.nodes[name], graph.place(name)
+    if graph.type(name) == "Output":
+        return RealNeurons(name, tuple(paths), None, None)
+    if "v_reset" in node and np.any(numbers(node, "v_reset", place)):
+        raise ConversionError(f"{place} resets to v_reset, which must be 0")
+    resistance = numbers(node, "r", place).astype(np.float64)
+    threshold = numbers(node, "v_threshold", place).astype(np.float64)
+    if np.any(threshold <= 0) or np.any(resistance <= 0):
+        raise ConversionError(f"{place} has r or v_threshold that is not positive")
+    return RealNeurons(name, tuple(paths), resistance, threshold)
+
+
+def _path(graph: _Graph, name: str, target: str, start: str) -> RealPath:
+    """Walk from a node that feeds neurons back to where its spikes come from."""
+    chain: list[str] = []
+    while name != start and graph.type(name) != "IF":
+        kind = graph.type(name)
+        if kind not in (*_WEIGHTED, *_POOLING, "Flatten"):
+            proposal = _PROPOSALS.get(kind, f"there are {', '.join(_WEIGHTED)}, IF and pooling")
+            raise ConversionError(f"{graph.place(name)} is of type {kind}; {proposal}")
+        if len(graph.before[name]) != 1:
+            raise ConversionError(
+                f"{graph.place(name)} takes in {len(graph.before[name])} nodes; only neurons add"
+            )
+        chain.append(name)
+        name = graph.before[name][0]
+    chain.reverse()
+    source = INPUT_SOURCE if name == start else name
+    weighted = [one for one in chain if graph.type(one) in _WEIGHTED]
+    pooling = [one for one in chain if graph.type(one) in _POOLING]
+    place = graph.place(chain[-1] if chain else target)
+    if len(weighted) > 1 or len(pooling) > 1:
+        raise ConversionError(f"{place}: there are no neurons between {' and '.join(chain)}")
+    if weighted and pooling and chain.index(pooling[0]) > chain.index(weighted[0]):
+        raise ConversionError(
+            f"{graph.place(pooling[0])} pools what no neurons have taken in; put it behind neurons"
+        )
+    kinds = [graph.type(one) for one in chain]
+    if "Flatten" in kinds and any(kind in _AXES for kind in kinds[kinds.index("Flatten") :]):
+        raise ConversionError(f"{place}: a convolution behind a Flatten")
+    if pooling:
+        return _pooled(graph, pooling[0], weighted, source)
+    if weighted:
+        return _weighted(graph, weighted[0], source)
+    return RealPath(f"{source}_to_{target}", source, "OneToOne", None, np.zeros(1))
+
+
+def _weighted(graph: _Graph, name: str, source: str) -> RealPath:
+    node, place, kind = graph.nodes[name], graph.place(name), graph.type(name)
+    weight = numbers(node, "weight", place).astype(np.float64)
+    axes = _AXES.get(kind, 0)
+    if weight.ndim != 2 + axes or not weight.size:
+        raise ConversionError(
+            f"{place} has weights of shape {weight.shape}, not of {2 + axes} axes"
+        )
+    bias = np.zeros(len(weight))
+    if kind != "Linear" and node.get("bias") is not None:
+        bias = numbers(node, "bias", place).astype(np.float64).reshape(-1)
+    if bias.shape != weight.shape[:1]:
+        raise ConversionError(f"{place} has {bias.size} biases for {len(weight)} channels")
+    if not axes:
+        return RealPath(name, source, "Dense", weight, bias)
+    geometry: dict[str, Any] = {
+        field: _axes(node, field, place, axes) for field in ("stride", "dilation")
+    }
+    geometry["padding"] = _padding(node, place, weight.shape[2:], geometry)
+    geometry["groups"] = integer(node, "groups", place)
+    return RealPath(name, source, kind, weight, bias, geometry)
+
+
+def _padding(
+    node: Tree, place: str, kernel: tuple[int, ...], geometry: Mapping[str, tuple[int, ...]]
+) -> tuple[int, ...]:
+    padding = node.get("padding")
+    if padding == "valid":
+        return (0,) * len(kernel)
+    if padding != "same":
+        return _axes(node, "padding", place, len(kernel))
+    whole = [step * (size - 1) for step, size in zip(geometry["dilation"], kernel, strict=True)]
+    if any(one % 2 for one in whole) or set(geometry["stride"]) != {1}:
+        raise ConversionError(f'{place} has padding "same", which is not the same on both sides')
+    return tuple(one // 2 for one in whole)
+
+
+def _pooled(graph: _Graph, name: str, weighted: list[str], source: str) -> RealPath:
+    """Return a pooling alone, or folded into the weights behind it."""
+    node, place = graph.nodes[name], graph.place(name)
+    kernel = _axes(node, "kernel_size", place, 2)
+    stride, padding = (_axes(node, field, place, 2) for field in ("stride", "padding"))
+    share = 1.0 if graph.type(name) == "SumPool2d" else 1 / (kernel[0] * kernel[1])
+    window = np.full((1, 1, *kernel), share)
+    geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": (1, 1)}
+    if not weighted:
+        geometry["each_channel"] = True
+        return RealPath(name, source, "Conv2d", window, np.zeros(1), geometry)  # see ``fitted``
+    if kernel != stride or any(padding):
+        raise ConversionError(
+            f"{place}: windows of {kernel} every {stride} with padding {padding} cannot be folded "
+            f"into {weighted[0]}; use windows that tile the image, or put neurons behind it"
+        )
+    path = _weighted(graph, weighted[0], source)
+    if path.kind == "Dense":
+        return replace(path, geometry={"pool": kernel, "share": share})  # see ``fitted``
+    if path.kind != "Conv2d" or set(path.geometry["dilation"]) != {1}:
+        raise ConversionError(f"{place}: it can be folded into a Conv2d without dilation only")
+    assert path.weight is not None
+    weight = path.weight.repeat(kernel[0], axis=2).repeat(kernel[1], axis=3) * share
+    widened = {
+        field: tuple(a * b for a, b in zip(path.geometry[field], kernel, strict=True))
+        for field in ("stride", "padding")
+    }
+    return replace(path, weight=weight, geometry=path.geometry | widened | {"pool": kernel})
+
+
+def fitted(path: RealPath, shape: tuple[int, ...], where: str) -> RealPath:
+    """Return a path with what only the shape of its source decides.
+
+    Args:
+        path: as ``real_layers`` returned it.
+        shape: shape of what comes in.
+        where: what the graph is called in messages.
+
+    Raises:
+        ConversionError: the windows of a pooling do not tile an image of this shape.
+    """
+    geometry = dict(path.geometry)
+    kernel, share = geometry.pop("pool", None), geometry.pop("share", 1.0)
+    weight, bias = path.weight, path.bias
+    if weight is None:
+        return path
+    if kernel is not None:
+        if len(shape) != 3 or any(a % b for a, b in zip(shape[1:], kernel, strict=True)):
+            raise ConversionError(
+                f"{where}: node {path.name}: windows of {kernel} before it do not tile {shape}"
+            )
+        if path.kind == "Dense":
+            small = (shape[0], shape[1] // kernel[0], shape[2] // kernel[1])
+            if weight.shape[1] != np.prod(small):
+                raise ConversionError(
+                    f"{where}: node {path.name} takes {weight.shape[1]} values, {small} come in"
+                )
+            spread = weight.reshape(-1, *small).repeat(kernel[0], axis=2).repeat(kernel[1], axis=3)
+            weight = spread.reshape(len(weight), -1) * share
+    if geometry.pop("each_channel", False):  # a pooling alone is a convolution of each channel
+        weight, bias = weight.repeat(shape[0], axis=0), bias.repeat(shape[0])
+        geometry["groups"] = shape[0]
+    return replace(path, weight=weight, bias=bias, geometry=geometry)
+
+
+def _axes(node: Tree, name: str, place: str, count: int) -> tuple[int, ...]:
+    """Return one number for each axis; a single one stands for all."""
+    values = integers(node, name, place).reshape(-1)
+    if values.size not in (1, count):
+        raise ConversionError(f"{place}: {name} holds {values.size} values for {count} axes")
+    return tuple(np.broadcast_to(values, (count,)).tolist())
+
+
+def _shape(node: Tree, name: str, place: str) -> tuple[int, ...]:
+    return tuple(integers(node, name, place).reshape(-1).tolist())

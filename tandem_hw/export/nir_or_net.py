@@ -1,0 +1,45 @@
+"""Networks in files of either kind, told apart by the name's suffix: ``.nir``, or ``.net``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tandem_hw.export.net_file import read_net, write_net
+from tandem_hw.network import QuantizedNetwork
+
+
+def read_network(path: str | os.PathLike[str]) -> QuantizedNetwork:
+    """Read a network that tandem-hw wrote, from NIR where the name ends in ``.nir``.
+
+    Raises:
+        FileFormatError: as ``read_net`` and ``read_nir``.
+    """
+    if not is_nir(path):
+        return read_net(path)
+    from tandem_hw.export.nir_reader import read_nir
+
+    return read_nir(path)
+
+
+def write_network(
+    network: QuantizedNetwork, path: str | os.PathLike[str], *, tandem_only: bool = False
+) -> None:
+    """Write a network, as NIR where the name ends in ``.nir``.
+
+    Raises:
+        NetworkError: as ``write_net`` and ``write_nir``.
+        BackendUnavailableError: the package nir is needed and not installed.
+        FileFormatError: the path cannot be written to.
+    """
+    if not is_nir(path):
+        write_net(network, path)
+        return
+    from tandem_hw.export.nir_writer import write_nir
+
+    write_nir(network, path, tandem_only=tandem_only)
+
+
+def is_nir(path: str | os.PathLike[str]) -> bool:
+    """Whether the name of a file says that it is NIR."""
+    return Path(path).suffix.lower() == ".nir"

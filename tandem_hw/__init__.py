@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tandem_hw.export.freezing import freeze
     from tandem_hw.export.net_file import read_net, write_net
     from tandem_hw.export.netx_reader import read_netx
+    from tandem_hw.export.nir_import import from_nir
+    from tandem_hw.export.nir_reader import read_nir
+    from tandem_hw.export.nir_writer import write_nir
     from tandem_hw.input_encoding import quantize_inputs
     from tandem_hw.learning.checkpoint import load_checkpoint
     from tandem_hw.learning.conversion import convert
@@ -34,15 +37,18 @@ __all__ = [
     "convert",
     "event_dataset",
     "freeze",
+    "from_nir",
     "load_checkpoint",
     "load_dataset",
     "make_backend",
     "quantize_inputs",
     "read_net",
     "read_netx",
+    "read_nir",
     "train",
     "verify",
     "write_net",
+    "write_nir",
 ]
 
 _HOMES = {
@@ -55,15 +61,18 @@ _HOMES = {
     "convert": "learning.conversion",
     "event_dataset": "learning.event_data",
     "freeze": "export.freezing",
+    "from_nir": "export.nir_import",
     "load_checkpoint": "learning.checkpoint",
     "load_dataset": "learning.datasets",
     "make_backend": "sim.registry",
     "quantize_inputs": "input_encoding",
     "read_net": "export.net_file",
     "read_netx": "export.netx_reader",
+    "read_nir": "export.nir_reader",
     "train": "learning.training",
     "verify": "verification",
     "write_net": "export.net_file",
+    "write_nir": "export.nir_writer",
 }
 
 

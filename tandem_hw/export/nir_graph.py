@@ -228,13 +228,15 @@ def _padding(
     node: Tree, place: str, kernel: tuple[int, ...], geometry: Mapping[str, tuple[int, ...]]
 ) -> tuple[int, ...]:
     padding = node.get("padding")
+    if not isinstance(padding, str):
+        return _axes(node, "padding", place, len(kernel))
     if padding == "valid":
         return (0,) * len(kernel)
-    if padding != "same":
-        return _axes(node, "padding", place, len(kernel))
     whole = [step * (size - 1) for step, size in zip(geometry["dilation"], kernel, strict=True)]
-    if any(one % 2 for one in whole) or set(geometry["stride"]) != {1}:
-        raise ConversionError(f'{place} has padding "same", which is not the same on both sides')
+    if padding != "same" or any(one % 2 for one in whole) or set(geometry["stride"]) != {1}:
+        raise ConversionError(
+            f"{place} has padding {padding!r}; give numbers that hold for both sides of the image"
+        )
     return tuple(one // 2 for one in whole)
 
 

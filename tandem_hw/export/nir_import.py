@@ -79,7 +79,7 @@ def from_nir(
     """
     tree, where = _opened(graph)
     shape, layers = real_layers(child(tree, "nodes", where), _edges(tree, where), where)
-    if shape != input_spec.shape:
+    if shape not in (input_spec.shape, (1, *input_spec.shape)):  # Norse leaves an axis for batches
         raise ConversionError(f"{where} takes {shape}; input_spec says {input_spec.shape}")
     return _Importer(input_spec, num_steps, reset, weight_bits, time_step, where).network(layers)
 

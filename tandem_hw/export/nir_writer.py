@@ -159,7 +159,7 @@ def _why_layer_inexact(layer: Layer, num_steps: int) -> str | None:
     if layer.threshold is None and np.any(layer.bias % num_steps):
         return (
             f"is a readout whose bias counts once; NIR adds a share in each of {num_steps} steps, "
-            f"which must be whole: train it without a bias"
+            f'which must be whole: train with readout "count", or without that bias'
         )
     return None
 

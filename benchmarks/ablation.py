@@ -41,6 +41,7 @@ VARIANTS: dict[str, str] = {
 @click.option("--model", default="lenet", show_default=True)
 @click.option("--samples", default=10_000, show_default=True, help="Training samples.")
 @click.option("--epochs", default=3, show_default=True)
+@click.option("--validation", default=0.1, show_default=True)
 @click.option("--num-steps", "windows", multiple=True, type=int, default=(2, 4, 7))
 @click.option("--augmentation", default="mnist", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/ablation"))
@@ -50,13 +51,16 @@ def command(
     model: str,
     samples: int,
     epochs: int,
+    validation: float,
     windows: tuple[int, ...],
     augmentation: str,
     out: Path,
     json_path: Path | None,
 ) -> None:
     """Train a network with each option, at each length of the window."""
-    shared = f"{data} --model {model} --samples {samples} --epochs {epochs}"
+    shared = (
+        f"{data} --model {model} --samples {samples} --validation {validation} --epochs {epochs}"
+    )
     ordinary = out / "ordinary"
     rows = [_row("ReLU network", 0, f"{shared} --schedule ordinary --twin relu", ordinary)]
     rows += _rows(shared, windows, augmentation, ordinary / "checkpoint.pt", out)

@@ -179,12 +179,14 @@ def simulate_layer(
     Returns:
         Spikes and counts of a firing layer, the potential of a readout.
     """
-    if neurons.leaks:
+    # Integers in the bfloat16 of mixed precision would not be the chip's.
+    with torch.autocast(neurons.bias.device.type, enabled=False):
+        if neurons.leaks:
+            return _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=True)
+        fast = _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=False)
+        if neurons.proven or _stayed_within(fast, neurons):
+            return fast
         return _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=True)
-    fast = _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=False)
-    if neurons.proven or _stayed_within(fast, neurons):
-        return fast
-    return _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=True)
 
 
 def _stayed_within(activity: LayerActivity, neurons: NeuronParameters) -> bool:

@@ -55,6 +55,14 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(folder / "model.net", folder / "edited.net")
     with h5py.File(folder / "edited.net", "r+") as file:
         file["layer/2/weight"][0, 0] ^= 2
+    torch.save(build("mlp", SHAPE, 4).state_dict(), folder / "four.pt")
+    torch.save([1, 2], folder / "list.pt")
+    bright = build("mlp", SHAPE, 3).state_dict()
+    bright["1.weight"].fill_(float("nan"))
+    torch.save(bright, folder / "nan.pt")
+    flipped = bytearray((folder / "four.pt").read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    (folder / "flipped.pt").write_bytes(flipped)
     (folder / "text.txt").write_text("a text")
     (folder / "folder").mkdir()
     (folder / "run").mkdir()
@@ -141,6 +149,26 @@ BAD_INPUTS = {
     "train npz:features.npz --model lenet --out new": r"model lenet takes images.*use --model mlp",
     f"{TRAIN} --learning-rate nan": "learning_rate is nan; give a positive number",
     f"{TRAIN} --num-steps 5000": "num_steps is 5000; allowed are 1 to 4096",
+    # What a training starts from
+    f"{TRAIN} --init missing.pt": r"missing\.pt: is no file; give what torch\.save",
+    f"{TRAIN} --init folder": "folder: is no file; give what torch",
+    f"{TRAIN} --init text.txt": r"text\.txt: cannot be read as parameters; save them with",
+    f"{TRAIN} --init model.net": r"model\.net: cannot be read as parameters; save them with",
+    f"{TRAIN} --init flipped.pt": r"flipped\.pt: cannot be read as parameters; save them with",
+    f"{TRAIN} --init list.pt": r"list\.pt: holds list, no parameters; save them with",
+    f"{TRAIN} --init nan.pt": r"nan\.pt: 1\.weight holds values that are infinite or not a number",
+    f"{TRAIN} --init four.pt": r"four\.pt: holds parameters of another network: .*the same --model",
+    f"{TRAIN} --init version.pt": r"version\.pt: checkpoint of format version 99; this",
+    f"{TRAIN.replace('mlp', 'lenet')} --init model.pt": r"model\.pt: its network has other layers",
+    # What does not go together
+    f"{TRAIN} --label-smoothing 0.1 --objective regression": "label_smoothing is for labels",
+    f"{TRAIN} --activation-max 0": "activation_max must be a positive number",
+    f"{TRAIN} --initial-potential 1": "initial_potential is 1",
+    f"{TRAIN} --initial-potential 0.5 --reset zero": "initial_potential",
+    f"{TRAIN} --voltage-decay 5": "voltage_decay",
+    "train npz:features.npz --model resnet20 --out new": r"model resnet20 takes images",
+    "train npz:features.npz --model autoencoder --out new": r"model autoencoder takes images",
+    "train npz:features.npz --model vgg16 --out new": r"model vgg16 takes images",
     # Backends and devices
     "verify model.net --backends reference,nothing": 'backend "nothing" is not known; there are',
     "verify model.net --data npz:data.npz --backends reference": "two or more different backends",
@@ -186,11 +214,23 @@ def test_there_is_nothing_to_resume_in_an_empty_folder(
     )
 
 
-def test_a_batch_larger_than_the_data_is_refused(
-    originals: Path, monkeypatch: pytest.MonkeyPatch
+SMALL = f"{TRAIN} --batch-size 2 --validation 0"
+UNFIT = {
+    TRAIN: "less than one batch of 64",
+    f"{SMALL} --samples 5": "has 4 training samples beside the validation data; 5 were asked for",
+    f"{SMALL} --objective regression": "has labels of 3 classes and no real targets; train with",
+    f"{SMALL} --encoding events": "holds images, and the network takes events; give event data",
+    f"{SMALL.replace('data.npz', 'features.npz')} --augmentation mnist": "images .* are needed",
+}
+
+
+@pytest.mark.parametrize("arguments", UNFIT)
+def test_a_training_that_does_not_suit_the_data_is_refused(
+    originals: Path, monkeypatch: pytest.MonkeyPatch, arguments: str
 ) -> None:
     monkeypatch.chdir(originals)
-    assert "less than one batch of 64" in error_of(originals, TRAIN)
+    message = error_of(originals, arguments)
+    assert re.search(UNFIT[arguments], message), message
 
 
 @pytest.mark.parametrize(

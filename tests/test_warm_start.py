@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,47 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     other = convert(nn.Sequential(nn.Linear(8, 3)), input_shape=(8,), num_steps=4)
     with pytest.raises(FileFormatError, match="its network has other layers"):
         load_tandem_parameters(other, path)
+
+
+def refusal(network: nn.Module, path: Path) -> str:
+    """Return why a file was refused; nothing where it was not."""
+    with warnings.catch_warnings():  # PyTorch comments on some damages besides
+        warnings.simplefilter("ignore")
+        try:
+            load_parameters(network, path)
+        except FileFormatError as error:
+            return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["as today", "as before torch 1.6"])
+def test_a_damaged_file_is_refused_or_was_not_touched(tmp_path: Path, zipped: bool) -> None:
+    torch.manual_seed(0)
+    trained, path = ordinary().state_dict(), tmp_path / "ann.pt"
+    torch.save(trained, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    load_parameters(ordinary(), path)
+    random = np.random.RandomState(1)
+    refused = 0
+    for place in random.randint(0, len(whole), 150):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << random.randint(8)
+        path.write_bytes(damaged if random.rand() < 0.7 else whole[:place])
+        fresh = ordinary()
+        message = refusal(fresh, path)
+        assert "\n" not in message
+        refused += bool(message)
+        if zipped and not message:  # the older files have no checksums
+            assert all(torch.equal(fresh.state_dict()[name], trained[name]) for name in trained)
+    assert refused > 50
+
+
+def test_parameters_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    state = ordinary().state_dict()
+    state["1.running_var"][2] = float("inf")
+    torch.save(state, tmp_path / "ann.pt")
+    with pytest.raises(FileFormatError, match=r"ann\.pt: 1\.running_var holds values that are inf"):
+        load_parameters(ordinary(), tmp_path / "ann.pt")
 
 
 def test_a_calibrated_ceiling_is_a_percentile_of_the_ordinary_activations() -> None:

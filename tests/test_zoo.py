@@ -7,8 +7,14 @@ import torch
 from torch import nn
 
 from tandem_hw.errors import ConversionError
+from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.zoo import build, cifarnet, lenet, mlp
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.zoo import MODELS, build, cifarnet, lenet, mlp
+from tandem_hw.network import ConvTranspose2d, OneToOne
+from tandem_hw.sim.pytorch import PyTorchBackend
+from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.verification import verify
 
 Described = list[tuple[object, ...]]
 
@@ -81,7 +87,7 @@ def test_lenet_takes_images_of_any_size(shape: tuple[int, ...]) -> None:
     assert lenet(shape, 7).eval()(torch.zeros(2, *shape)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", ["lenet", "cifarnet"])
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "mlp"])
 @pytest.mark.parametrize("shape", [(784,), (28, 28)])
 def test_convolutional_networks_refuse_what_is_no_image(name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ConversionError, match=rf"model {name} takes images .*use --model mlp"):
@@ -102,3 +108,97 @@ def test_networks_convert_as_they_are(name: str) -> None:
     assert len(recorded.counts) == len(model.tandem_layers) - 1
     assert all(counts.any() for counts in recorded.counts.values())
     assert model(images).shape == (4, 10)
+
+
+def trained_a_step(
+    name: str, shape: tuple[int, ...], outputs: int
+) -> tuple[TandemNetwork, torch.Tensor]:
+    """Return a network that took one step, and inputs that its running statistics know."""
+    torch.manual_seed(0)
+    network = build(name, shape, outputs)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = 1.0
+    model = convert(
+        network, input_shape=shape, num_steps=3, activation_max=0.5, initial_potential=0.5
+    )
+    images = torch.randint(0, 16, (4, *shape), dtype=torch.uint8)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    loss = (model(images) - 1).square().mean()
+    loss.backward()
+    assert loss.isfinite()
+    for layer in model.tandem_layers:
+        if layer.weight is not None:
+            assert layer.weight.grad.any(), layer.name
+    optimizer.step()
+    with torch.no_grad():
+        model(images)
+    return model.eval(), images
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_network_trains_and_is_the_same_on_the_reference(name: str) -> None:
+    shape = (3, 8, 8) if name != "cifarnet" else (2, 4, 4)  # it has more weights than the others
+    model, images = trained_a_step(name, shape, 10)
+    network = freeze(model)
+    assert network.outputs == (math.prod(shape) if name == "autoencoder" else 10)
+    backends = [ReferenceBackend(), PyTorchBackend(model)]
+    verify(network, images.numpy(), None, backends).require_match()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 7, 6), (2, 5, 9), (1, 1, 1), (1, 2, 3)])
+def test_an_autoencoder_puts_out_images_of_the_shape_of_its_inputs(shape: tuple[int, ...]) -> None:
+    assert build("autoencoder", shape, 0).eval()(torch.zeros(2, *shape)).shape == (2, *shape)
+    model, images = trained_a_step("autoencoder", shape, 0)
+    network = freeze(model)
+    assert isinstance(network.layers[-1], ConvTranspose2d)
+    assert network.layers[-1].output_shape == shape
+    assert model(images).shape == (4, math.prod(shape))
+
+
+def convolutions(name: str) -> list[tuple[int, int]]:
+    with torch.device("meta"):
+        network = build(name, (3, 32, 32), 10)
+    assert network(torch.zeros(2, 3, 32, 32, device="meta")).shape == (2, 10)
+    modules = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert all(module.bias is None for module in modules)
+    return [(module.out_channels, module.stride[0]) for module in modules]
+
+
+def test_vgg_has_the_papers_channels_and_halves_the_image_five_times() -> None:
+    assert convolutions("vgg11") == [
+        (64, 2), (128, 2), (256, 1), (256, 2), (512, 1), (512, 2), (512, 1), (512, 2),
+    ]  # fmt: skip
+    assert convolutions("vgg16") == [
+        *[(64, 1), (64, 2), (128, 1), (128, 2), (256, 1), (256, 1), (256, 2)],
+        *[(512, 1), (512, 1), (512, 2)] * 2,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "widths", "blocks", "identities"),
+    [("resnet20", (16, 32, 64), 3, 7), ("resnet18", (64, 128, 256, 512), 2, 5)],
+)
+def test_residual_networks_have_the_papers_blocks(
+    name: str, widths: tuple[int, ...], blocks: int, identities: int
+) -> None:
+    wanted = [(widths[0], 1)]
+    for stage, width in enumerate(widths):
+        for block in range(blocks):
+            shrinks = stage > 0 and block == 0
+            wanted += [(width, 2 if shrinks else 1), (width, 1)]
+            wanted += [(width, 2)] if shrinks else []  # the shortcut
+    assert convolutions(name) == wanted
+    with torch.device("meta"):
+        model = convert(build(name, (3, 8, 8), 10), input_shape=(3, 8, 8), num_steps=2)
+    skips = [skip for layer in model.tandem_layers for skip in layer.skips]
+    assert len(skips) == len(widths) * blocks
+    assert sum(skip.real_weight is None for skip in skips) == identities
+
+
+def test_the_skips_of_a_residual_network_are_exported() -> None:
+    model, _ = trained_a_step("resnet20", (1, 8, 8), 4)
+    skips = [skip for layer in freeze(model).layers for skip in layer.skips]
+    assert [isinstance(skip, OneToOne) for skip in skips] == [
+        *[True] * 3, False, True, True, False, True, True,
+    ]  # fmt: skip

@@ -162,7 +162,8 @@ def describe_epoch(epoch: dict[str, Any]) -> str:
     validation = epoch[f"validation_{name}"]
     held_out = "" if validation is None else f", validation {shown(name, validation)}"
     spiking = epoch.get("spiking_layers")
-    stage = "" if spiking is None else f", {spiking} layers spike"
+    spike = "layer spikes" if spiking == 1 else "layers spike"
+    stage = "" if spiking is None else f", {spiking} {spike}"
     return (
         f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, {shown(name, epoch[name])}"
         f"{held_out}, spike rate {epoch['spike_rate']:.3f}{stage}"

@@ -126,7 +126,7 @@ def _read(path: Path) -> dict[str, Any]:
         kind = "is not a file" if path.exists() else "does not exist"
         raise FileFormatError(f"{path}: {kind}; give a checkpoint that tandem-hw train wrote")
     try:
-        _check_archive(path)
+        check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may make the unpickler raise whatever there is
         raise FileFormatError(
@@ -139,8 +139,15 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_archive(path: Path) -> None:
-    """Check the records' lengths and checksums: torch.load hands out whatever memory held."""
+def check_archive(path: Path) -> None:
+    """Check the records' lengths and checksums: torch.load hands out whatever memory held.
+
+    Args:
+        path: a zip archive, as torch.save writes it.
+
+    Raises:
+        zipfile.BadZipFile: a record is damaged.
+    """
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
         for record in archive.infolist():

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,10 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from tandem_hw.errors import DataError
+
+#: Between the seeds of two processes: PyTorch's generator on the CPU looks at 32 bits of a seed,
+#: and multiples of this one (2^32 over the golden ratio) lie far apart in them.
+_SEED_STRIDE: Final = 2_654_435_769
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,10 @@ class Processes:
         """Return this process's part of the indices of a batch."""
         return indices[self.rank :: self.count]
 
+    def own_seed(self, seed: int) -> int:
+        """Return a seed that no other process has; the first process keeps the given one."""
+        return seed + self.rank * _SEED_STRIDE
+
     def parallel(self, model: nn.Module, device: torch.device) -> nn.Module:
         """Return what to call in training: the model, or one that averages the gradients."""
         if self.count == 1:
@@ -54,10 +63,21 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
+    @contextmanager
+    def first_goes_ahead(self) -> Iterator[None]:
+        """Let the first process do something alone before all others, such as a download."""
+        if not self.is_first:
+            self.wait()
+        yield
+        if self.is_first:
+            self.wait()
+
 
 @contextmanager
 def started_processes(device: torch.device, batch_size: int) -> Iterator[Processes]:
     """Join the processes that ``torchrun`` started, or be the only one.
+
+    Where they are joined already (``torch.distributed.init_process_group``) they stay so.
 
     Args:
         device: where this process computes; with CUDA the processes use NCCL, otherwise gloo.
@@ -66,25 +86,26 @@ def started_processes(device: torch.device, batch_size: int) -> Iterator[Process
     Raises:
         DataError: the batch cannot be shared out evenly.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1 or "RANK" not in os.environ:
+    is_joined = dist.is_available() and dist.is_initialized()
+    if not is_joined and "RANK" not in os.environ:
         yield Processes()
         return
-    if batch_size % count or batch_size // count < 2:
+    count = dist.get_world_size() if is_joined else int(os.environ.get("WORLD_SIZE", "1"))
+    if batch_size % count or (count > 1 and batch_size // count < 2):
         raise DataError(
             f"a batch of {batch_size} cannot be shared by {count} processes; give a multiple of "
             f"{count} with at least 2 samples for each"
         )
+    if is_joined or count == 1:
+        yield Processes(dist.get_rank(), count) if is_joined else Processes()
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # NCCL would guess which one a barrier shall use
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        yield Processes(dist.get_rank(), count)
     finally:
         dist.destroy_process_group()
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that writes and reports; true without ``torchrun``."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def own_device(device: str) -> str:

@@ -383,9 +383,7 @@ class TandemLayer(nn.Module):
             Incoming(train, partial(synapses.synaptic_input, weight=weight.to(device).float()))
             for train, synapses, weight in zip(trains, self.synapses, integers.weights, strict=True)
         ]
-        # Mixed precision may touch the twin; integers in bfloat16 would not be the chip's.
-        with torch.autocast(device.type, enabled=False):
-            return simulate_layer(incoming, neurons, self.options.num_steps)
+        return simulate_layer(incoming, neurons, self.options.num_steps)
 
 
 def _sum_of_twins(branches: Sequence[_Branch]) -> Tensor | None:

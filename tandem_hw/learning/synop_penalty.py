@@ -36,7 +36,7 @@ class SynOpPenalty:
         for index, module in enumerate(model.layers):
             if isinstance(module, TandemLayer):
                 sources = model.sources(index)
-                self._from_input[module] = [source == FROM_INPUT for source in sources]
+                self._from_input[module] = [_is_input(model, source) for source in sources]
                 self._hooks.append(module.register_forward_pre_hook(self._look))
 
     def _look(self, layer: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -48,7 +48,7 @@ class SynOpPenalty:
             if synapses not in self._fan_outs:
                 self._fan_outs[synapses] = fan_out(synapses, signal.counts)
             if not is_input:
-                spent = (signal.counts.flatten(1) @ self._fan_outs[synapses].flatten()).mean()
+                spent = _synops(signal.counts, self._fan_outs[synapses])
                 self._synops = spent if self._synops is None else self._synops + spent
 
     def take(self) -> Tensor:
@@ -61,6 +61,19 @@ class SynOpPenalty:
         """Stop watching the model."""
         for hook in self._hooks:
             hook.remove()
+
+
+def _is_input(model: TandemNetwork, source: int) -> bool:
+    """Whether a signal is the network's input, through a dropout or not."""
+    while source != FROM_INPUT and not isinstance(model.layers[source], TandemLayer):
+        (source,) = model.sources(source)
+    return source == FROM_INPUT
+
+
+def _synops(counts: Tensor, fan_outs: Tensor) -> Tensor:
+    # In bfloat16 a sum of thousands would have two digits.
+    with torch.autocast(counts.device.type, enabled=False):
+        return (counts.float().flatten(1) @ fan_outs.flatten()).mean()
 
 
 def fan_out(synapses: TandemLayer, counts: Tensor) -> Tensor:
@@ -76,7 +89,7 @@ def fan_out(synapses: TandemLayer, counts: Tensor) -> Tensor:
         float32 [*in_shape].
     """
     with torch.set_grad_enabled(True), torch.autocast(counts.device.type, enabled=False):
-        ones = torch.ones_like(counts[:1], requires_grad=True)
+        ones = torch.ones_like(counts[:1], dtype=torch.float32, requires_grad=True)
         weight = synapses.real_weight
         all_one = torch.ones(()) if weight is None else torch.ones_like(weight).detach()
         reached = synapses.twin_input(ones, all_one)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import operator
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,8 @@ def train(
         What ``metrics.json`` holds.
 
     Raises:
-        DataError: the data do not fit the model, or ``resume`` with other options.
+        DataError: the data do not fit the model, or ``resume`` with other options or another
+            number of processes.
         FileFormatError: the folder cannot be written to, or there is nothing to resume.
     """
     place = torch.device(own_device(device))
@@ -137,7 +138,9 @@ class _Run:
         architecture = model.architecture
         dataset.check_fit(architecture.input, architecture.options.num_steps)
         self.objective.check_outputs(dataset, model.outputs)
-        self.data = TrainingData(dataset, self.objective, options, architecture.input, device)
+        self.data = TrainingData(
+            dataset, self.objective, options, architecture.input, device, processes
+        )
         self.optimizer = torch.optim.Adam(
             model.parameters(), options.learning_rate, weight_decay=options.weight_decay
         )
@@ -157,14 +160,14 @@ class _Run:
         """Pass over the training data once and write the checkpoints."""
         self.model.train()
         if not self.processes.is_first:  # the first one's state is saved, and so its dropout
-            torch.manual_seed((self.options.seed * SEED_STRIDE + epoch) * self.processes.count)
+            torch.manual_seed(self.processes.own_seed(self.options.seed * SEED_STRIDE + epoch))
         activity = _Activity(self.model.architecture.options.num_steps)
         layers = len(self.model.tandem_layers)
         spiking = spiking_layers(self.options.schedule, epoch, self.options.epochs, layers)
         penalty = SynOpPenalty(self.model) if self.options.synop_weight else None
         loss_sum, metric_sum, seen = 0.0, 0.0, 0
         name = self.objective.metric
-        for batch, indices in enumerate(self._shares(epoch), start=1):
+        for batch, indices in enumerate(self.data.order(epoch), start=1):
             inputs, targets = self.data.take(indices)
             loss, outputs = self._step(inputs, targets, spiking, activity, penalty)
             loss_sum += loss * len(targets)
@@ -179,9 +182,6 @@ class _Run:
         self.epoch = epoch
         means = {"loss": loss_sum / seen, name: metric_sum / seen}
         self._end_epoch(means, activity.rate, spiking)
-
-    def _shares(self, epoch: int) -> Iterator[Tensor]:
-        return map(self.processes.share, self.data.order(epoch))
 
     def _step(
         self,
@@ -233,6 +233,7 @@ class _Run:
             "epoch": self.epoch,
             "best": self.best,
             "random": torch.get_rng_state(),
+            "processes": self.processes.count,
         }
         if self.device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
@@ -258,6 +259,13 @@ class _Run:
                     f"{path}: was trained with {name} {before}, not {value}; a resumed training "
                     f"keeps its options, or the result would be another"
                 )
+        before = state.get("processes", 1)
+        if before != self.processes.count:
+            raise DataError(
+                f"{path}: was trained by {before} processes together, not by "
+                f"{self.processes.count}; resume with torchrun --nproc-per-node {before}, or the "
+                f"result would be another"
+            )
         try:
             self.model.load_state_dict(checkpoint.model.state_dict())
             self.optimizer.load_state_dict(state["optimizer"])

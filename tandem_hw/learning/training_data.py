@@ -13,6 +13,7 @@ from torch import Tensor
 from tandem_hw.errors import DataError
 from tandem_hw.learning.augmentation import PRESETS
 from tandem_hw.learning.datasets import Dataset, split_validation
+from tandem_hw.learning.distributed import Processes
 from tandem_hw.learning.objectives import Objective, as_tensor
 from tandem_hw.learning.training_options import TrainingOptions
 from tandem_hw.network import InputSpec
@@ -21,6 +22,7 @@ from tandem_hw.network import InputSpec
 SEED_STRIDE: Final = 100_003
 #: What is added to the seed of an epoch's order to get that of its augmentation.
 _AUGMENTATION_SEED: Final = 50_000
+_ALONE: Final = Processes()
 
 
 class TrainingData:
@@ -39,9 +41,10 @@ class TrainingData:
         options: TrainingOptions,
         spec: InputSpec,
         device: torch.device,
+        processes: Processes = _ALONE,
     ) -> None:
         self.dataset, self.objective, self.options = dataset, objective, options
-        self.spec, self.device = spec, device
+        self.spec, self.device, self.processes = spec, device, processes
         targets = objective.targets(dataset, "train")
         fitted, held_out = self._split(targets)
         if len(fitted) < options.batch_size:
@@ -96,20 +99,24 @@ class TrainingData:
                 f'"{self.options.augmentation}" cannot change; use tonic\'s transforms when they '
                 f"are binned"
             )
+        self._integers(samples)  # refuses what no batch could be made of
         return torch.from_numpy(np.ascontiguousarray(samples))
 
     def order(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the batches of an epoch as indices: an order that hangs on seed and epoch alone.
+        """Yield this process's share of the batches of an epoch, as indices.
+
+        The order hangs on seed and epoch alone and is the same in all processes; the augmentation
+        is each one's own.
 
         Args:
             epoch: the epoch, from 1.
         """
         seed = self.options.seed * SEED_STRIDE + epoch
-        self._generator.manual_seed(seed + _AUGMENTATION_SEED)
+        self._generator.manual_seed(self.processes.own_seed(seed + _AUGMENTATION_SEED))
         order = torch.randperm(len(self._targets), generator=torch.Generator().manual_seed(seed))
         size = self.options.batch_size
         for start in range(0, self.batches * size, size):
-            yield order[start : start + size]
+            yield self.processes.share(order[start : start + size])
 
     def take(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return the integers and the targets of some samples, augmented anew.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw.errors import ConversionError, FileFormatError
-from tandem_hw.learning.checkpoint import FORMAT, load_checkpoint
+from tandem_hw.learning.checkpoint import FORMAT, check_archive, load_checkpoint
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.signals import TandemSignal
@@ -33,7 +33,7 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
 
     Raises:
         FileFormatError: the file is missing, damaged, a tandem-hw checkpoint, or of another
-            network.
+            network, or a value in it is not finite.
     """
     content = _read(Path(path))
     if content.get("format") == FORMAT:
@@ -45,6 +45,12 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
             f"{path}: holds parameters of another network: "
             f"{' '.join(str(error).split())[:300]}; give the same --model as it was trained with"
         ) from error
+    for name, value in network.state_dict().items():
+        if not value.isfinite().all():
+            raise FileFormatError(
+                f"{path}: {name} holds values that are infinite or not a number; save an earlier "
+                f"state of the training"
+            )
 
 
 def load_tandem_parameters(model: TandemNetwork, path: str | os.PathLike[str]) -> None:
@@ -82,8 +88,10 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: is no file; give what torch.save(network.state_dict()) wrote"
         )
     try:
+        if zipfile.is_zipfile(path):  # what torch.save wrote before version 1.6 is none
+            check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # a damaged pickle may make the unpickler raise whatever there is
         raise FileFormatError(
             f"{path}: cannot be read as parameters; save them with torch.save(network.state_dict())"
         ) from error

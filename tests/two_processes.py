@@ -1,0 +1,74 @@
+"""One of the processes that test_distributed.py starts: trains twice and keeps what it ended with.
+
+Arguments: the folder for the results.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed as dist
+from torch import nn
+
+from tandem_hw.learning.conversion import convert
+from tandem_hw.learning.datasets import ImageDataset
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.training import train
+from tandem_hw.learning.training_options import TrainingOptions
+
+#: Without batch normalisation two halves of a batch give the gradient of the whole one.
+ONE_STEP = TrainingOptions(epochs=1, batch_size=24, validation=0.0, synop_weight=0.3)
+SEVERAL_STEPS = TrainingOptions(epochs=2, batch_size=8, seed=3, augmentation="mnist")
+
+
+def make_data() -> ImageDataset:
+    random = np.random.RandomState(0)
+    y = np.arange(36) % 3
+    x = random.uniform(0, 0.5, (36, 1, 4, 4))
+    x[np.arange(36), 0, y] += 0.4
+    x = x.astype(np.float32)
+    return ImageDataset("rows", x[:24], y[:24], x[24:], y[24:], classes=3)
+
+
+def make_model(*, normalised: bool) -> TandemNetwork:
+    torch.manual_seed(1)
+    norm = [nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.2)] if normalised else [nn.ReLU()]
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 6), *norm, nn.Linear(6, 3))
+    return convert(network, input_shape=(1, 4, 4), num_steps=4, activation_max=0.4)
+
+
+def trained(options: TrainingOptions, folder: Path) -> dict[str, Any]:
+    """Train a model and return all that is left of it, its last gradients included."""
+    model = make_model(normalised=options == SEVERAL_STEPS)
+    summary = train(model, make_data(), options, folder)
+    gradients = {
+        name: parameter.grad
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    return {
+        "parameters": dict(model.named_parameters()),
+        "gradients": gradients,
+        "epochs": summary["epochs"],
+        "dropout": torch.rand(4),
+    }
+
+
+def main(folder: Path) -> None:
+    dist.init_process_group("gloo")
+    found = {
+        "one step": trained(ONE_STEP, folder / "one"),
+        "several steps": trained(SEVERAL_STEPS, folder / "several"),
+    }
+    assert dist.is_initialized()  # a training leaves a group alone that it did not make
+    torch.save(found, folder / f"rank{dist.get_rank()}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(Path(sys.argv[1]))

@@ -129,7 +129,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         },
     ),
     "moving-digits": _recipe(
-        "events of moving digits in 12 steps",
-        {"data": "moving-digits", "model": "lenet", "encoding": "events", "num_steps": 12},
+        "events of moving digits in 7 steps",
+        {"data": "moving-digits", "model": "lenet", "encoding": "events", "num_steps": 7},
     ),
 }

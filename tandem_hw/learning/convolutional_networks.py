@@ -44,7 +44,7 @@ def autoencoder(input_shape: tuple[int, ...], classes: int = 0) -> nn.Sequential
         input_shape: (channels, height, width).
         classes: not used; an image is put out.
     """
-    channels, height, width = _image("autoencoder", input_shape)
+    channels, height, width = image_shape("autoencoder", input_shape)
     half = (-(-height // 2), -(-width // 2))
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3, 2, padding=1, bias=False),
@@ -69,21 +69,49 @@ def _vgg(
     name: str, input_shape: tuple[int, ...], classes: int, stages: Sequence[Sequence[int]]
 ) -> nn.Sequential:
     """Chain 3x3 convolutions; the last one of each stage halves the image."""
-    channels, height, width = _image(name, input_shape)
+    layers = [
+        (out, 2 if index == len(stage) - 1 else 1, 3)
+        for stage in stages
+        for index, out in enumerate(stage)
+    ]
+    modules, features = chained_convolutions(image_shape(name, input_shape), layers)
+    return nn.Sequential(*modules, nn.Flatten(), nn.Linear(features, classes))
+
+
+def chained_convolutions(
+    shape: tuple[int, int, int], layers: Sequence[tuple[int, int, int]]
+) -> tuple[list[nn.Module], int]:
+    """Chain convolutions, each with batch normalisation and ReLU.
+
+    Args:
+        shape: (channels, height, width) of what comes in.
+        layers: (channels, stride, kernel) of each; the padding is half a kernel.
+
+    Returns:
+        The modules, and how many values the last one puts out.
+    """
+    channels, height, width = shape
     modules: list[nn.Module] = []
-    for stage in stages:
-        for index, out in enumerate(stage):
-            stride = 2 if index == len(stage) - 1 else 1
-            modules += [
-                nn.Conv2d(channels, out, 3, stride, padding=1, bias=False),
-                nn.BatchNorm2d(out),
-                nn.ReLU(),
-            ]
-            channels, height, width = out, -(-height // stride), -(-width // stride)
-    return nn.Sequential(*modules, nn.Flatten(), nn.Linear(channels * height * width, classes))
+    for out, stride, kernel in layers:
+        modules += [
+            nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU(),
+        ]
+        channels, height, width = out, -(-height // stride), -(-width // stride)
+    return modules, channels * height * width
 
 
-def _image(name: str, input_shape: tuple[int, ...]) -> tuple[int, int, int]:
+def image_shape(name: str, input_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the shape of a network's input, and refuse what is no image.
+
+    Args:
+        name: of the network, for the message.
+        input_shape: shape of one sample.
+
+    Raises:
+        ConversionError: it is not (channels, height, width).
+    """
     if len(input_shape) != 3:
         raise ConversionError(
             f"model {name} takes images (channels, height, width), found samples of shape "

@@ -235,30 +235,20 @@ class _Reader:
         return self._add_layer(value)
 
     def _pooled(self, path: str, spec: LayerSpec, value: Any) -> _Spikes:
-        if isinstance(value, _Sum):
-            raise ConversionError(
-                f"layer {path} stands before the ReLU of {value.path}; put it after the ReLU"
-            )
+        self._check_fired(path, value)
         spikes = self._spikes(path, value)
         if all(size == 1 for size in (*spec.kernel, *spec.stride)) and not any(spec.padding):
             return spikes
         return replace(self._settled(spikes), pool=spec, pool_path=path)
 
     def _adaptive(self, path: str, node: fx.Node, output_size: Any, value: Any) -> _Spikes:
-        if isinstance(value, _Sum):
-            raise ConversionError(
-                f"layer {path} stands before the ReLU of {value.path}; put it after the ReLU"
-            )
+        self._check_fired(path, value)
         lengths = self.shapes[node.all_input_nodes[0].name][1:]
         spec = layer_reader.adaptive_pooling_spec(path, lengths, output_size)
         return self._pooled(path, spec, value)
 
     def _dropped(self, path: str, name: str, p: float, channels: bool, value: Any) -> _Spikes:
-        if isinstance(value, _Sum):
-            raise ConversionError(
-                f"layer {path} ({name}) stands before the ReLU of {value.path}; put it after the "
-                f"ReLU"
-            )
+        self._check_fired(f"{path} ({name})", value)
         spikes = self._settled(self._spikes(path, value))
         spec = replace(layer_reader.dropout_spec(path, p, channels), source=spikes.index)
         return replace(spikes, index=self._append(spec))
@@ -351,6 +341,13 @@ class _Reader:
         if not nodes:
             raise ConversionError(f"operation {node.name} takes nothing from the network's input")
         return self.values[nodes[0]]
+
+    def _check_fired(self, path: str, value: Any) -> None:
+        """Refuse what works on spikes where neurons are still to come."""
+        if isinstance(value, _Sum):
+            raise ConversionError(
+                f"layer {path} stands before the ReLU of {value.path}; put it after the ReLU"
+            )
 
     def _spikes(self, path: str, value: Any) -> _Spikes:
         if isinstance(value, _Sum):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from tandem_hw.errors import ConversionError
+from tandem_hw.learning.convolutional_networks import image_shape
 
 
 class ResidualBlock(nn.Module):
@@ -61,13 +61,8 @@ def _residual(
     blocks: int,
 ) -> nn.Sequential:
     """Chain a stem, stages of blocks that halve the image, and a pooled linear layer."""
-    if len(input_shape) != 3:
-        raise ConversionError(
-            f"model {name} takes images (channels, height, width), found samples of shape "
-            f"{input_shape}; use --model mlp"
-        )
     channels = widths[0]
-    modules: list[nn.Module] = [_conv3x3(input_shape[0], channels, 1), nn.ReLU()]
+    modules: list[nn.Module] = [_conv3x3(image_shape(name, input_shape)[0], channels, 1), nn.ReLU()]
     for stage, width in enumerate(widths):
         for block in range(blocks):
             stride = 2 if stage and not block else 1

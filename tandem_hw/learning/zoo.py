@@ -12,7 +12,13 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.convolutional_networks import autoencoder, vgg11, vgg16
+from tandem_hw.learning.convolutional_networks import (
+    autoencoder,
+    chained_convolutions,
+    image_shape,
+    vgg11,
+    vgg16,
+)
 from tandem_hw.learning.residual_networks import resnet18, resnet20
 
 Builder = Callable[[tuple[int, ...], int], nn.Sequential]
@@ -104,19 +110,6 @@ def _convolutional(
     width: int,
 ) -> nn.Sequential:
     """Chain convolutions of (channels, stride, kernel) and one hidden fully connected layer."""
-    if len(input_shape) != 3:
-        raise ConversionError(
-            f"model {name} takes images (channels, height, width), found samples of shape "
-            f"{input_shape}; use --model mlp"
-        )
-    channels, height, columns = input_shape
-    modules: list[nn.Module] = []
-    for out, stride, kernel in layers:
-        modules += [
-            nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False),
-            nn.BatchNorm2d(out),
-            nn.ReLU(),
-        ]
-        channels, height, columns = out, -(-height // stride), -(-columns // stride)
-    hidden = _hidden(channels * height * columns, width)
+    modules, features = chained_convolutions(image_shape(name, input_shape), layers)
+    hidden = _hidden(features, width)
     return nn.Sequential(*modules, nn.Flatten(), *hidden, nn.Linear(width, classes))

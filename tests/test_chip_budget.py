@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from chip_layers import check_cores, convolution, dense, network_of
-from click.testing import CliRunner, Result
+from command_line import run
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import networks, random_inputs, small_network
 from torch import nn
 
-from tandem_hw.cli import main
 from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.export.chip_budget import chip_budget, chips_for, neuron_parts
 from tandem_hw.export.chip_partition import (
@@ -328,10 +327,6 @@ def test_more_chips_than_the_largest_board_has_are_refused() -> None:
     message = "needs .* chips, the largest board, Hala Point, has 1152; make layer large smaller"
     with pytest.raises(NetworkError, match=message):
         chip_budget(too_many_cores())
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def test_inspect_shows_and_writes_the_budget(tmp_path: Path) -> None:

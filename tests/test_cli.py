@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from command_line import run, succeed, written_json
 
-from tandem_hw.cli import main
 from tandem_hw.cli.group import COMMANDS
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.network import QuantizedNetwork
@@ -23,20 +20,6 @@ from tandem_hw.sim.reference import ReferenceBackend
 
 TRAINING = ("--model", "mlp", "--epochs", "3", "--batch-size", "8", "--num-steps", "4")
 SAMPLES = 24
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> Result:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def written_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @dataclass

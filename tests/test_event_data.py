@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pytest
-from click.testing import CliRunner
+from command_line import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem_hw.cli import main
 from tandem_hw.errors import DataError
 from tandem_hw.learning.datasets import Dataset, load_dataset
 from tandem_hw.learning.event_data import (
@@ -403,10 +402,6 @@ def test_events_need_the_number_of_bins(name: str) -> None:
 
 
 # From training to verification -------------------------------------------------------------------
-
-
-def run(*arguments: object) -> Any:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def write_moving_bars(path: Path) -> None:

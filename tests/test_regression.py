@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from command_line import run, succeed, written_json
 
-from tandem_hw.cli import main
 from tandem_hw.cli.metrics import for_json
 from tandem_hw.errors import DataError
 from tandem_hw.export.net_file import read_net, write_net
@@ -32,20 +30,6 @@ TRAINING = (
 #: What each objective is judged by.
 METRICS = {"regression": ("mse", "mae", "r2"), "reconstruction": ("mse", "psnr")}
 SAMPLES = 20
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> Result:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def written(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_data(path: Path, **changed: Any) -> str:
@@ -77,7 +61,7 @@ class Trained:
     @property
     def metrics(self) -> dict[str, float]:
         """What the training found on the test set."""
-        found = written(self.folder / "run" / "metrics.json")
+        found = written_json(self.folder / "run" / "metrics.json")
         return {name: found[f"test_{name}"] for name in METRICS[self.objective]}
 
 
@@ -134,7 +118,7 @@ def test_damaged_targets_are_refused(tmp_path: Path, changed: dict[str, Any], re
 def test_a_recipe_sets_every_option_that_it_names(name: str, tmp_path: Path) -> None:
     few = ("--epochs", 1, "--samples", 64)
     succeed("train", "--recipe", name, *few, "--out", tmp_path)
-    metrics = written(tmp_path / "metrics.json")
+    metrics = written_json(tmp_path / "metrics.json")
     wanted = dict(RECIPES[name].settings) | {"epochs": 1, "samples": 64}
     assert metrics["data"] == wanted.pop("data")
     outputs = {"mlp": 1, "autoencoder": 64}[wanted.pop("model")]
@@ -153,13 +137,13 @@ def test_a_recipe_sets_every_option_that_it_names(name: str, tmp_path: Path) -> 
 def test_training_says_how_far_off_the_network_is(trained: Trained) -> None:
     assert f"test MSE {trained.metrics['mse']:.4g}" in trained.output
     assert "of the integer network (20 samples)" in trained.output
-    first = written(trained.folder / "run" / "metrics.json")["epochs"][0]
+    first = written_json(trained.folder / "run" / "metrics.json")["epochs"][0]
     assert trained.metrics["mse"] < first["mse"] / 2
 
 
 def test_simulate_finds_the_numbers_of_the_training(trained: Trained, tmp_path: Path) -> None:
     result = succeed("simulate", trained.net, "--data", trained.data, "--json", tmp_path / "r.json")
-    content = written(tmp_path / "r.json")
+    content = written_json(tmp_path / "r.json")
     assert content["objective"] == trained.objective
     assert {name: content[name] for name in trained.metrics} == trained.metrics
     assert "accuracy" not in content
@@ -226,7 +210,7 @@ def test_verify_compares_bit_for_bit_and_shows_the_metrics_of_each_backend(
     told = ("verify", trained.net, "--data", trained.data, "--json", tmp_path / "v.json")
     result = succeed(*told, "--backends", "reference", "--checkpoint", trained.checkpoint)
     assert "MATCH: every spike count and every output is equal" in result.stdout
-    content = written(tmp_path / "v.json")
+    content = written_json(tmp_path / "v.json")
     assert content["objective"] == trained.objective
     assert content["metrics"] == dict.fromkeys(("reference", "pytorch"), trained.metrics)
     assert all(layer["spikes"] > 0 for layer in content["layers"])
@@ -237,7 +221,7 @@ def test_verify_compares_bit_for_bit_and_shows_the_metrics_of_each_backend(
     result = run(*told, "--backends", "reference,spoilt")
     assert result.exit_code == 1
     assert "MISMATCH: first in spoilt: layer dense3, sample 0" in result.stdout
-    content = written(tmp_path / "v.json")
+    content = written_json(tmp_path / "v.json")
     assert content["readout"]["mismatched"] == 1
     assert content["metrics"]["reference"] == trained.metrics
     assert content["metrics"]["spoilt"]["mse"] != trained.metrics["mse"]
@@ -256,7 +240,7 @@ def test_deploy_shows_the_metrics_too(
     assert f"MSE {trained.metrics['mse']:.4g}" in succeed(*told).stdout
     result = succeed(*told, "--verify", "--json", tmp_path / "d.json")
     assert f"loihi2: MSE {trained.metrics['mse']:.4g}" in result.stdout
-    content = written(tmp_path / "d.json")
+    content = written_json(tmp_path / "d.json")
     assert content["objective"] == trained.objective
     assert {name: content[name] for name in trained.metrics} == trained.metrics
 
@@ -275,7 +259,7 @@ def test_a_network_that_suits_neither_is_refused(trained: Trained, tmp_path: Pat
 def test_what_json_cannot_say_is_null(trained: Trained, tmp_path: Path) -> None:
     told = ("--data", trained.data, "--samples", 1, "--json", tmp_path / "one.json")
     succeed("simulate", trained.net, *told)
-    content = written(tmp_path / "one.json")
+    content = written_json(tmp_path / "one.json")
     if trained.objective == "regression":  # one target does not vary
         assert content["r2"] is None
     assert content["mse"] >= 0

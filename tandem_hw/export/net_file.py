@@ -181,6 +181,20 @@ def _version_of(network: QuantizedNetwork) -> int:
 # From a network to a tree ------------------------------------------------------------------------
 
 
+def network_attributes(network: QuantizedNetwork) -> dict[str, int | float | str]:
+    """Return what a file says of a network as a whole, whatever its format."""
+    return {
+        "digest": network.digest,
+        "num_steps": network.num_steps,
+        "reset": network.reset,
+        "readout": network.readout,
+        "readout_scale": network.readout_scale,
+        "input_bits": network.input.bits,
+        "input_scale": network.input.scale,
+        "input_encoding": network.input.encoding,
+    }
+
+
 def _network_tree(network: QuantizedNetwork, writer: str) -> Group:
     version = _version_of(network)
     entries = [Group(children={"type": _text("input"), "shape": _numbers(network.input.shape)})]
@@ -194,14 +208,7 @@ def _network_tree(network: QuantizedNetwork, writer: str) -> Group:
             FORMAT: FORMAT_NAME,
             VERSION: version,
             "writer": writer,
-            "digest": network.digest,
-            "num_steps": network.num_steps,
-            "reset": network.reset,
-            "readout": network.readout,
-            "readout_scale": network.readout_scale,
-            "input_bits": network.input.bits,
-            "input_scale": network.input.scale,
-            "input_encoding": network.input.encoding,
+            **network_attributes(network),
         },
         children={_LAYERS_GROUP[version]: _numbered(entries)},
     )

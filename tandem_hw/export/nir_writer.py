@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from tandem_hw.convolution_layers import Convolution
 from tandem_hw.errors import NetworkError
+from tandem_hw.export.net_file import network_attributes
 from tandem_hw.export.nir_file import Tree, load_nir, write_nir_tree
 from tandem_hw.layers import INPUT_SOURCE, Layer, OneToOne
 from tandem_hw.network import Conv1d, Conv2d, ConvTranspose2d, Dense, QuantizedNetwork
@@ -242,16 +243,9 @@ def _graph_metadata(network: QuantizedNetwork, time_step: float, tandem_only: bo
         "format": FORMAT_NAME,
         "format_version": FORMAT_VERSION,
         "tandem_only": int(tandem_only),
-        "digest": network.digest,
         "layers": len(network.layers),
-        "num_steps": network.num_steps,
         "time_step": float(time_step),
-        "reset": network.reset,
-        "readout": network.readout,
-        "readout_scale": network.readout_scale,
-        "input_bits": network.input.bits,
-        "input_scale": network.input.scale,
-        "input_encoding": network.input.encoding,
+        **network_attributes(network),
     }
 
 

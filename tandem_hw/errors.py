@@ -36,3 +36,7 @@ class BackendError(TandemError):
 
 class ComparisonRefusedError(TandemError):
     """Two recordings could not have the same answer on purpose, so they are not compared."""
+
+
+class InexactError(TandemError):
+    """What has to be a whole number came out of floating-point arithmetic as none."""

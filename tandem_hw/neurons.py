@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tandem_hw.exact_sums import exact_arithmetic
 from tandem_hw.fixed_point import (
     ACCUMULATOR_LIMIT,
     DECAY_UNITY,
@@ -180,7 +181,7 @@ def simulate_layer(
         Spikes and counts of a firing layer, the potential of a readout.
     """
     # Integers in the bfloat16 of mixed precision would not be the chip's.
-    with torch.autocast(neurons.bias.device.type, enabled=False):
+    with exact_arithmetic(neurons.bias.device.type):
         if neurons.leaks:
             return _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=True)
         fast = _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=False)

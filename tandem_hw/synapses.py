@@ -2,9 +2,13 @@
 
 Every product and every sum is an integer below 2^24 (``bounds.check_accumulator``), so float32
 holds them exactly in whatever order they are added. That is true of direct sums only: a convolution
-by Winograd's or Fourier's transform rounds on the way. PyTorch's CPU convolution is a direct sum;
-cuDNN may choose a transform, so on other devices a convolution is a matrix product of unfolded
-patches, and a transposed one folds the product up again.
+by Winograd's or Fourier's transform rounds on the way, and which algorithm PyTorch's libraries
+choose depends on the machine, the build, the settings and the sizes. On a CPU their convolution is
+tried first, then a matrix product of unfolded patches (a transposed convolution folds the product
+up again); on other devices that product alone, since cuDNN may choose a transform. Each is used
+only where ``exact_sums`` saw it to be exact.
+
+The functions called ``fast`` are for real values, where the last bit does not matter.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tandem_hw.exact_sums import Way, exact_sum
 from tandem_hw.network import Conv1d, Conv2d, ConvTranspose2d, Layer, OneToOne
 from tandem_hw.neurons import Synapse
 
@@ -68,6 +73,11 @@ def dense(signal: Tensor, weight: Tensor) -> Tensor:
     Returns:
         [batch, out].
     """
+    return exact_sum(_DENSE, signal.flatten(1), weight, None)
+
+
+def dense_fast(signal: Tensor, weight: Tensor) -> Tensor:
+    """Return W s for real values by the device's fastest algorithm; see ``dense``."""
     return F.linear(signal.flatten(1), weight)
 
 
@@ -85,7 +95,7 @@ def one_to_one(signal: Tensor, weight: Tensor) -> Tensor:
 
 
 def convolve(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
-    """Return the convolution of a signal of integers, by direct sums on every device.
+    """Return the convolution of a signal of integers, exactly on every device.
 
     Args:
         signal: [batch, in, height, width] or [batch, in, length], integers.
@@ -95,15 +105,11 @@ def convolve(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
     Returns:
         [batch, out, out_height, out_width] or [batch, out, out_length].
     """
-    if signal.device.type == "cpu":
-        return convolve_fast(signal, weight, geometry)
-    if signal.dim() == 3:  # an image of one row
-        return _convolve_unfolded(signal[:, :, None], weight[:, :, None], _rows(geometry))[:, :, 0]
-    return _convolve_unfolded(signal, weight, geometry)
+    return exact_sum(_ways(_CONVOLUTIONS, signal), signal, weight, geometry)
 
 
 def convolve_transposed(signal: Tensor, weight: Tensor, geometry: TransposedGeometry) -> Tensor:
-    """Return the transposed convolution of a signal of integers, by direct sums on every device.
+    """Return the transposed convolution of a signal of integers, exactly on every device.
 
     Args:
         signal: [batch, in, height, width], integers.
@@ -113,9 +119,7 @@ def convolve_transposed(signal: Tensor, weight: Tensor, geometry: TransposedGeom
     Returns:
         [batch, out, out_height, out_width].
     """
-    if signal.device.type == "cpu":
-        return convolve_transposed_fast(signal, weight, geometry)
-    return _fold_products(signal, weight, geometry)
+    return exact_sum(_ways(_TRANSPOSED, signal), signal, weight, geometry)
 
 
 def convolve_fast(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
@@ -166,6 +170,8 @@ def _rows(geometry: ConvGeometry) -> ConvGeometry:
 
 
 def _convolve_unfolded(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+    if signal.dim() == 3:  # an image of one row
+        return _convolve_unfolded(signal[:, :, None], weight[:, :, None], _rows(geometry))[:, :, 0]
     kernel = weight.shape[2:]
     lengths = [
         (
@@ -206,3 +212,18 @@ def _fold_products(signal: Tensor, weight: Tensor, geometry: TransposedGeometry)
         padding = geometry.padding[axis]
         margins += [-padding, geometry.output_padding[axis] - padding]
     return F.pad(image, margins)
+
+
+def _dense(signal: Tensor, weight: Tensor, geometry: None) -> Tensor:
+    return F.linear(signal, weight)
+
+
+#: Algorithms for the same sums, as ``exact_sum`` takes them.
+_DENSE: tuple[Way, ...] = (_dense,)
+_CONVOLUTIONS: tuple[Way, ...] = (convolve_fast, _convolve_unfolded)
+_TRANSPOSED: tuple[Way, ...] = (convolve_transposed_fast, _fold_products)
+
+
+def _ways(ways: tuple[Way, ...], signal: Tensor) -> tuple[Way, ...]:
+    """Leave out the libraries' own convolutions where they are not a CPU's."""
+    return ways if signal.device.type == "cpu" else ways[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from tandem_hw.network import (
     QuantizedNetwork,
     Shape,
 )
+from tandem_hw.whole_numbers import whole_numbers
 
 
 def freeze(model: TandemNetwork) -> QuantizedNetwork:
@@ -132,9 +134,9 @@ def _frozen(
     options = layer.options
     arguments: dict[str, Any] = {
         "name": layer.name,
-        "weight": weight.numpy().astype("int64"),
+        "weight": whole_numbers(weight.numpy(), np.int64, f"layer {layer.name}: weights"),
         "weight_bits": options.weight_bits,
-        "bias": bias.numpy().astype("int64"),
+        "bias": whole_numbers(bias.numpy(), np.int64, f"layer {layer.name}: biases"),
         "threshold": threshold,
         "input_shape": input_shape,
         "source": source,

@@ -37,6 +37,7 @@ from tandem_hw.network import (
     Reset,
     Shape,
 )
+from tandem_hw.whole_numbers import whole_numbers
 
 _KINDS: Final[dict[str, type[Layer]]] = {
     "Dense": Dense,
@@ -156,12 +157,15 @@ class _Importer:
             name=main.name,
             skips=synapses[1:],
         )
-        weights = [weight.numpy().astype(np.int64) for weight in integers.weights]
+        weights = [
+            whole_numbers(weight.numpy(), np.int64, f"layer {main.name}: weights")
+            for weight in integers.weights
+        ]
         skips = [
             self._made(path, weight, np.zeros(len(weight), np.int64), None, ())
             for path, weight in zip(paths[1:], weights[1:], strict=True)
         ]
-        whole = integers.bias.numpy().astype(np.int64)
+        whole = whole_numbers(integers.bias.numpy(), np.int64, f"layer {main.name}: biases")
         layer = self._made(main, weights[0], whole, integers.threshold, tuple(skips))
         self._check_parameters(neurons, layer)
         return layer, integers.unit

@@ -17,6 +17,7 @@ import torch
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.model import Architecture, TandemNetwork
+from tandem_hw.learning.precision import check_precision
 
 FORMAT = "tandem-hw checkpoint"
 FORMAT_VERSION = 2
@@ -52,8 +53,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
         path: where to write, usually ending in ``.pt``.
 
     Raises:
+        ConversionError: the model has been rounded to a format with too few digits.
         FileFormatError: the path cannot be written to.
     """
+    for layer in checkpoint.model.tandem_layers:
+        check_precision(layer.name, layer)
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -97,6 +101,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise FileFormatError(f"{path}: lacks {', '.join(missing)}; the file is damaged")
     try:
         model = TandemNetwork(Architecture.from_dict(content["architecture"]))
+        model.to(_dtype(content["parameters"]))
         if version < FORMAT_VERSION:
             _add_thresholds(model, content["parameters"])
         model.load_state_dict(content["parameters"])
@@ -112,6 +117,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FileFormatError(f"{path}: the model cannot be rebuilt ({reason})") from error
     return Checkpoint(model.eval(), content["data"], content["metrics"], content["training"])
+
+
+def _dtype(parameters: dict[str, Any]) -> torch.dtype:
+    """Return what a model has to be made of to hold the parameters without rounding them."""
+    dtypes = {value.dtype for value in parameters.values() if isinstance(value, torch.Tensor)}
+    return torch.float64 if torch.float64 in dtypes else torch.float32
 
 
 def _add_thresholds(model: TandemNetwork, parameters: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from tandem_hw.synapses import (
     convolve_transposed,
     convolve_transposed_fast,
     dense,
+    dense_fast,
     one_to_one,
 )
 
@@ -58,7 +59,7 @@ class TandemAvgPool(TandemConv):
         kernel: tuple[int, ...],
         geometry: ConvGeometry,
     ) -> None:
-        weight = torch.full((channels, 1, *kernel), 1 / math.prod(kernel))
+        weight = torch.full((channels, 1, *kernel), 1 / math.prod(kernel), dtype=torch.float32)
         super().__init__(name, options, weight, None, None, True, geometry=geometry)
         assert self.weight is not None
         self.weight.requires_grad_(False)
@@ -122,7 +123,7 @@ class TandemLinear(TandemLayer):
 
     def twin_input(self, counts: Tensor, weight: Tensor) -> Tensor:
         """Return W c; counts of images are flattened."""
-        return dense(counts, weight)
+        return dense_fast(counts, weight)
 
     def bias_image(self, bias: Tensor) -> Tensor:
         """Return the vector itself."""
@@ -170,7 +171,7 @@ class TandemDropout(nn.Module):
             return signal
         counts = signal.counts
         shape = counts.shape[:2] + (1,) * (counts.dim() - 2) if self.channels else counts.shape
-        kept = torch.rand(shape, device=counts.device) >= self.p
+        kept = torch.rand(shape, dtype=torch.float32, device=counts.device) >= self.p
         train, value = signal.train, signal.graph_scale
         return replace(
             signal,

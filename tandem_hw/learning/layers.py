@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ from tandem_hw.bounds import (
     synaptic_interval,
     window_bounds,
 )
+from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters, RealSynapses, quantize_layer
 from tandem_hw.learning.signals import SpikingOptions, TandemSignal, Twin
 from tandem_hw.learning.surrogates import replace_by_count, replace_value
@@ -40,6 +42,7 @@ from tandem_hw.neurons import (
     SpikeTrain,
     simulate_layer,
 )
+from tandem_hw.whole_numbers import whole_numbers
 
 __all__ = ["Observer", "SpikingOptions", "TandemLayer", "TandemSignal", "Twin"]
 
@@ -106,9 +109,10 @@ class TandemLayer(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias)
         self.norm = norm
         self.skips = nn.ModuleList()
-        self.register_buffer("peak", torch.zeros(()))
+        self.register_buffer("peak", torch.zeros((), dtype=torch.float32))
         self.activation_max = nn.Parameter(
-            torch.tensor(options.activation_max), requires_grad=options.learn_thresholds and fires
+            torch.tensor(options.activation_max, dtype=torch.float32),
+            requires_grad=options.learn_thresholds and fires,
         )
 
     @property
@@ -163,7 +167,12 @@ class TandemLayer(nn.Module):
         Returns:
             A ``TandemSignal`` of a firing layer; of a readout its potential in real units, float32
             [batch, *shape].
+
+        Raises:
+            ConversionError: its parameters have too few digits.
+            NetworkError: a sum of one step can leave the chip's accumulator.
         """
+        check_precision(self.name, self)
         signals = [signals] if isinstance(signals, TandemSignal) else signals
         if not spiking:
             return self._ordinary(signals)
@@ -224,7 +233,10 @@ class TandemLayer(nn.Module):
         weight = self.real_weight
         if weight is None:
             return signal.counts * signal.real
-        total = self.twin_input(signal.counts, weight * signal.real)
+        counts = signal.counts
+        if torch.float64 in (counts.dtype, weight.dtype):
+            counts = counts.to(weight.dtype)
+        total = self.twin_input(counts, weight * signal.real)
         return total if self.bias is None else total + self.bias_image(self.bias)
 
     def branch(self, signal: TandemSignal) -> _Branch:
@@ -310,7 +322,11 @@ class TandemLayer(nn.Module):
 
         Returns:
             Weights, bias and threshold on the deployment grid, on the CPU.
+
+        Raises:
+            ConversionError: its parameters have too few digits.
         """
+        check_precision(self.name, self)
         return self._quantize(
             [
                 synapses.evaluated_branch(scale)
@@ -359,13 +375,13 @@ class TandemLayer(nn.Module):
         device = trains[0].signal.device
         interval = sum_intervals(
             [
-                synaptic_interval(weight.cpu().numpy(), signal.largest)
+                synaptic_interval(self._whole(weight, "weights"), signal.largest)
                 for weight, signal in zip(integers.weights, signals, strict=True)
             ]
         )
         check_accumulator(self.name, interval)
         steps = input_steps(interval, self.options.num_steps, trains[0].encoding or False)
-        bias = integers.bias.cpu().numpy().astype(np.int64)
+        bias = self._whole(integers.bias, "biases")
         leak: dict[str, int] = {}
         if self.fires:
             leak["current_decay"] = self.options.current_decay
@@ -384,6 +400,9 @@ class TandemLayer(nn.Module):
             for train, synapses, weight in zip(trains, self.synapses, integers.weights, strict=True)
         ]
         return simulate_layer(incoming, neurons, self.options.num_steps)
+
+    def _whole(self, parameters: Tensor, what: str) -> npt.NDArray[np.int64]:
+        return whole_numbers(parameters.cpu().numpy(), np.int64, f"layer {self.name}: {what}")
 
 
 def _sum_of_twins(branches: Sequence[_Branch]) -> Tensor | None:

@@ -66,6 +66,9 @@ class TandemNetwork(nn.Module):
     ``tandem_hw.quantize_inputs``), and returns logits, float32 [batch, outputs]: the readout's
     integer potential times its real unit, or its spike counts.
 
+    It is made in float32, whatever ``torch.get_default_dtype()`` is, and is as exact after
+    ``double()``; see ``tandem_hw.learning.precision``.
+
     Attributes:
         architecture: what rebuilds this model.
         layers: a module for each layer of the architecture.
@@ -240,16 +243,23 @@ def _make_synapses(
     norm = None
     if spec.norm:
         norm_class = nn.BatchNorm2d if len(spec.output_shape(shape)) == 3 else nn.BatchNorm1d
-        norm = norm_class(spec.out, spec.norm_eps, spec.norm_momentum, spec.norm_affine)
+        norm = norm_class(
+            spec.out, spec.norm_eps, spec.norm_momentum, spec.norm_affine, dtype=torch.float32
+        )
     if spec.kind == "linear":
         pooled = [n // window for n, window in zip(shape[1:], spec.pool, strict=False)]
         features = math.prod((shape[0], *pooled))
-        linear = nn.Linear(features, spec.out, spec.bias)
+        linear = nn.Linear(features, spec.out, spec.bias, dtype=torch.float32)
         common = (name, options, linear.weight.data, linear.bias, norm, fires)
         return TandemLinear(*common, pool=spec.pool, input_shape=shape)
     if spec.kind == "conv_transpose":
         transposed = nn.ConvTranspose2d(
-            shape[0], spec.out, (spec.kernel[0], spec.kernel[1]), groups=spec.groups, bias=spec.bias
+            shape[0],
+            spec.out,
+            (spec.kernel[0], spec.kernel[1]),
+            groups=spec.groups,
+            bias=spec.bias,
+            dtype=torch.float32,
         )
         return TandemConvTranspose2d(
             name,
@@ -261,5 +271,12 @@ def _make_synapses(
             geometry=TransposedGeometry(**asdict(geometry), output_padding=spec.output_padding),
         )
     conv_class: Any = nn.Conv1d if len(spec.kernel) == 1 else nn.Conv2d
-    conv = conv_class(shape[0], spec.out, spec.kernel, groups=spec.groups, bias=spec.bias)
+    conv = conv_class(
+        shape[0],
+        spec.out,
+        spec.kernel,
+        groups=spec.groups,
+        bias=spec.bias,
+        dtype=torch.float32,
+    )
     return TandemConv(name, options, conv.weight.data, conv.bias, norm, fires, geometry=geometry)

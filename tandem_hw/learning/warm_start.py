@@ -150,7 +150,10 @@ def calibrate_thresholds(
         for layer in firing:
             # A layer that is silent on these samples keeps what it had.
             ceiling = found.get(layer.name, 0.0)
-            layer.activation_max.copy_(torch.tensor(ceiling) if ceiling > 0 else before[layer.name])
+            if ceiling > 0:
+                layer.activation_max.fill_(ceiling)
+            else:
+                layer.activation_max.copy_(before[layer.name])
     return {layer.name: float(layer.activation_max) for layer in firing}
 
 

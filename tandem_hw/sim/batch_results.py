@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
+
+from tandem_hw.whole_numbers import whole_numbers
 
 
 class BatchResults:
@@ -23,11 +24,14 @@ class BatchResults:
         Args:
             counts: per firing layer [batch, *output_shape], whole numbers.
             potential: readout potentials [batch, outputs] in weight units, or None.
+
+        Raises:
+            InexactError: a value is not whole.
         """
         for name, values in counts.items():
-            self._counts.setdefault(name, []).append(_int32(values))
+            self._counts.setdefault(name, []).append(_int32(values, f"layer {name}: spike counts"))
         if potential is not None:
-            self._potentials.append(_int32(potential))
+            self._potentials.append(_int32(potential, "the readout: potentials"))
 
     @property
     def counts(self) -> dict[str, npt.NDArray[np.int32]]:
@@ -40,6 +44,5 @@ class BatchResults:
         return np.concatenate(self._potentials) if self._potentials else None
 
 
-def _int32(tensor: Tensor) -> npt.NDArray[np.int32]:
-    array: npt.NDArray[np.int32] = tensor.to(torch.int32).cpu().numpy()
-    return array
+def _int32(tensor: Tensor, what: str) -> npt.NDArray[np.int32]:
+    return whole_numbers(tensor.cpu().numpy(), np.int32, what)

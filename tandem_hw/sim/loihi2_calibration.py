@@ -29,6 +29,7 @@ from tandem_hw.sim.loihi2_records import (
 from tandem_hw.sim.loihi2_schedule import MARKER_PERIODS, Delays, Schedule
 from tandem_hw.synapses import synapse_of
 from tandem_hw.timing import window_start
+from tandem_hw.whole_numbers import whole_numbers
 
 IntArray = npt.NDArray[np.integer[Any]]
 #: Samples that are looked at for a marker.
@@ -235,8 +236,7 @@ def _simulate(
         activity = simulate_layer(incoming, neurons, steps)
         assert activity.spikes is not None  # a layer that fires
         states = activity.spikes.transpose(0, 1)
-    array: npt.NDArray[np.int32] = states.to(torch.int32).numpy()
-    return array
+    return whole_numbers(states.numpy(), np.int32, f"layer {layer.name}: states")
 
 
 def calibrate(

@@ -21,6 +21,8 @@ from lava.proc.conv.process import Conv
 from lava.proc.conv.utils import signed_clamp
 from numpy.lib.stride_tricks import sliding_window_view
 
+from tandem_hw.whole_numbers import whole_numbers
+
 #: Below this magnitude every sum of integers is exact in float32, in whatever order it is added.
 _FLOAT32_EXACT = 1 << 24
 
@@ -70,7 +72,7 @@ class UnfoldedConvolution:
         ).transpose(2, 0, 1, 4, 5, 3)
         columns = patches.reshape(self.groups, width * height, -1)
         product = columns @ self.matrices[dtype]
-        merged: npt.NDArray[np.int64] = product.transpose(1, 0, 2).astype(np.int64)
+        merged = whole_numbers(product.transpose(1, 0, 2), np.int64, "sums of a convolution")
         return merged.reshape(width, height, self.out)
 
 

@@ -59,7 +59,7 @@ def freeze(model: TandemNetwork) -> QuantizedNetwork:
                 synapses,
                 weight,
                 shape,
-                bias=torch.zeros(len(weight)),
+                bias=torch.zeros(len(weight), dtype=torch.float64),
                 source=INPUT_SOURCE if origin is None else origin.name,
             )
             for synapses, weight, shape, origin in list(

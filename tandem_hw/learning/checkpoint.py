@@ -17,7 +17,6 @@ import torch
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.model import Architecture, TandemNetwork
-from tandem_hw.learning.precision import check_precision
 
 FORMAT = "tandem-hw checkpoint"
 FORMAT_VERSION = 2
@@ -56,8 +55,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
         ConversionError: the model has been rounded to a format with too few digits.
         FileFormatError: the path cannot be written to.
     """
-    for layer in checkpoint.model.tandem_layers:
-        check_precision(layer.name, layer)
+    checkpoint.model.check_precision()
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

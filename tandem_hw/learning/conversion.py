@@ -13,7 +13,7 @@ from tandem_hw.learning.graph_reader import Source, read_network
 from tandem_hw.learning.layer_reader import SUPPORTED
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.precision import precision_of
+from tandem_hw.learning.precision import check_network_precision
 from tandem_hw.network import Encoding, InputSpec, Readout, Reset
 from tandem_hw.synapses import inputs_first
 
@@ -41,8 +41,7 @@ def convert(
 
     Every ReLU becomes integrate-and-fire neurons whose spike count c stands for the activation
     c * activation_max / num_steps. Batch normalisation is kept and folded into the integers of
-    every forward pass. The weights are copied, those of a float64 network as float64; the given
-    network is left as it is.
+    every forward pass. The weights are copied, as float32; the given network is left as it is.
 
     Args:
         network: any module whose forward pass ``torch.fx`` can follow, made of convolutions (one
@@ -96,9 +95,9 @@ def convert(
         initial_potential,
         learn_thresholds,
     )
-    dtype = precision_of(network)
+    check_network_precision(network)
     found = read_network(network, spec.shape, readout)
-    model = TandemNetwork(Architecture(spec, options, tuple(found.layers), readout)).to(dtype)
+    model = TandemNetwork(Architecture(spec, options, tuple(found.layers), readout))
     with torch.no_grad():
         for layer, sources in zip(model.tandem_layers, found.sources, strict=True):
             for synapses, source in zip(layer.synapses, sources, strict=True):

@@ -22,6 +22,7 @@ from tandem_hw.learning.layer_kinds import (
     TandemOneToOne,
 )
 from tandem_hw.learning.layers import Observer, SpikingOptions, TandemLayer, TandemSignal
+from tandem_hw.learning.precision import check_precision
 from tandem_hw.network import Shape
 from tandem_hw.neurons import LayerActivity, SpikeTrain
 from tandem_hw.synapses import ConvGeometry, TransposedGeometry, inputs_first
@@ -119,6 +120,15 @@ class TandemNetwork(nn.Module):
         """Shape of one sample; with encoding "events" the window's steps come first."""
         spec, steps = self.architecture.input, (self.architecture.options.num_steps,)
         return (*steps, *spec.shape) if spec.encoding == "events" else spec.shape
+
+    def check_precision(self) -> None:
+        """Refuse parameters with too few digits.
+
+        Raises:
+            ConversionError: a layer is not all float32 or all float64; the message says what to do.
+        """
+        for layer in self.tandem_layers:
+            check_precision(layer.name, layer)
 
     def encode(self, inputs: Tensor) -> TandemSignal:
         """Turn integer inputs into the signal of the first layer.

@@ -45,8 +45,8 @@ def check_precision(name: str, layer: nn.Module) -> None:
     )
 
 
-def precision_of(network: nn.Module) -> torch.dtype:
-    """Return the format that holds an ordinary network's parameters: float32 or float64.
+def check_network_precision(network: nn.Module) -> None:
+    """Refuse an ordinary network that is not made of float32 or float64.
 
     Args:
         network: any module.
@@ -60,5 +60,3 @@ def precision_of(network: nn.Module) -> torch.dtype:
                 f"parameter {name} is {parameter.dtype}; convert takes a network of torch.float32 "
                 f"or torch.float64: use network.float() first"
             )
-    dtypes = {parameter.dtype for parameter in network.parameters()}
-    return torch.float64 if torch.float64 in dtypes else torch.float32

@@ -91,7 +91,7 @@ def fan_out(synapses: TandemLayer, counts: Tensor) -> Tensor:
     with torch.set_grad_enabled(True), torch.autocast(counts.device.type, enabled=False):
         ones = torch.ones_like(counts[:1], dtype=torch.float32, requires_grad=True)
         weight = synapses.real_weight
-        all_one = torch.ones(()) if weight is None else torch.ones_like(weight).detach()
+        all_one = ones if weight is None else torch.ones_like(weight, dtype=torch.float32).detach()
         reached = synapses.twin_input(ones, all_one)
         (gradient,) = torch.autograd.grad(reached.sum(), ones)
     return gradient[0].detach()

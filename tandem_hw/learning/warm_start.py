@@ -121,8 +121,10 @@ def calibrate_thresholds(
         By layer, its new ``activation_max``.
 
     Raises:
-        ConversionError: there are no samples, or the percentile is out of range.
+        ConversionError: there are no samples, the percentile is out of range, or the model's
+            parameters have too few digits.
     """
+    model.check_precision()
     if not len(inputs) or not 0 < percentile <= 100:
         raise ConversionError(
             f"calibration with {len(inputs)} samples and a percentile of {percentile}; give at "

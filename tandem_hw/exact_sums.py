@@ -26,6 +26,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -41,13 +42,11 @@ Way = Callable[[Tensor, Tensor, Any], Tensor]
 _LARGEST = 255
 #: Problems whose answer is remembered; one is some hundred bytes.
 _REMEMBERED = 4096
-#: Lengths of the random patterns that operands are filled with. They are primes, so that no size of
-#: a network makes two of them fall into step.
-_PERIODS = (16381, 8191)
-#: With it the first weights, which may be all, have both signs.
-_SEED = 3
-#: Share of positive ones among the weights that are drawn.
-_POSITIVE_SHARE = 0.75
+#: Least of the odd magnitudes that make the largest sums, and the mean of those up to 255.
+_STRONG, _MEAN = 225, 240
+#: Length of the random patterns that operands are filled with; primes, so that no size of a network
+#: makes them fall into step.
+_SIGNAL_PERIOD, _WEIGHT_PERIOD = 16381, 8191
 
 
 class _Problem(NamedTuple):
@@ -149,19 +148,22 @@ def _extreme_operands(problem: _Problem) -> tuple[Tensor, Tensor]:
     beyond, some of the signal is zero. The same values each time, and no random number of the
     program's own is used up.
     """
-    random = np.random.default_rng(_SEED)
-    signal, weight = (random.integers(0, 128, period) * 2 + 1.0 for period in _PERIODS)
-    middle = (_LARGEST + 1) // 2
-    sent = ACCUMULATOR_LIMIT / (math.prod(problem.weight_shape[1:]) * middle * middle)
-    signal *= random.random(len(signal)) < sent
-    weight[random.random(len(weight)) > _POSITIVE_SHARE] *= -1
-    weight = np.resize(weight.astype(np.float32), problem.weight_shape)
-    # Channel by channel: of both signs; ones, whose smaller sums show smaller errors; all positive;
-    # all negative.
+    random = np.random.default_rng(0)
+    fan_in = math.prod(problem.weight_shape[1:])
+    signal = np.empty(problem.signal_shape, np.float32)
+    # Samples in turn: as large as they can be, and of all magnitudes.
+    for start, least in ((0, _STRONG), (1, 1)):
+        pattern = _odd(random, least, _SIGNAL_PERIOD)
+        share = ACCUMULATOR_LIMIT / (fan_in * (least + _LARGEST) / 2 * _MEAN)
+        pattern[random.random(len(pattern)) > share] = 0
+        signal[start::2] = np.resize(pattern, signal[start::2].shape)
+    magnitude = np.resize(_odd(random, _STRONG, _WEIGHT_PERIOD), problem.weight_shape)
+    # Channels in turn: both signs; ones, whose small sums show small errors; positive; negative.
+    signs = random.choice(np.array([-1, 1], np.float32), _SIGNAL_PERIOD)
+    weight = magnitude * np.resize(signs, magnitude.shape)
     weight[1::4] = np.sign(weight[1::4])
-    weight[2::4] = np.abs(weight[2::4])
-    weight[3::4] = -np.abs(weight[3::4])
-    signal = np.resize(signal.astype(np.float32), problem.signal_shape)
+    weight[2::4] = magnitude[2::4]
+    weight[3::4] = -magnitude[3::4]
     placed = [
         torch.from_numpy(values).to(
             problem.device,
@@ -171,6 +173,11 @@ def _extreme_operands(problem: _Problem) -> tuple[Tensor, Tensor]:
         for values, last in zip((signal, weight), problem.channels_last, strict=True)
     ]
     return placed[0], placed[1]
+
+
+def _odd(random: np.random.Generator, least: int, size: int) -> npt.NDArray[np.float32]:
+    """Return random odd numbers from an odd one to 255."""
+    return (random.integers(least // 2, _LARGEST // 2 + 1, size) * 2 + 1).astype(np.float32)
 
 
 #: Settings of ``torch.backends`` that may decide an algorithm, by device type; PyTorch has an old

@@ -19,6 +19,7 @@ import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from networks import networks, random_inputs
+from onednn import onednn
 from torch import Tensor, nn
 
 from tandem_hw import convert
@@ -44,11 +45,11 @@ _SENT: list[tuple[Any, Any]] = [
 
 
 @contextmanager
-def arithmetic(onednn: bool, threads: int) -> Iterator[None]:
+def arithmetic(with_onednn: bool, threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.backends.mkldnn.flags(enabled=onednn):
+        with onednn(with_onednn):
             yield
     finally:
         torch.set_num_threads(before)
@@ -77,12 +78,12 @@ def check(
     network: QuantizedNetwork,
     random: np.random.Generator,
     model: TandemNetwork | None = None,
-    onednn: tuple[bool, ...] = (False,),
+    switches: tuple[bool, ...] = (False,),
 ) -> Recording:
     """Compare every batch in every arithmetic with the oracle; return what the oracle says."""
     samples = random_inputs(network, DISTINCT, int(random.integers(1 << 31)))
     expected = oracle.record(network, samples)
-    for size, threads, on in itertools.product(BATCHES, THREADS, onednn):
+    for size, threads, on in itertools.product(BATCHES, THREADS, switches):
         places = random.integers(0, DISTINCT, size)
         with arithmetic(on, threads):
             found = ReferenceBackend(batch_size=size).run(network, samples[places])
@@ -134,12 +135,12 @@ def random_model(random: np.random.Generator) -> TandemNetwork:
     return model.eval()
 
 
-def check_models(seeds: range, onednn: tuple[bool, ...]) -> None:
+def check_models(seeds: range, switches: tuple[bool, ...]) -> None:
     active = 0
     for number in seeds:
         random = np.random.default_rng(number)
         model = random_model(random)
-        expected = check(freeze(model), random, model, onednn)
+        expected = check(freeze(model), random, model, switches)
         active += all(counts.any() for counts in expected.counts.values())
     assert active >= 0.6 * len(seeds)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from onednn import onednn
 from torch import Tensor
 
 from tandem_hw import exact_sums
@@ -61,7 +62,7 @@ def nnpack_is_on() -> bool:
 @pytest.mark.parametrize("batch", [16, 64])
 def test_nnpack_rounds_and_is_kept_away(batch: int) -> None:
     signal, weight = operands(batch)
-    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
+    with torch.no_grad(), onednn(False):
         assert not torch.equal(convolve_fast(signal, weight, SAME), exact(signal, weight))
         assert torch.equal(convolve(signal, weight, SAME), exact(signal, weight))
     assert nnpack_is_on()
@@ -218,7 +219,7 @@ def test_each_problem_is_tried_once_and_again_when_a_setting_changes() -> None:
     assert [added(ConvGeometry()), added(ConvGeometry())] == [2, 1]
     last = signal.to(memory_format=torch.channels_last)
     assert [added(signal=last), added(signal=last), added()] == [2, 1, 1]
-    with torch.backends.mkldnn.flags(enabled=False):
+    with onednn(False):
         assert [added(), added()] == [2, 1]
     torch.set_num_threads(2)
     try:

@@ -29,6 +29,10 @@ SHORT = [torch.float16, torch.bfloat16]
 OTHERS = [torch.float64, *SHORT]
 
 
+#: A network with normalisation and skip paths.
+FIRST = next(iter(NETWORKS))
+
+
 @pytest.fixture(params=OTHERS, ids=str)
 def other_default(request: pytest.FixtureRequest) -> Iterator[torch.dtype]:
     """The default dtype while a test runs; ``restored`` takes it back for a while."""
@@ -74,8 +78,7 @@ def require_exact(model: TandemNetwork, inputs: Tensor) -> None:
     assert all(counts.any() for counts in recorded.counts.values())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("learnt", [False, True])
+@pytest.mark.parametrize(("name", "learnt"), [*((name, False) for name in NETWORKS), (FIRST, True)])
 def test_a_double_model_is_exact_trains_and_is_kept(
     name: str, learnt: bool, tmp_path: Path
 ) -> None:
@@ -100,7 +103,7 @@ def test_a_double_model_is_exact_trains_and_is_kept(
 def test_a_double_model_has_the_gradient_of_a_float_model() -> None:
     gradients = []
     for double in (False, True):
-        model = converted(next(iter(NETWORKS)))
+        model = converted(FIRST)
         inputs = inputs_of(model)
         step(model.double() if double else model, inputs)
         gradients.append(
@@ -113,7 +116,7 @@ def test_a_double_model_has_the_gradient_of_a_float_model() -> None:
 def test_the_synop_penalty_takes_a_double_model() -> None:
     spent = []
     for double in (False, True):
-        model = converted(next(iter(NETWORKS)))
+        model = converted(FIRST)
         inputs = inputs_of(model)
         penalty = SynOpPenalty(model.double() if double else model)
         model.eval()(inputs)
@@ -124,7 +127,7 @@ def test_the_synop_penalty_takes_a_double_model() -> None:
 
 @pytest.mark.parametrize("dtype", SHORT, ids=str)
 def test_a_model_with_too_few_digits_is_refused(dtype: torch.dtype, tmp_path: Path) -> None:
-    model, inputs = trained(next(iter(NETWORKS)))
+    model, inputs = trained(FIRST)
     name = model.tandem_layers[0].name
     model.to(dtype)
     path = tmp_path / "model.pt"
@@ -145,7 +148,7 @@ def test_a_model_with_too_few_digits_is_refused(dtype: torch.dtype, tmp_path: Pa
 
 
 def test_two_formats_in_one_layer_are_refused() -> None:
-    model, inputs = trained(next(iter(NETWORKS)))
+    model, inputs = trained(FIRST)
     layer = next(one for one in model.tandem_layers if one.norm is not None)
     layer.norm.double()
     with pytest.raises(ConversionError, match=r"are torch.float32 and torch.float64; .* all torch"):
@@ -159,18 +162,15 @@ def test_two_formats_in_one_layer_are_refused() -> None:
 
 
 def test_layers_of_two_formats_are_exact() -> None:
-    model, inputs = trained(next(iter(NETWORKS)))
+    model, inputs = trained(FIRST)
     model.tandem_layers[0].double()
     require_exact(model, inputs)
     assert np.isfinite(step(model.train(), inputs))
     assert np.isfinite(step(model, inputs, 0))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_default_dtype_changes_nothing(
-    name: str, other_default: torch.dtype, tmp_path: Path
-) -> None:
-    model, inputs = restored(lambda: trained(name))
+def test_the_default_dtype_changes_nothing(other_default: torch.dtype, tmp_path: Path) -> None:
+    model, inputs = restored(lambda: trained(FIRST))
     network = restored(lambda: freeze(model))
     before = restored(lambda: ReferenceBackend().run(network, inputs.numpy()))
     assert torch.get_default_dtype() == other_default
@@ -188,9 +188,7 @@ def test_the_default_dtype_changes_nothing(
 
 
 def test_a_model_is_built_the_same_under_any_default_dtype(other_default: torch.dtype) -> None:
-    architecture = restored(
-        lambda: converted(next(iter(NETWORKS)), activation_max=0.3)
-    ).architecture
+    architecture = restored(lambda: converted(FIRST, activation_max=0.3)).architecture
     torch.manual_seed(0)
     model = TandemNetwork(architecture)
     torch.manual_seed(0)
@@ -222,9 +220,8 @@ def test_an_ordinary_network_is_converted_under_any_default_dtype(
     assert freeze(build()).digest == freeze(restored(build)).digest
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_model_runs_the_same_in_every_context(name: str) -> None:
-    model, inputs = trained(name)
+def test_a_model_runs_the_same_in_every_context() -> None:
+    model, inputs = trained(FIRST)
     require_exact(model, inputs)
     expected = model(inputs)
     rows = inputs.transpose(-1, -2).contiguous().transpose(-1, -2)
@@ -251,7 +248,7 @@ def test_a_model_runs_the_same_in_every_context(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, *SHORT], ids=str)
 def test_inputs_in_floating_point_are_refused(dtype: torch.dtype) -> None:
-    model, inputs = trained(next(iter(NETWORKS)))
+    model, inputs = trained(FIRST)
     real = inputs.to(dtype).requires_grad_()
     with pytest.raises(ConversionError, match=f"found {dtype}; use tandem_hw.quantize_inputs"):
         model(real)
@@ -260,7 +257,7 @@ def test_inputs_in_floating_point_are_refused(dtype: torch.dtype) -> None:
 def test_checkpoints_of_version_1_are_read_under_any_default_dtype(
     other_default: torch.dtype, tmp_path: Path
 ) -> None:
-    model = restored(lambda: trained(next(iter(NETWORKS)), activation_max=0.3)[0])
+    model = restored(lambda: trained(FIRST, activation_max=0.3)[0])
     for layer in model.tandem_layers:
         layer.peak.zero_()
     path = tmp_path / "model.pt"

@@ -75,7 +75,8 @@ def test_pythonpath_supplies_what_is_missing_and_replaces_nothing(tmp_path: Path
                                       / "__init__.py")  # fmt: skip
     assert (places["_winapi"], places["nowhere"]) == ("-", "-")
     assert answer["versions"]["found"] == "1.5"
-    assert (answer["versions"]["click"], answer["versions"]["lost"]) != ("-", "1")
+    assert answer["versions"]["click"] not in ("-", "1.5")
+    assert answer["versions"]["lost"] == "-"
     assert answer["flags"] == 1
     assert str(one) not in answer["path"]
 

@@ -72,7 +72,7 @@ def command(
 
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """
-    _check_folder(out, resume, overwrite)
+    _check_folder(out, resume, overwrite, init, data)
     place = own_device(device)
     check_device(place)
     options = training_options(settings)
@@ -105,8 +105,9 @@ def _load(data: str, settings: dict[str, Any]) -> Dataset:
     return dataset
 
 
-def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    check_outputs(*(out / name for name in (BEST_NAME, LAST_NAME, METRICS_NAME)))
+def _check_folder(out: Path, resume: bool, overwrite: bool, init: Path | None, data: str) -> None:
+    files = [out / name for name in (BEST_NAME, LAST_NAME, METRICS_NAME)]
+    check_outputs(*files, inputs=[init], data=data)
     if resume and overwrite:
         raise FileFormatError(
             f"{out}: --resume keeps a training and --overwrite replaces it; give one"

@@ -19,10 +19,8 @@ from tandem_hw.learning.datasets import Dataset, load_dataset
 from tandem_hw.learning.distributed import own_device, started_processes
 from tandem_hw.learning.event_data import EventDataset
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.run_folder import BEST_NAME, FILE_NAMES, check_free
 from tandem_hw.learning.training import (
-    BEST_NAME,
-    LAST_NAME,
-    METRICS_NAME,
     StepReport,
     seed_everything,
     train,
@@ -90,6 +88,7 @@ def command(
                 out,
                 device=place,
                 resume=resume,
+                overwrite=overwrite,
                 report=_Bar(progress),
                 epoch_done=lambda epoch: progress.console.print(describe_epoch(epoch)),
             )
@@ -106,17 +105,13 @@ def _load(data: str, settings: dict[str, Any]) -> Dataset:
 
 
 def _check_folder(out: Path, resume: bool, overwrite: bool, init: Path | None, data: str) -> None:
-    files = [out / name for name in (BEST_NAME, LAST_NAME, METRICS_NAME)]
-    check_outputs(*files, inputs=[init], data=data)
+    check_outputs(*(out / name for name in FILE_NAMES), inputs=[init], data=data)
     if resume and overwrite:
         raise FileFormatError(
             f"{out}: --resume keeps a training and --overwrite replaces it; give one"
         )
-    if not (resume or overwrite) and (out / LAST_NAME).exists():
-        raise FileFormatError(
-            f"{out}: holds a training already; continue it with --resume, replace it with "
-            f"--overwrite, or give another --out"
-        )
+    if not (resume or overwrite):
+        check_free(out)
 
 
 def _make_network(

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from two_processes import ONE_STEP, SEVERAL_STEPS, make_data, make_model, traine
 
 from tandem_hw.cli import main
 from tandem_hw.errors import DataError
+from tandem_hw.learning import run_folder
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.distributed import Processes, own_device, started_processes
 from tandem_hw.learning.training import train
@@ -233,6 +235,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_in_one_line(
 def test_one_process_of_torchrun_is_a_process_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(run_folder.uuid, "uuid4", lambda: UUID(int=7))  # files without chance
     plain = trained(SEVERAL_STEPS, tmp_path / "plain")
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")

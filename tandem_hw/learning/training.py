@@ -22,7 +22,6 @@ from tandem_hw.errors import DataError, FileFormatError
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tandem_hw.learning.datasets import Dataset
 from tandem_hw.learning.distributed import Processes, own_device, started_processes
-from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.objectives import Objective
 from tandem_hw.learning.run_folder import (
@@ -39,10 +38,10 @@ from tandem_hw.learning.run_folder import (
     write_metrics,
 )
 from tandem_hw.learning.schedule import spiking_layers
+from tandem_hw.learning.spike_rate import SpikeRate
 from tandem_hw.learning.synop_penalty import SynOpPenalty
 from tandem_hw.learning.training_data import SEED_STRIDE, TrainingData
 from tandem_hw.learning.training_options import TrainingOptions
-from tandem_hw.neurons import LayerActivity
 
 __all__ = ["StepReport", "TrainingOptions", "evaluate", "seed_everything", "train"]
 
@@ -184,7 +183,7 @@ class _Run:
         self.model.train()
         if not self.processes.is_first:  # the first one's state is saved, and so its dropout
             torch.manual_seed(self.processes.own_seed(self.options.seed * SEED_STRIDE + epoch))
-        activity = _Activity(self.model.architecture.options.num_steps)
+        activity = SpikeRate(self.model.architecture.options.num_steps)
         layers = len(self.model.tandem_layers)
         spiking = spiking_layers(self.options.schedule, epoch, self.options.epochs, layers)
         penalty = SynOpPenalty(self.model) if self.options.synop_weight else None
@@ -211,7 +210,7 @@ class _Run:
         inputs: Tensor,
         targets: Tensor,
         spiking: int | None,
-        activity: _Activity,
+        activity: SpikeRate,
         penalty: SynOpPenalty | None,
     ) -> tuple[float, Tensor]:
         """Take one step of the optimizer; return the loss and the outputs."""
@@ -289,14 +288,7 @@ class _Run:
             raise DataError(f"{path}: holds another network; resume with the options it was given")
         if checkpoint.data != self.dataset.name:
             raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
-        defaults = asdict(TrainingOptions())  # options that came later had no other value
-        for name, value in asdict(self.options).items():
-            before = state.get("options", {}).get(name, defaults[name])
-            if before != value:
-                raise DataError(
-                    f"{path}: was trained with {name} {before}, not {value}; a resumed training "
-                    f"keeps its options, or the result would be another"
-                )
+        self.options.check_same(state.get("options", {}), path)
         before = state.get("processes", 1)
         if before != self.processes.count:
             raise DataError(
@@ -314,18 +306,19 @@ class _Run:
                 raise ValueError("it knows no best epoch")
             if self.schedule.last_epoch != self.epoch * self.data.batches:
                 raise ValueError(f"its schedule does not stand at epoch {self.epoch}")
-            torch.set_rng_state(state["random"])
-            if self.device.type == "cuda":
-                torch.cuda.set_rng_state(state["random_cuda"], self.device)
             best = self._restored_best(checkpoint)
             replaces = dict(state.get("replaces", {}))
+            torch.set_rng_state(state["random"])  # last: a model that is built draws numbers
+            if self.device.type == "cuda":
+                torch.cuda.set_rng_state(state["random_cuda"], self.device)
         except (AttributeError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise FileFormatError(
                 f"{path}: the state of the training is damaged ({error}); train again"
             ) from error
         self.metrics = checkpoint.metrics
         self.identity = RunIdentity(checkpoint.run)
-        self.processes.from_first(lambda: self._tie(checkpoint, best, replaces))
+        with torch.random.fork_rng([]):
+            self.processes.from_first(lambda: self._tie(checkpoint, best, replaces))
 
     def _restored_best(self, last: Checkpoint) -> Checkpoint | None:
         """Return the best model that ``last.pt`` holds; None if it is older than its having one."""
@@ -377,26 +370,6 @@ class _Run:
             "options": asdict(self.options),
             "epochs": self.metrics,
         }
-
-
-class _Activity:
-    """Running mean of the spike rate over all firing neurons."""
-
-    def __init__(self, num_steps: int) -> None:
-        self.num_steps = num_steps
-        self.spikes = 0.0
-        self.slots = 0
-
-    def observe(self, layer: TandemLayer, activity: LayerActivity) -> None:
-        """Count the spikes of one layer in one forward pass."""
-        if activity.counts is not None:
-            self.spikes += float(activity.counts.sum())
-            self.slots += activity.counts.numel() * self.num_steps
-
-    @property
-    def rate(self) -> float:
-        """Share of steps in which a neuron fired."""
-        return self.spikes / self.slots if self.slots else 0.0
 
 
 @torch.no_grad()

@@ -12,47 +12,20 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from command_line import run as run_command
-from torch import nn
-from trainings import anonymous
+from trainings import NEW, OLD, anonymous, attempt, kill_at, linger, run
 
 from tandem_hw import atomic_write
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.checkpoint import load_checkpoint, save_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import ImageDataset
-from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.run_folder import FILE_NAMES, RunIdentity, locked, new_run
-from tandem_hw.learning.training import TrainingOptions, train
-
-NEW = TrainingOptions(epochs=3, batch_size=16, learning_rate=0.01, validation=0.25, seed=3)
-OLD = replace(NEW, seed=4)
-
-
-def make_data() -> ImageDataset:
-    values = np.random.RandomState(0)
-    y = np.arange(120) % 3
-    x = values.uniform(0, 0.6, (120, 8)).astype(np.float32)
-    x[np.arange(120), y] += 0.3
-    return ImageDataset("rows", x[:80], y[:80], x[80:], y[80:], classes=3)
-
-
-def make_model() -> TandemNetwork:
-    torch.manual_seed(1)
-    network = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Dropout(0.2), nn.Linear(12, 3))
-    return convert(network, input_shape=(8,), num_steps=4)
-
-
-def run(folder: Path, options: TrainingOptions = NEW, **how: Any) -> dict[str, Any]:
-    return train(make_model(), make_data(), options, folder, **how)
 
 
 def plain(item: Any) -> Any:
@@ -96,30 +69,6 @@ class Killed(BaseException):
     """Stands for SIGKILL in the same process."""
 
 
-def kill_at(moment: int, end: Callable[[], None]) -> tuple[Callable[..., None], list[str]]:
-    """Return an ``os.replace`` that ends all before or after a file is renamed.
-
-    Args:
-        moment: 0 is before the first file is renamed, 1 is after that, 2 before the second one.
-        end: ends the process.
-
-    Returns:
-        The function, and the names of the files that it is asked to replace.
-    """
-    names: list[str] = []
-    rename = os.replace
-
-    def replace_and_die(source: Any, target: Any) -> None:
-        names.append(Path(target).name)
-        if moment == 2 * len(names) - 2:
-            end()
-        rename(source, target)
-        if moment == 2 * len(names) - 1:
-            end()
-
-    return replace_and_die, names
-
-
 def die() -> None:
     raise Killed
 
@@ -139,7 +88,9 @@ def test_files_are_written_in_the_order_that_a_kill_needs(
     assert names == [*epoch, *epoch, "metrics.json"]
 
 
-@pytest.mark.parametrize("over", ["nothing", "another training"])
+@pytest.mark.parametrize(
+    "over", [pytest.param("nothing", marks=pytest.mark.exhaustive), "another training"]
+)
 def test_a_training_that_is_killed_between_any_two_writes_is_resumed_to_the_same_end(
     whole: Path, tmp_path: Path, over: str
 ) -> None:
@@ -175,29 +126,15 @@ def test_a_training_that_is_killed_between_any_two_writes_is_resumed_to_the_same
     assert resumed >= 2 * 8 - 1
 
 
-def attempt(folder: str, options: TrainingOptions, how: dict[str, Any], moment: int) -> None:
-    """Train in this process, which kills itself at a moment."""
-    torch.set_num_threads(1)
-    os.replace, _ = kill_at(moment, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    run(Path(folder), options, **how)
-
-
-def linger(folder: str, note: str) -> None:
-    """Train in this process until the first step, and then wait to be killed."""
-
-    def wait(_: Any) -> None:
-        Path(note).write_text("training")
-        time.sleep(300)
-
-    run(Path(folder), report=wait)
-
-
 @pytest.fixture(scope="module")
-def processes() -> Any:
-    """Start processes that have PyTorch imported and have not used it."""
+def processes() -> Iterator[Any]:
+    """Start processes in which PyTorch is at hand."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tandem_hw.learning.training", "tandem_hw.learning.conversion"])
-    return context
+    context.set_forkserver_preload(["trainings_at_hand"])
+    with pytest.MonkeyPatch.context() as patched:  # a server of Python 3.10 ignores our sys.path
+        path = [str(Path(__file__).parent), str(Path(atomic_write.__file__).parents[1])]
+        patched.setenv("PYTHONPATH", os.pathsep.join(path))
+        yield context
 
 
 @pytest.mark.exhaustive

@@ -15,7 +15,8 @@ from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import load_dataset
-from tandem_hw.learning.training import BEST_NAME, TrainingOptions, seed_everything, train
+from tandem_hw.learning.run_folder import BEST_NAME
+from tandem_hw.learning.training import TrainingOptions, seed_everything, train
 from tandem_hw.learning.zoo import build
 from tandem_hw.network import Reset
 from tandem_hw.sim.reference import ReferenceBackend
@@ -45,7 +46,7 @@ def command(
             weight_bits=weight_bits,
         )
         started = time.perf_counter()
-        train(model, dataset, options, out / reset)
+        train(model, dataset, options, out / reset, overwrite=True)
         seconds = time.perf_counter() - started
         network = freeze(load_checkpoint(out / reset / BEST_NAME).model)
         inputs = quantize_inputs(dataset.x_test, network.input.bits, network.input.scale)

@@ -15,8 +15,9 @@ from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import Dataset, load_dataset
+from tandem_hw.learning.run_folder import BEST_NAME
 from tandem_hw.learning.schedule import Schedule
-from tandem_hw.learning.training import BEST_NAME, TrainingOptions, seed_everything, train
+from tandem_hw.learning.training import TrainingOptions, seed_everything, train
 from tandem_hw.sim.reference import ReferenceBackend
 
 #: An activation that no ceiling cuts off: what makes the ordinary network a plain ReLU network.
@@ -62,7 +63,7 @@ def _trained(
     seed_everything(options.seed)
     model = convert(three_convolutions(), input_shape=CIFAR_SHAPE, num_steps=num_steps, **spiking)
     started = time.perf_counter()
-    summary = train(model, dataset, options, folder / name)
+    summary = train(model, dataset, options, folder / name, overwrite=True)
     seconds = time.perf_counter() - started
     row = {
         "network": name,

@@ -17,7 +17,8 @@ from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import ImageDataset, load_dataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.training import BEST_NAME, TrainingOptions, seed_everything, train
+from tandem_hw.learning.run_folder import BEST_NAME
+from tandem_hw.learning.training import TrainingOptions, seed_everything, train
 from tandem_hw.learning.zoo import build
 from tandem_hw.network import Reset
 from tandem_hw.sim.lava_cpu import LavaCpuBackend
@@ -94,7 +95,7 @@ def trained_lenet(
         reset=reset,
         weight_bits=bits,
     )
-    train(model, dataset, options, folder)
+    train(model, dataset, options, folder, overwrite=True)
     return load_checkpoint(folder / BEST_NAME).model
 
 

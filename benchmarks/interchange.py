@@ -17,7 +17,8 @@ from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import ImageDataset, load_dataset
-from tandem_hw.learning.training import BEST_NAME, TrainingOptions, seed_everything, train
+from tandem_hw.learning.run_folder import BEST_NAME
+from tandem_hw.learning.training import TrainingOptions, seed_everything, train
 from tandem_hw.learning.zoo import build
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.sim.reference import ReferenceBackend
@@ -80,7 +81,7 @@ def _trained(
         current_decay=leak[0],
         voltage_decay=leak[1],
     )
-    train(model, dataset, options, folder)
+    train(model, dataset, options, folder, overwrite=True)
     return freeze(load_checkpoint(folder / BEST_NAME).model)
 
 

@@ -1,4 +1,12 @@
-"""``python -m tandem_hw`` is ``tandem-hw``; torchrun starts it as a module."""
+"""``python -m tandem_hw``: the command line, also as ``torchrun -m tandem_hw`` starts it."""
+
+import os
+import sys
+
+if sys.path[0] == os.getcwd():
+    # ``-m`` puts the current folder first, where a queue.py would take the place of Python's own;
+    # the command ``tandem-hw`` does not look there either.
+    del sys.path[0]
 
 from tandem_hw.cli import main
 

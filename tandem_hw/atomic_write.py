@@ -27,7 +27,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         FileFormatError: the folder cannot be created or written to, or the disk is full.
     """
     target = Path(target)
-    with _reported(target):
+    with reported(target):
         _check_kind(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary_sibling(target, target.parent)
@@ -35,6 +35,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             mode = 0o666 & ~_umask()
             os.chmod(temporary, mode)  # mkstemp makes files private; a result is an ordinary file
+            _flush(temporary)
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -53,7 +54,7 @@ def require_writable(target: str | os.PathLike[str]) -> None:
             or written to.
     """
     target = Path(target)
-    with _reported(target):
+    with reported(target):
         _check_kind(target)
         folder = next(parent for parent in target.parents if parent.exists())
         _temporary_sibling(target, folder).unlink()
@@ -68,6 +69,23 @@ def _check_kind(target: Path) -> None:
         )
 
 
+def remove_abandoned(target: str | os.PathLike[str]) -> None:
+    """Remove what processes that were killed have left of their attempts to write a file.
+
+    Args:
+        target: a file that nobody is writing now.
+    """
+    target = Path(target)
+    for path in target.parent.glob(f".{target.stem}.*.tmp{target.suffix}"):
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the content on the disk before its name is: after a power failure, or on NFS."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def _temporary_sibling(target: Path, folder: Path) -> Path:
     # The suffix is kept: numpy and h5py choose by it.
     handle, name = tempfile.mkstemp(
@@ -78,12 +96,21 @@ def _temporary_sibling(target: Path, folder: Path) -> Path:
 
 
 @contextmanager
-def _reported(target: Path) -> Iterator[None]:
+def reported(target: Path, action: str = "written") -> Iterator[None]:
+    """Turn errors of the operating system into one line.
+
+    Args:
+        target: the file.
+        action: what is tried, "written" or "read".
+
+    Raises:
+        FileFormatError: names the file and the reason.
+    """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
-        raise FileFormatError(f"{target}: cannot be written ({reason.splitlines()[0]})") from error
+        raise FileFormatError(f"{target}: cannot be {action} ({reason.splitlines()[0]})") from error
 
 
 def _umask() -> int:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from test_training import OPTIONS, contents, interrupt_in, make_data, make_model
 from torch import Tensor
+from trainings import anonymous
 
 from tandem_hw.errors import DataError
 from tandem_hw.learning.augmentation import PRESETS, Augmentation
@@ -218,7 +219,8 @@ def test_a_resumed_training_with_augmentation_gives_the_same_bits(
     with pytest.raises(KeyboardInterrupt):
         train(make_model(), make_data(), options, tmp_path / "cut", report=interrupt_in(2, 3))
     torch.rand(5)
-    assert train(make_model(), make_data(), options, tmp_path / "cut", resume=True) == whole
+    resumed = train(make_model(), make_data(), options, tmp_path / "cut", resume=True)
+    assert anonymous(resumed) == anonymous(whole)
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
     plain = train(make_model(), make_data(), OPTIONS, tmp_path / "plain")
     assert plain["epochs"] != whole["epochs"]

@@ -129,7 +129,8 @@ def test_a_resumed_training_gives_the_same_bits(trained: Trained) -> None:
     with torch.no_grad():
         fresh = make_model(trained.name)
         fresh.tandem_layers[0].weight.add_(1)
-    assert train(fresh, make_data(trained.name), OPTIONS, cut, resume=True) == trained.summary
+    summary = train(fresh, make_data(trained.name), OPTIONS, cut, resume=True)
+    assert summary == trained.summary
     whole = torch.load(trained.folder / "whole" / "last.pt", weights_only=True)
     resumed = torch.load(cut / "last.pt", weights_only=True)
     assert whole["metrics"] == resumed["metrics"]

@@ -152,7 +152,10 @@ def test_count_that_differs_gives_exit_status_1_and_its_place(folder: Path, boar
         ("model.net --data npz:none.npz --board a", r"none\.npz: there is no such file"),
         ("model.net --data npz:data.npz --board a --samples 9", "has 4 test samples, 9 were asked"),
         ("model.net --data npz:data.npz --board a --period 6", "a period of 6 steps cannot run on"),
-        ("model.net --data npz:data.npz --board a --json model.net", "model.net: is given twice"),
+        (
+            "model.net --data npz:data.npz --board a --json model.net",
+            "would be written over model.net",
+        ),
     ],
 )
 def test_mistake_is_said_before_a_board_is_asked_for(

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from two_processes import ONE_STEP, SEVERAL_STEPS, make_data, make_model, traine
 
 from tandem_hw.cli import main
 from tandem_hw.errors import DataError
+from tandem_hw.learning import run_folder
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.distributed import Processes, own_device, started_processes
 from tandem_hw.learning.training import train
@@ -120,6 +122,16 @@ def test_only_the_first_process_reports_and_each_drops_neurons_of_its_own(
     assert [epoch["epoch"] for epoch in first["epochs"]] == [1, 2]
     assert second["epochs"] == []
     assert not torch.equal(first["dropout"], second["dropout"])
+
+
+def test_all_processes_know_the_id_and_refuse_what_the_first_refuses(
+    ranks: list[dict[str, Any]],
+) -> None:
+    first, second = ranks
+    assert first["one step"]["run"] == second["one step"]["run"]
+    assert first["one step"]["run"] != first["several steps"]["run"]
+    assert first["refused"] == second["refused"]
+    assert "one: holds a training already; continue it with" in first["refused"]
 
 
 def test_a_batch_is_shared_without_overlap_and_augmented_differently() -> None:
@@ -233,6 +245,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_in_one_line(
 def test_one_process_of_torchrun_is_a_process_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(run_folder.uuid, "uuid4", lambda: UUID(int=7))  # files without chance
     plain = trained(SEVERAL_STEPS, tmp_path / "plain")
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")

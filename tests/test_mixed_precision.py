@@ -11,6 +11,7 @@ import pytest
 import torch
 from test_graph_networks import NETWORKS, converted, inputs_of
 from test_training import OPTIONS, contents, interrupt_in, make_data, make_model
+from trainings import anonymous
 
 from tandem_hw.errors import DataError
 from tandem_hw.export.freezing import freeze
@@ -154,7 +155,8 @@ def test_a_resumed_training_gives_the_same_bits(tmp_path: Path) -> None:
     whole = train(make_model(), make_data(), MIXED, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(make_model(), make_data(), MIXED, tmp_path / "cut", report=interrupt_in(2, 3))
-    assert train(make_model(), make_data(), MIXED, tmp_path / "cut", resume=True) == whole
+    resumed = train(make_model(), make_data(), MIXED, tmp_path / "cut", resume=True)
+    assert anonymous(resumed) == anonymous(whole)
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
     with pytest.raises(DataError, match="was trained with mixed_precision True, not False"):
         train(make_model(), make_data(), OPTIONS, tmp_path / "cut", resume=True)

@@ -113,7 +113,7 @@ def command(
     from tandem_hw.sim.reference import ReferenceBackend
     from tandem_hw.verification import compare
 
-    check_outputs(recording_path, json_path, inputs=[network_path])
+    check_outputs(recording_path, json_path, inputs=[network_path], data=data)
     network = read_network(network_path)
     runner.check_network(network)
     given = load_samples(network, data, samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 
 from tandem_hw.atomic_write import atomic_path, require_writable
 from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError
-from tandem_hw.learning.datasets import KNOWN_SPECS, load_dataset
+from tandem_hw.learning.datasets import KNOWN_SPECS, data_source, load_dataset
 from tandem_hw.learning.objectives import Objective, as_tensor, fitting_objective, real_values
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
@@ -91,24 +92,52 @@ def check_device(device: str) -> None:
         ) from error
 
 
-def check_outputs(*outputs: Path | None, inputs: Sequence[Path | None] = ()) -> None:
-    """Refuse output files that could not be written at the end; call it before any work.
+def check_outputs(
+    *outputs: Path | None, inputs: Sequence[Path | None] = (), data: str | None = None
+) -> None:
+    """Refuse outputs that cannot be written, or would take the place of what is read.
+
+    Every command calls this before any work. Files are compared, not names: a hard link or a
+    symbolic link to an input is that input.
 
     Args:
         outputs: what will be written; None for an option that was not given.
         inputs: files that are read and must survive.
+        data: the data set that is read, as ``load_dataset`` takes it.
 
     Raises:
         FileFormatError: a path cannot be written to, is given twice, or is an input.
     """
-    taken = {path.resolve() for path in inputs if path is not None}
-    for path in outputs:
-        if path is None:
-            continue
+    source = None if data is None else data_source(data)
+    read = [path for path in (*inputs, source) if path is not None]
+    written: list[Path] = []
+    for path in filter(None, outputs):
         require_writable(path)
-        if path.resolve() in taken:
+        for other in read:
+            if _is_part(path, other):
+                raise FileFormatError(
+                    f"{path}: would be written over {other}, which is read; give the output a file "
+                    f"of its own"
+                )
+        if any(_is_same(path, other) for other in written):
             raise FileFormatError(f"{path}: is given twice; give every output a file of its own")
-        taken.add(path.resolve())
+        written.append(path)
+
+
+def _is_part(path: Path, read: Path) -> bool:
+    """Whether a path is a file that is read, or a file that is there in a folder that is read."""
+    above = Path(os.path.realpath(path)).parents if os.path.exists(path) else ()
+    return any(_is_same(part, read) for part in (path, *above))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, or would be if they were written."""
+    one, other = (Path(os.path.realpath(path)) for path in (one, other))
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.samefile(one, other)
+    if os.path.exists(one) or os.path.exists(other):
+        return False
+    return one.name == other.name and _is_same(one.parent, other.parent)
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,7 +69,7 @@ def command(
     The data tell what it is judged by: accuracy with labels, mean squared error with real targets,
     and against the image itself where it puts out as many values.
     """
-    check_outputs(recording_path, json_path, plot_path, inputs=[network_path])
+    check_outputs(recording_path, json_path, plot_path, inputs=[network_path], data=data)
     if plot_path is not None:
         check_plot(plot_path)
     runner = backend_from_options(backend, lava, device)

@@ -19,10 +19,8 @@ from tandem_hw.learning.datasets import Dataset, load_dataset
 from tandem_hw.learning.distributed import own_device, started_processes
 from tandem_hw.learning.event_data import EventDataset
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.run_folder import BEST_NAME, FILE_NAMES, check_free
 from tandem_hw.learning.training import (
-    BEST_NAME,
-    LAST_NAME,
-    METRICS_NAME,
     StepReport,
     seed_everything,
     train,
@@ -72,7 +70,7 @@ def command(
 
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """
-    _check_folder(out, resume, overwrite)
+    _check_folder(out, resume, overwrite, init, data)
     place = own_device(device)
     check_device(place)
     options = training_options(settings)
@@ -90,6 +88,7 @@ def command(
                 out,
                 device=place,
                 resume=resume,
+                overwrite=overwrite,
                 report=_Bar(progress),
                 epoch_done=lambda epoch: progress.console.print(describe_epoch(epoch)),
             )
@@ -105,17 +104,14 @@ def _load(data: str, settings: dict[str, Any]) -> Dataset:
     return dataset
 
 
-def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    check_outputs(*(out / name for name in (BEST_NAME, LAST_NAME, METRICS_NAME)))
+def _check_folder(out: Path, resume: bool, overwrite: bool, init: Path | None, data: str) -> None:
+    check_outputs(*(out / name for name in FILE_NAMES), inputs=[init], data=data)
     if resume and overwrite:
         raise FileFormatError(
             f"{out}: --resume keeps a training and --overwrite replaces it; give one"
         )
-    if not (resume or overwrite) and (out / LAST_NAME).exists():
-        raise FileFormatError(
-            f"{out}: holds a training already; continue it with --resume, replace it with "
-            f"--overwrite, or give another --out"
-        )
+    if not (resume or overwrite):
+        check_free(out)
 
 
 def _make_network(

@@ -68,7 +68,7 @@ def command(
 
     The exit status is 0 if all are equal, 1 if they differ or a layer never fired, 2 on an error.
     """
-    check_outputs(json_path, inputs=[network_path, checkpoint])
+    check_outputs(json_path, inputs=[network_path, checkpoint], data=data)
     names = [name.strip() for name in backends.split(",") if name.strip()]
     runners = [backend_from_options(name, lava, device) for name in names]
     for runner in runners:

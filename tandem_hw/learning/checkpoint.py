@@ -24,7 +24,14 @@ _OLDEST_VERSION = 1
 #: MS-DOS attribute in a zip archive's directory.
 _FOLDER_ATTRIBUTE = 0x10
 #: What a file holds besides its format.
-_KINDS = {"architecture": dict, "parameters": dict, "data": str, "metrics": list, "training": dict}
+_KINDS = {
+    "architecture": dict,
+    "parameters": dict,
+    "data": str,
+    "metrics": list,
+    "training": dict,
+    "run": str,
+}
 
 
 @dataclass
@@ -36,12 +43,14 @@ class Checkpoint:
         data: the data set it was trained on, as it was named.
         metrics: plain data about the epochs so far.
         training: state of optimizer, schedule and random numbers, or empty where training ended.
+        run: id of the training that it comes from, "" where it has none.
     """
 
     model: TandemNetwork
     data: str = ""
     metrics: list[dict[str, Any]] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
+    run: str = ""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
@@ -65,6 +74,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
         "metrics": checkpoint.metrics,
         "training": checkpoint.training,
     }
+    if checkpoint.run:
+        content["run"] = checkpoint.run
     # Given a path, torch.save would write the temporary file's random name into the file.
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         torch.save(content, file)
@@ -94,6 +105,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{_OLDEST_VERSION} to {FORMAT_VERSION}. Read it with the version that wrote it, or "
             f"train again"
         )
+    content.setdefault("run", "")
     missing = [key for key, kind in _KINDS.items() if not isinstance(content.get(key), kind)]
     if missing:
         raise FileFormatError(f"{path}: lacks {', '.join(missing)}; the file is damaged")
@@ -114,7 +126,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     ) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FileFormatError(f"{path}: the model cannot be rebuilt ({reason})") from error
-    return Checkpoint(model.eval(), content["data"], content["metrics"], content["training"])
+    names = ("data", "metrics", "training", "run")
+    return Checkpoint(model.eval(), *(content[name] for name in names))
 
 
 def _dtype(parameters: dict[str, Any]) -> torch.dtype:

@@ -175,9 +175,9 @@ def load_dataset(
     Raises:
         DataError: the spec is unknown, or its data cannot be had, are damaged or do not fit.
     """
-    folder = folder or Path.home() / ".cache" / "tandem-hw"
+    folder = folder or _downloads()
     if spec.startswith(_NPZ_PREFIX):
-        return _load_npz(spec, Path(spec[len(_NPZ_PREFIX) :]), need)
+        return _load_npz(spec, _path_in(spec), need)
     if spec == "digits":
         return _load_digits(spec, need)
     if spec == _DIABETES:
@@ -193,6 +193,28 @@ def load_dataset(
     raise DataError(f'data set "{spec}" is unknown; known are {", ".join(KNOWN_SPECS)}')
 
 
+def _path_in(spec: str) -> Path:
+    return Path(spec.partition(":")[2])
+
+
+def _downloads() -> Path:
+    return Path.home() / ".cache" / "tandem-hw"
+
+
+def data_source(spec: str) -> Path | None:
+    """Return what ``load_dataset`` reads from the disk: a file, or the folder of downloads.
+
+    Args:
+        spec: as ``load_dataset`` takes it.
+
+    Returns:
+        None where nothing of the user's is read, or the spec is unknown.
+    """
+    if spec.startswith((_NPZ_PREFIX, _EVENTS_PREFIX)):
+        return _path_in(spec)
+    return _downloads() if spec in (*_TORCHVISION, *_TONIC) else None
+
+
 def _load_events(spec: str, need: Need, folder: Path, num_steps: int, input_bits: int) -> Dataset:
     # These modules are built on this one; tonic itself is imported where it is used.
     from tandem_hw.learning import event_file, moving_digits, tonic_datasets
@@ -201,8 +223,7 @@ def _load_events(spec: str, need: Need, folder: Path, num_steps: int, input_bits
         return moving_digits.moving_digits(num_steps, input_bits, need=need)
     if spec in _TONIC:
         return tonic_datasets.load_named(spec, folder, num_steps, input_bits, need)
-    path = Path(spec[len(_EVENTS_PREFIX) :])
-    return event_file.load_event_file(path, num_steps, input_bits, need, name=spec)
+    return event_file.load_event_file(_path_in(spec), num_steps, input_bits, need, name=spec)
 
 
 def split_validation(

@@ -9,21 +9,22 @@ evaluated, written and exported is the first process's network: the same integer
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from tandem_hw.errors import DataError
+from tandem_hw.errors import DataError, TandemError
 
 #: Between the seeds of two processes: PyTorch's generator on the CPU looks at 32 bits of a seed,
 #: and multiples of this one (2^32 over the golden ratio) lie far apart in them.
 _SEED_STRIDE: Final = 2_654_435_769
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,24 @@ class Processes:
         """Wait for all others."""
         if self.count > 1:
             dist.barrier()
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """Let the first process make something and hand it to all; what it refuses, all refuse.
+
+        Args:
+            make: returns plain data; called in the first process only.
+        """
+        outcome: list[Any] = [None]
+        if self.is_first:
+            try:
+                outcome[0] = make()
+            except TandemError as error:
+                outcome[0] = error
+        if self.count > 1:
+            dist.broadcast_object_list(outcome)
+        if isinstance(outcome[0], TandemError):
+            raise outcome[0]
+        return cast(T, outcome[0])
 
     @contextmanager
     def first_goes_ahead(self) -> Iterator[None]:

@@ -6,10 +6,10 @@ the test set is looked at once, at the end.
 
 from __future__ import annotations
 
-import json
 import operator
 import random
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import DataError, FileFormatError
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tandem_hw.learning.datasets import Dataset
 from tandem_hw.learning.distributed import Processes, own_device, started_processes
-from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.objectives import Objective
+from tandem_hw.learning.run_folder import (
+    BEST_NAME,
+    LAST_NAME,
+    METRICS_NAME,
+    RunIdentity,
+    best_of_before,
+    is_same_model,
+    locked,
+    new_run,
+    tie_best,
+    tie_metrics,
+    write_metrics,
+)
 from tandem_hw.learning.schedule import spiking_layers
+from tandem_hw.learning.spike_rate import SpikeRate
 from tandem_hw.learning.synop_penalty import SynOpPenalty
 from tandem_hw.learning.training_data import SEED_STRIDE, TrainingData
 from tandem_hw.learning.training_options import TrainingOptions
-from tandem_hw.neurons import LayerActivity
 
 __all__ = ["StepReport", "TrainingOptions", "evaluate", "seed_everything", "train"]
 
-BEST_NAME = "checkpoint.pt"
-LAST_NAME = "last.pt"
-METRICS_NAME = "metrics.json"
 _EVALUATION_BATCH = 256
 
 
@@ -78,6 +86,7 @@ def train(
     *,
     device: str = "cpu",
     resume: bool = False,
+    overwrite: bool = False,
     report: Callable[[StepReport], None] | None = None,
     epoch_done: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
@@ -89,10 +98,13 @@ def train(
         model: a fresh tandem network; with ``resume`` its parameters are read from the folder.
         dataset: images or events, and labels or targets.
         options: how to train.
-        folder: receives ``checkpoint.pt`` (best on validation data), ``last.pt`` and
-            ``metrics.json``, each written whole or not at all after every epoch.
+        folder: receives ``last.pt``, ``checkpoint.pt`` (best on validation data) and
+            ``metrics.json``, each written whole or not at all after every epoch
+            (``tandem_hw.learning.run_folder``). One training at a time writes there.
         device: where to train, for instance "cpu" or "cuda".
         resume: continue from ``last.pt``, to the same result as without the break.
+        overwrite: take the place of an earlier training, whose files stay until the first epoch of
+            this one is whole; not looked at with ``resume``.
         report: told after every step.
         epoch_done: told the metrics of every epoch, after its checkpoints are written.
 
@@ -102,16 +114,17 @@ def train(
     Raises:
         DataError: the data do not fit the model, or ``resume`` with other options or another
             number of processes.
-        FileFormatError: the folder cannot be written to, or there is nothing to resume.
+        FileFormatError: the folder cannot be written to, holds a training or is in use by one, or
+            there is nothing to resume, or its files belong to different trainings.
     """
     place = torch.device(own_device(device))
-    with started_processes(place, options.batch_size) as processes:
+    with started_processes(place, options.batch_size) as processes, ExitStack() as claim:
         run = _Run(model, dataset, options, Path(folder), place, processes)
+        processes.from_first(lambda: claim.enter_context(locked(run.folder)))
         if resume:
             run.restore()
         else:
-            # Of the dropout. The order of samples comes from this number plus the epoch's.
-            torch.manual_seed(options.seed * SEED_STRIDE)
+            run.begin(overwrite)
         run.start()
         for epoch in range(run.epoch + 1, options.epochs + 1):
             run.train_epoch(epoch, report if processes.is_first else None)
@@ -151,6 +164,15 @@ class _Run:
         self.epoch = 0
         self.best: float | None = None
         self.metrics: list[dict[str, Any]] = []
+        self.identity = RunIdentity("")
+        #: The best model so far, as the content of ``checkpoint.pt``.
+        self.best_checkpoint: dict[str, Any] = {}
+
+    def begin(self, overwrite: bool) -> None:
+        """Make sure that nothing is lost by a new training, and give it its identity."""
+        self.identity = self.processes.from_first(lambda: new_run(self.folder, overwrite=overwrite))
+        # Of the dropout. The order of samples comes from this number plus the epoch's.
+        torch.manual_seed(self.options.seed * SEED_STRIDE)
 
     def start(self) -> None:
         """Join the processes, once the parameters are where the training starts from."""
@@ -161,7 +183,7 @@ class _Run:
         self.model.train()
         if not self.processes.is_first:  # the first one's state is saved, and so its dropout
             torch.manual_seed(self.processes.own_seed(self.options.seed * SEED_STRIDE + epoch))
-        activity = _Activity(self.model.architecture.options.num_steps)
+        activity = SpikeRate(self.model.architecture.options.num_steps)
         layers = len(self.model.tandem_layers)
         spiking = spiking_layers(self.options.schedule, epoch, self.options.epochs, layers)
         penalty = SynOpPenalty(self.model) if self.options.synop_weight else None
@@ -188,7 +210,7 @@ class _Run:
         inputs: Tensor,
         targets: Tensor,
         spiking: int | None,
-        activity: _Activity,
+        activity: SpikeRate,
         penalty: SynOpPenalty | None,
     ) -> tuple[float, Tensor]:
         """Take one step of the optimizer; return the loss and the outputs."""
@@ -223,9 +245,8 @@ class _Run:
         is_best = validation is None or self.objective.is_better(validation, self.best)
         if validation is not None and is_best:
             self.best = validation
-        finished = Checkpoint(self.model, self.dataset.name, self.metrics)
         if is_best:
-            save_checkpoint(finished, self.folder / BEST_NAME)
+            self._keep_best(self.model, self.metrics)
         state = {
             "options": asdict(self.options),
             "optimizer": self.optimizer.state_dict(),
@@ -234,13 +255,29 @@ class _Run:
             "best": self.best,
             "random": torch.get_rng_state(),
             "processes": self.processes.count,
+            "best_checkpoint": self.best_checkpoint,
         }
+        if self.identity.replaces:
+            state["replaces"] = dict(self.identity.replaces)
         if self.device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
-        save_checkpoint(
-            Checkpoint(self.model, self.dataset.name, self.metrics, state), self.folder / LAST_NAME
-        )
+        # The order is what makes a kill between any two harmless, see ``run_folder``.
+        save_checkpoint(self._checkpoint(self.model, state), self.folder / LAST_NAME)
+        if is_best:
+            save_checkpoint(self._checkpoint(self.model), self.folder / BEST_NAME)
         write_metrics(self._summary(), self.folder / METRICS_NAME)
+        self.identity = RunIdentity(self.identity.run)  # all that was there is replaced
+
+    def _checkpoint(self, model: TandemNetwork, state: dict[str, Any] | None = None) -> Checkpoint:
+        return Checkpoint(
+            model, self.dataset.name, self.metrics, state or {}, run=self.identity.run
+        )
+
+    def _keep_best(self, model: TandemNetwork, metrics: list[dict[str, Any]]) -> None:
+        parameters = {
+            name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()
+        }
+        self.best_checkpoint = {"parameters": parameters, "metrics": list(metrics)}
 
     def restore(self) -> None:
         """Take up the state that ``last.pt`` left."""
@@ -251,14 +288,7 @@ class _Run:
             raise DataError(f"{path}: holds another network; resume with the options it was given")
         if checkpoint.data != self.dataset.name:
             raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
-        defaults = asdict(TrainingOptions())  # options that came later had no other value
-        for name, value in asdict(self.options).items():
-            before = state.get("options", {}).get(name, defaults[name])
-            if before != value:
-                raise DataError(
-                    f"{path}: was trained with {name} {before}, not {value}; a resumed training "
-                    f"keeps its options, or the result would be another"
-                )
+        self.options.check_same(state.get("options", {}), path)
         before = state.get("processes", 1)
         if before != self.processes.count:
             raise DataError(
@@ -276,7 +306,9 @@ class _Run:
                 raise ValueError("it knows no best epoch")
             if self.schedule.last_epoch != self.epoch * self.data.batches:
                 raise ValueError(f"its schedule does not stand at epoch {self.epoch}")
-            torch.set_rng_state(state["random"])
+            best = self._restored_best(checkpoint)
+            replaces = dict(state.get("replaces", {}))
+            torch.set_rng_state(state["random"])  # last: a model that is built draws numbers
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(state["random_cuda"], self.device)
         except (AttributeError, KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -284,45 +316,60 @@ class _Run:
                 f"{path}: the state of the training is damaged ({error}); train again"
             ) from error
         self.metrics = checkpoint.metrics
+        self.identity = RunIdentity(checkpoint.run)
+        with torch.random.fork_rng([]):
+            self.processes.from_first(lambda: self._tie(checkpoint, best, replaces))
+
+    def _restored_best(self, last: Checkpoint) -> Checkpoint | None:
+        """Return the best model that ``last.pt`` holds; None if it is older than its having one."""
+        if not last.run and "best_checkpoint" not in last.training:
+            return None
+        kept = last.training["best_checkpoint"]
+        if not kept["metrics"] or not all(isinstance(epoch, dict) for epoch in kept["metrics"]):
+            raise ValueError("it knows no best epoch")
+        model = TandemNetwork(last.model.architecture)
+        model.load_state_dict(kept["parameters"])
+        return Checkpoint(model.eval(), last.data, list(kept["metrics"]), run=last.run)
+
+    def _tie(self, last: Checkpoint, best: Checkpoint | None, replaces: dict[str, str]) -> None:
+        """Make the other files those that ``last.pt`` speaks of, or refuse them."""
+        outdated = tie_metrics(self.folder, last, replaces)
+        if best is not None:
+            tie_best(self.folder, last, best, replaces)
+        else:
+            metric = f"validation_{self.objective.metric}"
+            best = best_of_before(self.folder, last, metric, self.best)
+            if self.best is not None:
+                self.best = best.metrics[-1][metric]
+        if outdated:
+            write_metrics(self._summary(), self.folder / METRICS_NAME)
+        self._keep_best(best.model, best.metrics)
 
     def finish(self) -> dict[str, Any]:
         """Look at the test set once, with the best checkpoint."""
         summary = self._summary()
         if self.processes.is_first:
-            best = load_checkpoint(self.folder / BEST_NAME).model.to(self.device)
-            found = evaluate(best, *self.data.test(), self.objective, self._evaluated) or {}
+            best = load_checkpoint(self.folder / BEST_NAME)
+            if not is_same_model(best, self.identity.run, self.best_checkpoint["metrics"]):
+                raise FileFormatError(
+                    f"{self.folder / BEST_NAME}: was replaced by another program while the "
+                    f"training ran; move it to another folder, and --resume writes the right one"
+                )
+            model = best.model.to(self.device)
+            found = evaluate(model, *self.data.test(), self.objective, self._evaluated) or {}
             summary |= {f"test_{name}": value for name, value in found.items()}
             write_metrics(summary, self.folder / METRICS_NAME)
         self.processes.wait()
         return summary
 
     def _summary(self) -> dict[str, Any]:
-        return {
+        identity = {"run": self.identity.run} if self.identity.run else {}
+        return identity | {
             "data": self.dataset.name,
             "architecture": self.model.architecture.to_dict(),
             "options": asdict(self.options),
             "epochs": self.metrics,
         }
-
-
-class _Activity:
-    """Running mean of the spike rate over all firing neurons."""
-
-    def __init__(self, num_steps: int) -> None:
-        self.num_steps = num_steps
-        self.spikes = 0.0
-        self.slots = 0
-
-    def observe(self, layer: TandemLayer, activity: LayerActivity) -> None:
-        """Count the spikes of one layer in one forward pass."""
-        if activity.counts is not None:
-            self.spikes += float(activity.counts.sum())
-            self.slots += activity.counts.numel() * self.num_steps
-
-    @property
-    def rate(self) -> float:
-        """Share of steps in which a neuron fired."""
-        return self.spikes / self.slots if self.slots else 0.0
 
 
 @torch.no_grad()
@@ -354,9 +401,3 @@ def evaluate(
     )
     model.train(was_training)
     return objective.measure(outputs, targets)
-
-
-def write_metrics(metrics: dict[str, Any], path: Path) -> None:
-    """Write metrics as JSON, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

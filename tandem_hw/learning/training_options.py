@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
 
 from tandem_hw.errors import DataError
 from tandem_hw.learning.augmentation import PRESETS
@@ -71,6 +73,25 @@ class TrainingOptions:
                     f'{name} is "{getattr(self, name)}"; allowed are {", ".join(allowed)}'
                 )
         self.make_objective()
+
+    def check_same(self, before: Mapping[str, Any], path: Path) -> None:
+        """Refuse to resume a training that began with other options.
+
+        Args:
+            before: the options that it began with, by name.
+            path: the file that says so.
+
+        Raises:
+            DataError: names the first option that differs.
+        """
+        defaults = asdict(TrainingOptions())  # options that came later had no other value
+        for name, value in asdict(self).items():
+            found = before.get(name, defaults[name])
+            if found != value:
+                raise DataError(
+                    f"{path}: was trained with {name} {found}, not {value}; a resumed training "
+                    f"keeps its options, or the result would be another"
+                )
 
     def make_objective(self) -> Objective:
         """Return the objective that these options name."""

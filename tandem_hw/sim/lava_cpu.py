@@ -22,9 +22,12 @@ from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
 from tandem_hw.sim import lava_job
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording, require_available
-from tandem_hw.sim.child_environment import lava_environment
+from tandem_hw.sim.child_environment import lava_environment, worker_command
 from tandem_hw.sim.watched_process import run_watched
 from tandem_hw.timing import check_period, default_period, window_start
+
+#: The module that runs in the child.
+WORKER = "tandem_hw.sim.lava_worker"
 
 
 class LavaCpuBackend:
@@ -118,7 +121,7 @@ class LavaCpuBackend:
             return steps
 
         run_watched(
-            [sys.executable, "-m", "tandem_hw.sim.lava_worker", str(folder)],
+            worker_command(WORKER, folder, os.environ),
             name=f"the Lava child process of backend {self.name}",
             folder=folder,
             environment=lava_environment(folder, os.environ),

@@ -1,4 +1,4 @@
-"""The child that runs Lava: ``python -m tandem_hw.sim.lava_worker FOLDER``.
+"""The child that runs Lava: ``main`` in a process that ``worker_command`` starts.
 
 Lava forks one process for every Process of the graph. When a model raises or a process dies,
 Lava's runtime waits for ever; so a thread here watches them, writes down what happened, and leaves
@@ -144,7 +144,3 @@ def leave(status: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,7 +28,7 @@ from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
 from tandem_hw.sim import lava_job, loihi2_job
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording, require_available
-from tandem_hw.sim.child_environment import lava_environment
+from tandem_hw.sim.child_environment import lava_environment, worker_command
 from tandem_hw.sim.loihi2_calibration import check_input_path
 from tandem_hw.sim.loihi2_host import HostChoice, why_unavailable, without_host_variables
 from tandem_hw.sim.loihi2_profile import PROFILES
@@ -138,7 +137,7 @@ class Loihi2Backend:
     def _run_child(self, folder: Path, schedule: Schedule, progress: Progress | None) -> None:
         limits = _Limits(self, folder, schedule, progress)
         run_watched(
-            [sys.executable, "-m", "tandem_hw.sim.loihi2_worker", str(folder)],
+            worker_command("tandem_hw.sim.loihi2_worker", folder, os.environ),
             name="the child process of backend loihi2",
             folder=folder,
             environment=lava_environment(folder, without_host_variables(os.environ)),

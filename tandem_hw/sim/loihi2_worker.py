@@ -1,4 +1,4 @@
-"""The child that runs a board: ``python -m tandem_hw.sim.loihi2_worker FOLDER``.
+"""The child that runs a board: ``main`` in a process that ``worker_command`` starts.
 
 It builds, compiles, checks where every process would run, runs the calibration, measures the delays
 and runs the samples. The parent (``tandem_hw.sim.loihi2``) limits the time that each part may take.
@@ -7,7 +7,6 @@ and runs the samples. The parent (``tandem_hw.sim.loihi2``) limits the time that
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,7 +139,3 @@ def _stop(entry: Any) -> None:
     timer.start()
     entry.stop()
     timer.cancel()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

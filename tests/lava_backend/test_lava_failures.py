@@ -17,6 +17,7 @@ import pytest
 from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network import Dense, InputSpec, QuantizedNetwork
+from tandem_hw.sim import lava_cpu
 from tandem_hw.sim.lava_cpu import LavaCpuBackend
 from tandem_hw.sim.watched_process import group_members
 
@@ -28,29 +29,29 @@ pytestmark = [
 
 #: Seconds within which a fault has to be reported and everything has to be gone.
 _SOON = 15.0
-#: The module that Python imports at its start, before the child's own code. It replaces what one
-#: of Lava's processes does in its third step, leaves the group's id, and touches nothing else.
-_SITE = """
-import os, sys, time
+#: The worker in the child's place. It replaces what one of Lava's processes does in its third step,
+#: leaves the group's id, and touches nothing else.
+_WORKER = """
+import os, time
+from pathlib import Path
+from tandem_hw.sim.lava_worker import main
+from tandem_hw.sim.processes.spike_counter import PySpikeCounterModel
 
-if "tandem_hw.sim.lava_worker" in sys.orig_argv:
-    from pathlib import Path
-    from tandem_hw.sim.processes.spike_counter import PySpikeCounterModel
+folder, count = Path(__file__).parent, PySpikeCounterModel.run_spk
 
-    folder, count = Path(__file__).parent, PySpikeCounterModel.run_spk
+def run_spk(self):
+    if self.time_step == 3 and self.offset == 3:  # the counter of the first layer
+        (folder / "group.new").write_text(str(os.getpgrp()))
+        os.rename(folder / "group.new", folder / "group")
+        FAULT
+    count(self)
 
-    def run_spk(self):
-        if self.time_step == 3 and self.offset == 3:  # the counter of the first layer
-            (folder / "group.new").write_text(str(os.getpgrp()))
-            os.rename(folder / "group.new", folder / "group")
-            FAULT
-        count(self)
-
-    PySpikeCounterModel.run_spk = run_spk
+PySpikeCounterModel.run_spk = run_spk
 """
 #: Ctrl-C has to arrive, also where the tests run in the background of a script, which ignores it.
 _MAIN = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from tandem_hw.sim import lava_cpu; lava_cpu.WORKER = 'faulty_worker'; "
     "from tandem_hw.cli import main; main()"
 )
 _FAULTS = {
@@ -100,9 +101,9 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
     """Make Lava fail in the children of this test; the file that holds their group is returned."""
 
     def install(fault: str) -> Path:
-        (tmp_path / "sitecustomize.py").write_text(_SITE.replace("FAULT", _FAULTS[fault]))
-        path = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+        (tmp_path / "faulty_worker.py").write_text(_WORKER.replace("FAULT", _FAULTS[fault]))
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+        monkeypatch.setattr(lava_cpu, "WORKER", "faulty_worker")
         return tmp_path / "group"
 
     return install
@@ -134,11 +135,13 @@ def test_process_of_lava_that_fails_is_reported_and_nothing_is_left(
 def test_error_before_lava_starts_is_reported_with_its_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A module that shadows Lava's own stands for an installation that is damaged.
-    (tmp_path / "sitecustomize.py").write_text(
+    # A module of Lava's own that cannot be imported stands for an installation that is damaged.
+    (tmp_path / "faulty_worker.py").write_text(
         "import sys\nsys.modules['lava.proc.lif.process'] = None\n"
+        "from tandem_hw.sim.lava_worker import main\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(lava_cpu, "WORKER", "faulty_worker")
     with pytest.raises(BackendError, match=r"failed: ModuleNotFoundError: .*lava\.proc\.lif"):
         LavaCpuBackend().run(_network(), np.ones((1, 1, 8, 8), dtype=np.uint8))
 

@@ -1,0 +1,274 @@
+"""The folder of a training: which files are whose, and that one training at a time writes there.
+
+A training has a random id, ``run``, which all its files carry, and writes them in this order:
+
+1. ``last.pt`` holds all that a resumed training needs, the best model so far included. Replacing it
+   is the one moment in which an epoch is done.
+2. ``checkpoint.pt``, the best model, and ``metrics.json`` only repeat what ``last.pt`` says.
+
+So whenever a training is killed, ``last.pt`` says what the other two have to be. What belongs to it
+and lags behind is written anew; what belongs to another training is never replaced, unless that
+training was to be overwritten: the first ``last.pt`` knows the digests of what it replaces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from tandem_hw.atomic_write import atomic_path, remove_abandoned, reported
+from tandem_hw.errors import FileFormatError
+from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+BEST_NAME = "checkpoint.pt"
+LAST_NAME = "last.pt"
+METRICS_NAME = "metrics.json"
+LOCK_NAME = "training.lock"
+FILE_NAMES = (BEST_NAME, LAST_NAME, METRICS_NAME)
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Who a training is.
+
+    Attributes:
+        run: its random id; "" where it began before trainings had one.
+        replaces: SHA-256 of the files of an earlier training that its own take the place of.
+    """
+
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    replaces: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds any file of a training.
+
+    Raises:
+        FileFormatError: names the ways on.
+    """
+    for name in FILE_NAMES:
+        if os.path.lexists(folder / name):
+            raise FileFormatError(
+                f"{folder}: holds a training already; continue it with --resume, replace it with "
+                f"--overwrite, or give another --out"
+            )
+
+
+def new_run(folder: Path, *, overwrite: bool) -> RunIdentity:
+    """Return the identity of a training that begins in a folder; call it with the folder locked.
+
+    Args:
+        folder: where it will write.
+        overwrite: whether it may take the place of another one.
+
+    Raises:
+        FileFormatError: the folder holds a training, which shall not be overwritten.
+    """
+    if not overwrite:
+        check_free(folder)
+    earlier = [name for name in (BEST_NAME, METRICS_NAME) if (folder / name).is_file()]
+    return RunIdentity(replaces={name: _digest(folder / name) for name in earlier})
+
+
+def write_metrics(metrics: dict[str, Any], path: Path) -> None:
+    """Write metrics as JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+# After a break ------------------------------------------------------------------------------------
+
+
+def tie_best(folder: Path, last: Checkpoint, best: Checkpoint, replaces: Mapping[str, str]) -> None:
+    """Make ``checkpoint.pt`` the best model of the training that ``last.pt`` continues.
+
+    Args:
+        folder: of the training.
+        last: what ``last.pt`` holds.
+        best: the best model, as ``last.pt`` holds it.
+        replaces: see ``RunIdentity``.
+
+    Raises:
+        FileFormatError: ``checkpoint.pt`` belongs to another training, or cannot be read.
+    """
+    path = folder / BEST_NAME
+    if path.exists() and _digest(path) != replaces.get(BEST_NAME):
+        try:
+            found = load_checkpoint(path)
+        except FileFormatError as error:
+            raise _foreign(path, str(error)) from error
+        if found.run != last.run:
+            raise _foreign(path, f"it is of training {found.run or 'without id'}")
+        is_best = is_same_model(found, last.run, best.metrics)
+        if not (is_best or _is_start(found.metrics, last.metrics)):
+            raise _foreign(path, "its epochs are others")
+        if is_best and _equal(found, best):
+            return
+    _LOGGER.warning("%s: was not up to date; written anew from %s", path, LAST_NAME)
+    save_checkpoint(best, path)
+
+
+def tie_metrics(folder: Path, last: Checkpoint, replaces: Mapping[str, str]) -> bool:
+    """Return whether ``metrics.json`` has to be written anew before the training goes on.
+
+    Args:
+        folder: of the training.
+        last: what ``last.pt`` holds.
+        replaces: see ``RunIdentity``.
+
+    Raises:
+        FileFormatError: it belongs to another training, or cannot be read.
+    """
+    path = folder / METRICS_NAME
+    if not path.exists() or _digest(path) == replaces.get(METRICS_NAME):
+        return True
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        run, epochs = content.get("run", ""), list(content["epochs"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _foreign(path, f"it cannot be read: {error}") from error
+    if run != last.run:
+        raise _foreign(path, f"it is of training {run or 'without id'}")
+    if not _is_start(epochs, last.metrics):
+        raise _foreign(path, "its epochs are others")
+    return False
+
+
+def best_of_before(folder: Path, last: Checkpoint, metric: str, value: float | None) -> Checkpoint:
+    """Return the best model of a training that began before ``last.pt`` held it.
+
+    Its ``checkpoint.pt`` was written before its ``last.pt``, and may be an epoch further.
+
+    Args:
+        folder: of the training.
+        last: what ``last.pt`` holds.
+        metric: name of the number that the best epoch is chosen by.
+        value: its best value so far, or None without validation data.
+
+    Raises:
+        FileFormatError: ``checkpoint.pt`` is missing, damaged, or not of this training.
+    """
+    path = folder / BEST_NAME
+    best = load_checkpoint(path)
+    is_further = len(best.metrics) == len(last.metrics) + 1
+    if value is None:
+        is_best = len(best.metrics) == len(last.metrics)
+    else:
+        is_best = _text([value]) == _text([epoch.get(metric) for epoch in best.metrics[-1:]])
+    own = best.run == last.run and _is_start(best.metrics[: len(last.metrics)], last.metrics)
+    if not (own and (is_best or is_further)):
+        raise FileFormatError(
+            f"{path}: is not the best model of the training that {LAST_NAME} continues; put that "
+            f"one back, or train again with --overwrite"
+        )
+    return best
+
+
+def is_same_model(checkpoint: Checkpoint, run: str, metrics: Sequence[Any]) -> bool:
+    """Whether a checkpoint is that of a training after the given epochs."""
+    return checkpoint.run == run and _text(checkpoint.metrics) == _text(metrics)
+
+
+def _foreign(path: Path, reason: str) -> FileFormatError:
+    return FileFormatError(
+        f"{path}: does not belong to the training that {LAST_NAME} continues ({reason}); move it "
+        f"to another folder, and --resume writes the right one"
+    )
+
+
+def _is_start(metrics: Sequence[Any], whole: Sequence[Any]) -> bool:
+    return _text(metrics) == _text(whole[: len(metrics)])
+
+
+def _text(metrics: Sequence[Any]) -> str:
+    """Return metrics in a form in which even what is not a number equals itself."""
+    return json.dumps(list(metrics), default=repr)
+
+
+def _equal(one: Checkpoint, other: Checkpoint) -> bool:
+    values, wanted = one.model.state_dict(), other.model.state_dict()
+    return values.keys() == wanted.keys() and all(
+        torch.equal(values[name].nan_to_num(), wanted[name].nan_to_num()) for name in wanted
+    )
+
+
+def _digest(path: Path) -> str:
+    with reported(path, "read"):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# One at a time ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep all other trainings out of a folder, which is made if missing.
+
+    The kernel gives the lock back when the process ends, however it ends. Where the file system has
+    no locks, a warning says so and the training goes on.
+
+    Raises:
+        FileFormatError: another training holds it, or the folder cannot be written to.
+    """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    path = folder / LOCK_NAME
+    with reported(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        file, is_ours = _open_locked(path)
+    try:
+        if is_ours:  # what is half written is of trainings that were killed
+            for name in FILE_NAMES:
+                remove_abandoned(folder / name)
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # first: who opens it now would have a file without a name
+        file.close()
+        for one in made:
+            with contextlib.suppress(OSError):
+                one.rmdir()  # only while it is empty
+
+
+def _open_locked(path: Path) -> tuple[IO[str], bool]:
+    """Open and lock a file; return it, and whether the system can lock files at all."""
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise FileFormatError(
+                f"{path.parent}: {holder} is training in this folder; wait for it or end it, or "
+                f"give another --out"
+            ) from error
+        except OSError as error:
+            _LOGGER.warning(
+                "%s: the file system cannot lock files (%s); nothing keeps a second training out "
+                "of this folder",
+                path.parent,
+                error.strerror,
+            )
+            return file, False
+        with contextlib.suppress(FileNotFoundError):  # removed by its last holder meanwhile
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+                file.flush()
+                return file, True
+        file.close()

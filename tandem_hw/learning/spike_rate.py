@@ -1,0 +1,26 @@
+"""The spike rate of a network while it is trained."""
+
+from __future__ import annotations
+
+from tandem_hw.learning.layers import TandemLayer
+from tandem_hw.neurons import LayerActivity
+
+
+class SpikeRate:
+    """Running mean of the spike rate over all firing neurons."""
+
+    def __init__(self, num_steps: int) -> None:
+        self.num_steps = num_steps
+        self.spikes = 0.0
+        self.slots = 0
+
+    def observe(self, layer: TandemLayer, activity: LayerActivity) -> None:
+        """Count the spikes of one layer in one forward pass."""
+        if activity.counts is not None:
+            self.spikes += float(activity.counts.sum())
+            self.slots += activity.counts.numel() * self.num_steps
+
+    @property
+    def rate(self) -> float:
+        """Share of steps in which a neuron fired."""
+        return self.spikes / self.slots if self.slots else 0.0

@@ -25,6 +25,7 @@ from tandem_hw.timing import board_period, default_period
 from tandem_hw.verification import compare
 
 pytestmark = [
+    pytest.mark.usefixtures("warm_lava"),
     pytest.mark.timeout(120),
     pytest.mark.filterwarnings("ignore:pandas not found:ImportWarning"),
 ]

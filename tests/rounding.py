@@ -18,12 +18,14 @@ additions if they are done one after the other.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from tandem_hw.learning.layer_kinds import TandemAvgPool
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.signals import TandemSignal
 
@@ -48,6 +50,9 @@ def rounding_bound(
 def in_double(model: TandemNetwork) -> TandemNetwork:
     """Turn a network into one whose ordinary twin computes in float64, and return it."""
     encode = model.double().encode
+    for layer in model.tandem_layers:
+        if isinstance(layer, TandemAvgPool):  # whose kernel was rounded when it was made
+            layer.weight.data.fill_(1 / math.prod(layer.weight.shape[2:]))
 
     def encode_in_double(inputs: Tensor) -> TandemSignal:
         signal = encode(inputs)

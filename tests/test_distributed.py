@@ -51,7 +51,7 @@ def gradient_bound() -> float:
     """
     model = make_model(normalised=False)
     penalty = ONE_STEP.synop_weight * 3 / (16 * 6 + 6 * 3) / model.tandem_layers[0].spike_value
-    magnitude = 1 + 3 * float(model.tandem_layers[1].weight.abs().max()) + penalty
+    magnitude = 1 + 3 * float(model.tandem_layers[1].weight.detach().abs().max()) + penalty
     # Some forty operations to and from the loss, the softmax included.
     return 2 * rounding_bound(24 + 40, magnitude)
 

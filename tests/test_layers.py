@@ -56,9 +56,7 @@ def make_signal(kind: str, num_steps: int = T) -> TandemSignal:
     return TandemSignal(counts, SpikeTrain(spikes.to(torch.uint8)), scale=0.37)
 
 
-def in_double(
-    layer: TandemLayer, signal: TandemSignal
-) -> tuple[TandemLayer, TandemSignal]:
+def in_double(layer: TandemLayer, signal: TandemSignal) -> tuple[TandemLayer, TandemSignal]:
     """Turn a layer and what comes in into float64, which sums in any order to 14 digits."""
     counts = signal.counts.detach().double().requires_grad_()
     return layer.double(), replace(signal, counts=counts)

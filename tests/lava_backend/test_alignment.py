@@ -17,7 +17,7 @@ _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
     pytest.mark.usefixtures("warm_lava"),
     pytest.mark.skipif(_ABSENT is not None, reason=str(_ABSENT)),
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(240),
 ]
 
 _STEPS = 4

@@ -34,7 +34,7 @@ _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
     pytest.mark.usefixtures("warm_lava"),
     pytest.mark.skipif(_ABSENT is not None, reason=str(_ABSENT)),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
 ]
 
 

@@ -26,7 +26,7 @@ from tandem_hw.verification import compare
 
 pytestmark = [
     pytest.mark.usefixtures("warm_lava"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore:pandas not found:ImportWarning"),
 ]
 

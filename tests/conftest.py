@@ -9,7 +9,7 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import torch  # noqa: E402
+import torch
 
 # The tensors of the tests are small: more threads would only wait for each other.
 torch.set_num_threads(1)

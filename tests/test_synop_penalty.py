@@ -89,7 +89,7 @@ def test_the_penalty_is_what_the_reference_counts_without_the_inputs_part(
     assert spent == pytest.approx(sum(by_layer.values()) - from_input)  # in float64
     assert spent > 0
     assert macs == total(summarise(network, recording)).macs_per_sample
-    # Sums of whole numbers are exact; what is rounded is each layer's mean, their sum, the quotient.
+    # Sums of whole numbers are exact; each layer's mean is rounded, their sum, and the quotient.
     rounded = rounding_bound(len(network.layers) + 8, 1.0)
     assert found == pytest.approx(spent / macs, rel=rounded)
 

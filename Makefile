@@ -1,13 +1,17 @@
 # make demo   sets everything up, then trains, exports, simulates on Lava and verifies
-# make test   sets everything up, then runs the tests
+# make test   sets everything up, then runs the tests side by side, but for those that take long
+# make test-everything   runs these too, and all that need no Lava on Python 3.11 again
 # A Python 3.10 is found by environment/find-python.sh; name another with make PYTHON=...
 
 VENV := .venv
 BIN := $(VENV)/bin
+WITHOUT_LAVA := .venv-without-lava
 DEMO := runs/demo
+# A worker for each core, but not more memory than a laptop has; one that is idle takes over tests.
+PYTEST := -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 export PYTHON
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test test-everything lint clean
 
 setup:
 	@environment/make-venv.sh 3.10 $(VENV)
@@ -19,7 +23,12 @@ demo: setup
 	$(BIN)/tandem-hw verify $(DEMO)/digits.net --backends reference,lava-cpu --json $(DEMO)/verify.json
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST) -m "not exhaustive"
+
+test-everything: setup
+	$(BIN)/python $(PYTEST)
+	@environment/make-venv.sh 3.11 $(WITHOUT_LAVA)
+	$(WITHOUT_LAVA)/bin/python $(PYTEST)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -27,4 +36,4 @@ lint: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .venv-without-lava runs
+	rm -rf $(VENV) $(WITHOUT_LAVA) runs

@@ -6,11 +6,14 @@ A board is asked for by ``--backend loihi2 --partition oheogulch`` (or ``--board
 from __future__ import annotations
 
 import pytest
+from warm_lava import lava_server, warm_lava
 
 from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.loihi2 import Loihi2Backend
 from tandem_hw.sim.loihi2_host import CHIP_GENERATIONS, DEFAULT_GENERATION
 from tandem_hw.sim.registry import BACKENDS, make_backend
+
+__all__ = ["lava_server", "warm_lava"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,6 +13,7 @@ from tandem_hw.sim.backend import Backend
 from tandem_hw.verification import compare
 
 
+@pytest.mark.usefixtures("warm_lava")
 @pytest.mark.parametrize("case", list(cases()), ids=str)
 def test_backend_gives_the_spike_counts_of_the_oracle(
     backend: Backend, case: Case, record_property: Callable[[str, object], None]

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+# Workers of pytest-xdist share the cores, and what they start does: more threads would only wait
+# for each other. Libraries read this when they are loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 # The tensors of the tests are small: more threads would only wait for each other.

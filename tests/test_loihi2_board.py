@@ -178,7 +178,7 @@ def test_phase_that_takes_too_long_is_ended_with_all_its_processes(
     started = time.monotonic()
     with pytest.raises(BackendError, match=message):
         backend.run(network, random_inputs(network))
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60  # what hangs would do so for 300
     assert group_members(groups[0]) == []
 
 

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.skipif(
 
 #: Written by every child as its first act: its process id, which is its group's.
 _PID = "pid"
+#: Seconds within which a command that would take 300 is ended, on a machine that is busy as well.
+_SOON = 60.0
 #: Two grandchildren that a polite request does not end.
 _STUBBORN_GRANDCHILDREN = """
 for _ in range(2):
@@ -68,7 +70,7 @@ def _group(folder: Path) -> int:
     return int((folder / _PID).read_text())
 
 
-def _wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def _wait_for(condition: Callable[[], bool], seconds: float = _SOON) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -147,7 +149,7 @@ def test_command_that_never_starts_its_work_is_ended(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(BackendError, match=r"the child did not start within 0\.7 seconds"):
         _run(tmp_path, "time.sleep(300)", progress=lambda: 0, start_timeout=0.7, stall_timeout=0.1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < _SOON
     assert group_members(_group(tmp_path)) == []
 
 
@@ -158,7 +160,7 @@ def test_command_that_stands_still_is_ended(tmp_path: Path) -> None:
         BackendError, match=r"the child hangs: no step finished in 0\.7 seconds after step 4"
     ):
         _run(tmp_path, "time.sleep(300)", progress=lambda: next(steps, 4), stall_timeout=0.7)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < _SOON
     assert group_members(_group(tmp_path)) == []
 
 
@@ -252,7 +254,7 @@ def test_command_and_its_children_end_when_the_parent_is_killed(
     assert len(group_members(group)) == 3
     os.kill(parent.pid, number)
     parent.wait()
-    _wait_for(lambda: not group_members(group), seconds=5)
+    _wait_for(lambda: not group_members(group))
 
 
 def test_group_members_reads_past_any_process_name(

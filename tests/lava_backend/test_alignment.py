@@ -15,8 +15,9 @@ from tandem_hw.verification import compare
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
+    pytest.mark.usefixtures("warm_lava"),
     pytest.mark.skipif(_ABSENT is not None, reason=str(_ABSENT)),
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(240),
 ]
 
 _STEPS = 4

@@ -23,7 +23,7 @@ from tandem_hw.export.lava_graph import run_config
 from tandem_hw.sim.processes.convolution import PyUnfoldedConvModel, UnfoldedConvolution
 
 pytestmark = [
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(240),
     # Lava imports every file beside a Process, and one of its own asks for pandas.
     pytest.mark.filterwarnings("ignore:pandas not found:ImportWarning"),
 ]

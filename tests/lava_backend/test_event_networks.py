@@ -17,7 +17,7 @@ from tandem_hw.verification import verify
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
     pytest.mark.skipif(_ABSENT is not None, reason=str(_ABSENT)),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
 ]
 
 

@@ -32,8 +32,9 @@ from tandem_hw.verification import compare
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
+    pytest.mark.usefixtures("warm_lava"),
     pytest.mark.skipif(_ABSENT is not None, reason=str(_ABSENT)),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
 ]
 
 

@@ -32,7 +32,7 @@ from tandem_hw.fixed_point import (
 from tandem_hw.sim.processes.integrate_and_fire import IF, PyIFModel, StockIFModel, wrap_current
 
 pytestmark = [
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(240),
     # Lava imports every file beside a Process, and one of its own asks for pandas.
     pytest.mark.filterwarnings("ignore:pandas not found:ImportWarning"),
 ]

@@ -24,11 +24,12 @@ from tandem_hw.sim.watched_process import group_members
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
     pytest.mark.skipif(_ABSENT is not None, reason=str(_ABSENT)),
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(240),
 ]
 
-#: Seconds within which a fault has to be reported and everything has to be gone.
-_SOON = 15.0
+#: Seconds within which a fault has to be reported and everything has to be gone, on a machine that
+#: runs other tests beside this one; what hangs would do so for 300.
+_SOON = 60.0
 #: The worker in the child's place. It replaces what one of Lava's processes does in its third step,
 #: leaves the group's id, and touches nothing else.
 _WORKER = """
@@ -166,7 +167,7 @@ def command(tmp_path: Path, faulty: Callable[[str], Path]) -> Iterator[subproces
         start_new_session=True,
     )
     try:
-        _wait_for(lambda: group.exists() or process.poll() is not None, seconds=40)
+        _wait_for(lambda: group.exists() or process.poll() is not None, seconds=120)
         yield process
     finally:
         if process.poll() is None:

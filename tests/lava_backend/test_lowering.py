@@ -25,7 +25,8 @@ from tandem_hw.timing import board_period, default_period
 from tandem_hw.verification import compare
 
 pytestmark = [
-    pytest.mark.timeout(120),
+    pytest.mark.usefixtures("warm_lava"),
+    pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore:pandas not found:ImportWarning"),
 ]
 

@@ -113,7 +113,7 @@ def _spikes_on_netx(loaded: Any, network: QuantizedNetwork, inputs: Any) -> list
     ]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @pytest.mark.filterwarnings("ignore:pandas not found:ImportWarning")
 @pytest.mark.parametrize("leak", [(4096, 0), (3000, 500)])
 @pytest.mark.parametrize("shape", [(2, 7, 5), (20,)], ids=["conv", "mlp"])

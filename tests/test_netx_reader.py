@@ -319,9 +319,7 @@ def test_the_values_of_all_datasets_are_counted(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = read_netx(path).layers[1].weight.size
-    monkeypatch.setattr(
-        hdf5_items.Budget, "__init__", lambda budget: setattr(budget, "values_left", size)
-    )
+    monkeypatch.setattr(hdf5_items, "VALUES_MAX", size)
     with pytest.raises(FileFormatError, match="layer/3/weight has shape"):
         read_netx(path)
 

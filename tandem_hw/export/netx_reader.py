@@ -11,13 +11,12 @@ import math
 import os
 from typing import Any, Final, NamedTuple
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import FileFormatError, NetworkError
-from tandem_hw.export.hdf5_items import VALUES_MAX, Entry
-from tandem_hw.export.hdf5_tree import FORMAT, check_file, reported_as_damage
+from tandem_hw.export.hdf5_items import Entry, open_items
+from tandem_hw.export.hdf5_tree import FORMAT
 from tandem_hw.export.net_file import check_sizes
 from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.network import (
@@ -38,6 +37,8 @@ _LAYER_TYPES: Final = ("input", "conv", "flatten", "dense")
 #: More layers than any chip holds.
 _LAYERS_MAX: Final = 1024
 _WEIGHT_BITS: Final = 8
+#: Weights of a dense layer that is made of a convolution: the padding can be any number.
+_DENSE_MAX: Final = 1 << 24
 #: Values of a neuron that our arithmetic has; netx ignores the first two, other programs do not.
 _PLAIN_NEURON: Final = {
     "refDelay": (0, 1),
@@ -76,10 +77,8 @@ def read_netx(path: str | os.PathLike[str], num_steps: int | None = None) -> Qua
         FileFormatError: the file is missing, damaged or foreign, or holds what cannot be run
             exactly: other neurons or layers, delays, odd weights, values that are no integers.
     """
-    check_file(path)
-    with reported_as_damage(path), h5py.File(path, "r") as file:
-        root = Entry(file, f"{path}: /")
-        if FORMAT in file.attrs:
+    with open_items(path) as root:
+        if FORMAT in root.group.attrs:
             raise FileFormatError(f"{path}: was written by tandem-hw; read it with read_net")
         try:
             network = _network(root, num_steps)
@@ -209,7 +208,7 @@ def _convolution(entry: Entry, name: str, shape: Shape) -> Conv2d:
 def _as_dense(conv: Conv2d) -> Dense:
     """Return the dense layer that a convolution of a single position is."""
     out, per_group = conv.weight.shape[:2]
-    if out * math.prod(conv.input_shape) > VALUES_MAX:
+    if out * math.prod(conv.input_shape) > _DENSE_MAX:
         raise NetworkError(f"layer {conv.name} is too large for a dense layer")
     weight = np.zeros((out, *conv.input_shape), dtype=np.int16)
     taps = [

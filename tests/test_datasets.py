@@ -121,7 +121,7 @@ BAD_ARRAYS = {
     "unlike shapes": ({"x_test": PLAIN["x_test"][:, 1:]}, "must be alike"),
     "unlike types": ({"x_test": PLAIN["x_test"] / 255}, "must be alike"),
     "few labels": ({"y_train": np.zeros(5, int)}, "y_train has shape .*6 samples"),
-    "one-hot": ({"y_test": np.eye(4, dtype=int)}, "y_test has shape"),
+    "one-hot": ({"y_test": np.eye(4, dtype=int)}, "y_test holds one-hot labels"),
     "labels and targets": ({"y_test": np.zeros(4)}, "y_train is int64 .*, y_test float32"),
     "infinite targets": (
         {"y_train": np.zeros(6), "y_test": np.full(4, np.inf)},

@@ -25,9 +25,8 @@ from tandem_hw.export.hdf5_tree import below, check_file, encoded, reported_as_d
 
 #: Values that all datasets read from one file may hold together.
 VALUES_MAX: Final = 1 << 26
-#: Bytes that they may hold together where they are compressed, at least. A file of zeros between
-#: the groups of a convolution is a thousand times smaller than its values.
-_EXPANDED_BYTES_MAX: Final = 1 << 27
+#: Bytes that they may hold together where they are compressed, at least.
+EXPANDED_BYTES_MAX: Final = 1 << 25
 #: What a value counts for, at least: it is computed with as float or integer of some width.
 _VALUE_BYTES: Final = 4
 #: How far deflate can compress (zlib: "Maximum Compression Factor"); lzf stays far below it.
@@ -61,18 +60,21 @@ class Budget:
 
 
 @contextmanager
-def open_items(path: str | os.PathLike[str]) -> Iterator[Entry]:
+def open_items(
+    path: str | os.PathLike[str], expanded_max: int = EXPANDED_BYTES_MAX
+) -> Iterator[Entry]:
     """Open a file that others wrote, and give its root.
 
     Args:
         path: an HDF5 file.
+        expanded_max: bytes that the values of a small compressed file may have.
 
     Raises:
         FileFormatError: the file is missing, no HDF5 file, or damaged, here or while it is read.
     """
     size = check_file(path)
     with reported_as_damage(path), h5py.File(path, "r") as file:
-        bytes_left = max(_EXPANDED_BYTES_MAX, _VALUE_BYTES * size)
+        bytes_left = max(expanded_max, _VALUE_BYTES * size)
         budget = Budget(size, bytes_left, VALUES_MAX, TextHeap(file, _LONG_TEXT_MAX))
         yield Entry(file, f"{path}: /", budget)
 

@@ -18,6 +18,7 @@ from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.hdf5_items import Entry, open_items
 from tandem_hw.export.hdf5_tree import FORMAT
 from tandem_hw.export.net_file import check_sizes
+from tandem_hw.export.netx_weights import netx_changes
 from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.network import (
     Conv2d,
@@ -88,6 +89,16 @@ def read_netx(path: str | os.PathLike[str], num_steps: int | None = None) -> Qua
     return network
 
 
+def is_netx(path: str | os.PathLike[str]) -> bool:
+    """Whether an HDF5 file has layers where lava-dl puts them, and is none of ours.
+
+    Raises:
+        FileFormatError: the file is missing, damaged or no HDF5 file.
+    """
+    with open_items(path) as root:
+        return FORMAT not in root.group.attrs and root.has("layer")
+
+
 def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
     entries = root.entry("layer")
     count = len(entries.names)
@@ -121,7 +132,8 @@ def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
     if num_steps is None:
         if not root.has("simulation"):
             raise FileFormatError(
-                f"{root.location} does not say how long a sample is; give num_steps"
+                f"{root.location} does not say how long a sample is; give num_steps: "
+                f"tandem_hw.read_netx(path, num_steps=...)"
             )
         num_steps = root.entry("simulation").integer("tSample")
     readout: Readout = "potential" if layers[-1].threshold is None else "count"
@@ -244,33 +256,10 @@ def _dense_weight(entry: Entry) -> Int64Array:
 
 
 def _refuse_what_netx_changes(entry: Entry, weight: Int64Array) -> None:
-    """Refuse weights that arrive as others, which happens where all are negative or 0.
-
-    netx moves a matrix up to fill 8 bits and says how many of them it needs
-    (``optimize_weight_bits``); Lava clips what it is given, by the signs that it finds, and drops
-    the lowest bits (``clip_weights``, ``truncate_weights`` of ``lava/utils/weightutils.py``).
-    """
-    low, high = int(weight.min()), int(weight.max())
-    if low == high == 0:
-        return  # nothing to change
-    signed = low < 0 <= high
-    limits = [128 / -low] if signed and high == 0 else [256 / -low] if high < 0 else [255 / high]
-    if signed and high > 0:
-        limits = [127 / high, 128 / -low]
-    up = math.floor(math.log2(min(limits))) + signed
-    zeros = next(n for n in range(8, -1, -1) if not np.any(weight % (1 << n)))
-    mixed = low < 0 < high  # as Lava sees it
-    cut = max(0, up + zeros - signed + mixed)
-    moved = np.abs(weight) << max(0, up)
-    if not mixed and low < 0:
-        kept = np.minimum(moved, 255)
-    else:
-        kept = np.where(weight < 0, np.minimum(moved, 256), np.minimum(moved, 255))
-    # Rounding down and rounding toward zero agree on what is kept: nothing may be cut at all.
-    if up < 0 or np.any(kept != moved) or np.any(moved & ((1 << cut) - 1)):
+    if netx_changes(weight):
         raise FileFormatError(
-            f"{entry.where('weight')} spans {low} to {high}, which netx turns into other weights; "
-            f"scale the layer down until they fit its 8 bits"
+            f"{entry.where('weight')} spans {weight.min()} to {weight.max()}, which netx turns "
+            f"into other weights; scale the layer down until they fit its 8 bits"
         )
 
 

@@ -17,7 +17,7 @@ from h5py import h5o
 
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import BackendUnavailableError, FileFormatError
-from tandem_hw.export.hdf5_items import Entry, open_items
+from tandem_hw.export.hdf5_items import EXPANDED_BYTES_MAX, Entry, open_items
 from tandem_hw.export.hdf5_tree import below, shown
 
 #: A node or a graph: numbers (NumPy arrays and Python's), texts, lists of texts, and trees.
@@ -78,11 +78,12 @@ def write_nir_tree(path: str | os.PathLike[str], tree: Tree) -> None:
         raise FileFormatError(f"{path}: cannot be written ({reason})") from error
 
 
-def read_nir_tree(path: str | os.PathLike[str]) -> Tree:
+def read_nir_tree(path: str | os.PathLike[str], expanded_max: int = EXPANDED_BYTES_MAX) -> Tree:
     """Read the graph of a NIR file.
 
     Args:
         path: a file that ``nir.write`` wrote.
+        expanded_max: bytes that the values of a small compressed file may have.
 
     Returns:
         The tree of its graph; numbers are NumPy arrays.
@@ -91,7 +92,7 @@ def read_nir_tree(path: str | os.PathLike[str]) -> Tree:
         FileFormatError: the file is missing, damaged, no NIR file, too large, or has links to
             elsewhere, data outside of itself, or filters that are not part of HDF5.
     """
-    with open_items(path) as root:
+    with open_items(path, expanded_max) as root:
         if not root.has(_ROOT) or not root.has("version"):
             raise FileFormatError(
                 f'{path}: an HDF5 file, but not of NIR, which has "version" and "{_ROOT}"; a .net '

@@ -153,16 +153,16 @@ def real_layers(
     shape = _shape(nodes[start], "shape", graph.place(start))
     names = [name for name in order if graph.type(name) == "IF"]
     layers = [_neurons(graph, name, start) for name in names]
+    last = graph.before[end]
+    # All neurons lead to the output, so what alone stands before it comes last.
+    if not (len(last) == 1 and graph.type(last[0]) == "IF"):
+        layers.append(_neurons(graph, end, start))
     useful = graph.leading_to(end)
     useless = [name for name in names if name not in useful]
     if useless:
         raise ConversionError(
             f"{graph.place(useless[0])} leads to no output: leave it out, or end the graph with it"
         )
-    last = graph.before[end]
-    # All neurons lead to the output, so what alone stands before it comes last.
-    if not (len(last) == 1 and graph.type(last[0]) == "IF"):
-        layers.append(_neurons(graph, end, start))
     return shape, layers
 
 

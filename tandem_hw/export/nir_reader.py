@@ -41,6 +41,8 @@ from tandem_hw.network import InputSpec, Layer, QuantizedNetwork, Shape
 #: More layers than any chip holds, and more skips than a layer needs.
 _LAYERS_MAX = 1024
 _SKIPS_MAX = 64
+#: ``nir_writer`` puts zeros between the groups of a convolution, which compress to next to nothing.
+_EXPANDED_BYTES_MAX = 1 << 27
 
 
 def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
@@ -57,7 +59,7 @@ def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
         FileFormatError: the file is missing, damaged, of another program or version, or a node was
             changed after the export.
     """
-    tree = read_nir_tree(path)
+    tree = read_nir_tree(path, _EXPANDED_BYTES_MAX)
     where = f"{path}: /node"
     if not is_ours(tree):
         raise FileFormatError(

@@ -21,6 +21,7 @@ from tandem_hw.learning.npz_arrays import (
     check_targets,
     count_classes,
     read_arrays,
+    refuse_one_hot,
 )
 from tandem_hw.network import InputSpec
 
@@ -177,7 +178,7 @@ def load_dataset(
     """
     folder = folder or Path.home() / ".cache" / "tandem-hw"
     if spec.startswith(_NPZ_PREFIX):
-        return _load_npz(spec, Path(spec[len(_NPZ_PREFIX) :]), need)
+        return _load_npz(spec, _path_in(spec, _NPZ_PREFIX), need)
     if spec == "digits":
         return _load_digits(spec, need)
     if spec == _DIABETES:
@@ -193,6 +194,17 @@ def load_dataset(
     raise DataError(f'data set "{spec}" is unknown; known are {", ".join(KNOWN_SPECS)}')
 
 
+def _path_in(spec: str, prefix: str) -> Path:
+    """Return the path behind a prefix; a shell does not expand "~" there."""
+    name = spec[len(prefix) :]
+    if not name:
+        raise DataError(f'data set "{spec}" names no file; give {prefix}PATH')
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{spec}: {error}; write the path out") from error
+
+
 def _load_events(spec: str, need: Need, folder: Path, num_steps: int, input_bits: int) -> Dataset:
     # These modules are built on this one; tonic itself is imported where it is used.
     from tandem_hw.learning import event_file, moving_digits, tonic_datasets
@@ -201,7 +213,7 @@ def _load_events(spec: str, need: Need, folder: Path, num_steps: int, input_bits
         return moving_digits.moving_digits(num_steps, input_bits, need=need)
     if spec in _TONIC:
         return tonic_datasets.load_named(spec, folder, num_steps, input_bits, need)
-    path = Path(spec[len(_EVENTS_PREFIX) :])
+    path = _path_in(spec, _EVENTS_PREFIX)
     return event_file.load_event_file(path, num_steps, input_bits, need, name=spec)
 
 
@@ -330,6 +342,7 @@ def _load_npz(spec: str, path: Path, need: Need) -> ImageDataset:
     parts: dict[str, tuple[Images, Labels | Targets]] = {}
     for part in ("train", "test") if need == "all" else ("test",):
         images = _check_images(arrays[f"x_{part}"], path, f"x_{part}")
+        refuse_one_hot(arrays[f"y_{part}"], path, f"y_{part}")
         check = check_targets if arrays[f"y_{part}"].dtype.kind == "f" else check_labels
         parts[part] = images, check(arrays[f"y_{part}"], len(images), path, f"y_{part}")
     x_test, y_test = parts["test"]

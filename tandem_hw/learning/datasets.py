@@ -21,7 +21,6 @@ from tandem_hw.learning.npz_arrays import (
     check_targets,
     count_classes,
     read_arrays,
-    refuse_one_hot,
 )
 from tandem_hw.network import InputSpec
 
@@ -342,7 +341,6 @@ def _load_npz(spec: str, path: Path, need: Need) -> ImageDataset:
     parts: dict[str, tuple[Images, Labels | Targets]] = {}
     for part in ("train", "test") if need == "all" else ("test",):
         images = _check_images(arrays[f"x_{part}"], path, f"x_{part}")
-        refuse_one_hot(arrays[f"y_{part}"], path, f"y_{part}")
         check = check_targets if arrays[f"y_{part}"].dtype.kind == "f" else check_labels
         parts[part] = images, check(arrays[f"y_{part}"], len(images), path, f"y_{part}")
     x_test, y_test = parts["test"]

@@ -92,26 +92,6 @@ def _read(
         ) from error
 
 
-def refuse_one_hot(labels: npt.NDArray[Any], where: object, name: str) -> None:
-    """Refuse labels with a column for each class; floats would pass for targets.
-
-    Args:
-        labels: labels or targets, as they were read.
-        where: the file or data set, for messages.
-        name: the array, for messages.
-
-    Raises:
-        DataError: each row is 1 in one place and 0 in all others.
-    """
-    if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind not in "iufb":
-        return
-    if np.all((labels == 0) | (labels == 1)) and np.all((labels == 1).sum(axis=1) == 1):
-        raise DataError(
-            f"{where}: {name} holds one-hot labels {labels.shape}; give the labels themselves, "
-            f"{name}.argmax(axis=1)"
-        )
-
-
 def check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: str) -> Labels:
     """Check labels and return them as int64.
 
@@ -122,8 +102,9 @@ def check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: st
         name: the array, for messages.
 
     Raises:
-        DataError: they are not ``samples`` integers from 0.
+        DataError: they are not ``samples`` integers from 0; one-hot labels are named as such.
     """
+    _refuse_one_hot(labels, where, name)
     if labels.dtype.kind not in "iu":
         raise DataError(f"{where}: {name} is {labels.dtype}; integer labels are needed")
     if labels.shape != (samples,):
@@ -154,8 +135,9 @@ def check_targets(
         name: the array, for messages.
 
     Raises:
-        DataError: they have another shape, or one is not finite.
+        DataError: they have another shape, are one-hot labels, or one is not finite.
     """
+    _refuse_one_hot(targets, where, name)
     if targets.ndim not in (1, 2) or len(targets) != samples or not targets.size:
         raise DataError(
             f"{where}: {name} has shape {targets.shape}; one target, or one row of targets, for "
@@ -165,6 +147,17 @@ def check_targets(
     if not np.all(np.isfinite(checked)):
         raise DataError(f"{where}: {name} holds values that are not finite")
     return checked
+
+
+def _refuse_one_hot(labels: npt.NDArray[Any], where: object, name: str) -> None:
+    """Refuse labels with a column for each class; floats would pass for targets."""
+    if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind not in "iufb":
+        return
+    if np.all((labels == 0) | (labels == 1)) and np.all((labels == 1).sum(axis=1) == 1):
+        raise DataError(
+            f"{where}: {name} holds one-hot labels {labels.shape}; give the labels themselves, "
+            f"{name}.argmax(axis=1)"
+        )
 
 
 def count_classes(arrays: dict[str, npt.NDArray[Any]], path: Path) -> int:

@@ -135,5 +135,3 @@ def _fill(array: npt.NDArray[Any], member: IO[bytes]) -> None:
             raise EOFError("it ends too early")
         rest[: len(piece)] = piece
         rest = rest[len(piece) :]
-    if member.read(1):
-        raise ValueError("it is longer than its shape says")

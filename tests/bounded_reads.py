@@ -2,7 +2,7 @@
 
 Standard input holds one JSON list a line: the arguments of ``tandem-hw``, or "from_nir", a path and
 the shape of the input, or "events" and a path. Standard output gets one JSON list for each: exit
-status, output, seconds, and the growth of the peak of the memory in MiB.
+status, output, seconds of the CPU, and the growth of the peak of the memory in MiB.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def _main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory + _LIMIT, memory + _LIMIT))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for line in sys.stdin:
-        start = time.monotonic()
+        start = time.process_time()
         status, output = _run(json.loads(line))
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(json.dumps([status, output, time.monotonic() - start, grown >> 10]), flush=True)
+        print(json.dumps([status, output, time.process_time() - start, grown >> 10]), flush=True)
 
 
 if __name__ == "__main__":

@@ -296,7 +296,7 @@ NAMED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         damaged_parameter(torch.zeros((4, 1, 3, 3), dtype=torch.int32)),
         r"layers\.0\.weight holds 36 values of type torch\.int32",
     ),
-    "skips": (damaged_layer(skips=[{"kind": "sum"}] * 65), "65 skips; 64 are allowed"),
+    "skips": (damaged_layer(skips=[{"kind": "sum"}] * 1023), "1026 layers and skips; 1024 are"),
 }
 
 
@@ -310,7 +310,9 @@ def test_what_is_wrong_with_a_model_is_named(tmp_path: Path, case: str) -> None:
 
 def test_a_network_of_too_many_layers_is_refused_before_it_is_trained() -> None:
     architecture = make_model().architecture
-    with pytest.raises(ConversionError, match="the network has 1025 layers; allowed are 1024 at"):
+    with pytest.raises(
+        ConversionError, match="the network has 1025 layers and skips; allowed are 1024 at"
+    ):
         replace(architecture, layers=[architecture.layers[0]] * 1025)
 
 

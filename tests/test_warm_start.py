@@ -71,7 +71,7 @@ def test_parameters_are_found_in_what_training_programs_save(tmp_path: Path, cas
 
 def test_parameters_that_are_not_the_only_ones_are_refused(tmp_path: Path) -> None:
     state = ordinary().state_dict()
-    torch.save({"model": state, "model_ema": state}, tmp_path / "ann.pt")
+    torch.save({"model": state, "model_ema": dict(state)}, tmp_path / "ann.pt")
     with pytest.raises(FileFormatError, match=r"holds 2 dictionaries .* \(model, model_e"):
         load_parameters(ordinary(), tmp_path / "ann.pt")
     torch.save({"epoch": 3}, tmp_path / "ann.pt")

@@ -74,9 +74,9 @@ def _folded(content: Content) -> None:
 
 CHECKPOINTS: dict[str, tuple[Callable[[Content], None], str]] = {
     "wide": (_wide, r"layers\.1\.weight is \(3, 6\); \(200000000, 6\) is needed"),
-    "deep": (_deep, "30002 layers; 1024 are allowed"),
+    "deep": (_deep, "30002 layers and skips; 1024 are allowed"),
     "not_stored": (_not_stored, "is damaged or not a checkpoint"),
-    "nested": (_nested, "2 skips; 64 are allowed, without skips of their own"),
+    "nested": (_nested, "a skip has skips of its own"),
     "folded": (_folded, "the pooling before it makes 240000000000 weights"),
 }
 

@@ -17,9 +17,8 @@ from tandem_hw.network import InputSpec, Readout, Reset
 
 #: What a layer can be.
 KINDS: Final = ("conv", "conv_transpose", "linear", "avgpool", "sum", "dropout")
-#: More layers than any chip holds, and more skips than a layer needs.
+#: More layers than any chip holds, skips included.
 LAYERS_MAX: Final = 1024
-_SKIPS_MAX: Final = 64
 #: Weights of a linear layer behind a pooling that is folded into them, which multiplies them.
 FOLDED_MAX: Final = 1 << 25
 #: The source that means the network's input.
@@ -112,9 +111,10 @@ class Architecture:
     def __post_init__(self) -> None:
         """Check the options."""
         object.__setattr__(self, "layers", tuple(self.layers))
-        if len(self.layers) > LAYERS_MAX:
+        count = sum(1 + len(layer.skips) for layer in self.layers)
+        if count > LAYERS_MAX:
             raise ConversionError(
-                f"the network has {len(self.layers)} layers; allowed are {LAYERS_MAX} at most"
+                f"the network has {count} layers and skips; allowed are {LAYERS_MAX} at most"
             )
         choices = {"reset": get_args(Reset), "twin": get_args(Twin)}
         for name, allowed in choices.items():
@@ -172,8 +172,9 @@ class Architecture:
             ConversionError: a field is missing, unknown or out of range.
         """
         try:
-            if len(data["layers"]) > LAYERS_MAX:  # before anything is made of them
-                raise ValueError(f"{len(data['layers'])} layers; {LAYERS_MAX} are allowed")
+            count = sum(1 + len(layer.get("skips", ())) for layer in data["layers"])
+            if count > LAYERS_MAX:  # before anything is made of them
+                raise ValueError(f"{count} layers and skips; {LAYERS_MAX} are allowed")
             spec = dict(data["input"])
             spec["shape"] = tuple(spec["shape"])
             return cls(
@@ -189,10 +190,8 @@ class Architecture:
 def _build_layer(data: dict[str, Any]) -> LayerSpec:
     found = data.get("skips", ())
     # A skip within itself would take for ever, or the whole memory.
-    if len(found) > _SKIPS_MAX or any(skip.get("skips") for skip in found):
-        raise ValueError(
-            f"{len(found)} skips; {_SKIPS_MAX} are allowed, without skips of their own"
-        )
+    if any(skip.get("skips") for skip in found):
+        raise ValueError("a skip has skips of its own")
     skips = tuple(_build_layer(skip) for skip in found)
     spec: LayerSpec = _build(LayerSpec, data | {"skips": skips})
     return spec

@@ -25,7 +25,7 @@ def find_parameters(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if any(isinstance(value, Tensor) for value in content.values()):
         return content
-    found = dict(_dictionaries(content, ""))
+    found = dict(_dictionaries(content, "", set()))
     if len(found) != 1:
         names = ", ".join(found) or "none"
         raise ValueError(f"holds {len(found)} dictionaries of parameters ({names}); one is needed")
@@ -33,16 +33,19 @@ def find_parameters(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _dictionaries(
-    content: Mapping[str, Any], path: str, depth: int = 1
+    content: Mapping[str, Any], path: str, seen: set[int], depth: int = 1
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Walk the dictionaries of named tensors, with their places."""
+    """Walk the dictionaries of named tensors, with their places, each of them once."""
     for name, value in content.items():
-        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        if not isinstance(value, dict) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if not all(isinstance(key, str) for key in value):
             continue
         if value and all(isinstance(item, Tensor) for item in value.values()):
             yield f"{path}{name}", value
         elif depth < _DEPTH_MAX:
-            yield from _dictionaries(value, f"{path}{name}.", depth + 1)
+            yield from _dictionaries(value, f"{path}{name}.", seen, depth + 1)
 
 
 def without_wrapper(

@@ -5,6 +5,7 @@ import pickle
 import random
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from tandem_hw.errors import FileFormatError
+from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tandem_hw.learning.conversion import convert
@@ -280,6 +281,39 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], None]] = {
     "another tensor": lambda content: content["parameters"].update(x=torch.zeros(2)),
     "no tensor": lambda content: content["parameters"].update({"layers.0.weight": "none"}),
 }
+
+
+def damaged_parameter(value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content["parameters"].update({"layers.0.weight": value})
+
+
+NAMED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "missing": (DAMAGES["missing tensor"], r"layers\.0\.weight is missing"),
+    "not expected": (DAMAGES["another tensor"], "x is not expected"),
+    "shape": (damaged_parameter(torch.zeros(2)), r"layers\.0\.weight is \(2,\); \(4, 1, 3, 3\) is"),
+    "no tensor": (damaged_parameter("none"), r"layers\.0\.weight is str; \(4, 1, 3, 3\) is needed"),
+    "integers": (
+        damaged_parameter(torch.zeros((4, 1, 3, 3), dtype=torch.int32)),
+        r"layers\.0\.weight holds 36 values of type torch\.int32",
+    ),
+    "skips": (damaged_layer(skips=[{"kind": "sum"}] * 1023), "1026 layers and skips; 1024 are"),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_what_is_wrong_with_a_model_is_named(tmp_path: Path, case: str) -> None:
+    change, message = NAMED[case]
+    path = save(tmp_path)
+    rewrite(path, change)
+    refuse(path, rf"the model cannot be rebuilt \(.*{message}")
+
+
+def test_a_network_of_too_many_layers_is_refused_before_it_is_trained() -> None:
+    architecture = make_model().architecture
+    with pytest.raises(
+        ConversionError, match="the network has 1025 layers and skips; allowed are 1024 at"
+    ):
+        replace(architecture, layers=[architecture.layers[0]] * 1025)
 
 
 @pytest.mark.parametrize("case", DAMAGES)

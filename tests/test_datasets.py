@@ -121,7 +121,11 @@ BAD_ARRAYS = {
     "unlike shapes": ({"x_test": PLAIN["x_test"][:, 1:]}, "must be alike"),
     "unlike types": ({"x_test": PLAIN["x_test"] / 255}, "must be alike"),
     "few labels": ({"y_train": np.zeros(5, int)}, "y_train has shape .*6 samples"),
-    "one-hot": ({"y_test": np.eye(4, dtype=int)}, "y_test has shape"),
+    "one-hot floats": (
+        {"y_test": np.eye(4), "y_train": np.eye(4)[[0, 1, 2, 3, 0, 1]]},
+        r"y_t.* holds one-hot labels \(.*; give the labels themselves, y_t.*argmax",
+    ),
+    "one-hot": ({"y_test": np.eye(4, dtype=int)}, "y_test holds one-hot labels"),
     "labels and targets": ({"y_test": np.zeros(4)}, "y_train is int64 .*, y_test float32"),
     "infinite targets": (
         {"y_train": np.zeros(6), "y_test": np.full(4, np.inf)},
@@ -200,6 +204,22 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         np.save(file, np.zeros(3))
     with pytest.raises(DataError, match="holds a single array"):
         load(path)
+
+
+def test_a_path_in_the_home_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.savez(tmp_path / "data.npz", **arrays())
+    assert np.array_equal(load_dataset("npz:~/data.npz").y_test, arrays()["y_test"])
+    with pytest.raises(DataError, match=r"npz:~nobody-of-this-name/x\.npz: .*; write the path out"):
+        load_dataset("npz:~nobody-of-this-name/x.npz")
+
+
+@pytest.mark.parametrize("prefix", ["npz:", "events:"])
+def test_a_prefix_alone_names_no_file(prefix: str) -> None:
+    with pytest.raises(DataError, match=f'data set "{prefix}" names no file; give {prefix}PATH'):
+        load_dataset(prefix, num_steps=3, input_bits=1)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

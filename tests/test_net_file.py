@@ -15,6 +15,7 @@ from networks import networks as graphs
 from networks import small_file_network, small_graph_network, small_image_network
 
 from tandem_hw.errors import FileFormatError, NetworkError
+from tandem_hw.export import net_file
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.fixed_point import weight_limit
 from tandem_hw.network import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork
@@ -409,3 +410,43 @@ def test_a_name_that_hdf5_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match=r"the layer name nnn.*is over 1024 bytes"):
         write_net(replace(network, layers=layers), tmp_path / "model.net")
     assert not any(tmp_path.iterdir())
+
+
+def _inhibiting(least: int, reset: Any = "zero") -> QuantizedNetwork:
+    """Return a dense layer without positive weights, which only its bias makes fire."""
+    weight = np.full((3, 4), -2)
+    weight[0, 0] = least
+    layer = Dense("dense", weight, 8, np.full(3, 500), 40, (4,))
+    spec = InputSpec((4,), 1, 1.0, "events")
+    return QuantizedNetwork(spec, (layer,), 5, reset, "count")
+
+
+@pytest.mark.parametrize(
+    ("least", "reset", "version"),
+    [
+        *((-(1 << bits), "zero", 3) for bits in range(1, 9)),
+        (-130, "zero", 2),
+        (-128, "subtract", 2),
+    ],
+)
+def test_what_netx_would_run_with_other_weights_is_out_of_its_reach(
+    tmp_path: Path, least: int, reset: Any, version: int
+) -> None:
+    network, path = _inhibiting(least, reset), tmp_path / "model.net"
+    write_net(network, path)
+    with h5py.File(path) as file:
+        assert file.attrs["format_version"] == version
+        assert ("layer" in file) == (version == 2)
+    assert read_net(path).digest == network.digest
+
+
+def test_older_files_of_what_netx_changes_are_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, path = _inhibiting(-128), tmp_path / "model.net"
+    with monkeypatch.context() as patch:
+        patch.setattr(net_file, "netx_changes", lambda weight: False)
+        write_net(network, path)
+    with h5py.File(path) as file:
+        assert file.attrs["format_version"] == 2
+    assert read_net(path).digest == network.digest

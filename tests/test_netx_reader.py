@@ -10,11 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from command_line import run, succeed
 
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export import hdf5_items
 from tandem_hw.export.net_file import write_net
 from tandem_hw.export.netx_reader import read_netx
+from tandem_hw.export.nir_or_net import read_network
 from tandem_hw.network import Conv2d, Dense
 from tandem_hw.sim.reference import trace
 
@@ -319,9 +321,7 @@ def test_the_values_of_all_datasets_are_counted(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = read_netx(path).layers[1].weight.size
-    monkeypatch.setattr(
-        hdf5_items.Budget, "__init__", lambda budget: setattr(budget, "values_left", size)
-    )
+    monkeypatch.setattr(hdf5_items, "VALUES_MAX", size)
     with pytest.raises(FileFormatError, match="layer/3/weight has shape"):
         read_netx(path)
 
@@ -336,3 +336,47 @@ def test_files_of_others_and_damaged_ones_are_refused(path: Path, tmp_path: Path
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(FileFormatError, match="damaged or truncated"):
         read_netx(path)
+
+
+def test_the_command_line_reads_lava_dl_s_files(path: Path) -> None:
+    assert read_network(path).digest == read_netx(path).digest
+    output = succeed("inspect", path).output
+    assert "conv1" in output
+    assert read_netx(path).digest in output
+    with h5py.File(path, "r+") as file:
+        del file["simulation"]
+    result = run("inspect", path)
+    assert result.exit_code == 2
+    assert "read_netx(path, num_steps=...)" in result.output
+
+
+def test_more_than_a_file_holds_is_refused(path: Path) -> None:
+    shapes = {"chunks": (5, 48), "maxshape": (None, None)}
+    assert "which the 0 bytes that the file has of it do not hold" in refused(
+        path, lambda file: _replace(file, "layer/3/weight", (5, 48), **shapes)
+    )
+
+
+def _replace(file: h5py.File, name: str, shape: tuple[int, ...], **options: Any) -> None:
+    del file[name]
+    file.create_dataset(name, shape, "f4", **options)
+
+
+def test_what_is_compressed_twice_is_refused(path: Path) -> None:
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk((5, 48))
+    plan.set_deflate(9)
+    plan.set_filter(h5py.h5z.FILTER_LZF, h5py.h5z.FLAG_OPTIONAL)
+
+    def edit(file: h5py.File) -> None:
+        del file["layer/3/weight"]
+        space, kind = h5py.h5s.create_simple((5, 48)), h5py.h5t.py_create(np.dtype("f4"))
+        h5py.h5d.create(file["layer/3"].id, b"weight", kind, space, plan)
+
+    assert "layer/3/weight is compressed more than once" in refused(path, edit)
+
+
+def test_long_texts_are_refused(path: Path) -> None:
+    assert "has texts of 5000 bytes; at most 4096 are read" in refused(
+        path, put("layer/3/type", np.array([b"x"], "S5000"))
+    )

@@ -14,7 +14,7 @@ import torch
 from networks import random_inputs
 from torch.nn import functional as F
 
-from tandem_hw.errors import ConversionError, FileFormatError, TandemError
+from tandem_hw.errors import ConversionError, FileFormatError, NetworkError, TandemError
 from tandem_hw.export.nir_import import from_nir
 from tandem_hw.export.nir_writer import to_nir
 from tandem_hw.network import Conv2d, Dense, InputSpec, OneToOne, QuantizedNetwork
@@ -341,6 +341,15 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "node linear/weight is not made of finite numbers",
     ),
     "ours": (lambda: to_nir(_counting()), "was made by tandem-hw; read the file with read_nir"),
+    "windows": (
+        lambda: _changed(pool1=_pool("AvgPool2d", 0, 1)),
+        r"node pool1 has windows of \(0, 0\); both numbers must be 1 or more",
+    ),
+    "wide windows": (
+        lambda: _changed(pool1=_pool("AvgPool2d", 4096)),
+        "node pool1: its windows become 2415919104 weights; at most 16777216 can be",
+    ),
+    "edge twice": (lambda: _with_edges(("if1", "pool1")), "'if1' -> 'pool1' is given twice"),
     "single node": (lambda: nir.Linear(np.ones((2, 2))), "is a single node"),
 }
 
@@ -355,6 +364,63 @@ def test_what_cannot_be_run_is_refused_by_name(case: str) -> None:
     make, message = REFUSED[case]
     with pytest.raises(TandemError, match=message):
         _import(make())
+
+
+def _chain(*names: str) -> tuple[Any, InputSpec]:
+    """Return two layers whose nodes have any names: input, matrix, neurons, matrix, neurons."""
+    generator = np.random.default_rng(3)
+    start, first, hidden, second, last = names
+    nodes = {
+        start: nir.Input(np.array([9])),
+        first: nir.Affine(_whole(generator, 6, 9), np.zeros(6, np.float32)),
+        hidden: _if((6,), 251),
+        second: nir.Affine(_whole(generator, 4, 6), np.zeros(4, np.float32)),
+        last: _if((4,), 129),
+        "output": nir.Output(np.array([4])),
+    }
+    return _graph(nodes, " ".join((*names, "output"))), InputSpec((9,), 1, 1.0, "events")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("start", "w1", "input", "w2", "n2"),
+        ("start", "w1", "n1", "w2", "input"),
+        ("start", "input", "n1", "w2", "n2"),
+        ("start", "w1", "n1", "input", "n2"),
+    ],
+)
+def test_any_node_may_be_called_input(names: tuple[str, ...]) -> None:
+    plain, spec = _chain("start", "w1", "n1", "w2", "n2")
+    expected = _import(plain, input_spec=spec)
+    network = _import(_chain(*names)[0], input_spec=spec)
+    inputs = random_inputs(network, 5)
+    wanted = ReferenceBackend().run(expected, inputs)
+    found = ReferenceBackend().run(network, inputs)
+    assert wanted.output.any()
+    assert np.array_equal(found.output, wanted.output)
+    for layer, other in zip(network, expected, strict=True):
+        assert np.array_equal(found.counts[layer.name], wanted.counts[other.name])
+        assert layer.name == other.name or (layer.name, "input" in names) == ("input_", True)
+
+
+@pytest.mark.parametrize("path", ["n2 w3 n3", "n1 w3 n3", "start w4 n4"])
+def test_neurons_beside_the_output_are_named(path: str) -> None:
+    graph, spec = _chain("start", "w1", "n1", "w2", "n2")
+    weights = {"n2": np.ones((2, 4)), "n1": np.ones((2, 6)), "start": np.ones((2, 9))}
+    start, matrix, neurons = path.split()
+    graph.nodes |= {matrix: nir.Linear(weights[start]), neurons: _if((2,), 3)}
+    graph.edges += [(start, matrix), (matrix, neurons)]
+    with pytest.raises(ConversionError, match=f"node {neurons} leads to no output: leave it out"):
+        _import(graph, input_spec=spec)
+
+
+def test_a_layer_that_no_file_holds_is_refused() -> None:
+    weight = _whole(np.random.default_rng(3), 4, 2, 3, 3)
+    nodes = {"conv": _conv(weight, (8, 8), padding=(1 << 24, 1)), "if": _if((1,), 255)}
+    graph = _graph(_ends((1,)) | nodes, "input conv if output")
+    with pytest.raises(NetworkError, match=r"conv: shape \(4, 33554438, 8\) is too large"):
+        _import(graph)
 
 
 def test_a_bias_in_every_step_is_refused_with_subtract() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +44,40 @@ def test_an_ordinary_network_is_taken_up(tmp_path: Path) -> None:
     load_parameters(fresh, tmp_path / "ann.pt")
     for name, value in trained.state_dict().items():
         assert torch.equal(fresh.state_dict()[name], value), name
+
+
+def _prefixed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+WRAPPED: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
+    "DataParallel": lambda state: _prefixed(state, "module."),
+    "compiled": lambda state: _prefixed(state, "_orig_mod."),
+    "both": lambda state: _prefixed(state, "_orig_mod.module."),
+    "state_dict": lambda state: {"epoch": 3, "state_dict": state},
+    "model": lambda state: {"model": _prefixed(state, "module."), "args": {"lr": 0.1}},
+    "deeper": lambda state: {"best": {"model": state}, "optimizer": {"state": {0: {}}}},
+}
+
+
+@pytest.mark.parametrize("case", WRAPPED)
+def test_parameters_are_found_in_what_training_programs_save(tmp_path: Path, case: str) -> None:
+    torch.manual_seed(0)
+    trained, fresh = ordinary(), ordinary()
+    torch.save(WRAPPED[case](trained.state_dict()), tmp_path / "ann.pt")
+    load_parameters(fresh, tmp_path / "ann.pt")
+    for name, value in trained.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], value), name
+
+
+def test_parameters_that_are_not_the_only_ones_are_refused(tmp_path: Path) -> None:
+    state = ordinary().state_dict()
+    torch.save({"model": state, "model_ema": dict(state)}, tmp_path / "ann.pt")
+    with pytest.raises(FileFormatError, match=r"holds 2 dictionaries .* \(model, model_e"):
+        load_parameters(ordinary(), tmp_path / "ann.pt")
+    torch.save({"epoch": 3}, tmp_path / "ann.pt")
+    with pytest.raises(FileFormatError, match=r"holds 0 dictionaries of parameters \(none\); one"):
+        load_parameters(ordinary(), tmp_path / "ann.pt")
 
 
 def test_a_tandem_network_is_taken_up_with_its_thresholds_for_another_window(

@@ -202,3 +202,8 @@ def test_the_skips_of_a_residual_network_are_exported() -> None:
     assert [isinstance(skip, OneToOne) for skip in skips] == [
         *[True] * 3, False, True, True, False, True, True,
     ]  # fmt: skip
+
+
+def test_a_network_that_samples_make_too_large_is_refused_before_it_is_made() -> None:
+    with pytest.raises(ConversionError, match=r"mlp would have 25600067588 parameters on samples"):
+        build("mlp", (100_000_000,), 4)

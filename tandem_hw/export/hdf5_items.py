@@ -2,13 +2,16 @@
 
 ``hdf5_tree`` reads what tandem-hw itself writes and refuses all else. A file of another program may
 hold floats, compressed data and groups that nobody asks for; here only what is asked for is looked
-at, and it is bounded before it is allocated.
+at, and it is bounded before it is allocated: by what the file can hold, and by stated limits.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import h5py
@@ -17,11 +20,17 @@ import numpy.typing as npt
 from h5py import h5d, h5l, h5z
 
 from tandem_hw.errors import FileFormatError
-from tandem_hw.export.hdf5_tree import below, encoded, shown
+from tandem_hw.export.hdf5_heap import TextHeap
+from tandem_hw.export.hdf5_tree import below, check_file, encoded, reported_as_damage, shown
 
-#: Values that all datasets read from one file may hold together: a compressed dataset can be far
-#: larger than its file.
+#: Values that all datasets read from one file may hold together.
 VALUES_MAX: Final = 1 << 26
+#: Bytes that they may hold together where they are compressed, at least.
+EXPANDED_BYTES_MAX: Final = 1 << 25
+#: What a value counts for, at least: it is computed with as float or integer of some width.
+_VALUE_BYTES: Final = 4
+#: How far deflate can compress (zlib: "Maximum Compression Factor"); lzf stays far below it.
+DEFLATE_RATIO: Final = 1032
 _MAX_RANK: Final = 8
 _TEXT_LENGTH_MAX: Final = 64
 #: Longest text where names of any kind are meant.
@@ -30,13 +39,44 @@ _LONG_TEXT_MAX: Final = 4096
 _FILTERS: Final = frozenset(
     (h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF)
 )
+_COMPRESSING: Final = frozenset((h5z.FILTER_DEFLATE, h5z.FILTER_LZF))
 
 
 @dataclass
 class Budget:
-    """How many values may still be read from a file."""
+    """What may still be read from a file.
 
-    values_left: int = VALUES_MAX
+    Attributes:
+        file_size: bytes of the file.
+        bytes_left: bytes of values, each counted as at least four.
+        values_left: values.
+        heap: the texts of variable length.
+    """
+
+    file_size: int
+    bytes_left: int
+    values_left: int
+    heap: TextHeap
+
+
+@contextmanager
+def open_items(
+    path: str | os.PathLike[str], expanded_max: int = EXPANDED_BYTES_MAX
+) -> Iterator[Entry]:
+    """Open a file that others wrote, and give its root.
+
+    Args:
+        path: an HDF5 file.
+        expanded_max: bytes that the values of a small compressed file may have.
+
+    Raises:
+        FileFormatError: the file is missing, no HDF5 file, or damaged, here or while it is read.
+    """
+    size = check_file(path)
+    with reported_as_damage(path), h5py.File(path, "r") as file:
+        bytes_left = max(expanded_max, _VALUE_BYTES * size)
+        budget = Budget(size, bytes_left, VALUES_MAX, TextHeap(file, _LONG_TEXT_MAX))
+        yield Entry(file, f"{path}: /", budget)
 
 
 @dataclass(frozen=True)
@@ -51,7 +91,7 @@ class Entry:
 
     group: h5py.Group
     location: str
-    budget: Budget = field(default_factory=Budget)
+    budget: Budget
 
     def has(self, name: str) -> bool:
         """Whether there is an item of this name, whatever it is."""
@@ -107,8 +147,7 @@ class Entry:
         dataset = self._dataset(name)
         if h5py.check_string_dtype(dataset.dtype) is None or dataset.size != 1:
             raise FileFormatError(f"{self.where(name)} is {dataset.dtype}; one text is needed")
-        value = np.asarray(dataset[()], dtype=object).reshape(-1)[0]
-        text = value if isinstance(value, str) else value.decode("ascii", "backslashreplace")
+        text = self._texts(dataset, name)[0].decode("ascii", "backslashreplace")
         if len(text) > _TEXT_LENGTH_MAX or not text.isprintable():
             raise FileFormatError(f"{self.where(name)} is {shown(text)}; a short name is needed")
         return text
@@ -128,12 +167,23 @@ class Entry:
             if dataset.dtype.kind not in "iufb" or dataset.dtype.subdtype is not None:
                 raise FileFormatError(f"{self.where(name)} is {dataset.dtype}; numbers are needed")
             return np.asarray(dataset[()])
-        texts = np.asarray(dataset.asstr(errors="backslashreplace")[()], dtype=object)
-        for text in texts.reshape(-1):
-            if len(text) > _LONG_TEXT_MAX or not text.isprintable():
+        texts = [text.decode(errors="backslashreplace") for text in self._texts(dataset, name)]
+        for text in texts:
+            if not text.isprintable():
                 raise FileFormatError(f"{self.where(name)} holds {shown(text)}; it is damaged")
-        plain: str | list[Any] = texts.tolist()
-        return plain
+        shaped: str | list[Any] = np.array(texts, dtype=object).reshape(dataset.shape).tolist()
+        return shaped
+
+    def _texts(self, dataset: h5py.Dataset, name: str) -> list[bytes]:
+        """Return all texts of a dataset, none longer than ``_LONG_TEXT_MAX``."""
+        if h5py.check_string_dtype(dataset.dtype).length is None:
+            return self.budget.heap.texts(dataset, self.where(name))
+        if dataset.dtype.itemsize > _LONG_TEXT_MAX:
+            raise FileFormatError(
+                f"{self.where(name)} has texts of {dataset.dtype.itemsize} bytes; at most "
+                f"{_LONG_TEXT_MAX} are read"
+            )
+        return [bytes(text) for text in np.asarray(dataset[()]).reshape(-1)]
 
     def where(self, name: str) -> str:
         """Return the place of an item for a message."""
@@ -154,19 +204,41 @@ class Entry:
         plan = item.id.get_create_plist()
         if plan.get_layout() == h5d.VIRTUAL or plan.get_external_count():
             raise FileFormatError(f"{self.where(name)} takes its values from another file")
-        filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
-        if filters - _FILTERS:
+        filters = [plan.get_filter(index)[0] for index in range(plan.get_nfilters())]
+        unknown = set(filters) - _FILTERS
+        if unknown:
             raise FileFormatError(
-                f"{self.where(name)} is compressed by filter {min(filters - _FILTERS)}; only gzip, "
-                f"shuffle, fletcher32 and lzf are read"
+                f"{self.where(name)} is compressed by filter {min(unknown)}; only gzip, shuffle, "
+                f"fletcher32 and lzf are read"
             )
-        shape = item.shape
+        if len(_COMPRESSING & set(filters)) > 1 or len(set(filters)) < len(filters):
+            raise FileFormatError(f"{self.where(name)} is compressed more than once")
+        self._take(item, name, bool(_COMPRESSING & set(filters)))
+        return item
+
+    def _take(self, dataset: h5py.Dataset, name: str, compressed: bool) -> None:
+        """Take the values of a dataset off the budget; refuse more than the file can hold."""
+        shape, budget = dataset.shape, self.budget
         if shape is None or len(shape) > _MAX_RANK:
             raise FileFormatError(f"{self.where(name)} has no values or over {_MAX_RANK} axes")
-        size = math.prod(int(length) for length in shape)
-        if not 0 < size <= self.budget.values_left:
+        size = math.prod(map(int, shape))
+        if not 0 < size <= budget.values_left:
             raise FileFormatError(
                 f"{self.where(name)} has shape {shape}; a file may hold 1 to {VALUES_MAX} values"
             )
-        self.budget.values_left -= size
-        return item
+        itemsize = dataset.id.get_type().get_size()
+        chunk = math.prod(map(int, dataset.chunks or ()))  # a chunk is read as a whole
+        needed = max(size, chunk) * itemsize
+        stored = min(dataset.id.get_storage_size(), budget.file_size)
+        if needed > stored * (DEFLATE_RATIO if compressed else 1):
+            raise FileFormatError(
+                f"{self.where(name)} has shape {shape} and asks for {needed} bytes, which the "
+                f"{stored} bytes that the file has of it do not hold"
+            )
+        budget.values_left -= size
+        budget.bytes_left -= max(needed, max(size, chunk) * _VALUE_BYTES)
+        if budget.bytes_left < 0:
+            raise FileFormatError(
+                f"{self.where(name)} has shape {shape}; with it the compressed file of "
+                f"{budget.file_size} bytes becomes too large; write it without compression"
+            )

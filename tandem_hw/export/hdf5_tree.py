@@ -22,6 +22,7 @@ from h5py import h5a, h5d, h5l, h5o, h5s
 
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import FileFormatError
+from tandem_hw.pointer_file import refuse_pointer
 
 Array: TypeAlias = npt.NDArray[np.generic]
 Scalar: TypeAlias = int | float | str
@@ -263,6 +264,7 @@ def check_file(path: str | os.PathLike[str]) -> int:
             f'turn a checkpoint into one with "tandem-hw export"'
         )
     if head != _SIGNATURE:
+        refuse_pointer(path, FileFormatError)
         raise FileFormatError(f"{path}: not an HDF5 file, so not an exported network")
     return status.st_size
 

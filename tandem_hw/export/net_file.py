@@ -2,7 +2,8 @@
 
 A network that netx could follow, a chain of ``Conv2d`` and ``Dense``, is a file of version 2. Any
 other is one of version 3, whose layers are in another group: netx passes over layers of types that
-it does not know and over attributes, and would run a different network without a word.
+it does not know and over attributes, turns some weights into others, and would run a different
+network without a word.
 
 ``docs/net-format.md`` describes the format for readers without tandem-hw. Schema:
 ``lava/lib/dl/netx/hdf5.py`` of lava-dl 0.6.0.
@@ -31,6 +32,7 @@ from tandem_hw.export.hdf5_tree import (
     shown,
     write_tree,
 )
+from tandem_hw.export.netx_weights import netx_changes
 from tandem_hw.layers import INPUT_SOURCE
 from tandem_hw.network import (
     Conv1d,
@@ -99,7 +101,7 @@ def write_net(network: QuantizedNetwork, path: str | os.PathLike[str]) -> None:
         FileFormatError: the path cannot be written to.
     """
     check_sizes(network)
-    write_tree(path, _network_tree(network, f"tandem-hw {_version()}"))
+    write_tree(path, _network_tree(network, f"tandem-hw {_version()}", _version_of(network)))
 
 
 def read_net(path: str | os.PathLike[str]) -> QuantizedNetwork:
@@ -128,7 +130,10 @@ def read_net(path: str | os.PathLike[str]) -> QuantizedNetwork:
             f"export it again"
         )
     # Whatever the network does not depend on is compared with what would have been written.
-    check_same(tree, _network_tree(network, tree.text_attribute("writer")))
+    # Older writers gave version 2 to all chains, whatever netx makes of their weights.
+    is_old = tree.integer_attribute(VERSION) == CHAIN_VERSION and _is_chain(network)
+    version = CHAIN_VERSION if is_old else _version_of(network)
+    check_same(tree, _network_tree(network, tree.text_attribute("writer"), version))
     return network
 
 
@@ -168,14 +173,26 @@ def _type_name(layer: Layer) -> str:
     return _TYPE_NAMES[type(layer)]
 
 
-def _version_of(network: QuantizedNetwork) -> int:
-    """Return the first version of the format that has a place for a network."""
+def _is_chain(network: QuantizedNetwork) -> bool:
+    """Whether version 2 has a place for a network."""
     is_chain = all(
         isinstance(layer, Conv2d | Dense) and not layer.source and not layer.skips
         for layer in network
     )
     shapes_are_old = len(network.input.shape) != 2 and len(network.layers[-1].output_shape) == 1
-    return CHAIN_VERSION if is_chain and shapes_are_old else GRAPH_VERSION
+    return is_chain and shapes_are_old
+
+
+def _netx_changes(network: QuantizedNetwork) -> bool:
+    """Whether netx, which knows no reset by subtraction, would run a chain with other weights."""
+    return network.reset == "zero" and any(
+        isinstance(layer, Dense) and netx_changes(layer.weight) for layer in network
+    )
+
+
+def _version_of(network: QuantizedNetwork) -> int:
+    """Return the first version of the format that has a place for a network."""
+    return CHAIN_VERSION if _is_chain(network) and not _netx_changes(network) else GRAPH_VERSION
 
 
 # From a network to a tree ------------------------------------------------------------------------
@@ -195,8 +212,7 @@ def network_attributes(network: QuantizedNetwork) -> dict[str, int | float | str
     }
 
 
-def _network_tree(network: QuantizedNetwork, writer: str) -> Group:
-    version = _version_of(network)
+def _network_tree(network: QuantizedNetwork, writer: str, version: int) -> Group:
     entries = [Group(children={"type": _text("input"), "shape": _numbers(network.input.shape)})]
     for layer in network:
         takes_image = isinstance(layer, Dense) and len(layer.input_shape) > 1

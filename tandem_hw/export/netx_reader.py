@@ -11,14 +11,14 @@ import math
 import os
 from typing import Any, Final, NamedTuple
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import FileFormatError, NetworkError
-from tandem_hw.export.hdf5_items import VALUES_MAX, Entry
-from tandem_hw.export.hdf5_tree import FORMAT, check_file, reported_as_damage
+from tandem_hw.export.hdf5_items import Entry, open_items
+from tandem_hw.export.hdf5_tree import FORMAT
 from tandem_hw.export.net_file import check_sizes
+from tandem_hw.export.netx_weights import netx_changes
 from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.network import (
     Conv2d,
@@ -38,6 +38,8 @@ _LAYER_TYPES: Final = ("input", "conv", "flatten", "dense")
 #: More layers than any chip holds.
 _LAYERS_MAX: Final = 1024
 _WEIGHT_BITS: Final = 8
+#: Weights of a dense layer that is made of a convolution: the padding can be any number.
+_DENSE_MAX: Final = 1 << 24
 #: Values of a neuron that our arithmetic has; netx ignores the first two, other programs do not.
 _PLAIN_NEURON: Final = {
     "refDelay": (0, 1),
@@ -76,10 +78,8 @@ def read_netx(path: str | os.PathLike[str], num_steps: int | None = None) -> Qua
         FileFormatError: the file is missing, damaged or foreign, or holds what cannot be run
             exactly: other neurons or layers, delays, odd weights, values that are no integers.
     """
-    check_file(path)
-    with reported_as_damage(path), h5py.File(path, "r") as file:
-        root = Entry(file, f"{path}: /")
-        if FORMAT in file.attrs:
+    with open_items(path) as root:
+        if FORMAT in root.group.attrs:
             raise FileFormatError(f"{path}: was written by tandem-hw; read it with read_net")
         try:
             network = _network(root, num_steps)
@@ -87,6 +87,16 @@ def read_netx(path: str | os.PathLike[str], num_steps: int | None = None) -> Qua
         except NetworkError as error:
             raise FileFormatError(f"{path}: cannot be run exactly: {error}") from error
     return network
+
+
+def is_netx(path: str | os.PathLike[str]) -> bool:
+    """Whether an HDF5 file has layers where lava-dl puts them, and is none of ours.
+
+    Raises:
+        FileFormatError: the file is missing, damaged or no HDF5 file.
+    """
+    with open_items(path) as root:
+        return FORMAT not in root.group.attrs and root.has("layer")
 
 
 def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
@@ -122,7 +132,8 @@ def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
     if num_steps is None:
         if not root.has("simulation"):
             raise FileFormatError(
-                f"{root.location} does not say how long a sample is; give num_steps"
+                f"{root.location} does not say how long a sample is; give num_steps: "
+                f"tandem_hw.read_netx(path, num_steps=...)"
             )
         num_steps = root.entry("simulation").integer("tSample")
     readout: Readout = "potential" if layers[-1].threshold is None else "count"
@@ -209,7 +220,7 @@ def _convolution(entry: Entry, name: str, shape: Shape) -> Conv2d:
 def _as_dense(conv: Conv2d) -> Dense:
     """Return the dense layer that a convolution of a single position is."""
     out, per_group = conv.weight.shape[:2]
-    if out * math.prod(conv.input_shape) > VALUES_MAX:
+    if out * math.prod(conv.input_shape) > _DENSE_MAX:
         raise NetworkError(f"layer {conv.name} is too large for a dense layer")
     weight = np.zeros((out, *conv.input_shape), dtype=np.int16)
     taps = [
@@ -245,33 +256,10 @@ def _dense_weight(entry: Entry) -> Int64Array:
 
 
 def _refuse_what_netx_changes(entry: Entry, weight: Int64Array) -> None:
-    """Refuse weights that arrive as others, which happens where all are negative or 0.
-
-    netx moves a matrix up to fill 8 bits and says how many of them it needs
-    (``optimize_weight_bits``); Lava clips what it is given, by the signs that it finds, and drops
-    the lowest bits (``clip_weights``, ``truncate_weights`` of ``lava/utils/weightutils.py``).
-    """
-    low, high = int(weight.min()), int(weight.max())
-    if low == high == 0:
-        return  # nothing to change
-    signed = low < 0 <= high
-    limits = [128 / -low] if signed and high == 0 else [256 / -low] if high < 0 else [255 / high]
-    if signed and high > 0:
-        limits = [127 / high, 128 / -low]
-    up = math.floor(math.log2(min(limits))) + signed
-    zeros = next(n for n in range(8, -1, -1) if not np.any(weight % (1 << n)))
-    mixed = low < 0 < high  # as Lava sees it
-    cut = max(0, up + zeros - signed + mixed)
-    moved = np.abs(weight) << max(0, up)
-    if not mixed and low < 0:
-        kept = np.minimum(moved, 255)
-    else:
-        kept = np.where(weight < 0, np.minimum(moved, 256), np.minimum(moved, 255))
-    # Rounding down and rounding toward zero agree on what is kept: nothing may be cut at all.
-    if up < 0 or np.any(kept != moved) or np.any(moved & ((1 << cut) - 1)):
+    if netx_changes(weight):
         raise FileFormatError(
-            f"{entry.where('weight')} spans {low} to {high}, which netx turns into other weights; "
-            f"scale the layer down until they fit its 8 bits"
+            f"{entry.where('weight')} spans {weight.min()} to {weight.max()}, which netx turns "
+            f"into other weights; scale the layer down until they fit its 8 bits"
         )
 
 

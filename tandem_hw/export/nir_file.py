@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
-import h5py
 import numpy as np
 from h5py import h5o
 
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import BackendUnavailableError, FileFormatError
-from tandem_hw.export.hdf5_items import Entry
-from tandem_hw.export.hdf5_tree import below, check_file, reported_as_damage, shown
+from tandem_hw.export.hdf5_items import EXPANDED_BYTES_MAX, Entry, open_items
+from tandem_hw.export.hdf5_tree import below, shown
 
 #: A node or a graph: numbers (NumPy arrays and Python's), texts, lists of texts, and trees.
 Tree: TypeAlias = dict[str, Any]
@@ -79,11 +78,12 @@ def write_nir_tree(path: str | os.PathLike[str], tree: Tree) -> None:
         raise FileFormatError(f"{path}: cannot be written ({reason})") from error
 
 
-def read_nir_tree(path: str | os.PathLike[str]) -> Tree:
+def read_nir_tree(path: str | os.PathLike[str], expanded_max: int = EXPANDED_BYTES_MAX) -> Tree:
     """Read the graph of a NIR file.
 
     Args:
         path: a file that ``nir.write`` wrote.
+        expanded_max: bytes that the values of a small compressed file may have.
 
     Returns:
         The tree of its graph; numbers are NumPy arrays.
@@ -92,9 +92,7 @@ def read_nir_tree(path: str | os.PathLike[str]) -> Tree:
         FileFormatError: the file is missing, damaged, no NIR file, too large, or has links to
             elsewhere, data outside of itself, or filters that are not part of HDF5.
     """
-    check_file(path)
-    with reported_as_damage(path), h5py.File(path, "r") as file:
-        root = Entry(file, f"{path}: /")
+    with open_items(path, expanded_max) as root:
         if not root.has(_ROOT) or not root.has("version"):
             raise FileFormatError(
                 f'{path}: an HDF5 file, but not of NIR, which has "version" and "{_ROOT}"; a .net '
@@ -158,9 +156,14 @@ def numbers(tree: Mapping[str, Any], name: str, where: str) -> np.ndarray[Any, n
 def integers(tree: Mapping[str, Any], name: str, where: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return an int64 array of whole numbers, stored as whatever, or raise FileFormatError."""
     array = numbers(tree, name, where)
-    if np.any(np.abs(array.astype(np.float64)) >= 1 << 53) or np.any(array != np.trunc(array)):
+    if (array.dtype.kind == "f" and np.any(array != np.trunc(array))) or not _is_small(array):
         raise FileFormatError(f"{below(where, name)} holds a value that is no whole number")
     return array.astype(np.int64)
+
+
+def _is_small(array: np.ndarray[Any, np.dtype[Any]]) -> bool:
+    """Whether all numbers are below 2^53, so that each is sure to be the one that was meant."""
+    return not array.size or max(-float(array.min()), float(array.max())) < 1 << 53
 
 
 def integer(tree: Mapping[str, Any], name: str, where: str) -> int:

@@ -25,6 +25,8 @@ Real: TypeAlias = npt.NDArray[np.float64]
 _WEIGHTED: Final = ("Affine", "Linear", "Conv1d", "Conv2d")
 _POOLING: Final = ("SumPool2d", "AvgPool2d")
 _AXES: Final = {"Conv1d": 1, "Conv2d": 2}
+#: Weights that a pooling may become: a window is two numbers in a file, whatever its size.
+_UNFOLDED_MAX: Final = 1 << 24
 #: What is proposed for nodes that are refused.
 _PROPOSALS: Final = {
     "LIF": "its leak is no integer; use IF neurons, or train it with tandem-hw's own leak",
@@ -43,7 +45,8 @@ class RealPath:
 
     Attributes:
         name: of the weighted node, or of the pooling, or made of both ends' names.
-        source: name of the neurons where it starts, or "input".
+        source: name of the neurons where it starts; None for the graph's input, since neurons can
+            have any name.
         kind: "Dense", "Conv1d", "Conv2d" or "OneToOne".
         weight: float64, output channels first; None for one-to-one synapses.
         bias: float64, one a channel, in every step.
@@ -52,7 +55,7 @@ class RealPath:
     """
 
     name: str
-    source: str
+    source: str | None
     kind: str
     weight: Real | None
     bias: Real
@@ -86,6 +89,8 @@ class _Graph:
         for source, target in edges:
             if source not in nodes or target not in nodes:
                 raise ConversionError(f"{where}: the edge {source!r} -> {target!r} has no node")
+            if source in self.before[target]:  # once or twice the spikes: NIR does not say which
+                raise ConversionError(f"{where}: the edge {source!r} -> {target!r} is given twice")
             self.before[target].append(source)
 
     def type(self, name: str) -> str:
@@ -104,6 +109,15 @@ class _Graph:
                 f"{self.where}: the graph has {len(found)} nodes of type {kind}; one is needed"
             )
         return found[0]
+
+    def leading_to(self, end: str) -> set[str]:
+        """Return the names of all nodes from which a path leads to one, itself included."""
+        found, waiting = {end}, [end]
+        while waiting:
+            before = set(self.before[waiting.pop()]) - found
+            found |= before
+            waiting += before
+        return found
 
     def order(self) -> list[str]:
         """Return all nodes, sources first."""
@@ -137,14 +151,18 @@ def real_layers(
     start, end = graph.only("Input"), graph.only("Output")
     order = graph.order()
     shape = _shape(nodes[start], "shape", graph.place(start))
-    layers = [_neurons(graph, name, start) for name in order if graph.type(name) == "IF"]
+    names = [name for name in order if graph.type(name) == "IF"]
+    layers = [_neurons(graph, name, start) for name in names]
     last = graph.before[end]
+    # All neurons lead to the output, so what alone stands before it comes last.
     if not (len(last) == 1 and graph.type(last[0]) == "IF"):
         layers.append(_neurons(graph, end, start))
-    elif layers[-1].name != last[0]:
-        chosen = next(layer for layer in layers if layer.name == last[0])
-        layers.remove(chosen)  # one that feeds nothing is refused when the network is built
-        layers.append(chosen)
+    useful = graph.leading_to(end)
+    useless = [name for name in names if name not in useful]
+    if useless:
+        raise ConversionError(
+            f"{graph.place(useless[0])} leads to no output: leave it out, or end the graph with it"
+        )
     return shape, layers
 
 
@@ -181,7 +199,7 @@ def _path(graph: _Graph, name: str, target: str, start: str) -> RealPath:
         chain.append(name)
         name = graph.before[name][0]
     chain.reverse()
-    source = INPUT_SOURCE if name == start else name
+    source = None if name == start else name
     weighted = [one for one in chain if graph.type(one) in _WEIGHTED]
     pooling = [one for one in chain if graph.type(one) in _POOLING]
     place = graph.place(chain[-1] if chain else target)
@@ -198,10 +216,11 @@ def _path(graph: _Graph, name: str, target: str, start: str) -> RealPath:
         return _pooled(graph, pooling[0], weighted, source)
     if weighted:
         return _weighted(graph, weighted[0], source)
-    return RealPath(f"{source}_to_{target}", source, "OneToOne", None, np.zeros(1))
+    start_name = INPUT_SOURCE if source is None else source
+    return RealPath(f"{start_name}_to_{target}", source, "OneToOne", None, np.zeros(1))
 
 
-def _weighted(graph: _Graph, name: str, source: str) -> RealPath:
+def _weighted(graph: _Graph, name: str, source: str | None) -> RealPath:
     node, place, kind = graph.nodes[name], graph.place(name), graph.type(name)
     weight = numbers(node, "weight", place).astype(np.float64)
     axes = _AXES.get(kind, 0)
@@ -240,11 +259,14 @@ def _padding(
     return tuple(one // 2 for one in whole)
 
 
-def _pooled(graph: _Graph, name: str, weighted: list[str], source: str) -> RealPath:
+def _pooled(graph: _Graph, name: str, weighted: list[str], source: str | None) -> RealPath:
     """Return a pooling alone, or folded into the weights behind it."""
     node, place = graph.nodes[name], graph.place(name)
     kernel = _axes(node, "kernel_size", place, 2)
     stride, padding = (_axes(node, field, place, 2) for field in ("stride", "padding"))
+    if min(kernel) < 1:
+        raise ConversionError(f"{place} has windows of {kernel}; both numbers must be 1 or more")
+    _check_unfolded(kernel[0] * kernel[1], place)
     share = 1.0 if graph.type(name) == "SumPool2d" else 1 / (kernel[0] * kernel[1])
     window = np.full((1, 1, *kernel), share)
     geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": (1, 1)}
@@ -262,6 +284,7 @@ def _pooled(graph: _Graph, name: str, weighted: list[str], source: str) -> RealP
     if path.kind != "Conv2d" or set(path.geometry["dilation"]) != {1}:
         raise ConversionError(f"{place}: it can be folded into a Conv2d without dilation only")
     assert path.weight is not None
+    _check_unfolded(path.weight.size * kernel[0] * kernel[1], place)
     weight = path.weight.repeat(kernel[0], axis=2).repeat(kernel[1], axis=3) * share
     widened = {
         field: tuple(a * b for a, b in zip(path.geometry[field], kernel, strict=True))
@@ -297,12 +320,22 @@ def fitted(path: RealPath, shape: tuple[int, ...], where: str) -> RealPath:
                 raise ConversionError(
                     f"{where}: node {path.name} takes {weight.shape[1]} values, {small} come in"
                 )
+            _check_unfolded(weight.size * kernel[0] * kernel[1], f"{where}: node {path.name}")
             spread = weight.reshape(-1, *small).repeat(kernel[0], axis=2).repeat(kernel[1], axis=3)
             weight = spread.reshape(len(weight), -1) * share
     if geometry.pop("each_channel", False):  # a pooling alone is a convolution of each channel
+        _check_unfolded(weight.size * shape[0], f"{where}: node {path.name}")
         weight, bias = weight.repeat(shape[0], axis=0), bias.repeat(shape[0])
         geometry["groups"] = shape[0]
     return replace(path, weight=weight, bias=bias, geometry=geometry)
+
+
+def _check_unfolded(weights: int, place: str) -> None:
+    """Refuse a pooling that becomes more weights than any network has, before they are made."""
+    if weights > _UNFOLDED_MAX:
+        raise ConversionError(
+            f"{place}: its windows become {weights} weights; at most {_UNFOLDED_MAX} can be"
+        )
 
 
 def _axes(node: Tree, name: str, place: str, count: int) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from tandem_hw.errors import ConversionError, NetworkError
+from tandem_hw.export.net_file import check_sizes
 from tandem_hw.export.nir_file import Tree, child, read_nir_tree
 from tandem_hw.export.nir_graph import Real, RealNeurons, RealPath, fitted, real_layers
 from tandem_hw.export.nir_reader import is_ours
@@ -82,7 +83,10 @@ def from_nir(
     shape, layers = real_layers(child(tree, "nodes", where), _edges(tree, where), where)
     if shape not in (input_spec.shape, (1, *input_spec.shape)):  # Norse leaves an axis for batches
         raise ConversionError(f"{where} takes {shape}; input_spec says {input_spec.shape}")
-    return _Importer(input_spec, num_steps, reset, weight_bits, time_step, where).network(layers)
+    importer = _Importer(input_spec, num_steps, reset, weight_bits, time_step, where)
+    network = importer.network(layers)
+    check_sizes(network)
+    return network
 
 
 def _opened(graph: Any) -> tuple[Tree, str]:
@@ -122,8 +126,9 @@ class _Importer:
     ) -> None:
         self.spec, self.num_steps, self.reset = spec, num_steps, reset
         self.weight_bits, self.time_step, self.where = weight_bits, time_step, where
-        self.shapes: dict[str, Shape] = {INPUT_SOURCE: spec.shape}
-        self.names = {INPUT_SOURCE: INPUT_SOURCE}
+        # By the name of their node; None is the input, which no node can be called.
+        self.shapes: dict[str | None, Shape] = {None: spec.shape}
+        self.names: dict[str | None, str] = {None: INPUT_SOURCE}
 
     def network(self, layers: list[RealNeurons]) -> QuantizedNetwork:
         """Return the network of all layers."""
@@ -219,7 +224,7 @@ class _Importer:
         return largest / by_channel[:, 0], largest
 
     def _real(self, path: RealPath, gains: Real) -> RealSynapses:
-        scale = self.spec.scale if path.source == INPUT_SOURCE else 1.0
+        scale = self.spec.scale if path.source is None else 1.0
         if path.weight is None:
             return RealSynapses(None, scale)
         factors = gains.reshape(-1, *[1] * (path.weight.ndim - 1))
@@ -235,7 +240,8 @@ class _Importer:
     ) -> Layer:
         try:
             return _KINDS[path.kind](
-                name=path.name,
+                # A layer of this name would be taken for what comes in.
+                name=f"{path.name}_" if path.name == INPUT_SOURCE else path.name,
                 weight=weight,
                 weight_bits=self.weight_bits if path.weight is not None else 8,
                 bias=bias,

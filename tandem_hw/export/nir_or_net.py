@@ -1,4 +1,4 @@
-"""Networks in files of either kind, told apart by the name's suffix: ``.nir``, or ``.net``."""
+"""Networks in files of any kind: NIR by the suffix ``.nir``, else ours or lava-dl's."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import os
 from pathlib import Path
 
 from tandem_hw.export.net_file import read_net, write_net
+from tandem_hw.export.netx_reader import is_netx, read_netx
 from tandem_hw.network import QuantizedNetwork
 
 
 def read_network(path: str | os.PathLike[str]) -> QuantizedNetwork:
-    """Read a network that tandem-hw wrote, from NIR where the name ends in ``.nir``.
+    """Read a network that tandem-hw or lava-dl wrote, from NIR where the name ends in ``.nir``.
 
     Raises:
-        FileFormatError: as ``read_net`` and ``read_nir``.
+        FileFormatError: as ``read_net``, ``read_netx`` and ``read_nir``.
     """
     if not is_nir(path):
-        return read_net(path)
+        return read_netx(path) if is_netx(path) else read_net(path)
     from tandem_hw.export.nir_reader import read_nir
 
     return read_nir(path)

@@ -31,6 +31,7 @@ from tandem_hw.export.nir_writer import (
     FORMAT_VERSION,
     KINDS,
     group_blocks,
+    least_values,
     network_tree,
     synapse_node,
 )
@@ -40,6 +41,8 @@ from tandem_hw.network import InputSpec, Layer, QuantizedNetwork, Shape
 #: More layers than any chip holds, and more skips than a layer needs.
 _LAYERS_MAX = 1024
 _SKIPS_MAX = 64
+#: ``nir_writer`` puts zeros between the groups of a convolution, which compress to next to nothing.
+_EXPANDED_BYTES_MAX = 1 << 27
 
 
 def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
@@ -56,7 +59,7 @@ def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
         FileFormatError: the file is missing, damaged, of another program or version, or a node was
             changed after the export.
     """
-    tree = read_nir_tree(path)
+    tree = read_nir_tree(path, _EXPANDED_BYTES_MAX)
     where = f"{path}: /node"
     if not is_ours(tree):
         raise FileFormatError(
@@ -75,6 +78,11 @@ def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
         check_sizes(network)
         tandem_only = bool(integer(metadata, "tandem_only", below(where, "metadata")))
         time_step = real(metadata, "time_step", below(where, "metadata"))
+        if least_values(network, tandem_only=tandem_only) > _count_values(tree):
+            raise FileFormatError(
+                f"{where}: the nodes hold fewer numbers than the network has: the file was changed "
+                f"after its export; export it again"
+            )
         expected = network_tree(network, time_step, tandem_only=tandem_only)
     except NetworkError as error:
         raise FileFormatError(
@@ -93,6 +101,13 @@ def is_ours(tree: Tree) -> bool:
     """Whether a graph says that tandem-hw wrote it."""
     metadata = tree.get("metadata")
     return isinstance(metadata, dict) and metadata.get("format") == FORMAT_NAME
+
+
+def _count_values(tree: Tree) -> int:
+    return sum(
+        _count_values(value) if isinstance(value, dict) else np.size(value)
+        for value in tree.values()
+    )
 
 
 def _with_sorted_edges(tree: Tree) -> Tree:

@@ -224,6 +224,27 @@ def network_tree(network: QuantizedNetwork, time_step: float, *, tandem_only: bo
     }
 
 
+def least_values(network: QuantizedNetwork, *, tandem_only: bool) -> int:
+    """Return how many numbers ``network_tree`` gives at least: a few in a file can say many.
+
+    Args:
+        network: any network.
+        tandem_only: as for ``network_tree``.
+    """
+    total = 0
+    for layer in network:
+        for synapses in (layer, *layer.skips):
+            size = synapses.weight.size
+            if isinstance(synapses, Convolution) and not tandem_only:
+                size *= synapses.groups  # zeros between the groups
+                if isinstance(synapses, Conv1d):
+                    size += synapses.input_shape[0] ** 2  # the identity before it
+            total += size
+        if layer.threshold is not None and not tandem_only:
+            total += 3 * layer.neurons
+    return total
+
+
 def synapse_node(index: int, number: int) -> str:
     """Return the name of a node: layer and synapses, the main ones first.
 

@@ -17,6 +17,10 @@ from tandem_hw.network import InputSpec, Readout, Reset
 
 #: What a layer can be.
 KINDS: Final = ("conv", "conv_transpose", "linear", "avgpool", "sum", "dropout")
+#: More layers than any chip holds, skips included.
+LAYERS_MAX: Final = 1024
+#: Weights of a linear layer behind a pooling that is folded into them, which multiplies them.
+FOLDED_MAX: Final = 1 << 25
 #: The source that means the network's input.
 FROM_INPUT: Final = -1
 
@@ -107,6 +111,11 @@ class Architecture:
     def __post_init__(self) -> None:
         """Check the options."""
         object.__setattr__(self, "layers", tuple(self.layers))
+        count = sum(1 + len(layer.skips) for layer in self.layers)
+        if count > LAYERS_MAX:
+            raise ConversionError(
+                f"the network has {count} layers and skips; allowed are {LAYERS_MAX} at most"
+            )
         choices = {"reset": get_args(Reset), "twin": get_args(Twin)}
         for name, allowed in choices.items():
             if getattr(self.options, name) not in allowed:
@@ -163,6 +172,9 @@ class Architecture:
             ConversionError: a field is missing, unknown or out of range.
         """
         try:
+            count = sum(1 + len(layer.get("skips", ())) for layer in data["layers"])
+            if count > LAYERS_MAX:  # before anything is made of them
+                raise ValueError(f"{count} layers and skips; {LAYERS_MAX} are allowed")
             spec = dict(data["input"])
             spec["shape"] = tuple(spec["shape"])
             return cls(
@@ -171,12 +183,16 @@ class Architecture:
                 layers=tuple(_build_layer(layer) for layer in data["layers"]),
                 readout=data["readout"],
             )
-        except (KeyError, TypeError, ValueError, NetworkError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, NetworkError) as error:
             raise ConversionError(f"the description of the network is damaged: {error}") from error
 
 
 def _build_layer(data: dict[str, Any]) -> LayerSpec:
-    skips = tuple(_build_layer(skip) for skip in data.get("skips", ()))
+    found = data.get("skips", ())
+    # A skip within itself would take for ever, or the whole memory.
+    if any(skip.get("skips") for skip in found):
+        raise ValueError("a skip has skips of its own")
+    skips = tuple(_build_layer(skip) for skip in found)
     spec: LayerSpec = _build(LayerSpec, data | {"skips": skips})
     return spec
 

@@ -7,22 +7,25 @@ runs no code from the file.
 from __future__ import annotations
 
 import os
-import zipfile
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.model import Architecture, TandemNetwork
+from tandem_hw.learning.torch_file import check_tensors, read_torch_file
+from tandem_hw.pointer_file import refuse_pointer
 
 FORMAT = "tandem-hw checkpoint"
 FORMAT_VERSION = 2
 _OLDEST_VERSION = 1
-#: MS-DOS attribute in a zip archive's directory.
-_FOLDER_ATTRIBUTE = 0x10
+#: Parameters that layers of version 1 do not have.
+_LATER_PARAMETERS = (".activation_max", ".peak")
 #: What a file holds besides its format.
 _KINDS = {
     "architecture": dict,
@@ -110,7 +113,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if missing:
         raise FileFormatError(f"{path}: lacks {', '.join(missing)}; the file is damaged")
     try:
-        model = TandemNetwork(Architecture.from_dict(content["architecture"]))
+        architecture = Architecture.from_dict(content["architecture"])
+        _check_parameters(architecture, content["parameters"], version)
+        model = TandemNetwork(architecture)
         model.to(_dtype(content["parameters"]))
         if version < FORMAT_VERSION:
             _add_thresholds(model, content["parameters"])
@@ -136,10 +141,33 @@ def _dtype(parameters: dict[str, Any]) -> torch.dtype:
     return torch.float64 if torch.float64 in dtypes else torch.float32
 
 
+def _check_parameters(architecture: Architecture, parameters: dict[str, Any], version: int) -> None:
+    """Refuse parameters of other shapes than a model's, before the model takes any memory.
+
+    Raises:
+        ConversionError: naming a parameter that is missing, unknown or of another shape.
+    """
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch comments on layers without weights
+        expected = TandemNetwork(architecture).state_dict()
+    optional = _LATER_PARAMETERS if version < FORMAT_VERSION else ()
+    missing = [name for name in expected.keys() - parameters if not name.endswith(optional)]
+    if missing or parameters.keys() - expected:
+        name = min(map(str, missing or parameters.keys() - expected))
+        raise ConversionError(f"{name} is {'missing' if missing else 'not expected'}")
+    for name, value in parameters.items():
+        wanted = tuple(expected[name].shape)
+        if not isinstance(value, Tensor) or tuple(value.shape) != wanted:
+            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ConversionError(f"{name} is {found}; {wanted} is needed")
+        if value.is_floating_point() != expected[name].is_floating_point() or not value.numel():
+            raise ConversionError(f"{name} holds {value.numel()} values of type {value.dtype}")
+
+
 def _add_thresholds(model: TandemNetwork, parameters: dict[str, Any]) -> None:
     """Give the layers of version 1, which all had the same threshold, one each, and no peak."""
     for name, value in model.state_dict().items():
-        if name.endswith((".activation_max", ".peak")):
+        if name.endswith(_LATER_PARAMETERS):
             parameters.setdefault(name, value)
 
 
@@ -147,9 +175,10 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         kind = "is not a file" if path.exists() else "does not exist"
         raise FileFormatError(f"{path}: {kind}; give a checkpoint that tandem-hw train wrote")
+    refuse_pointer(path, FileFormatError)
     try:
-        check_archive(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_torch_file(path, zipped=True)
+        check_tensors(content, path.stat().st_size)
     except Exception as error:  # a damaged pickle may make the unpickler raise whatever there is
         raise FileFormatError(
             f"{path}: is damaged or not a checkpoint; train again or restore the file"
@@ -159,24 +188,3 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train"
         )
     return content
-
-
-def check_archive(path: Path) -> None:
-    """Check the records' lengths and checksums: torch.load hands out whatever memory held.
-
-    Args:
-        path: a zip archive, as torch.save writes it.
-
-    Raises:
-        zipfile.BadZipFile: a record is damaged.
-    """
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-        for record in archive.infolist():
-            # torch.save does not compress, and its reader takes a record marked as a folder for
-            # an empty one.
-            is_folder = record.external_attr & _FOLDER_ATTRIBUTE
-            if record.file_size != record.compress_size or is_folder:
-                damaged = record.filename
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"{damaged} is damaged")

@@ -194,7 +194,14 @@ def load_dataset(
 
 
 def _path_in(spec: str) -> Path:
-    return Path(spec.partition(":")[2])
+    """Return the path behind a prefix; a shell does not expand "~" there."""
+    prefix, _, name = spec.partition(":")
+    if not name:
+        raise DataError(f'data set "{spec}" names no file; give {prefix}:PATH')
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{spec}: {error}; write the path out") from error
 
 
 def _downloads() -> Path:

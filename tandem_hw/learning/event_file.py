@@ -22,6 +22,7 @@ without events is one of silence. A file holds either kind, the same in both par
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +46,7 @@ from tandem_hw.learning.npz_arrays import (
     read_arrays,
     read_names,
 )
+from tandem_hw.learning.npz_file import expanded_limit
 
 _SENSOR_SIZE: Final = "sensor_size"
 _FIELDS: Final = ("sample", "x", "t", "p")
@@ -141,6 +143,14 @@ def _recorded(
             f"has labels for 0 to {len(labels) - 1}"
         )
     width, height, polarities = (int(value) for value in size)
+    counts = len(labels) * num_steps * math.prod((width, height, polarities))
+    if counts > expanded_limit(path.stat().st_size):
+        raise DataError(
+            f"{path}: {len(labels)} samples of {num_steps} steps and {_SENSOR_SIZE} "
+            f"{(width, height, polarities)} are {counts} counts, far more than a file of "
+            f"{path.stat().st_size} bytes says; check {_SENSOR_SIZE}, take fewer steps, or give "
+            f"the events binned"
+        )
     return bin_events(
         _Recorded(sample, fields, labels),
         num_steps=num_steps,

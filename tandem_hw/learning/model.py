@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.architecture import FROM_INPUT, Architecture, LayerSpec
+from tandem_hw.learning.architecture import FOLDED_MAX, FROM_INPUT, Architecture, LayerSpec
 from tandem_hw.learning.layer_kinds import (
     TandemAvgPool,
     TandemConv,
@@ -259,6 +259,11 @@ def _make_synapses(
     if spec.kind == "linear":
         pooled = [n // window for n, window in zip(shape[1:], spec.pool, strict=False)]
         features = math.prod((shape[0], *pooled))
+        if math.prod(spec.pool) > 1 and spec.out * math.prod(shape) > FOLDED_MAX:
+            raise ConversionError(
+                f"layer {name}: the pooling before it makes {spec.out * math.prod(shape)} weights "
+                f"of it; at most {FOLDED_MAX} can be: put an activation behind the pooling"
+            )
         linear = nn.Linear(features, spec.out, spec.bias, dtype=torch.float32)
         common = (name, options, linear.weight.data, linear.bias, norm, fires)
         return TandemLinear(*common, pool=spec.pool, input_shape=shape)

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import DataError
+from tandem_hw.learning.npz_file import NpzFile
+from tandem_hw.pointer_file import refuse_pointer
 
 Labels = npt.NDArray[np.int64]
 
@@ -69,25 +71,21 @@ def _read(
     """Return every name in the file, with its array where that is wanted."""
     if not path.is_file():
         raise DataError(f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}")
+    refuse_pointer(path, DataError)
     item = "the file"
     try:
-        # A path is opened here, not by NumPy, which leaves it open when the archive is damaged.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: holds a single array; write one with numpy.savez")
-            with archive:
-                missing = [name for name in needed if name not in archive.files]
-                if missing:
-                    raise DataError(
-                        f"{path}: has no array {missing[0]}; it holds {sorted(archive.files)}, "
-                        f"needed are {list(needed)}"
-                    )
-                arrays: dict[str, npt.NDArray[Any] | None] = dict.fromkeys(archive.files)
-                for name in (*needed, *(name for name in optional if name in archive.files)):
-                    item = f"array {name}"
-                    arrays[name] = np.asarray(archive[name])
-                return arrays
+        with NpzFile(path) as archive:
+            missing = [name for name in needed if name not in archive.names]
+            if missing:
+                raise DataError(
+                    f"{path}: has no array {missing[0]}; it holds {sorted(archive.names)}, needed "
+                    f"are {list(needed)}"
+                )
+            arrays: dict[str, npt.NDArray[Any] | None] = dict.fromkeys(archive.names)
+            for name in (*needed, *(name for name in optional if name in archive.names)):
+                item = f"array {name}"
+                arrays[name] = archive.read(name)
+            return arrays
     except READ_ERRORS as error:
         raise DataError(
             f"{path}: {item} cannot be read ({error}); an npz file that numpy.savez wrote is needed"
@@ -104,8 +102,9 @@ def check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: st
         name: the array, for messages.
 
     Raises:
-        DataError: they are not ``samples`` integers from 0.
+        DataError: they are not ``samples`` integers from 0; one-hot labels are named as such.
     """
+    _refuse_one_hot(labels, where, name)
     if labels.dtype.kind not in "iu":
         raise DataError(f"{where}: {name} is {labels.dtype}; integer labels are needed")
     if labels.shape != (samples,):
@@ -136,8 +135,9 @@ def check_targets(
         name: the array, for messages.
 
     Raises:
-        DataError: they have another shape, or one is not finite.
+        DataError: they have another shape, are one-hot labels, or one is not finite.
     """
+    _refuse_one_hot(targets, where, name)
     if targets.ndim not in (1, 2) or len(targets) != samples or not targets.size:
         raise DataError(
             f"{where}: {name} has shape {targets.shape}; one target, or one row of targets, for "
@@ -147,6 +147,17 @@ def check_targets(
     if not np.all(np.isfinite(checked)):
         raise DataError(f"{where}: {name} holds values that are not finite")
     return checked
+
+
+def _refuse_one_hot(labels: npt.NDArray[Any], where: object, name: str) -> None:
+    """Refuse labels with a column for each class; floats would pass for targets."""
+    if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind not in "iufb":
+        return
+    if np.all((labels == 0) | (labels == 1)) and np.all((labels == 1).sum(axis=1) == 1):
+        raise DataError(
+            f"{where}: {name} holds one-hot labels {labels.shape}; give the labels themselves, "
+            f"{name}.argmax(axis=1)"
+        )
 
 
 def count_classes(arrays: dict[str, npt.NDArray[Any]], path: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw.errors import ConversionError, FileFormatError
-from tandem_hw.learning.checkpoint import FORMAT, check_archive, load_checkpoint
+from tandem_hw.learning.checkpoint import FORMAT, load_checkpoint
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.saved_parameters import find_parameters, without_wrapper
 from tandem_hw.learning.signals import TandemSignal
+from tandem_hw.learning.torch_file import read_torch_file
+from tandem_hw.pointer_file import refuse_pointer
 
 #: An activation_max with which no activation reaches the ceiling.
 _NO_CEILING = 1e9
@@ -25,7 +27,9 @@ _VALUES_MAX = 1 << 22
 def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
     """Load the parameters of an ordinary network, saved as ``torch.save(network.state_dict())``.
 
-    The file is read with ``torch.load(weights_only=True)``, which runs no code from it.
+    They may lie in a dictionary within what was saved, such as ``{"state_dict": ...}``, and have
+    the names that ``DataParallel`` or ``torch.compile`` gives. The file is read with
+    ``torch.load(weights_only=True)``, which runs no code from it.
 
     Args:
         network: the network that they are loaded into.
@@ -39,7 +43,13 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
     if content.get("format") == FORMAT:
         raise FileFormatError(f"{path}: holds a tandem network; load_tandem_parameters takes it up")
     try:
-        network.load_state_dict(content)
+        parameters = find_parameters(content)
+    except ValueError as error:
+        raise FileFormatError(
+            f"{path}: {error}; save them with torch.save(network.state_dict())"
+        ) from error
+    try:
+        network.load_state_dict(without_wrapper(parameters, network.state_dict()))
     except (RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise FileFormatError(
             f"{path}: holds parameters of another network: "
@@ -87,10 +97,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise FileFormatError(
             f"{path}: is no file; give what torch.save(network.state_dict()) wrote"
         )
+    refuse_pointer(path, FileFormatError)
     try:
-        if zipfile.is_zipfile(path):  # what torch.save wrote before version 1.6 is none
-            check_archive(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_torch_file(path)
     except Exception as error:  # a damaged pickle may make the unpickler raise whatever there is
         raise FileFormatError(
             f"{path}: cannot be read as parameters; save them with torch.save(network.state_dict())"

@@ -7,8 +7,11 @@ counterpart.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
+from typing import Final
 
+import torch
 from torch import nn
 
 from tandem_hw.errors import ConversionError
@@ -20,6 +23,9 @@ from tandem_hw.learning.convolutional_networks import (
     vgg16,
 )
 from tandem_hw.learning.residual_networks import resnet18, resnet20
+
+#: Parameters of the largest network that is made: samples of a small file can have any shape.
+_PARAMETERS_MAX: Final = 1 << 28
 
 Builder = Callable[[tuple[int, ...], int], nn.Sequential]
 
@@ -91,10 +97,19 @@ def build(name: str, input_shape: tuple[int, ...], classes: int) -> nn.Sequentia
         classes: number of outputs.
 
     Raises:
-        ConversionError: the name is not known or the shape does not suit the network.
+        ConversionError: the name is not known, or the shape does not suit the network or makes it
+            too large.
     """
     if name not in MODELS:
         raise ConversionError(f'model "{name}" is not known; there are {", ".join(MODELS)}')
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch comments on layers without weights
+        parameters = sum(one.numel() for one in MODELS[name](input_shape, classes).parameters())
+    if parameters > _PARAMETERS_MAX:
+        raise ConversionError(
+            f"model {name} would have {parameters} parameters on samples {tuple(input_shape)}; at "
+            f"most {_PARAMETERS_MAX} are allowed: give smaller samples or another --model"
+        )
     return MODELS[name](input_shape, classes)
 
 

@@ -17,7 +17,9 @@ from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io.sink import RingBuffer as Sink
 from lava.proc.io.source import RingBuffer as Source
+from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
+from tandem_hw.export import net_file
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network import Conv2d, Dense, InputSpec, QuantizedNetwork, Reset
 from tandem_hw.sim.reference import trace
@@ -190,3 +192,30 @@ def test_netx_refuses_a_graph_rather_than_run_it_without_its_skips(tmp_path: Pat
     layers = (*plain.layers[:2], replace(plain.layers[2], skips=(skip,)))
     with pytest.raises(KeyError, match="layer"):
         _load(replace(plain, layers=layers), tmp_path)
+
+
+def _weights_on_netx(network: QuantizedNetwork, folder: Path) -> Any:
+    """Return what the last layer's weights are to Lava's fixed-point model of a dense layer."""
+    synapse = _load(network, folder).layers[-1].synapse
+    weights = synapse.weights.init.astype(int)
+    mode = determine_sign_mode(weights)
+    bits = synapse.proc_params["num_weight_bits"]
+    kept = truncate_weights(clip_weights(weights, mode, num_bits=8), mode, bits)
+    return kept * 2.0 ** synapse.proc_params["weight_exp"]
+
+
+@pytest.mark.parametrize("least", [-2, -4, -6, -126, -128, -130, -254, -256])
+def test_inhibiting_weights_arrive_as_they_are_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int
+) -> None:
+    plain = _network("zero")
+    weight = np.full_like(plain.layers[2].weight, -2)
+    weight[0, 1] = least
+    network = replace(plain, layers=(*plain.layers[:2], replace(plain.layers[2], weight=weight)))
+    is_power = -least & (-least - 1) == 0
+    if is_power:
+        with pytest.raises(KeyError, match="layer"):
+            _load(network, tmp_path)
+    # As a file of version 2, they would arrive as others just where the least is a power of two.
+    monkeypatch.setattr(net_file, "netx_changes", lambda weight: False)
+    assert np.array_equal(_weights_on_netx(network, tmp_path), weight) != is_power

@@ -1,0 +1,96 @@
+"""Files that ``torch.save`` wrote, read without trust: no code is run, and nothing grows.
+
+``torch.load(weights_only=True)`` builds tensors and plain containers and runs no code. Yet a few
+bytes can stand for a tensor of any size, by strides of 0 or by an allocation that nothing fills.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+#: MS-DOS attribute in a zip archive's directory.
+_FOLDER_ATTRIBUTE: Final = 0x10
+
+
+def read_torch_file(path: Path, *, zipped: bool = False) -> Any:
+    """Read plain data with tensors.
+
+    Args:
+        path: a zip archive, as ``torch.save`` writes it, or what it wrote before version 1.6.
+        zipped: take nothing but a zip archive, whose records have checksums.
+
+    Returns:
+        The content, tensors on the CPU.
+
+    Raises:
+        Exception: of any class, the unpickler's own included: the file is damaged, or holds
+            anything but plain data and tensors.
+    """
+    if zipped or zipfile.is_zipfile(path):
+        check_archive(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def check_archive(path: Path) -> None:
+    """Check the records' lengths and checksums: torch.load hands out whatever memory held.
+
+    Args:
+        path: a zip archive, as torch.save writes it.
+
+    Raises:
+        zipfile.BadZipFile: a record is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        records, damaged = archive.infolist(), None
+        for record in records:
+            # torch.save does not compress, and its reader takes a record marked as a folder for
+            # an empty one.
+            is_folder = record.external_attr & _FOLDER_ATTRIBUTE
+            if (
+                record.file_size != record.compress_size
+                or record.compress_type != zipfile.ZIP_STORED
+                or is_folder
+            ):
+                damaged = record.filename
+        # Records that overlap would be read over and over.
+        if sum(record.file_size for record in records) > path.stat().st_size:
+            damaged = "the archive's directory"
+        damaged = damaged or archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} is damaged")
+
+
+def check_tensors(content: Any, size: int) -> None:
+    """Refuse tensors that are larger than what is stored of them.
+
+    Args:
+        content: nested containers, as ``read_torch_file`` returns them.
+        size: bytes of the file.
+
+    Raises:
+        ValueError: a tensor is not dense, or asks for more than the file holds.
+    """
+    waiting, seen, storages = [content], set[int](), dict[int, int]()
+    while waiting:
+        item = waiting.pop()
+        if not isinstance(item, dict | list | tuple | set | Tensor) or id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif not isinstance(item, Tensor):
+            waiting += item
+        elif item.layout != torch.strided or item.device.type != "cpu" or item.is_quantized:
+            raise ValueError(f"it holds a tensor of {item.layout} on {item.device}")
+        else:
+            storage = item.untyped_storage()
+            if item.numel() * item.element_size() > storage.nbytes():
+                raise ValueError(f"a tensor of shape {tuple(item.shape)} is not stored in full")
+            storages[storage.data_ptr()] = storage.nbytes()
+    if sum(storages.values()) > size:
+        raise ValueError(f"its tensors ask for more than the {size} bytes of the file")

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -150,12 +151,34 @@ class LayerActivity:
         counts: float32 [batch, *shape], spikes of each neuron, or None for a readout.
         potential: [batch, *shape] potential at the window's end in weight units (readout only).
         peak: largest magnitude of a state in weight units, or None where it was not followed.
+        state: the membranes as the window left them.
     """
 
     spikes: Tensor | None
     counts: Tensor | None
     potential: Tensor | None
     peak: int | None
+    state: _State
+
+    def final_state(self) -> Tensor:
+        """Return the state variable of Lava's neuron after the window's last step.
+
+        That is the current u with reset "subtract" and in a readout, from which a spike of the last
+        step is not yet subtracted, and the voltage v with reset "zero", which such a spike clears.
+
+        Returns:
+            int32 [batch, *shape] in Lava's units of 1/64 weight unit.
+        """
+        return self.state.final()
+
+    def saturated(self) -> Tensor:
+        """Return in how many values of each sample a state left 24 bits: int64 [batch].
+
+        A value is a neuron in a step. It counts where the current wrapped, where a voltage was
+        clipped that the neuron keeps, and where a readout's potential was clipped at the window's
+        end. Other clips change nothing: the voltage forgets at once and fires all the same.
+        """
+        return self.state.saturated()
 
 
 def simulate_layer(
@@ -226,7 +249,7 @@ def _run(
                 spikes = fired.new_empty((num_steps, *fired.shape), dtype=torch.uint8)
             spikes[index].copy_(fired)
     potential = state.potential() if neurons.threshold is None else None
-    return LayerActivity(spikes, counts, potential, state.peak())
+    return LayerActivity(spikes, counts, potential, state.peak(), state)
 
 
 class _State:
@@ -247,6 +270,7 @@ class _State:
         self.fired: Tensor | None = None
         self.follow_peak = follow_peak
         self.extremes: tuple[Tensor, Tensor] | None = None
+        self.left: Tensor | None = None
 
     def step(self, synaptic_input: Tensor | None) -> Tensor | None:
         """Integrate one step; return the spikes in a floating-point tensor that is used again."""
@@ -267,7 +291,7 @@ class _State:
         if synaptic_input is not None:
             membrane += synaptic_input
         if self.exact:
-            wrap_current_(membrane)
+            self._count(_changed_by(wrap_current_, membrane))
         self._see(membrane + self.bias if self.exact else membrane)
 
     def _integrate_voltage(self, synaptic_input: Tensor | None) -> None:
@@ -278,11 +302,13 @@ class _State:
             membrane += self.bias
             self._see(membrane)
             return
+        wrapped: Tensor | bool = False
         if synaptic_input is not None:
             current = synaptic_input.to(torch.float64, copy=True)
-            membrane += wrap_current_(current) * STATE_FRACTION
+            wrapped = _changed_by(wrap_current_, current)
+            membrane += current * STATE_FRACTION
         membrane += self.bias * STATE_FRACTION
-        membrane.clamp_(-VOLTAGE_LIMIT, VOLTAGE_LIMIT)
+        self._count(_changed_by(_clip_voltage_, membrane) | wrapped)
         self._see(membrane / STATE_FRACTION)
 
     def _fire(self, threshold: int) -> Tensor:
@@ -309,7 +335,36 @@ class _State:
         membrane = self._membrane
         if not self.exact:
             return membrane
-        return (membrane + self.bias).clamp_(-STATE_LIMIT, STATE_LIMIT - 1)
+        potential = membrane + self.bias
+        return potential.clamp_(-STATE_LIMIT, STATE_LIMIT - 1)
+
+    def final(self) -> Tensor:
+        """Return Lava's state variable after the last step; see ``LayerActivity.final_state``."""
+        membrane = self._membrane.to(torch.float64)
+        if not self.zero:
+            if self.fired is not None:
+                assert self.neurons.threshold is not None  # it fired
+                membrane = membrane.add(self.fired, alpha=self.neurons.threshold)
+            if not self.exact:
+                membrane = membrane - self.bias
+        in_fractions = self.zero and self.exact
+        return (membrane if in_fractions else membrane * STATE_FRACTION).to(torch.int32)
+
+    def saturated(self) -> Tensor:
+        """Count the values that left 24 bits; see ``LayerActivity.saturated``."""
+        membrane, left = self._membrane, self.left
+        if self.exact and self.neurons.threshold is None:
+            clipped = ((membrane + self.bias) * STATE_FRACTION).abs() > VOLTAGE_LIMIT
+            left = clipped if left is None else left + clipped
+        if left is None:
+            return torch.zeros(len(membrane), dtype=torch.int64, device=membrane.device)
+        return left.flatten(1).sum(dim=1)
+
+    def _count(self, left: Tensor) -> None:
+        """Count the neurons whose state has left 24 bits in this step."""
+        if self.left is None:
+            self.left = torch.zeros_like(left, dtype=torch.int64)
+        self.left += left
 
     @property
     def _membrane(self) -> Tensor:
@@ -348,10 +403,9 @@ class _LeakyState(_State):
         if neurons.proven:
             voltage.add_(current).add_(self.bias, alpha=STATE_FRACTION)
         else:
-            wrap_current_(current, STATE_FRACTION)
+            wrapped = _changed_by(partial(wrap_current_, unit=STATE_FRACTION), current)
             voltage.add_(current).add_(self.bias, alpha=STATE_FRACTION)
-            _wrap_int32_(voltage, INT32_SPAN * STATE_FRACTION)
-            voltage.clamp_(-VOLTAGE_LIMIT, VOLTAGE_LIMIT)
+            self._count(_changed_by(_wrap_and_clip_voltage_, voltage) | wrapped)
         if self.follow_peak:
             self._see(current / STATE_FRACTION)
             self._see(voltage / STATE_FRACTION)
@@ -374,6 +428,23 @@ def decay_(state: Tensor, decay: int) -> Tensor:
     if decay == 0:
         return state
     return state.mul_((DECAY_UNITY - decay) / DECAY_UNITY).trunc_()
+
+
+def _changed_by(limit: Callable[[Tensor], Tensor], state: Tensor) -> Tensor:
+    """Limit a state in place and return where that changed it."""
+    before = state.clone()
+    return before != limit(state)
+
+
+def _clip_voltage_(voltage: Tensor) -> Tensor:
+    """Clip a voltage in units of 1/64 weight unit in place."""
+    return voltage.clamp_(-VOLTAGE_LIMIT, VOLTAGE_LIMIT)
+
+
+def _wrap_and_clip_voltage_(voltage: Tensor) -> Tensor:
+    """Clip a voltage that was added in 32-bit integers, which a current that stays can leave."""
+    _wrap_int32_(voltage, INT32_SPAN * STATE_FRACTION)
+    return _clip_voltage_(voltage)
 
 
 def _wrap_int32_(value: Tensor, span: int) -> None:

@@ -26,6 +26,7 @@ from tandem_hw.learning.distributed import Processes, own_device, started_proces
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.objectives import Objective
+from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.learning.schedule import spiking_layers
 from tandem_hw.learning.synop_penalty import SynOpPenalty
 from tandem_hw.learning.training_data import SEED_STRIDE, TrainingData
@@ -313,7 +314,9 @@ class _Activity:
         self.spikes = 0.0
         self.slots = 0
 
-    def observe(self, layer: TandemLayer, activity: LayerActivity) -> None:
+    def observe(
+        self, layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
+    ) -> None:
         """Count the spikes of one layer in one forward pass."""
         if activity.counts is not None:
             self.spikes += float(activity.counts.sum())

@@ -74,6 +74,12 @@ def summarise_saturation(
     return ()
 
 
+def saturation_lines(layers: Iterable[LayerSaturation]) -> list[str]:
+    """Say which layers saturated and what to do about it; nothing where none did."""
+    lines = [str(layer) for layer in layers if layer.values]
+    return [*lines, ADVICE] if lines else []
+
+
 def beyond(bounds: StateBounds) -> int:
     """Return by how many weight units a layer's state can leave 24 bits, 0 where it is proven."""
     largest = STATE_LIMIT - 1

@@ -88,11 +88,16 @@ class Twin(ReferenceBackend):
         inputs: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64] | None = None,
         progress: Progress | None = None,
+        *,
+        keep_final_state: bool = False,
     ) -> Recording:
-        recording = super().run(network, inputs, labels, progress)
+        recording = super().run(
+            network, inputs, labels, progress, keep_final_state=keep_final_state
+        )
         output = recording.output.copy()
         output[1, 2] += self.change
-        return replace(recording, backend=self.name, output=output)
+        prediction = output.argmax(axis=1)
+        return replace(recording, backend=self.name, output=output, prediction=prediction)
 
 
 @pytest.fixture
@@ -253,7 +258,7 @@ def test_verify_leaves_with_status_1_when_a_layer_is_silent(
         *("--backends", f"reference,{twin.name}"),
     )
     assert result.exit_code == 1
-    assert f"SILENT: {silent.name} never fired" in result.stdout
+    assert f"SILENT: layers {silent.name} never fired and readout" in result.stdout
 
 
 def test_results_are_on_standard_output_and_progress_is_not(workspace: Workspace) -> None:

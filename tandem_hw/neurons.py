@@ -270,7 +270,8 @@ class _State:
         self.fired: Tensor | None = None
         self.follow_peak = follow_peak
         self.extremes: tuple[Tensor, Tensor] | None = None
-        self.left: Tensor | None = None
+        self.left: Tensor | None = None  # how often each neuron's state left 24 bits
+        self.left_last: Tensor | None = None  # and whether it did in the last step
 
     def step(self, synaptic_input: Tensor | None) -> Tensor | None:
         """Integrate one step; return the spikes in a floating-point tensor that is used again."""
@@ -355,7 +356,9 @@ class _State:
         membrane, left = self._membrane, self.left
         if self.exact and self.neurons.threshold is None:
             clipped = ((membrane + self.bias) * STATE_FRACTION).abs() > VOLTAGE_LIMIT
-            left = clipped if left is None else left + clipped
+            assert left is not None  # every exact step counts
+            assert self.left_last is not None
+            left = left + (clipped & ~self.left_last)
         if left is None:
             return torch.zeros(len(membrane), dtype=torch.int64, device=membrane.device)
         return left.flatten(1).sum(dim=1)
@@ -365,6 +368,7 @@ class _State:
         if self.left is None:
             self.left = torch.zeros_like(left, dtype=torch.int64)
         self.left += left
+        self.left_last = left
 
     @property
     def _membrane(self) -> Tensor:

@@ -25,6 +25,7 @@ from tandem_hw.cli.options import (
     write_json,
 )
 from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
+from tandem_hw.errors import TandemError
 from tandem_hw.export.nir_or_net import read_network
 from tandem_hw.plots import check_plot, write_plot
 from tandem_hw.recording import Recording
@@ -81,7 +82,7 @@ def command(
     if plot_path is not None:
         check_plot(plot_path)
     if final_states and recording_path is None:
-        raise click.UsageError("--final-states keeps states in a recording; give --recording too")
+        raise TandemError("--final-states keeps states in a recording; give --recording too")
     runner = backend_from_options(backend, lava, device)
     require_available(runner)
     network = read_network(network_path)

@@ -97,6 +97,21 @@ def unproven_lines(network: QuantizedNetwork) -> list[str]:
     ]
 
 
+def uncounted_lines(network: QuantizedNetwork, backend: str) -> list[str]:
+    """Say that a backend does not count, where there could be something to count."""
+    names = [
+        layer.name
+        for layer, bounds in zip(network.layers, network.bounds, strict=True)
+        if not bounds.proven
+    ]
+    if not names:
+        return []
+    return [
+        f"{backend} does not count the values that leave 24 bits, which layers {', '.join(names)} "
+        f"are not proven to stay within; the reference does"
+    ]
+
+
 def head_room_line(name: str, bits: int) -> str:
     """Explain a head room below zero."""
     return (

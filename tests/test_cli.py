@@ -11,6 +11,7 @@ import pytest
 import torch
 from command_line import run, succeed, written_json
 
+from tandem_hw.cli import simulate as simulate_command
 from tandem_hw.cli.group import COMMANDS
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.fixed_point import STATE_LIMIT
@@ -256,7 +257,11 @@ def saturating(workspace: Workspace, tmp_path: Path) -> Path:
 
 
 def test_commands_say_where_states_leave_24_bits(
-    workspace: Workspace, saturating: Path, tmp_path: Path, twin: type[Twin]
+    workspace: Workspace,
+    saturating: Path,
+    tmp_path: Path,
+    twin: type[Twin],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / "out.json"
     name = read_net(saturating).layers[0].name
@@ -280,6 +285,13 @@ def test_commands_say_where_states_leave_24_bits(
     shown = succeed("verify", *told, "--backends", "reference,twin").stdout
     assert f"{line} wrapped or clipped" in shown
     assert written_json(path)["saturation"] == [counted]
+    with monkeypatch.context() as patch:
+        patch.setattr(simulate_command, "summarise_saturation", lambda *_: ())  # as of Lava
+        shown = succeed("simulate", *told).stdout
+    assert (
+        f"reference does not count the values that leave 24 bits, which layers {name} are" in shown
+    )
+    assert written_json(path)["saturation"] == []
     for command in (("simulate",), ("verify", "--backends", "reference,twin")):
         shown = succeed(*command, workspace.net, "--data", workspace.data).stdout
         assert "saturated" not in shown

@@ -104,7 +104,7 @@ def test_one_weight_of_the_reference_off_by_one_step_is_noticed_in_the_dark(
                 report.require_match()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(network=networks(), data=st.data())
 def test_every_weight_of_every_network_is_looked_at(network: QuantizedNetwork, data: Any) -> None:
     layer = data.draw(st.sampled_from(network.layers))

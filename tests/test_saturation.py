@@ -20,6 +20,7 @@ from tandem_hw.saturation import (
     beyond,
     saturation_lines,
     summarise_saturation,
+    uncounted_lines,
     unproven_lines,
 )
 from tandem_hw.sim.reference import ReferenceBackend
@@ -131,4 +132,12 @@ def test_layers_that_are_not_proven_are_named_with_how_far_they_can_leave() -> N
         f"layer out is not proven: its state can reach 0 … {high}, {high - 131_071} weight units "
         f"beyond 24 bits, where values wrap or clip; simulate and verify count in how many samples "
         f"it saturated"
+    ]
+
+
+def test_a_backend_that_does_not_count_says_so_where_there_could_be_something() -> None:
+    assert uncounted_lines(small_network(), "lava-cpu") == []
+    assert uncounted_lines(overflowing("zero")[0], "lava-cpu") == [
+        "lava-cpu does not count the values that leave 24 bits, which layers out are not proven to "
+        "stay within; the reference does"
     ]

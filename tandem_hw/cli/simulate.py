@@ -29,7 +29,7 @@ from tandem_hw.errors import TandemError
 from tandem_hw.export.nir_or_net import read_network
 from tandem_hw.plots import check_plot, write_plot
 from tandem_hw.recording import Recording
-from tandem_hw.saturation import saturation_lines, summarise_saturation
+from tandem_hw.saturation import saturation_lines, summarise_saturation, uncounted_lines
 from tandem_hw.sim.backend import require_available
 from tandem_hw.sim.registry import BACKENDS
 
@@ -113,7 +113,8 @@ def command(
         write_plot(network, recording, given.objective.name, given.wanted, plot_path)
     console = make_console()
     console.print(activity_table(layers, f"{len(recording)} samples on {backend}"))
-    warn(console, saturation_lines(saturation))
+    lines = saturation_lines(saturation) if saturation else uncounted_lines(network, backend)
+    warn(console, lines)
     console.print(f"{shown_together(metrics)}, {_last_line(recording, layers)}")
 
 

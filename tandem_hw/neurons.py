@@ -33,13 +33,18 @@ from torch import Tensor
 from tandem_hw.fixed_point import (
     ACCUMULATOR_LIMIT,
     DECAY_UNITY,
-    INT32_SPAN,
-    STATE_FRACTION_BITS,
     STATE_LIMIT,
     VOLTAGE_LIMIT,
 )
+from tandem_hw.state_arithmetic import (
+    STATE_FRACTION,
+    changed_by,
+    clip_voltage_,
+    decay_,
+    wrap_and_clip_voltage_,
+    wrap_current_,
+)
 
-STATE_FRACTION = 1 << STATE_FRACTION_BITS
 #: From a step's incoming spikes to its synaptic input, in weight units.
 Synapse = Callable[[Tensor], Tensor]
 
@@ -167,7 +172,7 @@ class LayerActivity:
         step is not yet subtracted, and the voltage v with reset "zero", which such a spike clears.
 
         Returns:
-            int32 [batch, *shape] in Lava's units of 1/64 weight unit.
+            float64 [batch, *shape], whole numbers in Lava's units of 1/64 weight unit.
         """
         return self.state.final()
 
@@ -292,7 +297,7 @@ class _State:
         if synaptic_input is not None:
             membrane += synaptic_input
         if self.exact:
-            self._count(_changed_by(wrap_current_, membrane))
+            self._count(changed_by(wrap_current_, membrane))
         self._see(membrane + self.bias if self.exact else membrane)
 
     def _integrate_voltage(self, synaptic_input: Tensor | None) -> None:
@@ -306,10 +311,10 @@ class _State:
         wrapped: Tensor | bool = False
         if synaptic_input is not None:
             current = synaptic_input.to(torch.float64, copy=True)
-            wrapped = _changed_by(wrap_current_, current)
+            wrapped = changed_by(wrap_current_, current)
             membrane += current * STATE_FRACTION
         membrane += self.bias * STATE_FRACTION
-        self._count(_changed_by(_clip_voltage_, membrane) | wrapped)
+        self._count(changed_by(clip_voltage_, membrane) | wrapped)
         self._see(membrane / STATE_FRACTION)
 
     def _fire(self, threshold: int) -> Tensor:
@@ -336,8 +341,7 @@ class _State:
         membrane = self._membrane
         if not self.exact:
             return membrane
-        potential = membrane + self.bias
-        return potential.clamp_(-STATE_LIMIT, STATE_LIMIT - 1)
+        return (membrane + self.bias).clamp_(-STATE_LIMIT, STATE_LIMIT - 1)
 
     def final(self) -> Tensor:
         """Return Lava's state variable after the last step; see ``LayerActivity.final_state``."""
@@ -349,7 +353,7 @@ class _State:
             if not self.exact:
                 membrane = membrane - self.bias
         in_fractions = self.zero and self.exact
-        return (membrane if in_fractions else membrane * STATE_FRACTION).to(torch.int32)
+        return membrane if in_fractions else membrane * STATE_FRACTION
 
     def saturated(self) -> Tensor:
         """Count the values that left 24 bits; see ``LayerActivity.saturated``."""
@@ -407,72 +411,9 @@ class _LeakyState(_State):
         if neurons.proven:
             voltage.add_(current).add_(self.bias, alpha=STATE_FRACTION)
         else:
-            wrapped = _changed_by(partial(wrap_current_, unit=STATE_FRACTION), current)
+            wrapped = changed_by(partial(wrap_current_, unit=STATE_FRACTION), current)
             voltage.add_(current).add_(self.bias, alpha=STATE_FRACTION)
-            self._count(_changed_by(_wrap_and_clip_voltage_, voltage) | wrapped)
+            self._count(changed_by(wrap_and_clip_voltage_, voltage) | wrapped)
         if self.follow_peak:
             self._see(current / STATE_FRACTION)
             self._see(voltage / STATE_FRACTION)
-
-
-def decay_(state: Tensor, decay: int) -> Tensor:
-    """Take a share of decay / 4096 off a state in place and round toward zero, as Loihi does.
-
-    Source: ``AbstractPyLifModelFixed.subthr_dynamics``, which shifts the magnitude and keeps the
-    sign.
-
-    Args:
-        state: float64, any shape, in units of 1/64 weight unit, below 2^32 in magnitude, so that
-            the product with a decay is exact.
-        decay: 0 to 4096.
-
-    Returns:
-        The same tensor.
-    """
-    if decay == 0:
-        return state
-    return state.mul_((DECAY_UNITY - decay) / DECAY_UNITY).trunc_()
-
-
-def _changed_by(limit: Callable[[Tensor], Tensor], state: Tensor) -> Tensor:
-    """Limit a state in place and return where that changed it."""
-    before = state.clone()
-    return before != limit(state)
-
-
-def _clip_voltage_(voltage: Tensor) -> Tensor:
-    """Clip a voltage in units of 1/64 weight unit in place."""
-    return voltage.clamp_(-VOLTAGE_LIMIT, VOLTAGE_LIMIT)
-
-
-def _wrap_and_clip_voltage_(voltage: Tensor) -> Tensor:
-    """Clip a voltage that was added in 32-bit integers, which a current that stays can leave."""
-    _wrap_int32_(voltage, INT32_SPAN * STATE_FRACTION)
-    return _clip_voltage_(voltage)
-
-
-def _wrap_int32_(value: Tensor, span: int) -> None:
-    """Wrap whole numbers to half a span on either side in place, as 32-bit integers do."""
-    value.add_(span // 2).remainder_(span).sub_(span // 2)
-
-
-def wrap_current_(current: Tensor, unit: int = 1) -> Tensor:
-    """Wrap a current to 24 bits in place, the way Lava's CPU model does it.
-
-    Lava adds in 32-bit integers and then takes 2^24 off once if the sum is above 2^23, or adds it
-    once if the sum is at or below -2^23 (``AbstractPyLifModelFixed.subthr_dynamics``); so 2^23
-    itself stays, and a sum more than one span away stays outside.
-
-    Args:
-        current: float64, any shape, whole numbers.
-        unit: how many of them make a weight unit, 1 or 64.
-
-    Returns:
-        The same tensor.
-    """
-    limit = STATE_LIMIT * unit
-    _wrap_int32_(current, INT32_SPAN * unit)
-    above, below = current > limit, current <= -limit
-    current.sub_(above.to(current.dtype), alpha=2 * limit)
-    current.add_(below.to(current.dtype), alpha=2 * limit)
-    return current

@@ -104,9 +104,12 @@ def _name(reset: Reset, num_steps: int, bits: int) -> str:
 
 
 def different(report: VerificationReport) -> int:
-    """Count differing spike counts, potentials and predictions."""
-    counts = sum(layer.mismatched for layer in report.layers)
-    return counts + report.readout.mismatched + report.mismatched_predictions
+    """Count differing spike counts, potentials, final states, SynOps, predictions and layers."""
+    values = sum(
+        layer.mismatched + (layer.mismatched_states or 0) + layer.mismatched_synops
+        for layer in (*report.layers, report.readout)
+    )
+    return values + report.mismatched_predictions + len(report.other_parameters)
 
 
 COMMANDS = [command]

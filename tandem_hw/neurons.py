@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,13 +34,18 @@ from tandem_hw.exact_sums import exact_arithmetic
 from tandem_hw.fixed_point import (
     ACCUMULATOR_LIMIT,
     DECAY_UNITY,
-    INT32_SPAN,
-    STATE_FRACTION_BITS,
     STATE_LIMIT,
     VOLTAGE_LIMIT,
 )
+from tandem_hw.state_arithmetic import (
+    STATE_FRACTION,
+    changed_by,
+    clip_voltage_,
+    decay_,
+    wrap_and_clip_voltage_,
+    wrap_current_,
+)
 
-STATE_FRACTION = 1 << STATE_FRACTION_BITS
 #: From a step's incoming spikes to its synaptic input, in weight units.
 Synapse = Callable[[Tensor], Tensor]
 
@@ -151,12 +157,34 @@ class LayerActivity:
         counts: float32 [batch, *shape], spikes of each neuron, or None for a readout.
         potential: [batch, *shape] potential at the window's end in weight units (readout only).
         peak: largest magnitude of a state in weight units, or None where it was not followed.
+        state: the membranes as the window left them.
     """
 
     spikes: Tensor | None
     counts: Tensor | None
     potential: Tensor | None
     peak: int | None
+    state: _State
+
+    def final_state(self) -> Tensor:
+        """Return the state variable of Lava's neuron after the window's last step.
+
+        That is the current u with reset "subtract" and in a readout, from which a spike of the last
+        step is not yet subtracted, and the voltage v with reset "zero", which such a spike clears.
+
+        Returns:
+            float64 [batch, *shape], whole numbers in Lava's units of 1/64 weight unit.
+        """
+        return self.state.final()
+
+    def saturated(self) -> Tensor:
+        """Return in how many values of each sample a state left 24 bits: int64 [batch].
+
+        A value is a neuron in a step. It counts where the current wrapped, where a voltage was
+        clipped that the neuron keeps, and where a readout's potential was clipped at the window's
+        end. Other clips change nothing: the voltage forgets at once and fires all the same.
+        """
+        return self.state.saturated()
 
 
 def simulate_layer(
@@ -227,7 +255,7 @@ def _run(
                 spikes = fired.new_empty((num_steps, *fired.shape), dtype=torch.uint8)
             spikes[index].copy_(fired)
     potential = state.potential() if neurons.threshold is None else None
-    return LayerActivity(spikes, counts, potential, state.peak())
+    return LayerActivity(spikes, counts, potential, state.peak(), state)
 
 
 class _State:
@@ -248,6 +276,8 @@ class _State:
         self.fired: Tensor | None = None
         self.follow_peak = follow_peak
         self.extremes: tuple[Tensor, Tensor] | None = None
+        self.left: Tensor | None = None  # how often each neuron's state left 24 bits
+        self.left_last: Tensor | None = None  # and whether it did in the last step
 
     def step(self, synaptic_input: Tensor | None) -> Tensor | None:
         """Integrate one step; return the spikes in a floating-point tensor that is used again."""
@@ -268,7 +298,7 @@ class _State:
         if synaptic_input is not None:
             membrane += synaptic_input
         if self.exact:
-            wrap_current_(membrane)
+            self._count(changed_by(wrap_current_, membrane))
         self._see(membrane + self.bias if self.exact else membrane)
 
     def _integrate_voltage(self, synaptic_input: Tensor | None) -> None:
@@ -279,11 +309,13 @@ class _State:
             membrane += self.bias
             self._see(membrane)
             return
+        wrapped: Tensor | bool = False
         if synaptic_input is not None:
             current = synaptic_input.to(torch.float64, copy=True)
-            membrane += wrap_current_(current) * STATE_FRACTION
+            wrapped = changed_by(wrap_current_, current)
+            membrane += current * STATE_FRACTION
         membrane += self.bias * STATE_FRACTION
-        membrane.clamp_(-VOLTAGE_LIMIT, VOLTAGE_LIMIT)
+        self._count(changed_by(clip_voltage_, membrane) | wrapped)
         self._see(membrane / STATE_FRACTION)
 
     def _fire(self, threshold: int) -> Tensor:
@@ -311,6 +343,37 @@ class _State:
         if not self.exact:
             return membrane
         return (membrane + self.bias).clamp_(-STATE_LIMIT, STATE_LIMIT - 1)
+
+    def final(self) -> Tensor:
+        """Return Lava's state variable after the last step; see ``LayerActivity.final_state``."""
+        membrane = self._membrane.to(torch.float64)
+        if not self.zero:
+            if self.fired is not None:
+                assert self.neurons.threshold is not None  # it fired
+                membrane = membrane.add(self.fired, alpha=self.neurons.threshold)
+            if not self.exact:
+                membrane = membrane - self.bias
+        in_fractions = self.zero and self.exact
+        return membrane if in_fractions else membrane * STATE_FRACTION
+
+    def saturated(self) -> Tensor:
+        """Count the values that left 24 bits; see ``LayerActivity.saturated``."""
+        membrane, left = self._membrane, self.left
+        if self.exact and self.neurons.threshold is None:
+            clipped = ((membrane + self.bias) * STATE_FRACTION).abs() > VOLTAGE_LIMIT
+            assert left is not None  # every exact step counts
+            assert self.left_last is not None
+            left = left + (clipped & ~self.left_last)
+        if left is None:
+            return torch.zeros(len(membrane), dtype=torch.int64, device=membrane.device)
+        return left.flatten(1).sum(dim=1)
+
+    def _count(self, left: Tensor) -> None:
+        """Count the neurons whose state has left 24 bits in this step."""
+        if self.left is None:
+            self.left = torch.zeros_like(left, dtype=torch.int64)
+        self.left += left
+        self.left_last = left
 
     @property
     def _membrane(self) -> Tensor:
@@ -349,56 +412,9 @@ class _LeakyState(_State):
         if neurons.proven:
             voltage.add_(current).add_(self.bias, alpha=STATE_FRACTION)
         else:
-            wrap_current_(current, STATE_FRACTION)
+            wrapped = changed_by(partial(wrap_current_, unit=STATE_FRACTION), current)
             voltage.add_(current).add_(self.bias, alpha=STATE_FRACTION)
-            _wrap_int32_(voltage, INT32_SPAN * STATE_FRACTION)
-            voltage.clamp_(-VOLTAGE_LIMIT, VOLTAGE_LIMIT)
+            self._count(changed_by(wrap_and_clip_voltage_, voltage) | wrapped)
         if self.follow_peak:
             self._see(current / STATE_FRACTION)
             self._see(voltage / STATE_FRACTION)
-
-
-def decay_(state: Tensor, decay: int) -> Tensor:
-    """Take a share of decay / 4096 off a state in place and round toward zero, as Loihi does.
-
-    Source: ``AbstractPyLifModelFixed.subthr_dynamics``, which shifts the magnitude and keeps the
-    sign.
-
-    Args:
-        state: float64, any shape, in units of 1/64 weight unit, below 2^32 in magnitude, so that
-            the product with a decay is exact.
-        decay: 0 to 4096.
-
-    Returns:
-        The same tensor.
-    """
-    if decay == 0:
-        return state
-    return state.mul_((DECAY_UNITY - decay) / DECAY_UNITY).trunc_()
-
-
-def _wrap_int32_(value: Tensor, span: int) -> None:
-    """Wrap whole numbers to half a span on either side in place, as 32-bit integers do."""
-    value.add_(span // 2).remainder_(span).sub_(span // 2)
-
-
-def wrap_current_(current: Tensor, unit: int = 1) -> Tensor:
-    """Wrap a current to 24 bits in place, the way Lava's CPU model does it.
-
-    Lava adds in 32-bit integers and then takes 2^24 off once if the sum is above 2^23, or adds it
-    once if the sum is at or below -2^23 (``AbstractPyLifModelFixed.subthr_dynamics``); so 2^23
-    itself stays, and a sum more than one span away stays outside.
-
-    Args:
-        current: float64, any shape, whole numbers.
-        unit: how many of them make a weight unit, 1 or 64.
-
-    Returns:
-        The same tensor.
-    """
-    limit = STATE_LIMIT * unit
-    _wrap_int32_(current, INT32_SPAN * unit)
-    above, below = current > limit, current <= -limit
-    current.sub_(above.to(current.dtype), alpha=2 * limit)
-    current.add_(below.to(current.dtype), alpha=2 * limit)
-    return current

@@ -36,6 +36,14 @@ class Recording:
         peak: per layer the largest magnitude that a state reached, in weight units; only a backend
             that can see it fills it in.
         seconds: wall-clock time of the run.
+        saturation: per layer the values (a neuron in a step) of each sample in which a state left
+            24 bits (``neurons.LayerActivity.saturated``), int64 [samples]; where a backend counts.
+        final_state: per firing layer the state variable of Lava's neuron after the window's last
+            step (``neurons.LayerActivity.final_state``): the current with reset "subtract", the
+            voltage with "zero"; int32 [samples, *output_shape] in units of 1/64 weight unit. Only
+            where it was asked for and the backend has it.
+        parameter_digest: per layer the ``parameter_digest`` of what the backend computed with;
+            where it can tell.
     """
 
     backend: str
@@ -49,10 +57,14 @@ class Recording:
     synops: Mapping[str, npt.NDArray[np.int64]]
     peak: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    saturation: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    final_state: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
+    parameter_digest: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
-        for name in ("counts", "synops", "peak"):
+        names = ("counts", "synops", "peak", "saturation", "final_state", "parameter_digest")
+        for name in names:
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __len__(self) -> int:
@@ -81,9 +93,10 @@ class Recording:
             FileFormatError: the path cannot be written to.
         """
         arrays: dict[str, npt.NDArray[np.generic]] = {
-            f"counts/{name}": counts for name, counts in self.counts.items()
+            f"{kind}/{name}": np.asarray(values)
+            for kind in ("counts", "synops", "saturation", "final_state", "parameter_digest")
+            for name, values in getattr(self, kind).items()
         }
-        arrays |= {f"synops/{name}": counts for name, counts in self.synops.items()}
         arrays["potential" if self.readout == "potential" else "output_count"] = self.output
         arrays["prediction"] = self.prediction
         arrays["format_version"] = np.array(1)

@@ -13,7 +13,9 @@ The functions called ``fast`` are for real values, where the last bit does not m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,7 +24,6 @@ from torch import Tensor
 
 from tandem_hw.exact_sums import Way, exact_sum
 from tandem_hw.network import Conv1d, Conv2d, ConvTranspose2d, Layer, OneToOne
-from tandem_hw.neurons import Synapse
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,24 @@ class TransposedGeometry(ConvGeometry):
     output_padding: tuple[int, ...] = (0, 0)
 
 
-def synapse_of(layer: Layer, device: torch.device | str = "cpu") -> Synapse:
+@dataclass(frozen=True)
+class WeightedSynapse:
+    """Synapses as a function of one step's signal.
+
+    Attributes:
+        function: from a signal and the weights to synaptic inputs, such as ``dense``.
+        weight: the weights that it is called with.
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    weight: Tensor
+
+    def __call__(self, signal: Tensor) -> Tensor:
+        """Return the synaptic inputs of one step."""
+        return self.function(signal, self.weight)
+
+
+def synapse_of(layer: Layer, device: torch.device | str = "cpu") -> WeightedSynapse:
     """Return the main synapses of a quantized layer as a function of one step's signal.
 
     Args:
@@ -54,13 +72,13 @@ def synapse_of(layer: Layer, device: torch.device | str = "cpu") -> Synapse:
         transposed = TransposedGeometry(
             layer.stride, layer.padding, layer.dilation, layer.groups, layer.output_padding
         )
-        return lambda signal: convolve_transposed(signal, weight, transposed)
+        return WeightedSynapse(partial(convolve_transposed, geometry=transposed), weight)
     if isinstance(layer, Conv1d | Conv2d):
         geometry = ConvGeometry(layer.stride, layer.padding, layer.dilation, layer.groups)
-        return lambda signal: convolve(signal, weight, geometry)
+        return WeightedSynapse(partial(convolve, geometry=geometry), weight)
     if isinstance(layer, OneToOne):
-        return lambda signal: one_to_one(signal, weight)
-    return lambda signal: dense(signal, weight)
+        return WeightedSynapse(one_to_one, weight)
+    return WeightedSynapse(dense, weight)
 
 
 def dense(signal: Tensor, weight: Tensor) -> Tensor:

@@ -6,19 +6,22 @@ silence proves nothing, so it is asserted first that every layer fired.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.activity import LayerSummary, activity_dict, summarise
+from tandem_hw.comparability import check_comparable
+from tandem_hw.comparison import FINAL_STATE, RESULT, SYNOPS, Difference, Quantity, quantities
 from tandem_hw.errors import ComparisonRefusedError, TandemError
 from tandem_hw.fixed_point import STATE_LIMIT
-from tandem_hw.network import QuantizedNetwork
+from tandem_hw.network import Layer, QuantizedNetwork
+from tandem_hw.parameter_digest import digest_of_layer
 from tandem_hw.recording import Recording
+from tandem_hw.saturation import LayerSaturation, summarise_saturation
 from tandem_hw.sim.backend import Backend, Progress, require_available
 
 #: Version of the JSON report.
@@ -30,31 +33,23 @@ class VerificationError(TandemError):
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The first place where a backend differs from the first one.
+class OtherParameters:
+    """A layer that a backend computed with other integers than the network's.
 
     Attributes:
-        backend: name of the differing backend.
-        layer: name of the layer, or "prediction" where the layers agree and a prediction differs.
-        sample: index of the sample, from 0.
-        neuron: indices in the layer's ``output_shape``; empty for a prediction.
-        expected: the first backend's value.
-        found: the differing backend's value.
+        backend: name of the backend.
+        layer: name of the layer.
     """
 
     backend: str
     layer: str
-    sample: int
-    neuron: tuple[int, ...]
-    expected: int
-    found: int
 
     def __str__(self) -> str:
-        """Say where and what."""
-        place = f"layer {self.layer}, sample {self.sample}, neuron {list(self.neuron)}"
-        if not self.neuron:
-            place = f"{self.layer} of sample {self.sample}"
-        return f"{self.backend}: {place}: {self.found} instead of {self.expected}"
+        """Say it in one line."""
+        return (
+            f"{self.backend}: layer {self.layer} ran with other weights, biases or threshold than "
+            f"the network's"
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,10 @@ class LayerComparison:
         mismatched: values (counts, or potentials of a readout) that differ from the first
             recording, all other recordings together.
         head_room_bits: how often the largest state that the data reached could be doubled within
-            24 bits, or None where no recording followed it.
+            24 bits, negative where it left them, or None where no recording followed it.
+        mismatched_states: states of firing neurons at the window's end that differ between the
+            recordings that have them, or None where fewer than two do.
+        mismatched_synops: synaptic operations of samples that differ.
     """
 
     name: str
@@ -76,6 +74,13 @@ class LayerComparison:
     spikes: int | None
     mismatched: int
     head_room_bits: int | None
+    mismatched_states: int | None = None
+    mismatched_synops: int = 0
+
+    @property
+    def match(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.mismatched or self.mismatched_states or self.mismatched_synops)
 
 
 @dataclass(frozen=True)
@@ -87,13 +92,18 @@ class VerificationReport:
         backends: their names; the first is the one that the others are compared with.
         layers: firing layers in order.
         readout: the last layer's result: potentials, or counts where it fires.
-        silent_layers: layers that never fired in any recording.
+        silent_layers: layers that never fired in any recording, and a readout by potential that
+            nothing but its bias has reached.
         mismatched_predictions: predictions that differ from the first recording's.
         accuracy: per backend, None without labels.
         activity: spikes, rates and synaptic operations of every layer in the first recording.
         seconds: wall-clock time per backend.
         difference: the first difference, or None.
         silence_allowed: whether silent layers were expected.
+        saturation: how often each layer's states left 24 bits, where a recording counted it.
+        other_parameters: layers that a backend computed with other integers than the network's.
+        checked_parameters: backends whose integers were looked at.
+        checked_states: backends whose states at the window's end were compared.
     """
 
     samples: int
@@ -107,28 +117,44 @@ class VerificationReport:
     seconds: Mapping[str, float]
     difference: Difference | None
     silence_allowed: bool = False
+    saturation: tuple[LayerSaturation, ...] = ()
+    other_parameters: tuple[OtherParameters, ...] = ()
+    checked_parameters: tuple[str, ...] = ()
+    checked_states: tuple[str, ...] = ()
 
     @property
     def match(self) -> bool:
         """Whether everything is equal and the network was active."""
-        values = sum(layer.mismatched for layer in self.layers) + self.readout.mismatched
         active = self.silence_allowed or not self.silent_layers
-        return active and values == 0 and self.mismatched_predictions == 0
+        equal = all(layer.match for layer in (*self.layers, self.readout))
+        return active and equal and not self.other_parameters
 
     def require_match(self) -> None:
         """Raise unless everything is equal and the network was active.
 
         Raises:
-            VerificationError: names the silent layers or the first difference.
+            VerificationError: names the layer with other integers, the first difference or the
+                silent layers.
         """
         if self.match:
             return
+        if self.other_parameters:
+            raise VerificationError(str(self.other_parameters[0]))
         if self.difference is not None:
             raise VerificationError(f"the backends differ; first in {self.difference}")
         raise VerificationError(
-            f"layers {', '.join(self.silent_layers)} never fired, and equal silence proves "
-            f"nothing; use more samples or look at the network with tandem-hw inspect"
+            f"{self.silence}; use more samples or look at the network with tandem-hw inspect"
         )
+
+    @property
+    def silence(self) -> str:
+        """What was silent, in words."""
+        firing = [layer.name for layer in self.layers]
+        never = [name for name in self.silent_layers if name in firing]
+        parts = [f"layers {', '.join(never)} never fired"] if never else []
+        if len(never) < len(self.silent_layers):
+            parts.append(f"readout {self.readout.name} holds nothing but its bias")
+        return f"{' and '.join(parts)}, and equal silence proves nothing"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, as ``--json`` writes it."""
@@ -144,6 +170,8 @@ class VerificationReport:
                     "neurons": layer.neurons,
                     "spikes": layer.spikes,
                     "mismatched_counts": layer.mismatched,
+                    "mismatched_states": layer.mismatched_states,
+                    "mismatched_synops": layer.mismatched_synops,
                     "head_room_bits": layer.head_room_bits,
                 }
                 for layer in self.layers
@@ -151,10 +179,15 @@ class VerificationReport:
             "readout": {
                 "name": self.readout.name,
                 "mismatched": self.readout.mismatched,
+                "mismatched_synops": self.readout.mismatched_synops,
                 "head_room_bits": self.readout.head_room_bits,
             },
             "mismatched_predictions": self.mismatched_predictions,
             "silent_layers": list(self.silent_layers),
+            "other_parameters": [asdict(found) for found in self.other_parameters],
+            "checked_parameters": list(self.checked_parameters),
+            "checked_states": list(self.checked_states),
+            "saturation": [asdict(layer) for layer in self.saturation],
             "first_difference": None if self.difference is None else str(self.difference),
             "accuracy": dict(self.accuracy),
             "synops_per_sample": activity["synops_per_sample"],
@@ -179,40 +212,43 @@ def compare(
         The report; call its ``require_match`` to make sure.
 
     Raises:
-        ComparisonRefusedError: the recordings are of another network or of other inputs, so that
-            they could not have the same answer.
+        ComparisonRefusedError: the recordings could not have the same answer, or mean nothing
+            (``comparability.check_comparable``).
     """
-    _check_comparable(network, recordings)
+    check_comparable(network, recordings)
     first = recordings[0]
-    layers = tuple(
-        _compare_layer(network, layer.name, recordings) for layer in network.spiking_layers
-    )
-    last = network.layers[-1]
-    readout = LayerComparison(
-        last.name,
-        last.neurons,
-        None,
-        sum(int(np.sum(other.output != first.output)) for other in recordings[1:]),
-        _head_room(recordings, last.name),
-    )
+    found = list(quantities(network, recordings))
+    compared = {
+        layer.name: _compare_layer(layer, recordings, [q for q in found if q.layer == layer.name])
+        for layer in network
+    }
+    differences = (quantity.difference() for quantity in found)
+    digests = {layer.name: digest_of_layer(layer) for layer in network}
     return VerificationReport(
         samples=len(first),
         backends=tuple(recording.backend for recording in recordings),
-        layers=layers,
-        readout=readout,
-        silent_layers=tuple(
-            name
-            for name in first.counts
-            if not any(recording.counts[name].any() for recording in recordings)
-        ),
+        layers=tuple(compared[layer.name] for layer in network.spiking_layers),
+        readout=replace(compared[network.layers[-1].name], spikes=None),
+        silent_layers=tuple(layer.name for layer in network if _is_silent(layer, recordings)),
         mismatched_predictions=sum(
             int(np.sum(other.prediction != first.prediction)) for other in recordings[1:]
         ),
         accuracy={recording.backend: recording.accuracy for recording in recordings},
         activity=summarise(network, first),
         seconds={recording.backend: recording.seconds for recording in recordings},
-        difference=_first_difference(network, recordings),
+        difference=next((item for item in differences if item is not None), None),
         silence_allowed=allow_silence,
+        saturation=summarise_saturation(network, recordings),
+        other_parameters=tuple(
+            OtherParameters(recording.backend, name)
+            for recording in recordings
+            for name, digest in digests.items()
+            if recording.parameter_digest and recording.parameter_digest.get(name) != digest
+        ),
+        checked_parameters=tuple(
+            recording.backend for recording in recordings if recording.parameter_digest
+        ),
+        checked_states=_having_states(found),
     )
 
 
@@ -278,56 +314,26 @@ def record(
     for backend in backends:
         require_available(backend)
         backend.check_network(network)
+    told = progress or {}
     return [
-        backend.run(network, inputs, labels, (progress or {}).get(backend.name))
+        backend.run(network, inputs, labels, told.get(backend.name), keep_final_state=True)
         for backend in backends
     ]
 
 
-def _check_comparable(network: QuantizedNetwork, recordings: Sequence[Recording]) -> None:
-    if len(recordings) < 2:
-        raise ComparisonRefusedError("a comparison needs at least two recordings")
-    for recording in recordings:
-        if recording.network_digest != network.digest:
-            raise ComparisonRefusedError(
-                f"the recording of {recording.backend} is of another network (its weights, "
-                f"num_steps or options differ), so its answer differs on purpose; record this one"
-            )
-        if recording.input_digest != recordings[0].input_digest:
-            raise ComparisonRefusedError(
-                f"the recording of {recording.backend} saw other inputs than that of "
-                f"{recordings[0].backend}; give both the same samples"
-            )
-        _check_complete(network, recording, len(recordings[0]))
-
-
-def _check_complete(network: QuantizedNetwork, recording: Recording, samples: int) -> None:
-    """Refuse a recording without a value for every neuron and sample: NumPy would broadcast it."""
-    shapes = {
-        "outputs": (recording.output.shape, (samples, network.outputs)),
-        "predictions": (recording.prediction.shape, (samples,)),
-    }
-    for layer in network.spiking_layers:
-        counts = recording.counts.get(layer.name, np.empty(0, np.int32))
-        shapes[f"counts of layer {layer.name}"] = (counts.shape, (samples, *layer.output_shape))
-    for name, (found, needed) in shapes.items():
-        if found != needed:
-            raise ComparisonRefusedError(
-                f"the recording of {recording.backend} is incomplete: its {name} have shape "
-                f"{found}; {needed} is needed"
-            )
-
-
 def _compare_layer(
-    network: QuantizedNetwork, name: str, recordings: Sequence[Recording]
+    layer: Layer, recordings: Sequence[Recording], found: Sequence[Quantity]
 ) -> LayerComparison:
-    expected = recordings[0].counts[name]
+    mismatched = {quantity.kind: quantity.mismatched for quantity in found}
+    counts = recordings[0].counts.get(layer.name)
     return LayerComparison(
-        name=name,
-        neurons=math.prod(expected.shape[1:]),
-        spikes=int(expected.sum(dtype=np.int64)),
-        mismatched=sum(int(np.sum(other.counts[name] != expected)) for other in recordings[1:]),
-        head_room_bits=_head_room(recordings, name),
+        name=layer.name,
+        neurons=layer.neurons,
+        spikes=None if counts is None else int(counts.sum(dtype=np.int64)),
+        mismatched=mismatched[RESULT] or 0,
+        head_room_bits=_head_room(recordings, layer.name),
+        mismatched_states=mismatched[FINAL_STATE],
+        mismatched_synops=mismatched[SYNOPS] or 0,
     )
 
 
@@ -338,34 +344,18 @@ def _head_room(recordings: Sequence[Recording], name: str) -> int | None:
     return STATE_LIMIT.bit_length() - 1 - max(peaks).bit_length()
 
 
-def _first_difference(
-    network: QuantizedNetwork, recordings: Sequence[Recording]
-) -> Difference | None:
-    """Find the first differing value in the order in which spikes pass the layers."""
-    first = recordings[0]
-    for layer in network:
-        for other in recordings[1:]:
-            if layer.threshold is None:
-                shape = (len(first), *layer.output_shape)
-                expected, found = first.output.reshape(shape), other.output.reshape(shape)
-            else:
-                expected, found = first.counts[layer.name], other.counts[layer.name]
-            places = np.argwhere(expected != found)
-            if len(places):
-                sample, *neuron = (int(index) for index in places[0])
-                place = (sample, *neuron)
-                return Difference(
-                    other.backend,
-                    layer.name,
-                    sample,
-                    tuple(neuron),
-                    int(expected[place]),
-                    int(found[place]),
-                )
-    for other in recordings[1:]:
-        for sample in np.flatnonzero(other.prediction != first.prediction):
-            expected_class, found_class = first.prediction[sample], other.prediction[sample]
-            return Difference(
-                other.backend, "prediction", int(sample), (), int(expected_class), int(found_class)
-            )
-    return None
+def _is_silent(layer: Layer, recordings: Sequence[Recording]) -> bool:
+    """Return whether a layer never fired, or a readout holds nothing but its bias, everywhere."""
+    if layer.threshold is not None:
+        return not any(recording.counts[layer.name].any() for recording in recordings)
+    bias = np.broadcast_to(layer.bias_image(), layer.output_shape).reshape(-1)
+    return all(
+        np.array_equal(recording.output, np.broadcast_to(bias, recording.output.shape))
+        for recording in recordings
+    )
+
+
+def _having_states(found: Sequence[Quantity]) -> tuple[str, ...]:
+    """Return the backends whose states at the window's end were compared."""
+    states = [q for q in found if q.kind == FINAL_STATE and q.mismatched is not None]
+    return tuple(dict.fromkeys(backend for q in states for backend, _ in q.values))

@@ -40,22 +40,26 @@ class LayerResult:
     Attributes:
         spikes: per step the spikes of the neurons, flattened in C order.
         potential: v >> 6 at the window's end.
+        final: u at the window's end where it is kept, otherwise v, cleared by a spike.
         peak: largest magnitude of a potential with its bias in weight units, rounded up.
         low: lowest current or unclipped voltage, in units of 1/64 weight unit.
         high: highest of them.
         synops: synapses that incoming spikes passed.
         wrapped: whether a current wrapped.
         clipped: whether a voltage was clipped.
+        saturated: neurons times steps that wrapped, or clipped what is kept or read out.
     """
 
     spikes: list[list[int]] = field(default_factory=list)
     potential: list[int] = field(default_factory=list)
+    final: list[int] = field(default_factory=list)
     peak: int = 0
     low: int = 0
     high: int = 0
     synops: int = 0
     wrapped: bool = False
     clipped: bool = False
+    saturated: int = 0
 
     @property
     def counts(self) -> list[int]:
@@ -111,6 +115,8 @@ def run_layer(
             [neuron.step(value) for neuron, value in zip(neurons, inputs, strict=True)]
         )
     result.potential = [neuron.v >> 6 for neuron in neurons]
+    result.final = [neuron.final for neuron in neurons]
+    result.saturated = sum(neuron.saturated for neuron in neurons)
     result.peak = max(neuron.peak for neuron in neurons)
     result.low = min(neuron.low for neuron in neurons)
     result.high = max(neuron.high for neuron in neurons)
@@ -135,6 +141,27 @@ class Neuron:
         self.forgets_current = reset == "zero" and threshold is not None
         self.u = self.v = self.fired = self.peak = self.low = self.high = 0
         self.wrapped = self.clipped = False
+        self.steps_wrapped: list[bool] = []
+        self.steps_clipped: list[bool] = []
+
+    @property
+    def final(self) -> int:
+        """The state that the next step would go on from, but for the inhibition of a spike."""
+        if self.forgets_current:
+            return 0 if self.fired else self.v
+        return self.u
+
+    @property
+    def saturated(self) -> int:
+        """Steps in which a state that matters left 24 bits."""
+        if self.forgets_current:
+            pairs = zip(self.steps_wrapped, self.steps_clipped, strict=True)
+            return sum(wrapped or clipped for wrapped, clipped in pairs)
+        if self.threshold is not None:
+            return sum(self.steps_wrapped)
+        # A readout is read once, after its last step.
+        *before, last = self.steps_wrapped
+        return sum(before) + (last or self.steps_clipped[-1])
 
     def step(self, synaptic_input: int) -> int:
         activation = synaptic_input << 6
@@ -144,7 +171,9 @@ class Neuron:
             before = 0 if self.fired else self.v
             self.u = self._wrap(self._decay(self.u, self.current_decay) + activation)
             voltage = self._decay(before, self.voltage_decay) + self.u + (self.bias << 6)
-            self.wrapped |= not -INT32 // 2 <= voltage < INT32 // 2
+            around = not -INT32 // 2 <= voltage < INT32 // 2
+            self.wrapped |= around
+            self.steps_wrapped[-1] |= around
             voltage = (voltage + INT32 // 2) % INT32 - INT32 // 2
             self.v = self._clip(voltage)
             self._see(self.v)
@@ -175,11 +204,13 @@ class Neuron:
         elif wrapped <= -HALF:
             wrapped += SPAN
         self.wrapped |= wrapped != current
+        self.steps_wrapped.append(wrapped != current)
         return wrapped
 
     def _clip(self, voltage: int) -> int:
         clipped = max(-(HALF - 1), min(HALF - 1, voltage))
         self.clipped |= clipped != voltage
+        self.steps_clipped.append(clipped != voltage)
         return clipped
 
     def _see(self, state: int) -> None:
@@ -281,13 +312,16 @@ def record(
 ) -> Recording:
     """Run samples and return them as a recording of a backend named "oracle"."""
     results = [run_sample(network, sample.reshape(-1).tolist()) for sample in inputs]
-    counts = {
-        layer.name: np.array([result[index].counts for result in results], dtype=np.int32).reshape(
-            len(inputs), *layer.output_shape
-        )
-        for index, layer in enumerate(network.layers)
-        if layer.threshold is not None
-    }
+
+    def of_neurons(name: str) -> dict[str, npt.NDArray[np.int32]]:
+        return {
+            layer.name: np.array(
+                [getattr(result[index], name) for result in results], dtype=np.int32
+            ).reshape(len(inputs), *layer.output_shape)
+            for index, layer in enumerate(network.layers)
+            if layer.threshold is not None
+        }
+
     potential = None
     if network.readout == "potential":
         potential = np.array([result[-1].potential for result in results], dtype=np.int32)
@@ -295,7 +329,22 @@ def record(
         layer.name: max(result[index].peak for result in results)
         for index, layer in enumerate(network.layers)
     }
-    return make_recording("oracle", network, inputs, labels, counts, potential, 1.0, peak)
+    saturation = {
+        layer.name: np.array([result[index].saturated for result in results], dtype=np.int64)
+        for index, layer in enumerate(network.layers)
+    }
+    return make_recording(
+        "oracle",
+        network,
+        inputs,
+        labels,
+        of_neurons("counts"),
+        potential,
+        1.0,
+        peak,
+        saturation=saturation,
+        final_state=of_neurons("final"),
+    )
 
 
 def synops(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> dict[str, list[int]]:

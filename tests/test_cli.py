@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,10 @@ import pytest
 import torch
 from command_line import run, succeed, written_json
 
+from tandem_hw.cli import simulate as simulate_command
 from tandem_hw.cli.group import COMMANDS
 from tandem_hw.export.net_file import read_net, write_net
+from tandem_hw.fixed_point import STATE_LIMIT
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
 from tandem_hw.sim import registry
@@ -81,6 +84,8 @@ class Twin(ReferenceBackend):
 
     name = "twin"
     change = 0
+    digests: ClassVar[dict[str, str]] = {}
+    peaks: ClassVar[dict[str, int]] = {}
 
     def run(
         self,
@@ -88,11 +93,25 @@ class Twin(ReferenceBackend):
         inputs: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64] | None = None,
         progress: Progress | None = None,
+        *,
+        keep_final_state: bool = False,
     ) -> Recording:
-        recording = super().run(network, inputs, labels, progress)
+        recording = super().run(
+            network, inputs, labels, progress, keep_final_state=keep_final_state
+        )
         output = recording.output.copy()
         output[1, 2] += self.change
-        return replace(recording, backend=self.name, output=output)
+        prediction = output.argmax(axis=1)
+        digests = {**recording.parameter_digest, **self.digests}
+        peak = {**recording.peak, **self.peaks}
+        return replace(
+            recording,
+            backend=self.name,
+            output=output,
+            prediction=prediction,
+            peak=peak,
+            parameter_digest=digests,
+        )
 
 
 @pytest.fixture
@@ -209,6 +228,88 @@ def test_simulate_writes_a_recording_and_a_summary_that_agree(
     assert f"accuracy {content['accuracy']:.2%}" in result.stdout
 
 
+def test_states_at_the_window_s_end_are_kept_where_they_are_asked_for(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    told = ("simulate", workspace.net, "--data", workspace.data, "--recording")
+    succeed(*told, tmp_path / "plain.npz")
+    succeed(*told, tmp_path / "states.npz", "--final-states")
+    network = read_net(workspace.net)
+    kept = {f"final_state/{layer.name}" for layer in network.spiking_layers}
+    with np.load(tmp_path / "plain.npz") as plain, np.load(tmp_path / "states.npz") as states:
+        assert set(states) - set(plain) == kept
+        for layer in network.spiking_layers:
+            assert states[f"final_state/{layer.name}"].shape == (SAMPLES, *layer.output_shape)
+            assert states[f"final_state/{layer.name}"].any()
+
+
+@pytest.fixture
+def saturating(workspace: Workspace, tmp_path: Path) -> Path:
+    """A network whose readout leaves 24 bits, in a file."""
+    network = read_net(workspace.net)
+    readout = network.layers[-1]
+    spec = replace(network.input, bits=8, encoding="constant")
+    weight = np.full((3, 36), 254)
+    layer = replace(readout, weight=weight, bias=[4000] * 3, input_shape=spec.shape, weight_bits=8)
+    path = tmp_path / "saturating.net"
+    write_net(replace(network, input=spec, layers=(layer,)), path)
+    return path
+
+
+def test_commands_say_where_states_leave_24_bits(
+    workspace: Workspace,
+    saturating: Path,
+    tmp_path: Path,
+    twin: type[Twin],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "out.json"
+    name = read_net(saturating).layers[0].name
+    quiet = succeed("inspect", workspace.net, "--json", path).stdout
+    assert "beyond 24 bits" not in quiet
+    assert {layer["beyond"] for layer in written_json(path)["layers"]} == {0}
+    shown = succeed("inspect", saturating, "--json", path).stdout
+    (layer,) = written_json(path)["layers"]
+    assert layer["beyond"] == layer["state"][1] - (STATE_LIMIT - 1) > 0
+    assert f"layer {name} is not proven: its state can reach" in shown
+    assert f"{layer['beyond']} weight units beyond 24 bits" in shown
+
+    told = (saturating, "--data", workspace.data, "--json", path)
+    shown = succeed("simulate", *told).stdout
+    (counted,) = written_json(path)["saturation"]
+    assert counted["name"] == name
+    assert counted["values"] > counted["saturated_samples"] == counted["samples"] == SAMPLES
+    line = f"readout {name} saturated in {SAMPLES} of {SAMPLES} samples: {counted['values']} values"
+    assert f"{line} wrapped or clipped" in shown
+    assert "converting with samples" in shown
+    shown = succeed("verify", *told, "--backends", "reference,twin").stdout
+    assert f"{line} wrapped or clipped" in shown
+    assert written_json(path)["saturation"] == [counted]
+    with monkeypatch.context() as patch:
+        patch.setattr(simulate_command, "summarise_saturation", lambda *_: ())  # as of Lava
+        shown = succeed("simulate", *told).stdout
+    assert (
+        f"reference does not count the values that leave 24 bits, which layers {name} are" in shown
+    )
+    assert written_json(path)["saturation"] == []
+    for command in (("simulate",), ("verify", "--backends", "reference,twin")):
+        shown = succeed(*command, workspace.net, "--data", workspace.data).stdout
+        assert "saturated" not in shown
+        assert "head room of" not in shown
+
+
+def test_verify_explains_a_negative_head_room(
+    workspace: Workspace, twin: type[Twin], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = ("verify", workspace.net, "--data", workspace.data, "--backends", "reference,twin")
+    name = read_net(workspace.net).layers[1].name
+    for peak, bits in ((STATE_LIMIT - 1, 0), (STATE_LIMIT, -1)):
+        monkeypatch.setattr(twin, "peaks", {name: peak})
+        shown = succeed(*told).stdout
+        explained = f"layer {name} has a head room of {bits} bits: a current and its bias together"
+        assert (explained in shown) == (bits < 0)
+
+
 def test_verify_finds_the_trained_model_and_the_exported_network_equal(
     workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -224,6 +325,26 @@ def test_verify_finds_the_trained_model_and_the_exported_network_equal(
     assert content["backends"] == ["reference", "pytorch"]
     assert all(layer["spikes"] > 0 for layer in content["layers"])
     assert content["accuracy"]["reference"] == content["accuracy"]["pytorch"]
+    assert [layer["mismatched_states"] for layer in content["layers"]] == [0, 0]
+    assert content["checked_states"] == content["checked_parameters"] == content["backends"]
+    assert content["other_parameters"] == []
+    assert "states at the window's end compared on reference, pytorch; weights" in result.stdout
+
+
+def test_verify_leaves_with_status_1_when_a_backend_ran_other_weights(
+    workspace: Workspace, tmp_path: Path, twin: type[Twin], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = read_net(workspace.net).layers[1].name
+    monkeypatch.setattr(twin, "digests", {name: "0" * 64})
+    path = tmp_path / "verify.json"
+    result = run(
+        *("verify", workspace.net, "--data", workspace.data, "--json", path),
+        *("--backends", f"reference,{twin.name}"),
+    )
+    assert result.exit_code == 1
+    assert f"MISMATCH: twin: layer {name} ran with other weights, biases or" in result.stdout
+    assert written_json(path)["other_parameters"] == [{"backend": "twin", "layer": name}]
+    assert written_json(path)["match"] is False
 
 
 def test_verify_leaves_with_status_1_when_a_backend_differs(
@@ -253,7 +374,7 @@ def test_verify_leaves_with_status_1_when_a_layer_is_silent(
         *("--backends", f"reference,{twin.name}"),
     )
     assert result.exit_code == 1
-    assert f"SILENT: {silent.name} never fired" in result.stdout
+    assert f"SILENT: layers {silent.name} never fired and readout" in result.stdout
 
 
 def test_results_are_on_standard_output_and_progress_is_not(workspace: Workspace) -> None:

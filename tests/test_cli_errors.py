@@ -119,6 +119,7 @@ TRAIN = "train npz:data.npz --model mlp --out new"
 
 BAD_INPUTS = {
     # Networks
+    f"{SIMULATE} --final-states": r"--final-states keeps states in a recording; give --recording",
     "inspect missing.net": r"missing\.net: there is no such file",
     "simulate missing.net": r"missing\.net: there is no such file",
     "verify missing.net --backends reference": r"missing\.net: there is no such file",

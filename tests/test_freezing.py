@@ -116,6 +116,8 @@ def require_equal(model: TandemNetwork, inputs: Inputs) -> QuantizedNetwork:
         assert network.readout_scale == model.tandem_layers[-1].spike_value
     report = verify(network, inputs, None, [ReferenceBackend(), PyTorchBackend(model)])
     report.require_match()
+    assert report.checked_parameters == report.backends
+    assert report.checked_states == (report.backends if network.spiking_layers else ())
     return network
 
 
@@ -223,7 +225,12 @@ def test_evaluation_follows_the_chip_even_where_states_leave_24_bits(reset: Any)
     # Negative weights alone can only make a neuron fire once its current has wrapped.
     assert (frozen.layers[0].weight[4:] <= 0).all()
     assert not frozen.layers[0].bias.any()
-    assert ReferenceBackend().run(frozen, inputs).counts["dense1"][:, 4:].any()
+    expected = ReferenceBackend().run(frozen, inputs)
+    assert expected.counts["dense1"][:, 4:].any()
+    found = PyTorchBackend(model).run(frozen, inputs).saturation
+    assert found["dense1"].any()
+    for name, values in expected.saturation.items():
+        assert found[name].tolist() == values.tolist()
 
 
 def test_the_frozen_network_has_the_models_integers_shapes_and_geometry() -> None:

@@ -18,10 +18,9 @@ from tandem_hw.neurons import (
     LayerActivity,
     NeuronParameters,
     SpikeTrain,
-    decay_,
     simulate_layer,
-    wrap_current_,
 )
+from tandem_hw.state_arithmetic import decay_, wrap_current_
 
 
 def run(

@@ -77,6 +77,22 @@ def test_the_file_holds_every_array_as_it_was(tmp_path: Path) -> None:
     assert set(arrays) == {*expected, *texts, "format_version"}
 
 
+def test_what_a_backend_saw_beside_its_results_is_in_the_file(tmp_path: Path) -> None:
+    state = np.arange(-6, 6, dtype=np.int32).reshape(3, 4)
+    arrays = saved(
+        tmp_path / "run.npz",
+        saturation={"fc": np.array([0, 2, 5])},
+        final_state={"fc": state},
+        parameter_digest={"conv 1": "c" * 64, "fc": "d" * 64},
+    )
+    assert arrays["saturation/fc"].tolist() == [0, 2, 5]
+    assert arrays["final_state/fc"].dtype == np.int32
+    assert arrays["final_state/fc"].tolist() == state.tolist()
+    assert str(arrays["parameter_digest/conv 1"]) == "c" * 64
+    assert str(arrays["parameter_digest/fc"]) == "d" * 64
+    assert int(arrays["format_version"]) == 1
+
+
 def test_a_counted_readout_is_not_called_a_potential(tmp_path: Path) -> None:
     arrays = saved(tmp_path / "run.npz", readout="count")
     assert arrays["output_count"].tolist() == recording().output.tolist()

@@ -29,6 +29,11 @@ def assert_equal(found: Recording, expected: Recording) -> None:
     np.testing.assert_array_equal(found.output, expected.output)
     np.testing.assert_array_equal(found.prediction, expected.prediction)
     assert dict(found.peak) == dict(expected.peak)
+    assert found.final_state.keys() == expected.final_state.keys() == expected.counts.keys()
+    for name, states in expected.final_state.items():
+        np.testing.assert_array_equal(found.final_state[name], states, err_msg=name)
+    for name, values in expected.saturation.items():
+        assert found.saturation[name].tolist() == values.tolist(), name
 
 
 @relaxed
@@ -36,7 +41,7 @@ def assert_equal(found: Recording, expected: Recording) -> None:
 def test_every_count_and_potential_is_the_oracles(network: QuantizedNetwork, seed: int) -> None:
     inputs = random_inputs(network, seed=seed)
     expected = oracle.record(network, inputs)
-    assert_equal(ReferenceBackend().run(network, inputs), expected)
+    assert_equal(ReferenceBackend().run(network, inputs, keep_final_state=True), expected)
 
 
 @settings(relaxed, max_examples=60)
@@ -45,7 +50,8 @@ def test_states_beyond_24_bits_wrap_and_clip_as_the_oracles(
     network: QuantizedNetwork, seed: int
 ) -> None:
     inputs = random_inputs(network, seed=seed)
-    assert_equal(ReferenceBackend().run(network, inputs), oracle.record(network, inputs))
+    found = ReferenceBackend().run(network, inputs, keep_final_state=True)
+    assert_equal(found, oracle.record(network, inputs))
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
@@ -130,10 +136,11 @@ def test_synops_are_the_synapses_that_spikes_pass(network: QuantizedNetwork) -> 
 def test_the_size_of_a_batch_changes_nothing(reset: str) -> None:
     network = small_network(reset)  # type: ignore[arg-type]
     inputs = random_inputs(network, 7)
-    whole = ReferenceBackend().run(network, inputs)
+    whole = ReferenceBackend().run(network, inputs, keep_final_state=True)
     assert all(counts.any() for counts in whole.counts.values())
     for size in (1, 3, 100):
-        assert_equal(ReferenceBackend(batch_size=size).run(network, inputs), whole)
+        batches = ReferenceBackend(batch_size=size)
+        assert_equal(batches.run(network, inputs, keep_final_state=True), whole)
 
 
 def test_progress_ends_at_all_samples() -> None:

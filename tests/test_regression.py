@@ -197,11 +197,12 @@ class Spoilt(ReferenceBackend):
 
     name = "spoilt"
 
-    def run(self, network: QuantizedNetwork, *given: Any) -> Any:
-        recording = super().run(network, *given)
+    def run(self, network: QuantizedNetwork, *given: Any, **asked: Any) -> Any:
+        recording = super().run(network, *given, **asked)
         output = recording.output.copy()
         output[0, 0] += 1
-        return replace(recording, backend=self.name, output=output)
+        prediction = output.argmax(axis=1)
+        return replace(recording, backend=self.name, output=output, prediction=prediction)
 
 
 def test_verify_compares_bit_for_bit_and_shows_the_metrics_of_each_backend(

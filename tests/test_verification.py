@@ -8,72 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from networks import small_graph_network
+from recordings import FIRST, LABELS, NETWORK, copy_of, reference, samples, small_network
 
 from tandem_hw.errors import BackendUnavailableError, ComparisonRefusedError, TandemError
-from tandem_hw.network import Conv2d, Dense, InputSpec, QuantizedNetwork, Readout
+from tandem_hw.network import Dense, QuantizedNetwork, Readout
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import Backend, Progress, make_recording
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification import VerificationError, compare, verify
-
-LABELS = np.array([0, 1, 2, 0, 1])
-
-
-def small_network(
-    num_steps: int = 4, readout: Readout = "potential", thresholds: tuple[int, int] = (6, 10)
-) -> QuantizedNetwork:
-    random = np.random.default_rng(3)
-    conv = Conv2d(
-        name="conv",
-        weight=2 * random.integers(-3, 8, (2, 1, 3, 3)),
-        weight_bits=8,
-        bias=np.array([1, -2]),
-        threshold=thresholds[0],
-        input_shape=(1, 4, 4),
-        padding=(1, 1),
-    )
-    hidden = Dense(
-        name="hidden",
-        weight=2 * random.integers(-3, 6, (5, 32)),
-        weight_bits=8,
-        bias=np.array([0, 1, 2, 3, 4]),
-        threshold=thresholds[1],
-        input_shape=(2, 4, 4),
-    )
-    last = Dense(
-        name="out",
-        weight=2 * random.integers(-4, 8, (3, 5)),
-        weight_bits=8,
-        bias=np.array([0, 7, -7]),
-        threshold=None if readout == "potential" else 4,
-        input_shape=(5,),
-    )
-    spec = InputSpec((1, 4, 4), 4, 1 / 15)
-    return QuantizedNetwork(spec, (conv, hidden, last), num_steps, "subtract", readout)
-
-
-def samples(seed: int = 0) -> npt.NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 16, (5, 1, 4, 4), dtype=np.uint8)
-
-
-def reference(network: QuantizedNetwork, seed: int = 0) -> Recording:
-    return ReferenceBackend().run(network, samples(seed), LABELS)
-
-
-def copy_of(recording: Recording, backend: str = "other", **changes: Any) -> Recording:
-    """Return what another backend could have recorded: the same arrays, none of them shared."""
-    arrays = {
-        "counts": {name: counts.copy() for name, counts in recording.counts.items()},
-        "output": recording.output.copy(),
-        "prediction": recording.prediction.copy(),
-        "peak": {},
-        "seconds": 2.0,
-    }
-    return replace(recording, backend=backend, **(arrays | changes))
-
-
-NETWORK = small_network()
-FIRST = reference(NETWORK)
 
 
 def test_the_network_of_these_tests_is_active() -> None:
@@ -168,18 +110,83 @@ def test_recordings_of_a_graph_are_compared_layer_by_layer() -> None:
         compare(network, [first, other]).require_match()
 
 
-def test_one_prediction_that_differs_is_found() -> None:
+def test_predictions_that_differ_with_their_outputs_are_counted() -> None:
     other = copy_of(FIRST)
     expected = int(FIRST.prediction[2])
-    other.prediction[2] = found = (expected + 1) % 3
+    other.output[2, (expected + 1) % 3] = FIRST.output[2].max() + 1
+    other = replace(other, prediction=other.output.argmax(axis=1))
     report = compare(NETWORK, [FIRST, other])
     assert not report.match
-    assert report.mismatched_predictions == 1
-    assert [layer.mismatched for layer in (*report.layers, report.readout)] == [0, 0, 0]
+    assert report.mismatched_predictions == report.readout.mismatched == 1
+
+
+def test_one_state_that_differs_at_the_window_s_end_is_found() -> None:
+    first = reference(NETWORK, keep=True)
+    states = {name: state.copy() for name, state in first.final_state.items()}
+    other = copy_of(first, final_state=states)
+    assert compare(NETWORK, [first, other]).match
+    states["hidden"][3, 2] += 1
+    report = compare(NETWORK, [first, copy_of(first, final_state=states)])
+    assert not report.match
+    assert [layer.mismatched_states for layer in report.layers] == [0, 1]
+    assert [layer.mismatched for layer in report.layers] == [0, 0]
+    expected = int(first.final_state["hidden"][3, 2])
     with pytest.raises(
-        VerificationError, match=f"other: prediction of sample 2: {found} instead of {expected}"
+        VerificationError,
+        match=rf"other: layer hidden, sample 3, neuron \[2\]: state at the window's end \(in 1/64 "
+        rf"weight unit\) {expected + 1} instead of {expected}$",
     ):
         report.require_match()
+
+
+def test_states_are_compared_where_two_recordings_have_them() -> None:
+    first = reference(NETWORK, keep=True)
+    report = compare(NETWORK, [copy_of(FIRST, "bare"), first])
+    assert report.match
+    assert [layer.mismatched_states for layer in report.layers] == [None, None]
+    assert report.checked_states == ()
+    states = {name: state + 64 for name, state in first.final_state.items()}
+    last = copy_of(first, "third", final_state=states)
+    report = compare(NETWORK, [copy_of(FIRST, "bare"), first, last])
+    assert [layer.mismatched_states for layer in report.layers] == [5 * 32, 5 * 5]
+    assert report.checked_states == ("reference", "third")
+    assert report.difference is not None
+    assert (report.difference.backend, report.difference.layer) == ("third", "conv")
+
+
+def test_synaptic_operations_that_differ_are_found() -> None:
+    synops = {name: values.copy() for name, values in FIRST.synops.items()}
+    synops["hidden"][4] += 7
+    report = compare(NETWORK, [FIRST, copy_of(FIRST, synops=synops)])
+    assert not report.match
+    assert [layer.mismatched_synops for layer in report.layers] == [0, 1]
+    expected = int(FIRST.synops["hidden"][4])
+    with pytest.raises(
+        VerificationError,
+        match=f"layer hidden, sample 4: synaptic operations {expected + 7} instead of {expected}",
+    ):
+        report.require_match()
+
+
+def test_other_integers_are_found_though_every_result_is_equal() -> None:
+    digests = dict(FIRST.parameter_digest) | {"hidden": "0" * 64}
+    report = compare(NETWORK, [FIRST, copy_of(FIRST, parameter_digest=digests)])
+    assert not report.match
+    assert report.difference is None
+    assert report.checked_parameters == ("reference", "other")
+    assert compare(NETWORK, [FIRST, copy_of(FIRST, parameter_digest={})]).match
+    with pytest.raises(
+        VerificationError, match=r"^other: layer hidden ran with other weights, biases or threshold"
+    ):
+        report.require_match()
+
+
+def test_a_digest_that_lacks_a_layer_is_no_match() -> None:
+    digests = {name: FIRST.parameter_digest[name] for name in ("conv", "out")}
+    report = compare(NETWORK, [FIRST, copy_of(FIRST, parameter_digest=digests)])
+    assert [str(found) for found in report.other_parameters] == [
+        "other: layer hidden ran with other weights, biases or threshold than the network's"
+    ]
 
 
 def test_the_first_difference_is_in_the_layer_that_spikes_pass_first() -> None:
@@ -218,13 +225,36 @@ def test_equal_silence_is_no_match_unless_it_is_allowed() -> None:
     assert first.counts["conv"].any()
     assert not first.counts["hidden"].any()
     report = compare(network, [first, copy_of(first)])
-    assert report.silent_layers == ("hidden",)
+    assert report.silent_layers == ("hidden", "out")
     assert not report.match
-    with pytest.raises(VerificationError, match="layers hidden never fired, and equal silence"):
+    message = "layers hidden never fired and readout out holds nothing but its bias, and equal sil"
+    with pytest.raises(VerificationError, match=message):
         report.require_match()
     allowed = compare(network, [first, copy_of(first)], allow_silence=True)
     assert allowed.match
     allowed.require_match()
+
+
+def test_a_readout_alone_that_nothing_reaches_is_silent() -> None:
+    layer = Dense("only", 2 * np.arange(32).reshape(2, 16), 8, np.array([5, -3]), None, (1, 4, 4))
+    network = QuantizedNetwork(NETWORK.input, (layer,), 4, "subtract")
+    dark = ReferenceBackend().run(network, np.zeros((5, 1, 4, 4), np.uint8))
+    assert dark.output.tolist() == [[5, -3]] * 5
+    with pytest.raises(
+        VerificationError, match=r"^readout only holds nothing but its bias, and eq"
+    ):
+        compare(network, [dark, copy_of(dark)]).require_match()
+    lit = ReferenceBackend().run(network, samples())
+    compare(network, [lit, copy_of(lit)]).require_match()
+
+
+def test_a_counted_readout_that_is_silent_never_fired() -> None:
+    network = small_network(readout="count")
+    last = replace(network.layers[-1], threshold=1 << 17)
+    network = replace(network, layers=(*network.layers[:-1], last))
+    first = reference(network)
+    with pytest.raises(VerificationError, match=r"^layers out never fired, and equal silence"):
+        compare(network, [first, copy_of(first)]).require_match()
 
 
 def test_allowing_silence_does_not_allow_differences() -> None:
@@ -233,51 +263,6 @@ def test_allowing_silence_does_not_allow_differences() -> None:
     other = copy_of(first)
     other.counts["hidden"][0, 0] = 1
     assert not compare(network, [first, other], allow_silence=True).match
-
-
-@pytest.mark.parametrize("change", ["num_steps", "weight"])
-def test_a_recording_of_another_network_is_not_compared(change: str) -> None:
-    if change == "num_steps":
-        network = replace(NETWORK, num_steps=5)
-    else:
-        weight = NETWORK.layers[0].weight.copy()
-        weight[0, 0, 0, 0] += 2
-        network = replace(
-            NETWORK, layers=(replace(NETWORK.layers[0], weight=weight), *NETWORK.layers[1:])
-        )
-    other = copy_of(reference(network))
-    with pytest.raises(ComparisonRefusedError, match=r"of other is of another network.*num_steps"):
-        compare(NETWORK, [FIRST, other])
-
-
-def test_recordings_of_other_inputs_are_not_compared() -> None:
-    other = copy_of(reference(NETWORK, seed=1))
-    with pytest.raises(ComparisonRefusedError, match=r"of other saw other inputs than .* ref"):
-        compare(NETWORK, [FIRST, other])
-
-
-@pytest.mark.parametrize(
-    ("changes", "what"),
-    [
-        ({"counts": {"conv": FIRST.counts["conv"]}}, "counts of layer hidden"),
-        ({"counts": dict(FIRST.counts) | {"conv": FIRST.counts["conv"][:1]}}, "counts of layer"),
-        ({"output": FIRST.output[:, :1]}, "outputs"),
-        ({"prediction": FIRST.prediction[:1]}, "predictions"),
-    ],
-)
-def test_an_incomplete_recording_is_refused_and_never_broadcast(
-    changes: dict[str, Any], what: str
-) -> None:
-    other = copy_of(FIRST, **changes)
-    with pytest.raises(ComparisonRefusedError, match=f"of other is incomplete: its {what}"):
-        compare(NETWORK, [FIRST, other])
-    with pytest.raises(ComparisonRefusedError, match="is incomplete: its"):
-        compare(NETWORK, [other, FIRST])
-
-
-def test_one_recording_alone_proves_nothing() -> None:
-    with pytest.raises(ComparisonRefusedError, match="at least two recordings"):
-        compare(NETWORK, [FIRST])
 
 
 def test_the_report_as_json_holds_what_is_documented() -> None:
@@ -328,6 +313,7 @@ class Faulty:
         self.change = change
         self.reason = reason
         self.runs = 0
+        self.asked_for_states = False
 
     def why_unavailable(self) -> str | None:
         return self.reason
@@ -341,8 +327,11 @@ class Faulty:
         inputs: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64] | None = None,
         progress: Progress | None = None,
+        *,
+        keep_final_state: bool = False,
     ) -> Recording:
         self.runs += 1
+        self.asked_for_states = keep_final_state
         true = ReferenceBackend().run(network, inputs, labels, progress)
         output = true.output.copy()
         output[0, 0] += self.change
@@ -358,6 +347,7 @@ def test_verify_runs_every_backend_once_and_compares() -> None:
     report = run_all(*backends)
     assert report.match
     assert [backend.runs for backend in backends] == [1, 1, 1]
+    assert all(backend.asked_for_states for backend in backends)
     assert report.backends == ("one", "two", "three")
 
 

@@ -8,13 +8,14 @@ import click
 
 from tandem_hw.cli.inspect import layer_table
 from tandem_hw.cli.options import check_outputs
-from tandem_hw.cli.terminal import make_console
+from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.chip_budget import chip_budget
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.nir_or_net import is_nir, write_network
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.network import QuantizedNetwork
+from tandem_hw.saturation import unproven_lines
 
 
 @click.command("export")
@@ -40,6 +41,7 @@ def command(checkpoint: Path, out: Path, simulation_only: bool, tandem_only: boo
     write_network(network, out, tandem_only=tandem_only)
     console = make_console()
     console.print(layer_table(network))
+    warn(console, unproven_lines(network))
     console.print(budget)
     console.print(f"wrote {out}")
 

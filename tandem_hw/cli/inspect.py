@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from tandem_hw.cli.options import check_outputs, json_option, network_argument, write_json
-from tandem_hw.cli.terminal import make_console
+from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.export.chip_budget import ChipBudget, chip_budget
 from tandem_hw.export.nir_or_net import read_network
 from tandem_hw.fixed_point import STATE_LIMIT
@@ -23,6 +23,7 @@ from tandem_hw.network import (
     OneToOne,
     QuantizedNetwork,
 )
+from tandem_hw.saturation import beyond, unproven_lines
 from tandem_hw.wiring import Connection
 
 
@@ -37,6 +38,7 @@ def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
     budget = chip_budget(network) if chip else None
     console = make_console()
     console.print(layer_table(network))
+    warn(console, unproven_lines(network))
     spec = network.input
     console.print(
         f"input {spec.shape}, {spec.bits} bits, scale {spec.scale:.6g}, encoding {spec.encoding}; "
@@ -78,6 +80,7 @@ def describe(network: QuantizedNetwork) -> dict[str, Any]:
                 "bias": [int(layer.bias.min()), int(layer.bias.max())],
                 "state": [bounds.low, bounds.high],
                 "proven": bounds.proven,
+                "beyond": beyond(bounds),
                 "skips": [_connection(network, connection) for connection in connections[1:]],
             }
             for layer, bounds, connections, depth in zip(
@@ -121,7 +124,7 @@ def layer_table(network: QuantizedNetwork) -> Table:
             *main,
             "readout" if layer.threshold is None else str(layer.threshold),
             f"{layer.bias.min()} … {layer.bias.max()}",
-            f"proven ({reach})" if bounds.proven else f"not proven ({reach}); verify on data",
+            f"proven ({reach})" if bounds.proven else f"not proven ({reach})",
         )
         for skip, cells in zip(layer.skips, skips, strict=True):
             table.add_row(f"+ {skip.name}", *cells)

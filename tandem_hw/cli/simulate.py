@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from tandem_hw.cli.options import (
     samples_option,
     write_json,
 )
-from tandem_hw.cli.terminal import follow, make_console, progress_bars
+from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
+from tandem_hw.errors import TandemError
 from tandem_hw.export.nir_or_net import read_network
 from tandem_hw.plots import check_plot, write_plot
 from tandem_hw.recording import Recording
+from tandem_hw.saturation import saturation_lines, summarise_saturation, uncounted_lines
 from tandem_hw.sim.backend import require_available
 from tandem_hw.sim.registry import BACKENDS
 
@@ -44,6 +47,11 @@ from tandem_hw.sim.registry import BACKENDS
     type=click.Path(path_type=Path),
     help="Write spike counts, potentials and predictions as npz.",
 )
+@click.option(
+    "--final-states",
+    is_flag=True,
+    help="Keep the state of every neuron at the window's end in the recording as well.",
+)
 @json_option
 @click.option(
     "--plot",
@@ -59,6 +67,7 @@ def command(
     backend: str,
     samples: int | None,
     recording_path: Path | None,
+    final_states: bool,
     json_path: Path | None,
     plot_path: Path | None,
     device: str,
@@ -72,23 +81,40 @@ def command(
     check_outputs(recording_path, json_path, plot_path, inputs=[network_path], data=data)
     if plot_path is not None:
         check_plot(plot_path)
+    if final_states and recording_path is None:
+        raise TandemError("--final-states keeps states in a recording; give --recording too")
     runner = backend_from_options(backend, lava, device)
     require_available(runner)
     network = read_network(network_path)
     runner.check_network(network)
     given = load_samples(network, data, samples)
     with progress_bars() as progress:
-        recording = runner.run(network, given.inputs, given.labels, follow(progress, backend))
+        recording = runner.run(
+            network,
+            given.inputs,
+            given.labels,
+            follow(progress, backend),
+            keep_final_state=final_states,
+        )
     if recording_path is not None:
         recording.save(recording_path)
     layers = summarise(network, recording)
     metrics = given.measure(network, recording)
     judged = {"objective": given.objective.name, **for_json(metrics)}
-    write_json(_describe(recording, layers, judged), json_path)
+    saturation = summarise_saturation(network, [recording])
+    write_json(
+        {
+            **_describe(recording, layers, judged),
+            "saturation": [asdict(layer) for layer in saturation],
+        },
+        json_path,
+    )
     if plot_path is not None:
         write_plot(network, recording, given.objective.name, given.wanted, plot_path)
     console = make_console()
     console.print(activity_table(layers, f"{len(recording)} samples on {backend}"))
+    lines = saturation_lines(saturation) if saturation else uncounted_lines(network, backend)
+    warn(console, lines)
     console.print(f"{shown_together(metrics)}, {_last_line(recording, layers)}")
 
 

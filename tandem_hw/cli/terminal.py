@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -29,6 +29,12 @@ def make_console(*, stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     return console
+
+
+def warn(console: Console, lines: Iterable[str]) -> None:
+    """Show lines that ask for attention."""
+    for line in lines:
+        console.print(line, style="yellow")
 
 
 @contextmanager

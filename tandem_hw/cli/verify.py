@@ -23,11 +23,12 @@ from tandem_hw.cli.options import (
     samples_option,
     write_json,
 )
-from tandem_hw.cli.terminal import follow, make_console, progress_bars
+from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.export.nir_or_net import read_network
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
+from tandem_hw.saturation import head_room_line, saturation_lines
 from tandem_hw.sim.backend import Backend, require_available
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.verification import VerificationReport, compare, record
@@ -64,7 +65,11 @@ def command(
     device: str,
     **lava: Any,
 ) -> None:
-    """Run NET on several backends and compare every count, potential and prediction.
+    """Run NET on several backends and compare every count, potential, state and weight.
+
+    Spike counts, outputs and synaptic operations of all backends are compared, the states at the
+    window's end of those that have them, and the digests of the weights, biases and thresholds that
+    they computed with, with those of NET.
 
     The exit status is 0 if all are equal, 1 if they differ or a layer never fired, 2 on an error.
     """
@@ -119,7 +124,15 @@ def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, f
         metrics: per backend, the objective's numbers.
     """
     table = Table(title=f"{report.samples} samples on {', '.join(report.backends)}")
-    numbers = ("neurons", "spikes", "mismatched", "head room (bits)", "SynOps a sample", "MACs")
+    numbers = (
+        "neurons",
+        "spikes",
+        "mismatched",
+        "final states",
+        "head room (bits)",
+        "SynOps a sample",
+        "MACs",
+    )
     for name in ("layer", *numbers):
         table.add_column(name, justify="left" if name == "layer" else "right")
     # A counted readout is among the layers as well.
@@ -131,6 +144,7 @@ def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, f
             str(layer.neurons),
             "readout" if layer.spikes is None else str(layer.spikes),
             str(layer.mismatched),
+            "" if layer.mismatched_states is None else str(layer.mismatched_states),
             "" if layer.head_room_bits is None else str(layer.head_room_bits),
             f"{activity.synops_per_sample:.0f}",
             str(activity.macs),
@@ -139,12 +153,29 @@ def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, f
     console.print(table)
     for name in report.backends:
         console.print(f"{name}: {shown_together(metrics[name])}, {report.seconds[name]:.2f} s")
+    explained = [
+        head_room_line(layer.name, layer.head_room_bits)
+        for layer in compared.values()
+        if layer.head_room_bits is not None and layer.head_room_bits < 0
+    ]
+    warn(console, [*explained, *saturation_lines(report.saturation)])
+    console.print(_what_was_compared(report))
     if report.match:
         console.print("MATCH: every spike count and every output is equal", style="green")
+    elif report.other_parameters:
+        for found in report.other_parameters:
+            console.print(f"MISMATCH: {found}", style="red")
     elif report.difference is not None:
         console.print(f"MISMATCH: first in {report.difference}", style="red")
     else:
-        silent = ", ".join(report.silent_layers)
-        console.print(
-            f"SILENT: {silent} never fired, and equal silence proves nothing", style="red"
-        )
+        console.print(f"SILENT: {report.silence}", style="red")
+
+
+def _what_was_compared(report: VerificationReport) -> str:
+    """Say what beside counts and outputs was compared on which backends."""
+    states = ", ".join(report.checked_states) or "no two backends"
+    parameters = ", ".join(report.checked_parameters) or "no backend"
+    return (
+        f"states at the window's end compared on {states}; weights, biases and thresholds in use "
+        f"compared with the network's on {parameters}"
+    )

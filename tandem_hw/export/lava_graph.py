@@ -1,7 +1,7 @@
 """A Lava process graph of a quantized network, for Lava's CPU simulator.
 
     source -> synapses -> neurons -> ... -> synapses -> readout
-                             |-> SpikeCounter              |-> PotentialRecorder
+                             |-> SpikeCounter              |-> StateRecorder
 
 The layers come from ``lava_layers``; when which sample is in which layer is said in
 ``tandem_hw.timing``.
@@ -27,10 +27,10 @@ from tandem_hw.export.axis_order import lava_shape, to_lava
 from tandem_hw.export.lava_layers import LayerProcesses, connect_layers
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.sim import lava_job
-from tandem_hw.sim.lava_job import POTENTIAL, counts_path, progress_path
+from tandem_hw.sim.lava_job import counts_path, progress_path, state_path
 from tandem_hw.sim.processes.convolution import PyUnfoldedConvModel
-from tandem_hw.sim.processes.potential_recorder import PotentialRecorder
 from tandem_hw.sim.processes.spike_counter import SpikeCounter
+from tandem_hw.sim.processes.state_recorder import StateRecorder
 from tandem_hw.timing import total_steps
 
 
@@ -86,15 +86,17 @@ def build_graph(
     period: int,
     *,
     lowered: bool = False,
+    keep_final_state: bool = False,
 ) -> LavaGraph:
     """Build the graph that runs all samples back to back.
 
     Args:
         network: what to run.
         inputs: uint8 [samples, *network.sample_shape].
-        folder: receives the files of ``counts_path``, ``progress_path`` and ``POTENTIAL``.
+        folder: receives the files of ``counts_path``, ``progress_path`` and ``state_path``.
         period: steps from one sample to the next.
         lowered: build the neurons of stock processes only.
+        keep_final_state: record the states of firing layers at the window's end as well.
 
     Returns:
         The graph, not yet compiled.
@@ -111,9 +113,11 @@ def build_graph(
     for index, processes in enumerate(built.layers, start=1):
         # A readout never fires; its counter says how far the run is.
         processes.neuron.s_out.connect(_counter(processes, index, samples, folder).a_in)
-    if network.readout == "potential":
-        readout = built.layers[-1]
-        _recorder(readout, samples, folder).voltage.connect_var(readout.neuron.v)
+        if keep_final_state or processes.layer.threshold is None:
+            # The current of a neuron that resets by subtraction is whole, its voltage cleared.
+            current = network.reset == "subtract" and processes.layer.threshold is not None
+            state = processes.neuron.u if current else processes.neuron.v
+            _recorder(processes, index, samples, folder).state.connect_var(state)
     return LavaGraph(source, total_steps(network, samples, period), built.layers)
 
 
@@ -142,10 +146,10 @@ def _counter(processes: LayerProcesses, index: int, samples: int, folder: Path) 
     )
 
 
-def _recorder(processes: LayerProcesses, samples: int, folder: Path) -> PotentialRecorder:
-    shape, path = lava_shape(processes.layer.output_shape), folder / POTENTIAL
+def _recorder(processes: LayerProcesses, index: int, samples: int, folder: Path) -> StateRecorder:
+    shape, path = lava_shape(processes.layer.output_shape), state_path(folder, index)
     _make_file(path, np.int32, (samples, *shape))
-    return PotentialRecorder(
+    return StateRecorder(
         shape=shape,
         last_step=processes.window.offset + processes.window.num_steps - 1,
         period=processes.window.period,

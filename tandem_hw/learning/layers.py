@@ -54,8 +54,8 @@ _PEAK_DECAY = 0.99
 _LEAST_ACTIVATION = 1e-3
 
 
-#: Told what the integer neurons of a layer did in a forward pass.
-Observer = Callable[["TandemLayer", LayerActivity], None]
+#: Told what the integer neurons of a layer did in a forward pass, and with which integers.
+Observer = Callable[["TandemLayer", LayerActivity, IntegerParameters], None]
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class TandemLayer(nn.Module):
         integers = self._quantize(branches)
         activity = self.simulate(signals, integers)
         if observe is not None:
-            observe(self, activity)
+            observe(self, activity, integers)
         if activity.potential is not None:
             potential = (activity.potential * integers.unit).to(torch.float32)
             if twin is None:

@@ -23,6 +23,7 @@ from tandem_hw.learning.layer_kinds import (
 )
 from tandem_hw.learning.layers import Observer, SpikingOptions, TandemLayer, TandemSignal
 from tandem_hw.learning.precision import check_precision
+from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.network import Shape
 from tandem_hw.neurons import LayerActivity, SpikeTrain
 from tandem_hw.synapses import ConvGeometry, TransposedGeometry, inputs_first
@@ -51,7 +52,7 @@ class LayerCounts:
     counts: dict[str, Tensor] = field(default_factory=dict)
     potential: Tensor | None = None
 
-    def add(self, layer: TandemLayer, activity: LayerActivity) -> None:
+    def add(self, layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters) -> None:
         """Keep what one layer did."""
         if activity.counts is None:
             assert activity.potential is not None  # a readout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tandem_hw.learning.layers import TandemLayer
+from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.neurons import LayerActivity
 
 
@@ -14,7 +15,9 @@ class SpikeRate:
         self.spikes = 0.0
         self.slots = 0
 
-    def observe(self, layer: TandemLayer, activity: LayerActivity) -> None:
+    def observe(
+        self, layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
+    ) -> None:
         """Count the spikes of one layer in one forward pass."""
         if activity.counts is not None:
             self.spikes += float(activity.counts.sum())

@@ -40,6 +40,8 @@ class Backend(Protocol):
         inputs: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64] | None = None,
         progress: Progress | None = None,
+        *,
+        keep_final_state: bool = False,
     ) -> Recording:
         """Run every sample through the network.
 
@@ -48,6 +50,8 @@ class Backend(Protocol):
             inputs: uint8 [samples, *network.sample_shape], values of ``network.input.bits`` bits.
             labels: int64 [samples], kept in the recording.
             progress: told now and then how many samples are done.
+            keep_final_state: record the state of every neuron at the window's end as well, where
+                the backend has it.
 
         Returns:
             Spike counts, outputs, predictions and synaptic operations.
@@ -143,6 +147,10 @@ def make_recording(
     potential: npt.NDArray[np.int32] | None,
     seconds: float,
     peak: Mapping[str, int] | None = None,
+    *,
+    saturation: Mapping[str, npt.NDArray[np.int64]] | None = None,
+    final_state: Mapping[str, npt.NDArray[np.int32]] | None = None,
+    parameter_digest: Mapping[str, str] | None = None,
 ) -> Recording:
     """Put together what a backend measured; predictions and SynOps are derived here for all.
 
@@ -156,6 +164,9 @@ def make_recording(
             [samples, *output_shape], or None where the last layer is counted.
         seconds: wall-clock time of the run.
         peak: largest magnitude of a state per layer, where the backend can see it.
+        saturation: values that left 24 bits, per layer and sample, where it counts them.
+        final_state: states at the window's end per firing layer, where it has them.
+        parameter_digest: per layer the digest of what it computed with, where it can tell.
 
     Returns:
         The recording.
@@ -174,4 +185,7 @@ def make_recording(
         synops=count_synops(network, inputs, counts),
         peak=peak or {},
         seconds=seconds,
+        saturation=saturation or {},
+        final_state=final_state or {},
+        parameter_digest=parameter_digest or {},
     )

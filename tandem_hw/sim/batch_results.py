@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from tandem_hw.neurons import LayerActivity
 from tandem_hw.whole_numbers import whole_numbers
 
 
 class BatchResults:
-    """Collects counts and potentials of consecutive batches, on the CPU as int32."""
+    """Collects what the layers did with consecutive batches, on the CPU as integers.
 
-    def __init__(self) -> None:
+    Attributes:
+        keep_final_state: collect the states at the window's end as well.
+    """
+
+    def __init__(self, keep_final_state: bool = False) -> None:
+        self.keep_final_state = keep_final_state
         self._counts: dict[str, list[npt.NDArray[np.int32]]] = {}
         self._potentials: list[npt.NDArray[np.int32]] = []
+        self._saturation: dict[str, list[npt.NDArray[np.int64]]] = {}
+        self._final_state: dict[str, list[npt.NDArray[np.int32]]] = {}
 
-    def add(self, counts: Mapping[str, Tensor], potential: Tensor | None) -> None:
-        """Append one batch.
+    def add(self, name: str, activity: LayerActivity) -> None:
+        """Append what one layer did with one batch.
 
         Args:
-            counts: per firing layer [batch, *output_shape], whole numbers.
-            potential: readout potentials [batch, outputs] in weight units, or None.
+            name: name of the layer.
+            activity: its counts, or a readout's potential, in whole numbers.
 
         Raises:
             InexactError: a value is not whole.
         """
-        for name, values in counts.items():
-            self._counts.setdefault(name, []).append(_int32(values, f"layer {name}: spike counts"))
-        if potential is not None:
-            self._potentials.append(_int32(potential, "the readout: potentials"))
+        if activity.counts is not None:
+            self._counts.setdefault(name, []).append(
+                _int32(activity.counts, f"layer {name}: spike counts")
+            )
+            if self.keep_final_state:
+                self._final_state.setdefault(name, []).append(
+                    _int32(activity.final_state(), f"layer {name}: states")
+                )
+        if activity.potential is not None:
+            self._potentials.append(
+                _int32(activity.potential.flatten(1), f"layer {name}: potentials")
+            )
+        saturated = activity.saturated().cpu().numpy()
+        self._saturation.setdefault(name, []).append(saturated)
 
     @property
     def counts(self) -> dict[str, npt.NDArray[np.int32]]:
         """Per firing layer the counts of all samples."""
-        return {name: np.concatenate(parts) for name, parts in self._counts.items()}
+        return _joined(self._counts)
 
     @property
     def potential(self) -> npt.NDArray[np.int32] | None:
         """The readout's potentials of all samples, or None where it is counted."""
         return np.concatenate(self._potentials) if self._potentials else None
+
+    @property
+    def saturation(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Per layer the values of each sample that left 24 bits."""
+        return _joined(self._saturation)
+
+    @property
+    def final_state(self) -> dict[str, npt.NDArray[np.int32]]:
+        """Per firing layer the states at the window's end; nothing unless they are kept."""
+        return _joined(self._final_state)
+
+
+def _joined(parts: dict[str, list[Any]]) -> dict[str, npt.NDArray[Any]]:
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
 def _int32(tensor: Tensor, what: str) -> npt.NDArray[np.int32]:

@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tandem_hw.errors import BackendError
 from tandem_hw.export.axis_order import from_lava
 from tandem_hw.export.guard import check_lowering
 from tandem_hw.export.net_file import write_net
-from tandem_hw.fixed_point import STATE_LIMIT
+from tandem_hw.fixed_point import STATE_FRACTION_BITS, STATE_LIMIT
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
 from tandem_hw.sim import lava_job
@@ -81,6 +82,8 @@ class LavaCpuBackend:
         inputs: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64] | None = None,
         progress: Progress | None = None,
+        *,
+        keep_final_state: bool = False,
     ) -> Recording:
         """Run every sample back to back; see ``Backend.run``."""
         require_available(self)
@@ -96,13 +99,23 @@ class LavaCpuBackend:
                 "period": period,
                 "stock_conv": self.stock_conv,
                 "lowered": self.lowered,
+                "keep_final_state": keep_final_state,
             }
             (folder / lava_job.OPTIONS).write_text(json.dumps(options), encoding="utf-8")
             self._run_child(folder, network, len(inputs), period, progress)
             _check_padding(network, folder)
-            counts, potential = _read_results(network, folder, len(inputs))
-        seconds = time.perf_counter() - started
-        return make_recording(self.name, network, inputs, labels, counts, potential, seconds)
+            results = _read_results(network, folder, len(inputs), keep_final_state)
+        return make_recording(
+            self.name,
+            network,
+            inputs,
+            labels,
+            results.counts,
+            results.potential,
+            time.perf_counter() - started,
+            final_state=results.final_state,
+            parameter_digest=results.parameter_digest,
+        )
 
     def _run_child(
         self,
@@ -173,25 +186,39 @@ def _check_padding(network: QuantizedNetwork, folder: Path) -> None:
             )
 
 
+@dataclass(frozen=True)
+class _Results:
+    """What the child left, in PyTorch's axis order, as ``make_recording`` takes it."""
+
+    counts: dict[str, npt.NDArray[np.int32]]
+    potential: npt.NDArray[np.int32] | None
+    final_state: dict[str, npt.NDArray[np.int32]]
+    parameter_digest: dict[str, str]
+
+
 def _read_results(
-    network: QuantizedNetwork, folder: Path, samples: int
-) -> tuple[dict[str, npt.NDArray[np.int32]], npt.NDArray[np.int32] | None]:
-    """Read what the child left, in PyTorch's axis order, and check that it is complete."""
+    network: QuantizedNetwork, folder: Path, samples: int, keep_final_state: bool
+) -> _Results:
+    """Read what the child left, and check that it is complete."""
+    counts: dict[str, npt.NDArray[np.int32]] = {}
+    states: dict[str, npt.NDArray[np.int32]] = {}
+    potential = None
     try:
-        counts = {
-            layer.name: from_lava(np.load(lava_job.counts_path(folder, index)), layer.output_shape)
-            for index, layer in enumerate(network.layers, start=1)
-            if layer.threshold is not None
-        }
-        potential = None
-        if network.readout == "potential":
-            readout = network.layers[-1]
-            left = from_lava(np.load(folder / lava_job.POTENTIAL), readout.output_shape)
-            potential = left.reshape(len(left), -1)
+        for index, layer in enumerate(network.layers, start=1):
+            if layer.threshold is None or keep_final_state:
+                state = np.load(lava_job.state_path(folder, index))
+                states[layer.name] = from_lava(state, layer.output_shape)
+            if layer.threshold is not None:
+                left = np.load(lava_job.counts_path(folder, index))
+                counts[layer.name] = from_lava(left, layer.output_shape)
+        digests = json.loads((folder / lava_job.DIGESTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BackendError(
             f"the Lava child process ended without its results ({error}); run it again"
         ) from error
-    if potential is not None and potential.shape != (samples, network.outputs):
-        raise BackendError(f"the Lava child process left potentials of shape {potential.shape}")
-    return counts, potential
+    if network.readout == "potential":
+        voltage = states.pop(network.layers[-1].name)
+        potential = voltage.reshape(len(voltage), -1) >> STATE_FRACTION_BITS
+        if potential.shape != (samples, network.outputs):
+            raise BackendError(f"the Lava child process left potentials of shape {potential.shape}")
+    return _Results(counts, potential, states, digests)

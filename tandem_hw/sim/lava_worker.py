@@ -45,12 +45,22 @@ def _run(folder: Path) -> None:
     from lava.magma.core.run_conditions import RunSteps
 
     from tandem_hw.export.lava_graph import build_graph, run_config
+    from tandem_hw.export.lava_parameters import digest_of_processes
     from tandem_hw.export.net_file import read_net
 
     options = json.loads((folder / lava_job.OPTIONS).read_text(encoding="utf-8"))
     network = read_net(folder / lava_job.NETWORK)
     inputs = np.load(folder / lava_job.INPUTS, allow_pickle=False)
-    graph = build_graph(network, inputs, folder, options["period"], lowered=options["lowered"])
+    graph = build_graph(
+        network,
+        inputs,
+        folder,
+        options["period"],
+        lowered=options["lowered"],
+        keep_final_state=options["keep_final_state"],
+    )
+    digests = {built.layer.name: digest_of_processes(built) for built in graph.layers}
+    (folder / lava_job.DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
     watch = ActorWatch(folder, graph.entry)
     watch.start()
     try:

@@ -110,8 +110,10 @@ class Loihi2Backend:
         inputs: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64] | None = None,
         progress: Progress | None = None,
+        *,
+        keep_final_state: bool = False,  # no public code reads a state of many neurons in a step
     ) -> Recording:
-        """Run every sample back to back; see ``Backend.run``."""
+        """Run every sample back to back; see ``Backend.run``. It has no final states."""
         require_available(self)
         check_inputs(network, inputs)
         self.check_network(network)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.export.freezing import freeze
+from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.network import QuantizedNetwork
+from tandem_hw.neurons import LayerActivity
+from tandem_hw.parameter_digest import parameter_digest
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording
 from tandem_hw.sim.batch_results import BatchResults
@@ -52,8 +59,12 @@ class PyTorchBackend:
         inputs: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64] | None = None,
         progress: Progress | None = None,
+        *,
+        keep_final_state: bool = False,
     ) -> Recording:
-        """Run ``model.eval()``; see ``Backend.run``.
+        """Run the model in evaluation, and leave it in the mode that it was in.
+
+        See ``Backend.run``.
 
         Raises:
             ComparisonRefusedError: the network was not exported from this model.
@@ -61,15 +72,22 @@ class PyTorchBackend:
         check_inputs(network, inputs)
         self.check_network(network)
         started = time.perf_counter()
-        self.model.eval()
+        results = BatchResults(keep_final_state)
+        digests: dict[str, str] = {}
+
+        def observe(
+            layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
+        ) -> None:
+            results.add(layer.name, activity)
+            if layer.name not in digests:  # in the first batch
+                digests[layer.name] = _digest(layer, activity, integers)
+
         device = next(self.model.parameters()).device
-        results = BatchResults()
-        for start in range(0, len(inputs), _BATCH):
-            batch = torch.from_numpy(inputs[start : start + _BATCH]).to(device)
-            recorded = self.model.record(batch)
-            results.add(recorded.counts, recorded.potential)
-            if progress is not None:
-                progress(min(start + _BATCH, len(inputs)), len(inputs))
+        with evaluating(self.model), torch.no_grad():
+            for start in range(0, len(inputs), _BATCH):
+                self.model(torch.from_numpy(inputs[start : start + _BATCH]).to(device), observe)
+                if progress is not None:
+                    progress(min(start + _BATCH, len(inputs)), len(inputs))
         return make_recording(
             self.name,
             network,
@@ -78,4 +96,31 @@ class PyTorchBackend:
             results.counts,
             results.potential,
             time.perf_counter() - started,
+            parameter_digest=digests,
+            saturation=results.saturation,
+            final_state=results.final_state,
         )
+
+
+def _digest(layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters) -> str:
+    """Return the digest of the integers that a layer's forward pass used."""
+    result = activity.potential if activity.counts is None else activity.counts
+    assert result is not None  # it is one of the two
+    return parameter_digest(
+        [weight.cpu().numpy() for weight in integers.weights],
+        layer.bias_image(integers.bias).cpu().numpy(),
+        integers.threshold,
+        tuple(result.shape[1:]),
+    )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation and, whatever happens, every part of it back as it was."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -17,6 +17,7 @@ from torch import Tensor
 from tandem_hw.bounds import reach
 from tandem_hw.network import Layer, QuantizedNetwork
 from tandem_hw.neurons import Incoming, LayerActivity, NeuronParameters, SpikeTrain, simulate_layer
+from tandem_hw.parameter_digest import parameter_digest
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording
 from tandem_hw.sim.batch_results import BatchResults
@@ -59,15 +60,18 @@ class ReferenceBackend:
         inputs: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64] | None = None,
         progress: Progress | None = None,
+        *,
+        keep_final_state: bool = False,
     ) -> Recording:
         """Run every sample; see ``Backend.run``."""
         check_inputs(network, inputs)
         started = time.perf_counter()
         simulation = _Simulation(network, self.device)
-        results = BatchResults()
+        results = BatchResults(keep_final_state)
         done = 0
         for batch in _batches(network, inputs, self.batch_size):
-            results.add(*simulation.run(torch.from_numpy(batch).to(self.device)))
+            for layer, activity in simulation.activities(torch.from_numpy(batch).to(self.device)):
+                results.add(layer.name, activity)
             done += len(batch)
             if progress is not None:
                 progress(done, len(inputs))
@@ -80,6 +84,9 @@ class ReferenceBackend:
             results.potential,
             time.perf_counter() - started,
             simulation.peak,
+            parameter_digest=simulation.parameter_digest(),
+            saturation=results.saturation,
+            final_state=results.final_state,
         )
 
 
@@ -147,17 +154,19 @@ class _Simulation:
                     del trains[source]  # nobody needs its spikes any more
             yield layer, activity
 
-    def run(self, batch: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Run one batch and return each layer's counts and the readout's potential."""
-        counts: dict[str, Tensor] = {}
-        potential = None
-        for layer, activity in self.activities(batch):
-            if activity.counts is None:
-                assert activity.potential is not None  # a readout
-                potential = activity.potential.flatten(1)
-            else:
-                counts[layer.name] = activity.counts
-        return counts, potential
+    def parameter_digest(self) -> dict[str, str]:
+        """Return per layer the digest of the tensors that it computes with."""
+        return {
+            layer.name: parameter_digest(
+                [synapse.weight.cpu().numpy() for synapse in synapses],
+                neurons.bias.cpu().numpy(),
+                neurons.threshold,
+                layer.output_shape,
+            )
+            for layer, synapses, neurons in zip(
+                self.network.layers, self.synapses, self.neurons, strict=True
+            )
+        }
 
 
 @torch.no_grad()

@@ -58,12 +58,16 @@ def test_every_process_of_the_lowered_graph_has_been_seen_on_loihi_2(
 def test_lowered_graph_gives_the_counts_of_the_leaf_models_at_every_period(reset: Reset) -> None:
     network = small_network(reset, num_steps=7)
     inputs = random_inputs(network, 6)
-    expected = ReferenceBackend().run(network, inputs)
-    for period in (default_period(network), board_period(network), 11):
-        found = LavaStockBackend(period=period).run(network, inputs)
-        compare(network, [expected, found]).require_match()
-    leaf = LavaCpuBackend(period=11).run(network, inputs)
-    compare(network, [expected, leaf]).require_match()
+    expected = ReferenceBackend().run(network, inputs, keep_final_state=True)
+    lowered = [default_period(network), board_period(network), 11]
+    backends = [*(LavaStockBackend(period=period) for period in lowered), LavaCpuBackend(period=11)]
+    for backend in backends:
+        found = backend.run(network, inputs, keep_final_state=True)
+        report = compare(network, [expected, found])
+        report.require_match()
+        assert report.checked_states == ("reference", backend.name)
+        assert [layer.mismatched_states for layer in report.layers] == [0, 0]
+        assert report.checked_parameters == report.backends
 
 
 def _network(weight: Any, bias: Any, threshold: int) -> QuantizedNetwork:

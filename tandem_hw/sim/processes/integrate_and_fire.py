@@ -107,10 +107,12 @@ class PyIFModel(PyLoihiProcessModel):
             voltage = self.u + (self.bias << STATE_FRACTION_BITS)
         else:
             self.u[:] = wrap_current(a_in << STATE_FRACTION_BITS)
-            voltage = self.v * (1 - self.fired) + self.u + (self.bias << STATE_FRACTION_BITS)
+            voltage = self.v + self.u + (self.bias << STATE_FRACTION_BITS)
         self.v[:] = np.clip(voltage, -VOLTAGE_LIMIT, VOLTAGE_LIMIT)
         above = self.v > ((self.threshold - 1) << STATE_FRACTION_BITS)
         self.fired[:] = above if phase < self.window.num_steps else 0
+        if not self.subtract:
+            self.v[self.fired > 0] = 0  # at once, as Lava's neurons do
         self.s_out.send(self.fired)
 
 

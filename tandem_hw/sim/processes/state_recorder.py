@@ -1,4 +1,4 @@
-"""A sink that keeps the potential of a readout at the end of each sample's window."""
+"""A sink that keeps the states of a layer's neurons at the end of each sample's window."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from tandem_hw.fixed_point import STATE_FRACTION_BITS
 
-
-class PotentialRecorder(AbstractProcess):
-    """Reads voltages once a period, after a step is over, and keeps v >> 6 in weight units.
+class StateRecorder(AbstractProcess):
+    """Reads currents or voltages once a period, after a step is over, as Lava has them.
 
     They go into a file that is mapped into memory, one row a sample: Lava's ``Read`` keeps them in
     a ``Var``, whose ``get`` sends every element as a message of its own.
@@ -27,24 +25,24 @@ class PotentialRecorder(AbstractProcess):
         shape: shape of the neurons, in Lava's axis order.
         last_step: the last step of the first window, counted from 1.
         period: steps from one window to the next.
-        record_path: an existing .npy file, int32 [samples, *shape].
+        record_path: an existing .npy file, int32 [samples, *shape], in units of 1/64 weight unit.
     """
 
     def __init__(
         self, *, shape: tuple[int, ...], last_step: int, period: int, record_path: str
     ) -> None:
         super().__init__(last_step=last_step, period=period, record_path=record_path)
-        #: To be connected to the neurons' v with ``connect_var``.
-        self.voltage = RefPort(shape=shape)
+        #: To be connected to the neurons' u or v with ``connect_var``.
+        self.state = RefPort(shape=shape)
 
 
-@implements(proc=PotentialRecorder, protocol=LoihiProtocol)
+@implements(proc=StateRecorder, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PyPotentialRecorderModel(PyLoihiProcessModel):
+class PyStateRecorderModel(PyLoihiProcessModel):
     """Writes one row a sample."""
 
-    voltage: PyRefPort = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
+    state: PyRefPort = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
@@ -58,6 +56,6 @@ class PyPotentialRecorderModel(PyLoihiProcessModel):
         return phase == 0 and 0 <= sample < len(self.record)
 
     def run_post_mgmt(self) -> None:
-        """Read the voltages at the end of the step."""
+        """Read the states at the end of the step."""
         sample = (int(self.time_step) - self.last_step) // self.period
-        self.record[sample] = self.voltage.read() >> STATE_FRACTION_BITS
+        self.record[sample] = self.state.read()

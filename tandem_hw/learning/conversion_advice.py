@@ -1,0 +1,79 @@
+"""What to use in place of what has no exact counterpart, for modules and functions alike."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_POOLING = "use average pooling, or a stride of 2 in the convolution before it"
+_ENLARGING = "use a ConvTranspose2d with a stride"
+_ACTIVATION = "use ReLU, the spike counts cap it at activation_max"
+_PROBABILITY = (
+    "inside a network use ReLU; at its end leave it out, the loss takes the logits "
+    "(cross_entropy, binary_cross_entropy_with_logits)"
+)
+_NORMALISATION = "use batch normalisation, which is folded into the weights"
+_WEIGHTS = "use the layer of torch.nn, which has the weights"
+_ARITHMETIC = "scale, subtract or stack by the weights of a layer"
+_STACKING = (
+    "a layer behind it is the sum of a layer for each part: use conv_a(a) + conv_b(b) in place of "
+    "conv(torch.cat([a, b], 1))"
+)
+_PART = (
+    "a layer takes in all neurons of the one before it; cut the data before the network, or give "
+    "each part a layer of its own"
+)
+_ORDER = "the axes of a sample stay channels, height, width; reorder the data before the network"
+_MARGIN = "use the padding of the convolution behind it"
+
+#: By name in lower case without underscores, what to propose.
+_BY_NAME: Final = (
+    {name: _ACTIVATION for name in (
+        "leakyrelu", "rrelu", "prelu", "gelu", "silu", "swish", "mish", "elu", "selu", "celu",
+        "tanh", "relu6", "hardtanh", "hardswish", "softplus", "softsign", "threshold", "hardshrink",
+        "softshrink", "tanhshrink", "glu", "clamp", "clampmin", "clip", "abs", "exp",
+    )}
+    | {name: _PROBABILITY for name in (
+        "sigmoid", "logsigmoid", "hardsigmoid", "softmax", "logsoftmax", "softmin", "softmax2d",
+        "expit", "gumbelsoftmax",
+    )}
+    | {name: _WEIGHTS for name in (
+        "conv1d", "conv2d", "linear", "convtranspose2d", "batchnorm", "matmul", "addmm",
+    )}
+    | {name: _ARITHMETIC for name in ("mul", "sub", "rsub", "truediv", "div", "neg", "pow")}
+    | {name: _STACKING for name in ("cat", "concat", "concatenate", "stack", "hstack", "vstack")}
+    | {name: _PART for name in (
+        "getitem", "chunk", "split", "narrow", "select", "unbind", "indexselect", "tensorsplit",
+        "unfold", "gather",
+    )}
+    | {name: _ORDER for name in (
+        "permute", "transpose", "swapaxes", "moveaxis", "movedim", "t", "flip", "roll", "rot90",
+    )}
+    | {name: _MARGIN for name in ("pad", "zeropad2d", "constantpad1d", "constantpad2d")}
+    | {"syncbatchnorm": "use BatchNorm1d or BatchNorm2d", "bilinear": _ARITHMETIC}
+)  # fmt: skip
+#: Parts of names, where no whole name fits.
+_BY_PART: Final = {
+    "maxpool": _POOLING,
+    "lppool": _POOLING,
+    "upsample": _ENLARGING,
+    "unpool": _ENLARGING,
+    "interpolate": _ENLARGING,
+    "pixelshuffle": _ENLARGING,
+    "norm": _NORMALISATION,
+}
+
+
+def proposal(*names: str) -> str:
+    """Return what to use instead, as the end of a message, or nothing.
+
+    Args:
+        names: of a function, or of the classes of a module, the most special one first.
+    """
+    for name in names:
+        plain = name.lower().replace("_", "")
+        if plain in _BY_NAME:
+            return f"; {_BY_NAME[plain]}"
+        for part, advice in _BY_PART.items():
+            if part in plain:
+                return f"; {advice}"
+    return ""

@@ -49,8 +49,8 @@ def _inner(module: nn.Module) -> nn.Module | None:
     """Return what a wrapper wraps, or None."""
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         return module.module
-    compiled = vars(module).get("_modules", {}).get("_orig_mod")
-    return compiled if isinstance(compiled, nn.Module) else None
+    # torch.compile's own class is not imported for this, which would take seconds.
+    return dict(module.named_children()).get("_orig_mod")
 
 
 def wraps(module: nn.Module) -> bool:

@@ -17,6 +17,7 @@ import torch
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.model import Architecture, TandemNetwork
+from tandem_hw.learning.weights_in_effect import check_storable, restore_pruning
 
 FORMAT = "tandem-hw checkpoint"
 FORMAT_VERSION = 2
@@ -99,6 +100,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         model = TandemNetwork(Architecture.from_dict(content["architecture"]))
         if version < FORMAT_VERSION:
             _add_thresholds(model, content["parameters"])
+        restore_pruning(model, content["parameters"])
         model.load_state_dict(content["parameters"])
     except (
         ConversionError,
@@ -119,6 +121,17 @@ def _add_thresholds(model: TandemNetwork, parameters: dict[str, Any]) -> None:
     for name, value in model.state_dict().items():
         if name.endswith((".activation_max", ".peak")):
             parameters.setdefault(name, value)
+
+
+def check_checkpoint(model: TandemNetwork) -> None:
+    """Refuse before a training what could not be saved after its first epoch.
+
+    Raises:
+        ConversionError: its parameters are not those that its architecture gives, or pruned ones.
+    """
+    with torch.device("meta"):
+        plain = TandemNetwork(model.architecture)
+    check_storable(model, set(plain.state_dict()))
 
 
 def _read(path: Path) -> dict[str, Any]:

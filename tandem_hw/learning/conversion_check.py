@@ -30,7 +30,7 @@ from tandem_hw.learning.read_values import ReadNetwork, Source
 from tandem_hw.learning.signals import TandemSignal
 from tandem_hw.network import InputSpec, Readout
 
-#: Samples of the two runs; different numbers, so that none can be written into a network.
+#: Samples of the two runs; two numbers, so that a forward pass with one written into it fails.
 _SAMPLES: Final = (3, 2)
 #: Terms that batch normalisation and bias add to a sum, and slack for numbers below the normal ones.
 _FURTHER_TERMS: Final = 8
@@ -134,18 +134,22 @@ def _compare(
     for index, layer in enumerate(model.layers):
         if not isinstance(layer, TandemLayer):
             continue
-        wanted = found.results[index].double()
+        wanted = found.results[index]
         if layer.fires:
             wanted = wanted.relu()  # a last layer that is counted
         inputs = [
-            (found.batch if source < 0 else found.results[source]).double()
+            found.batch if source < 0 else found.results[source]
             for source in model.sources(index)
         ]
         parameters = dict(layer.state_dict())
         eps = torch.finfo(torch.float32).eps
         if sources is not None:
             parameters |= _parameters(sources[number])
-            eps = torch.finfo(found.results[index].dtype).eps
+            eps = torch.finfo(wanted.dtype).eps
+        parameters = {
+            name: value.to(wanted.dtype) if value.is_floating_point() else value
+            for name, value in parameters.items()
+        }
         given = _twin(layer, inputs, parameters)
         magnitudes = _twin(layer, [one.abs() for one in inputs], _magnitudes(parameters))
         difference = (given - wanted.reshape(given.shape)).abs()
@@ -179,14 +183,11 @@ def _magnitudes(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _twin(layer: TandemLayer, inputs: list[Tensor], parameters: dict[str, Tensor]) -> Tensor:
-    """Run a layer's ordinary twin in float64, without a ceiling, on real values."""
-    values = {
-        name: value.double() if value.is_floating_point() else value
-        for name, value in parameters.items()
-    }
-    values["activation_max"] = torch.full_like(values["activation_max"], _NO_CEILING)
+    """Run a layer's ordinary twin, without a ceiling, on real values."""
+    no_ceiling = torch.full_like(parameters["activation_max"], _NO_CEILING)
     signals = [TandemSignal(one, None, 1.0) for one in inputs]
-    result = functional_call(layer, values, (signals,), {"spiking": False})
+    parameters = parameters | {"activation_max": no_ceiling}
+    result = functional_call(layer, parameters, (signals,), {"spiking": False})
     return result if isinstance(result, Tensor) else result.counts * result.scale
 
 

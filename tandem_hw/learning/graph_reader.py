@@ -60,7 +60,8 @@ def read_network(
     except ConversionError as error:
         reader.refusals[str(error)] = None
     if reader.refusals:
-        raise ConversionError(_together(list(reader.refusals)))
+        order = [*reader.met, *reader.refusals]  # as the forward pass meets them
+        raise ConversionError(_together(sorted(reader.refusals, key=order.index)))
     return reader.found
 
 
@@ -91,6 +92,7 @@ class Reader:
         self.check = check
         self.found = ReadNetwork(batch)
         self.refusals: dict[str, None] = {}
+        self.met: dict[str, None] = {}
         self.entries: dict[int, _Entry] = {}
         self.unused: dict[int, Value] = {}
         self.used: dict[int, str] = {}
@@ -126,7 +128,7 @@ class Reader:
             self.refusals.update(dict.fromkeys(value.messages))
             return None
         if isinstance(value, Ended):
-            raise layer_reader.refuse_kind(f"operation {value.path}", "softmax", "softmax")
+            raise layer_reader.refuse_kind(value.what, "softmax")
         return value
 
     def module(self, path: str, module: nn.Module, call: Call) -> None:
@@ -182,6 +184,7 @@ class Reader:
             result = read()
         except ConversionError as error:
             messages = dict.fromkeys([str(error)])
+            self.met |= messages
             for value in values:
                 messages |= dict.fromkeys(value.messages if isinstance(value, Refused) else ())
             result = Refused(tuple(messages))
@@ -225,7 +228,8 @@ class Reader:
         if isinstance(module, layer_reader.RESHAPES):
             return self.reshaped(path, tensor, value, call)
         if isinstance(module, layer_reader.ENDS):
-            return self.ended(path, module.dim, tensor, value)
+            kind = type(module).__name__
+            return self.ended(f"layer {path} ({kind})", module.dim, tensor, value)
         raise layer_reader.refuse(path, module)
 
     def _synapses(self, path: str, module: Any, tensor: Tensor, value: Value, call: Call) -> Sum:
@@ -373,14 +377,14 @@ class Reader:
                 f"on the chip; remove its hooks, or pass check=False to convert without them"
             )
 
-    def ended(self, path: str, axis: int | None, tensor: Tensor, value: Value) -> Value:
+    def ended(self, what: str, axis: int | None, tensor: Tensor, value: Value) -> Value:
         """Read a softmax, which may only be the network's end."""
         taken = self.take(value)
         if taken is None:
             return Refused()
         if not isinstance(taken, Sum) or axis not in (None, 1, 1 - tensor.dim()):
-            raise layer_reader.refuse_kind(f"operation {path}", "softmax", "softmax")
-        return Ended(path, taken, tensor.clone())
+            raise layer_reader.refuse_kind(what, "softmax")
+        return Ended(what, taken, tensor.clone())
 
     # Values --------------------------------------------------------------------------------------
 
@@ -446,7 +450,7 @@ class Reader:
             )
         value = self.meaning(output)
         if isinstance(value, Ended):
-            self.found.dropped, value, output = value.path, value.value, value.logits
+            self.found.dropped, value, output = value.what, value.value, value.logits
         taken = None if value is None else self.take(value)
         if self.refusals:
             return
@@ -485,4 +489,4 @@ def _overwritten(path: str) -> Refused:
 def _name_of(value: Value, found: ReadNetwork) -> str:
     if isinstance(value, Spikes):
         return "the input" if value.index == FROM_INPUT else found.paths[value.index]
-    return value.path if isinstance(value, Sum | Ended) else "a result"
+    return value.path if isinstance(value, Sum) else "a result"

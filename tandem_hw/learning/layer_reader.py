@@ -74,19 +74,18 @@ def check_forward(path: str, module: nn.Module) -> None:
 def refuse(path: str, module: nn.Module) -> ConversionError:
     """Return the refusal of a layer that has no exact counterpart, with a proposal."""
     names = [kind.__name__ for kind in type(module).__mro__]
-    return refuse_kind(f"layer {path}", type(module).__name__, *names)
+    return refuse_kind(f"layer {path} ({type(module).__name__})", *names)
 
 
-def refuse_kind(what: str, kind: str, *names: str) -> ConversionError:
+def refuse_kind(what: str, *names: str) -> ConversionError:
     """Return the refusal of a layer or an operation, with a proposal.
 
     Args:
-        what: its name for the message.
-        kind: its class or function.
-        names: under which a proposal is looked for.
+        what: its name and kind for the message.
+        names: of classes or functions, under which a proposal is looked for.
     """
     return ConversionError(
-        f"{what} ({kind}) cannot be converted exactly; supported are {SUPPORTED}{proposal(*names)}"
+        f"{what} cannot be converted exactly; supported are {SUPPORTED}{proposal(*names)}"
     )
 
 
@@ -116,7 +115,8 @@ def norm_parameters(path: str, norm: Any) -> dict[str, Tensor]:
 
 def _finite(path: str, module: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in values.items():
-        if not value.isfinite().all():
+        # A sum is cheaper than a look at each value; it may overflow where no value is infinite.
+        if not value.sum().isfinite() and not value.isfinite().all():
             raise ConversionError(
                 f"layer {path} ({type(module).__name__}) has a {name} that is infinite or not a "
                 f"number; start from an earlier state of its training"

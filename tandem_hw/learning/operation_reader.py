@@ -68,8 +68,9 @@ def read(reader: Reader, path: str, name: str, tensor: Tensor, value: Value, cal
         if name in _DROPOUTS:
             return _dropped(reader, path, name, tensor, value, call)
         if name in _SOFTMAXES:
-            return reader.ended(path, _argument(call, 1, "dim"), tensor, value)
-    raise layer_reader.refuse_kind(f"operation {path}", name, name)
+            axis = _argument(call, 1, "dim")
+            return reader.ended(f"operation {path} ({name})", axis, tensor, value)
+    raise layer_reader.refuse_kind(f"operation {path} ({name})", name)
 
 
 def _argument(call: Call, position: int, name: str, default: Any = None) -> Any:

@@ -82,9 +82,9 @@ class Sum:
 
 @dataclass(frozen=True, eq=False)
 class Ended:
-    """A softmax of a sum; ``logits`` is what went into it."""
+    """A softmax of a sum; ``what`` names it, and ``logits`` is what went into it."""
 
-    path: str
+    what: str
     value: Sum
     logits: Tensor
 

@@ -20,7 +20,12 @@ from torch import Tensor
 
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import DataError, FileFormatError
-from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tandem_hw.learning.checkpoint import (
+    Checkpoint,
+    check_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from tandem_hw.learning.datasets import Dataset
 from tandem_hw.learning.distributed import Processes, own_device, started_processes
 from tandem_hw.learning.layers import TandemLayer
@@ -102,6 +107,7 @@ def train(
     Raises:
         DataError: the data do not fit the model, or ``resume`` with other options or another
             number of processes.
+        ConversionError: the model has weights that a checkpoint cannot hold.
         FileFormatError: the folder cannot be written to, or there is nothing to resume.
     """
     place = torch.device(own_device(device))
@@ -134,6 +140,7 @@ class _Run:
     ) -> None:
         self.model, self.dataset, self.options = model.to(device), dataset, options
         self.folder, self.device, self.processes = folder, device, processes
+        check_checkpoint(model)
         self.objective = options.make_objective()
         architecture = model.architecture
         dataset.check_fit(architecture.input, architecture.options.num_steps)
@@ -259,6 +266,11 @@ class _Run:
                     f"{path}: was trained with {name} {before}, not {value}; a resumed training "
                     f"keeps its options, or the result would be another"
                 )
+        if checkpoint.model.state_dict().keys() != self.model.state_dict().keys():
+            raise DataError(
+                f"{path}: other layers of its network were pruned; prune the model in the same way "
+                f"before the training is resumed (the masks are taken from the file)"
+            )
         before = state.get("processes", 1)
         if before != self.processes.count:
             raise DataError(

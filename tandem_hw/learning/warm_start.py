@@ -15,6 +15,7 @@ from tandem_hw.learning.checkpoint import FORMAT, check_archive, load_checkpoint
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.signals import TandemSignal
+from tandem_hw.learning.weights_in_effect import plain_state
 
 #: An activation_max with which no activation reaches the ceiling.
 _NO_CEILING = 1e9
@@ -56,7 +57,8 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
 def load_tandem_parameters(model: TandemNetwork, path: str | os.PathLike[str]) -> None:
     """Load the parameters of a tandem network with the same layers, thresholds included.
 
-    The number of steps, the reset, the weight bits and the other options may differ.
+    The number of steps, the reset, the weight bits and the other options may differ. Weights that
+    were pruned are taken up as zeros, without their masks.
 
     Args:
         model: the network that they are loaded into.
@@ -70,7 +72,7 @@ def load_tandem_parameters(model: TandemNetwork, path: str | os.PathLike[str]) -
         raise FileFormatError(
             f"{path}: its network has other layers; give the same --model as it was trained with"
         )
-    model.load_state_dict(other.state_dict())
+    model.load_state_dict(plain_state(other))
 
 
 def is_tandem_checkpoint(path: str | os.PathLike[str]) -> bool:

@@ -253,7 +253,7 @@ def test_the_network_is_left_as_it_was() -> None:
     told: list[int] = []
     inner.register_forward_hook(lambda *_: told.append(inner.runs))
     convert(network, input_shape=(4,), num_steps=4)
-    assert told == [1, 1]  # it ran twice, from the same state
+    assert told == [1, 1, 2]  # it ran once, and twice on copies for the comparison
     assert (inner.runs, float(inner.calls), inner.seen) == (0, 0.0, None)
     assert [module.training for module in network.modules()] == modes
     assert [parameter.data_ptr() for parameter in network.parameters()] == pointers
@@ -300,6 +300,19 @@ def test_what_zeros_hide_is_found() -> None:
     assert torch.equal(network(values), hidden)
     network.inner.register_forward_hook(scale_output)
     with pytest.raises(ConversionError, match="layer add computes something else"):
+        convert(network, input_shape=(4,), num_steps=4)
+
+
+def test_weights_that_depend_on_the_input_are_refused() -> None:
+    def choose(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        module.weight = module.kept * inputs[0].mean()
+
+    network = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    weight = network[2].weight
+    del network[2].weight
+    network[2].register_parameter("kept", weight)
+    network[2].register_forward_pre_hook(choose)
+    with pytest.raises(ConversionError, match="layer 2 has another weight each time the network r"):
         convert(network, input_shape=(4,), num_steps=4)
 
 

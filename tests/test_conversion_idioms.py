@@ -112,7 +112,7 @@ def test_a_harmless_idiom_is_read(function: Any) -> None:
 
 def test_a_dropout_that_drops_in_evaluation_is_refused() -> None:
     network = Net(lambda m, x: m.head(F.dropout(torch.relu(m.first(x))).flatten(1)))
-    with pytest.raises(ConversionError, match="drops in evaluation too; pass training=self.train"):
+    with pytest.raises(ConversionError, match="drops in evaluation too; pass training=self"):
         convert(network, input_shape=IMAGE, num_steps=4)
 
 
@@ -144,7 +144,7 @@ ADVICE: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     ),
     "a slice": (relu_of_first(lambda m, x: m.second(x[:, :, ::1, 1:])), "takes in all neurons of"),
     "chunk": (relu_of_first(lambda m, x: x.chunk(3, 1)[0]), "takes in all neurons of the one bef"),
-    "unbind": (relu_of_first(lambda m, x: [row for row in x][0]), "takes in all neurons of the"),
+    "unbind": (relu_of_first(lambda m, x: next(iter(x))), "takes in all neurons of the"),
     "permute": (lambda m, x: m.first(x.permute(0, 1, 3, 2)), "reorder the data before the netw"),
     "pad": (lambda m, x: m.first(F.pad(x, (1, 1))), "use the padding of the convolution"),
     "a flattened batch": (relu_of_first(lambda m, x: m.head(x.view(-1))), "samples included"),
@@ -193,7 +193,15 @@ def test_everything_that_is_refused_comes_in_one_message() -> None:
         convert(network, input_shape=IMAGE, num_steps=4)
     lines = str(caught.value).splitlines()
     assert lines[0] == "7 things in the network cannot be converted:"
-    assert [line.split(maxsplit=3)[2] for line in lines[1:-1]] == ["0", "1", "2", "4", "5", "7", "9"]
+    assert [line.split(maxsplit=3)[2] for line in lines[1:-1]] == [
+        "0",
+        "1",
+        "2",
+        "4",
+        "5",
+        "7",
+        "9",
+    ]
     assert lines[3] == (
         "- layer 2 (MaxPool2d) cannot be converted exactly; use average pooling, or a stride of 2 "
         "in the convolution before it"
@@ -224,9 +232,7 @@ class Head(nn.Module):
 def test_a_softmax_at_the_very_end_is_left_out_and_this_is_said(end: Any, readout: Any) -> None:
     network = Head(end)
     with pytest.warns(ConversionWarning, match=r"(?i)softmax\).* is left out: the model returns"):
-        model = convert(
-            network, input_shape=(4,), num_steps=4, activation_max=1e4, readout=readout
-        )
+        model = convert(network, input_shape=(4,), num_steps=4, activation_max=1e4, readout=readout)
     inputs = random_inputs((4,))
     with torch.no_grad():
         logits = network.last(torch.relu(network.layer(inputs.float() / 15)))
@@ -237,7 +243,7 @@ def test_a_softmax_at_the_very_end_is_left_out_and_this_is_said(end: Any, readou
 
 
 def test_a_softmax_over_the_samples_is_refused() -> None:
-    with pytest.raises(ConversionError, match="softmax.* at its end leave it out"):
+    with pytest.raises(ConversionError, match=r"\(Softmax\) cannot .* at its end leave it out"):
         convert(Head(nn.Softmax(0)), input_shape=(4,), num_steps=4)
 
 
@@ -266,8 +272,8 @@ def test_wrappers_are_taken_off(kind: str) -> None:
     inner = plain()
     model = convert(WRAPPED[kind](inner), input_shape=(4,), num_steps=4)
     assert torch.equal(model.tandem_layers[1].weight, inner[2].weight)
+    inner[1] = nn.GELU()
     with pytest.raises(ConversionError, match=r"layer (0\.|0\.module\.)?1 \(GELU\) cannot be"):
-        inner[1] = nn.GELU()
         convert(WRAPPED[kind](inner), input_shape=(4,), num_steps=4)
 
 
@@ -285,7 +291,9 @@ def test_a_network_that_is_compiled_in_place_is_read_uncompiled() -> None:
 
 @pytest.mark.parametrize("place", ["the network", "a layer"])
 def test_torchscript_is_refused_with_the_way_out(place: str) -> None:
-    scripted: nn.Module = torch.jit.script(plain())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions of PyTorch call it deprecated
+        scripted: nn.Module = torch.jit.script(plain())
     if place == "a layer":
         scripted = nn.Sequential(nn.Identity(), scripted)
     message = "is TorchScript, whose forward pass cannot be read; give the Python module"

@@ -34,7 +34,8 @@ def unwrapped(network: nn.Module) -> nn.Module:
                 f"{place} is TorchScript, whose forward pass cannot be read; give the Python "
                 f"module that it was made from, and load its weights with load_state_dict"
             )
-        for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers("", False)):
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        for name, tensor in own:
             if is_lazy(tensor):
                 raise ConversionError(f"{place} has no weights yet; run the network once")
             if tensor.is_meta:
@@ -48,9 +49,11 @@ def unwrapped(network: nn.Module) -> nn.Module:
 def _inner(module: nn.Module) -> nn.Module | None:
     """Return what a wrapper wraps, or None."""
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        return module.module
+        wrapped: nn.Module = module.module
+        return wrapped
     # torch.compile's own class is not imported for this, which would take seconds.
-    return dict(module.named_children()).get("_orig_mod")
+    compiled: nn.Module | None = dict(module.named_children()).get("_orig_mod")
+    return compiled
 
 
 def wraps(module: nn.Module) -> bool:
@@ -131,7 +134,9 @@ def _run_plainly(module: nn.Module, dtype: torch.dtype) -> None:
     for name, value in vars(module).items():
         if isinstance(value, Tensor):
             own = value.detach()
-            vars(module)[name] = own.to(dtype, copy=True) if own.is_floating_point() else own.clone()
+            vars(module)[name] = (
+                own.to(dtype, copy=True) if own.is_floating_point() else own.clone()
+            )
     inner = _inner(module)
     if inner is not None:
         vars(module)["forward"] = inner.__call__

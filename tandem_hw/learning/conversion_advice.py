@@ -25,32 +25,21 @@ _PART = (
 _ORDER = "the axes of a sample stay channels, height, width; reorder the data before the network"
 _MARGIN = "use the padding of the convolution behind it"
 
-#: By name in lower case without underscores, what to propose.
-_BY_NAME: Final = (
-    {name: _ACTIVATION for name in (
-        "leakyrelu", "rrelu", "prelu", "gelu", "silu", "swish", "mish", "elu", "selu", "celu",
-        "tanh", "relu6", "hardtanh", "hardswish", "softplus", "softsign", "threshold", "hardshrink",
-        "softshrink", "tanhshrink", "glu", "clamp", "clampmin", "clip", "abs", "exp",
-    )}
-    | {name: _PROBABILITY for name in (
-        "sigmoid", "logsigmoid", "hardsigmoid", "softmax", "logsoftmax", "softmin", "softmax2d",
-        "expit", "gumbelsoftmax",
-    )}
-    | {name: _WEIGHTS for name in (
-        "conv1d", "conv2d", "linear", "convtranspose2d", "batchnorm", "matmul", "addmm",
-    )}
-    | {name: _ARITHMETIC for name in ("mul", "sub", "rsub", "truediv", "div", "neg", "pow")}
-    | {name: _STACKING for name in ("cat", "concat", "concatenate", "stack", "hstack", "vstack")}
-    | {name: _PART for name in (
-        "getitem", "chunk", "split", "narrow", "select", "unbind", "indexselect", "tensorsplit",
-        "unfold", "gather",
-    )}
-    | {name: _ORDER for name in (
-        "permute", "transpose", "swapaxes", "moveaxis", "movedim", "t", "flip", "roll", "rot90",
-    )}
-    | {name: _MARGIN for name in ("pad", "zeropad2d", "constantpad1d", "constantpad2d")}
-    | {"syncbatchnorm": "use BatchNorm1d or BatchNorm2d", "bilinear": _ARITHMETIC}
-)  # fmt: skip
+#: For each proposal the names, in lower case without underscores, that it is for.
+_NAMES: Final = {
+    _ACTIVATION: "leakyrelu rrelu prelu gelu silu swish mish elu selu celu tanh relu6 hardtanh "
+    "hardswish softplus softsign threshold hardshrink softshrink tanhshrink glu clamp clampmin "
+    "clip abs exp",
+    _PROBABILITY: "sigmoid logsigmoid hardsigmoid softmax logsoftmax softmin softmax2d expit",
+    _WEIGHTS: "conv1d conv2d linear convtranspose2d batchnorm matmul addmm",
+    _ARITHMETIC: "mul sub rsub truediv div neg pow bilinear",
+    _STACKING: "cat concat concatenate stack hstack vstack",
+    _PART: "getitem chunk split narrow select unbind indexselect tensorsplit unfold gather",
+    _ORDER: "permute transpose swapaxes moveaxis movedim t flip roll rot90",
+    _MARGIN: "pad zeropad2d constantpad1d constantpad2d",
+    "use BatchNorm1d or BatchNorm2d": "syncbatchnorm",
+}
+_BY_NAME: Final = {name: advice for advice, names in _NAMES.items() for name in names.split()}
 #: Parts of names, where no whole name fits.
 _BY_PART: Final = {
     "maxpool": _POOLING,

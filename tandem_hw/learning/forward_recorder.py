@@ -67,9 +67,7 @@ class Call:
     def version_before(self, tensor: Tensor) -> int:
         """Return how often an argument had been changed in place before the operation."""
         return next(
-            before
-            for one, before in zip(self.tensors, self.versions, strict=True)
-            if one is tensor
+            before for one, before in zip(self.tensors, self.versions, strict=True) if one is tensor
         )
 
     def finish(self, result: Any) -> None:
@@ -167,7 +165,7 @@ class _Recorder(TorchFunctionMode):
     """Sees every function of PyTorch that is called, and the modules through their hooks."""
 
     def __init__(self, listener: Listener) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.listener = listener
         self.places: list[str] = []
         self.layers: list[Call] = []

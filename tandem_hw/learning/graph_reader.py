@@ -7,8 +7,7 @@ refused by name, all of it in one message.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning import layer_reader, operation_reader
 from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec
-from tandem_hw.learning.forward_recorder import Call, ForwardError, record, tensors_in, version
+from tandem_hw.learning.forward_recorder import Call, ForwardError, record
 from tandem_hw.learning.layer_reader import SUPPORTED
 from tandem_hw.learning.read_values import (
     Ended,
@@ -28,6 +27,7 @@ from tandem_hw.learning.read_values import (
     Sum,
     Value,
 )
+from tandem_hw.learning.tensor_meanings import TensorMeanings
 from tandem_hw.network import Readout
 
 
@@ -76,135 +76,24 @@ def _together(refusals: list[str]) -> str:
     return "\n".join([f"{len(refusals)} things in the network cannot be converted:", *lines])
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A tensor, what it means, and how often it had been changed then."""
-
-    tensor: Tensor
-    value: Value
-    version: int
-
-
-class Reader:
-    """Keeps what each tensor means; told the operations in order."""
+class Reader(TensorMeanings):
+    """Reads operations as layers with neurons."""
 
     def __init__(self, batch: Tensor, check: bool) -> None:
+        super().__init__(batch)
         self.check = check
-        self.found = ReadNetwork(batch)
-        self.refusals: dict[str, None] = {}
-        self.met: dict[str, None] = {}
-        self.entries: dict[int, _Entry] = {}
-        self.unused: dict[int, Value] = {}
         self.used: dict[int, str] = {}
-        self._keep(batch, Spikes(FROM_INPUT, tuple(batch.shape[1:])))
 
-    # What tensors mean ---------------------------------------------------------------------------
+    def read_operation(
+        self, path: str, name: str, tensor: Tensor, value: Value, call: Call
+    ) -> Value:
+        """Read a function or method."""
+        return operation_reader.read(self, path, name, tensor, value, call)
 
-    def _keep(self, tensor: Tensor, value: Value) -> None:
-        self.entries[id(tensor)] = _Entry(tensor, value, version(tensor))
-
-    def meaning(self, tensor: Tensor, call: Call | None = None) -> Value | None:
-        """Return what a tensor means, or None where it does not come from the input.
-
-        Args:
-            tensor: any tensor.
-            call: of an operation that takes it in, and may have changed it since.
-        """
-        entry = self.entries.get(id(tensor))
-        if entry is None:
-            return None
-        if entry.version != (version(tensor) if call is None else call.version_before(tensor)):
-            return Refused(
-                (
-                    f"{_name_of(entry.value, self.found)} is used after an operation in place has "
-                    f"written over it through another view; leave inplace out",
-                )
-            )
-        return entry.value
-
-    def take(self, value: Value) -> Spikes | Sum | None:
-        """Use a value; None where what gave it was refused, which is then said."""
-        if isinstance(value, Refused):
-            self.refusals.update(dict.fromkeys(value.messages))
-            return None
-        if isinstance(value, Ended):
-            raise layer_reader.refuse_kind(value.what, "softmax")
-        return value
-
-    def module(self, path: str, module: nn.Module, call: Call) -> None:
-        """Read a layer of PyTorch."""
-        values = self._meanings(call)
-        if values:
-            tensor, value = values[0]
-            self._note(path, call, lambda: self._module(path, module, tensor, value, call))
-
-    def operation(self, path: str, name: str, call: Call) -> None:
-        """Read a function or method, or notice a question for a shape or a value."""
-        values = self._meanings(call)
-        if not values:
-            return
-        if call.overwritten or next(tensors_in(call.result), None) is not None:
-            tensor, value = values[0]
-            self._note(
-                path, call, lambda: operation_reader.read(self, path, name, tensor, value, call)
-            )
-        elif call.result is not None:
-            self._asked(path, name, values, call)
-
-    def failed(self, error: ForwardError) -> None:
-        """Say what was refused before the forward pass failed, and where it failed."""
-        for entry in self.entries.values():
-            if isinstance(entry.value, Refused):
-                self.take(entry.value)
-        if error.layer is not None and not layer_reader.is_supported(error.layer[1]):
-            self.refusals[str(layer_reader.refuse(*error.layer))] = None
-
-    def _meanings(self, call: Call) -> list[tuple[Tensor, Value]]:
-        found = [(tensor, self.meaning(tensor, call)) for tensor in call.tensors]
-        return [(tensor, value) for tensor, value in found if value is not None]
-
-    def _asked(
-        self, path: str, name: str, values: list[tuple[Tensor, Value]], call: Call
-    ) -> None:
-        """Refuse to let values decide; shapes may, but not those that depend on values."""
-        if call.reads or name in operation_reader.QUESTIONS:
-            for _, value in values:
-                if isinstance(value, Refused):
-                    self.take(value)
-        else:
-            self.refusals[
-                f"the forward pass cannot be followed: it takes values out of the network "
-                f"({path}), to decide by them or to compute with them; only shapes may decide"
-            ] = None
-
-    def _note(self, path: str, call: Call, read: Any) -> None:
-        """Read an operation and keep what its results mean."""
-        values = [value for _, value in self._meanings(call)]
-        try:
-            result = read()
-        except ConversionError as error:
-            messages = dict.fromkeys([str(error)])
-            self.met |= messages
-            for value in values:
-                messages |= dict.fromkeys(value.messages if isinstance(value, Refused) else ())
-            result = Refused(tuple(messages))
-        results = list(tensors_in(call.result))
-        for tensor in call.overwritten:
-            if all(tensor is not one for one in results):
-                self._keep(tensor, _overwritten(path))
-        for one in results:
-            self._keep(one, result)
-        for value in values:
-            if value is not result:
-                self.unused.pop(id(value), None)
-                if isinstance(result, Spikes | Sum):
-                    self.unused[id(result)] = result
-
-    # Layers --------------------------------------------------------------------------------------
-
-    def _module(
+    def read_module(
         self, path: str, module: nn.Module, tensor: Tensor, value: Value, call: Call
     ) -> Value:
+        """Read a layer of PyTorch."""
         layer_reader.check_forward(path, module)
         if not isinstance(call.result, Tensor):
             raise layer_reader.refuse(path, module)
@@ -373,8 +262,9 @@ class Reader:
         changed = any(tensor is one for one in call.overwritten)
         if changed or before.shape != after.shape or not torch.equal(before, after):
             raise ConversionError(
-                f"layer {path} changes the values that pass it in evaluation, which it would not "
-                f"on the chip; remove its hooks, or pass check=False to convert without them"
+                f"layer {path} changes the values that pass it in evaluation, by a hook or because "
+                f"it stays in training mode; remove its hooks, or pass check=False to convert "
+                f"without them"
             )
 
     def ended(self, what: str, axis: int | None, tensor: Tensor, value: Value) -> Value:
@@ -450,22 +340,26 @@ class Reader:
             )
         value = self.meaning(output)
         if isinstance(value, Ended):
-            self.found.dropped, value, output = value.what, value.value, value.logits
+            self.found.dropped, output = value.what, value.logits
+            value = value.value
         taken = None if value is None else self.take(value)
         if self.refusals:
             return
         self.unused.pop(id(taken), None)
         for unused in self.unused.values():
-            self.refusals[
-                f"the result of {_name_of(unused, self.found)} is not used; leave it out"
-            ] = None
+            self.refusals[f"the result of {self.name_of(unused)} is not used; leave it out"] = None
         if not self.used:
             raise ConversionError(f"the network has no layers with weights; supported: {SUPPORTED}")
         if isinstance(taken, Sum):
             self._add_layer(taken, output)
             return
-        ends = isinstance(taken, Spikes) and taken.index == len(self.found.layers) - 1
-        if not ends or taken.pool is not None or self.found.layers[-1].kind == "dropout":
+        last = len(self.found.layers) - 1
+        if (
+            taken is None
+            or taken.index != last
+            or taken.pool is not None
+            or self.found.layers[last].kind == "dropout"
+        ):
             raise ConversionError(
                 "the network must end in a layer with weights, whose potential or spikes are the "
                 "result"
@@ -475,18 +369,3 @@ class Reader:
                 "the last layer is followed by a ReLU; with readout "
                 '"potential" it must not be (or use readout="count")'
             )
-
-
-def _overwritten(path: str) -> Refused:
-    return Refused(
-        (
-            f"{path} writes over what it takes in, which is used again later; leave inplace out, "
-            f"or use what it returns",
-        )
-    )
-
-
-def _name_of(value: Value, found: ReadNetwork) -> str:
-    if isinstance(value, Spikes):
-        return "the input" if value.index == FROM_INPUT else found.paths[value.index]
-    return value.path if isinstance(value, Sum) else "a result"

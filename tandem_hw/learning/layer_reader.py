@@ -60,7 +60,8 @@ def check_forward(path: str, module: nn.Module) -> None:
         for kind in _KNOWN
         if isinstance(module, kind)
         for name in _OWN_METHODS
-        if name in vars(module) or getattr(type(module), name, None) is not getattr(kind, name, None)
+        if name in vars(module)
+        or getattr(type(module), name, None) is not getattr(kind, name, None)
     ]
     if replaced:
         where = "on the instance" if replaced[0] in vars(module) else "in its class"
@@ -99,7 +100,9 @@ def synapse_parameters(path: str, module: Any) -> dict[str, Tensor]:
     if isinstance(module, nn.ConvTranspose2d):
         weight = inputs_first(weight, module.groups)
     values = {"weight": weight, "bias": module.bias}
-    return _finite(path, module, {name: value for name, value in values.items() if value is not None})
+    return _finite(
+        path, module, {name: value for name, value in values.items() if value is not None}
+    )
 
 
 def norm_parameters(path: str, norm: Any) -> dict[str, Tensor]:
@@ -110,18 +113,20 @@ def norm_parameters(path: str, norm: Any) -> dict[str, Tensor]:
     """
     names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
     values = {f"norm.{name}": getattr(norm, name) for name in names}
-    return _finite(path, norm, {name: value for name, value in values.items() if value is not None})
+    return _finite(path, norm, values)
 
 
-def _finite(path: str, module: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    for name, value in values.items():
+def _finite(path: str, module: nn.Module, values: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    """Return the values that there are."""
+    present = {name: value.detach() for name, value in values.items() if value is not None}
+    for name, value in present.items():
         # A sum is cheaper than a look at each value; it may overflow where no value is infinite.
         if not value.sum().isfinite() and not value.isfinite().all():
             raise ConversionError(
                 f"layer {path} ({type(module).__name__}) has a {name} that is infinite or not a "
                 f"number; start from an earlier state of its training"
             )
-    return {name: value.detach() for name, value in values.items()}
+    return present
 
 
 def pooling_weight(spec: LayerSpec, result: Tensor) -> Tensor:

@@ -15,15 +15,13 @@ from tandem_hw.learning.read_values import Refused, Source, Sum, Value
 if TYPE_CHECKING:
     from tandem_hw.learning.graph_reader import Reader
 
-#: What may be asked of a tensor that does not depend on its values, and printing.
-QUESTIONS: Final = frozenset(
-    "size dim ndimension numel nelement stride is_contiguous element_size get_device len "
-    "is_floating_point is_complex is_signed storage_offset type repr format hash is_inference "
-    "is_pinned is_shared is_same_size has_names".split()
-)
+#: What leaves all values as they are, and in their order.
 _RESHAPES: Final = frozenset(
-    "flatten view reshape squeeze unsqueeze unflatten ravel view_as reshape_as contiguous clone "
-    "detach float double to type type_as positive cuda cpu requires_grad alias".split()
+    (
+        *("flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten", "ravel", "view_as"),
+        *("reshape_as", "contiguous", "clone", "detach", "alias", "positive", "requires_grad"),
+        *("float", "double", "to", "type", "type_as", "cuda", "cpu"),
+    )
 )
 _POOLINGS: Final = {"avg_pool1d": 1, "avg_pool2d": 2}
 _ADAPTIVE_POOLINGS: Final = ("adaptive_avg_pool1d", "adaptive_avg_pool2d")

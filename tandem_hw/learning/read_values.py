@@ -1,10 +1,10 @@
 """What a forward pass hands on from operation to operation, and what is read of it in the end.
 
-    Spikes   what neurons send after a ReLU, or the input: it may be pooled, flattened, dropped out,
-             and taken in by synapses
-    Sum      what neurons take in before their ReLU: synapses with their normalisation, added up
-    Ended    a sum behind a softmax, which may only be the result
-    Refused  what has no counterpart; the message is given once it is used
+Spikes   what neurons send after a ReLU, or the input: it may be pooled, flattened, dropped out,
+         and taken in by synapses
+Sum      what neurons take in before their ReLU: synapses with their normalisation, added up
+Ended    a sum behind a softmax, which may only be the result
+Refused  what has no counterpart; the message is given once it is used
 """
 
 from __future__ import annotations

@@ -14,10 +14,6 @@ class ConversionError(TandemError):
     """A PyTorch network cannot be converted to tandem layers exactly."""
 
 
-class ConversionWarning(UserWarning):
-    """A conversion left something out that changes what the network returns."""
-
-
 class NetworkError(TandemError):
     """A quantized network breaks a rule of its arithmetic or a limit of the chip."""
 

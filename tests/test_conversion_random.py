@@ -195,9 +195,9 @@ def run(examples: int, start: int) -> Counter[str]:
     @given(networks())
     def one(network: Network) -> None:
         if start % 2:  # statistics and stale weights of a training that went on
-            network(torch.rand(4, *IMAGE))
-            network.eval()(torch.rand(4, *IMAGE))
             with torch.no_grad():
+                network(torch.rand(4, *IMAGE))
+                network.eval()(torch.rand(4, *IMAGE))
                 for parameter in network.parameters():
                     parameter.add_(torch.randn_like(parameter) / 8)
         modes = [module.training for module in network.modules()]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from tandem_hw.errors import ConversionError, ConversionWarning, DataError, NetworkError
+from tandem_hw.errors import ConversionError, DataError, NetworkError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.input_encoding import default_scale
@@ -22,6 +22,7 @@ from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.read_values import ReadNetwork
 from tandem_hw.network import Encoding, InputSpec, Readout, Reset
+from tandem_hw.user_warnings import ConversionWarning
 
 __all__ = ["SUPPORTED", "convert"]
 

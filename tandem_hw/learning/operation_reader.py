@@ -76,11 +76,14 @@ def _argument(call: Call, position: int, name: str, default: Any = None) -> Any:
 
 
 def _takes_all(call: Call, tensor: Tensor) -> bool:
-    """Whether an index leaves nothing out and in its order."""
+    """Whether an index leaves nothing out and in its order; a number can do so on one value."""
     index = call.args[1]
     items = index if isinstance(index, tuple) else (index,)
     ordered = all(
-        item is None or item is Ellipsis or (isinstance(item, slice) and item.step in (None, 1))
+        item is None
+        or item is Ellipsis
+        or isinstance(item, int)
+        or (isinstance(item, slice) and item.step in (None, 1))
         for item in items
     )
     return ordered and call.result.numel() == tensor.numel()

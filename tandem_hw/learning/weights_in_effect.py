@@ -38,7 +38,7 @@ def check_storable(model: nn.Module, plain_names: set[str]) -> None:
     Raises:
         ConversionError: it has other parameters than its own, but for those of pruning.
     """
-    names = {_pruned_name(name) or name for name in model.state_dict()}
+    names = set(without_pruning(model.state_dict()))
     for name in sorted(names ^ plain_names):
         raise ConversionError(
             f"a checkpoint cannot hold {name}; of what changes weights it holds pruning "
@@ -69,15 +69,24 @@ def restore_pruning(model: nn.Module, state: dict[str, Any]) -> None:
         prune.custom_from_mask(module, parameter, mask)  # type: ignore[no-untyped-call]
 
 
+def without_pruning(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state with unpruned values under the names of parameters, and without masks."""
+    return {
+        _pruned_name(name) or name: value
+        for name, value in state.items()
+        if not (_pruned_name(name) and name.endswith(_MASK))
+    }
+
+
 @torch.no_grad()
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
     """Return a model's state with weights in effect in place of pruned ones and their masks."""
     state = model.state_dict()
-    plain = {name: value for name, value in state.items() if _pruned_name(name) is None}
-    for name, value in state.items():
+    plain = without_pruning(state)
+    for name, mask in state.items():
         whole = _pruned_name(name)
-        if whole is not None and name.endswith(_ORIGINAL):
-            plain[whole] = value * state[whole + _MASK]
+        if whole is not None and name.endswith(_MASK):
+            plain[whole] = plain[whole] * mask
     return plain
 
 

@@ -72,6 +72,14 @@ def test_a_hook_that_changes_an_input_is_refused_by_the_layer(index: int) -> Non
         convert(network, input_shape=IMAGE, num_steps=4)
 
 
+@pytest.mark.parametrize("index", NAMED)
+def test_a_hook_that_changes_an_input_in_place_is_refused_by_the_layer(index: int) -> None:
+    network = net()
+    network[index].register_forward_pre_hook(lambda _, inputs: inputs[0].mul_(2))
+    with pytest.raises(ConversionError, match=NAMED[index]):
+        convert(network, input_shape=IMAGE, num_steps=4)
+
+
 @pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
 def test_a_hook_of_a_whole_block_or_of_the_network_is_followed(register: str) -> None:
     hook = scale_output if register == "register_forward_hook" else shift_input

@@ -117,6 +117,12 @@ def test_a_dropout_that_drops_in_evaluation_is_refused() -> None:
         convert(network, input_shape=IMAGE, num_steps=4)
 
 
+def scripted_relu(x: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions of PyTorch call it deprecated
+        return torch.jit.script(torch.nn.functional.relu)(x)
+
+
 def relu_of_first(function: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
     return lambda m, x: function(m, torch.relu(m.first(x)))
 
@@ -160,7 +166,10 @@ ADVICE: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "a decision": (lambda m, x: m.first(x) if x.mean() > 0 else x, r"out of the network \(bool\)"),
     "an item": (lambda m, x: m.first(x) if x[0, 0, 0, 0].item() else x, r"network \(item\)"),
     "numbers": (lambda m, x: m.first(torch.from_numpy(x.numpy())), r"out of the network \(numpy"),
-    "a constant": (lambda m, x: m.gain, "must end in a layer with weights|no layers with weights"),
+    "a constant": (lambda m, x: m.gain, "does not come from the input through operations that can"),
+    "a function of TorchScript": (
+        lambda m, x: m.second(scripted_relu(m.first(x))), "functions of TorchScript and other libr"
+    ),
     "a missing argument": (lambda m, x: m.first(), "does not take samples of shape"),
     "broadcasting": (
         lambda m, x: torch.relu(m.wide(x.mean((2, 3))) + m.second(x)), "does not take samples"

@@ -339,10 +339,15 @@ class Reader(TensorMeanings):
                 f"wrap it in a module that returns the logits alone"
             )
         value = self.meaning(output)
+        if value is None:
+            raise ConversionError(
+                "the result does not come from the input through operations that can be followed; "
+                "functions of TorchScript and other libraries are not seen, so use those of PyTorch"
+            )
         if isinstance(value, Ended):
             self.found.dropped, output = value.what, value.logits
             value = value.value
-        taken = None if value is None else self.take(value)
+        taken = self.take(value)
         if self.refusals:
             return
         self.unused.pop(id(taken), None)

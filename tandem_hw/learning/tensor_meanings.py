@@ -49,7 +49,7 @@ class TensorMeanings(ABC):
     """
 
     def __init__(self, batch: Tensor) -> None:
-        self.found = ReadNetwork(batch)
+        self.found = ReadNetwork(batch.clone())  # a hook may write over it
         self.refusals: dict[str, None] = {}
         self.met: dict[str, None] = {}
         self.unused: dict[int, Value] = {}

@@ -5,15 +5,12 @@ A checkpoint holds it, so that a model can be rebuilt without running code from 
 
 from __future__ import annotations
 
-import math
-import operator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, get_args
 
 from tandem_hw.errors import ConversionError, NetworkError
-from tandem_hw.fixed_point import DECAY_UNITY, NUM_STEPS_MAX, check_decay
-from tandem_hw.learning.layers import SpikingOptions, Twin
-from tandem_hw.network import InputSpec, Readout, Reset
+from tandem_hw.learning.layers import SpikingOptions
+from tandem_hw.network import InputSpec, Readout
 
 #: What a layer can be.
 KINDS: Final = ("conv", "conv_transpose", "linear", "avgpool", "sum", "dropout")
@@ -109,56 +106,15 @@ class Architecture:
     readout: Readout = "potential"
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Check the readout; the options have checked themselves."""
         object.__setattr__(self, "layers", tuple(self.layers))
         count = sum(1 + len(layer.skips) for layer in self.layers)
         if count > LAYERS_MAX:
             raise ConversionError(
                 f"the network has {count} layers and skips; allowed are {LAYERS_MAX} at most"
             )
-        choices = {"reset": get_args(Reset), "twin": get_args(Twin)}
-        for name, allowed in choices.items():
-            if getattr(self.options, name) not in allowed:
-                raise ConversionError(
-                    f'{name} is "{getattr(self.options, name)}"; allowed are {", ".join(allowed)}'
-                )
         if self.readout not in get_args(Readout):
             raise ConversionError(f'readout is "{self.readout}"; allowed are potential, count')
-        if not 1 <= self.options.num_steps <= NUM_STEPS_MAX:
-            raise ConversionError(
-                f"num_steps is {self.options.num_steps}; allowed are 1 to {NUM_STEPS_MAX}"
-            )
-        if not 2 <= self.options.weight_bits <= 8:
-            raise ConversionError(f"weight_bits is {self.options.weight_bits}; allowed are 2 to 8")
-        self._check_leak()
-        self._check_start()
-        if not (math.isfinite(self.options.activation_max) and self.options.activation_max > 0):
-            raise ConversionError("activation_max must be a positive number")
-
-    def _check_leak(self) -> None:
-        current, voltage = self.options.current_decay, self.options.voltage_decay
-        try:
-            check_decay(operator.index(current), operator.index(voltage))
-        except (NetworkError, TypeError) as error:
-            raise ConversionError(f"the decays must be integers in range: {error}") from error
-        if self.options.reset != "zero" and (current, voltage) != (DECAY_UNITY, 0):
-            raise ConversionError(
-                f"current_decay {current} and voltage_decay {voltage} are not possible with reset "
-                f'"{self.options.reset}"; only neurons with reset "zero" leak'
-            )
-
-    def _check_start(self) -> None:
-        share = self.options.initial_potential
-        if not 0 <= share < 1:
-            raise ConversionError(
-                f"initial_potential is {share}; allowed are shares of the threshold from 0 to "
-                f"below 1"
-            )
-        if share and self.options.reset != "subtract":
-            raise ConversionError(
-                f'initial_potential {share} is not possible with reset "{self.options.reset}", '
-                f'whose windows start from zero on the chip; use 0, or reset "subtract"'
-            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the architecture as plain data."""

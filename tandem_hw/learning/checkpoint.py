@@ -19,6 +19,7 @@ from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.model import Architecture, TandemNetwork
 from tandem_hw.learning.torch_file import check_tensors, read_torch_file
+from tandem_hw.learning.weights_in_effect import check_storable, restore_pruning, without_pruning
 from tandem_hw.pointer_file import refuse_pointer
 
 FORMAT = "tandem-hw checkpoint"
@@ -114,11 +115,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise FileFormatError(f"{path}: lacks {', '.join(missing)}; the file is damaged")
     try:
         architecture = Architecture.from_dict(content["architecture"])
-        _check_parameters(architecture, content["parameters"], version)
+        _check_parameters(architecture, without_pruning(content["parameters"]), version)
         model = TandemNetwork(architecture)
         model.to(_dtype(content["parameters"]))
         if version < FORMAT_VERSION:
             _add_thresholds(model, content["parameters"])
+        restore_pruning(model, content["parameters"])
         model.load_state_dict(content["parameters"])
     except (
         ConversionError,
@@ -169,6 +171,17 @@ def _add_thresholds(model: TandemNetwork, parameters: dict[str, Any]) -> None:
     for name, value in model.state_dict().items():
         if name.endswith(_LATER_PARAMETERS):
             parameters.setdefault(name, value)
+
+
+def check_checkpoint(model: TandemNetwork) -> None:
+    """Refuse before a training what could not be saved after its first epoch.
+
+    Raises:
+        ConversionError: its parameters are not those that its architecture gives, or pruned ones.
+    """
+    with torch.device("meta"):
+        plain = TandemNetwork(model.architecture)
+    check_storable(model, set(plain.state_dict()))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import operator
+import re
+import warnings
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
 from tandem_hw.errors import ConversionError, DataError, NetworkError
+from tandem_hw.export.freezing import freeze
 from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.input_encoding import default_scale
 from tandem_hw.learning.architecture import Architecture
-from tandem_hw.learning.graph_reader import Source, read_network
+from tandem_hw.learning.borrowed_network import device_of, unwrapped
+from tandem_hw.learning.conversion_check import check_conversion, read_as_it_is
 from tandem_hw.learning.layer_reader import SUPPORTED
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.precision import check_network_precision
+from tandem_hw.learning.read_values import ReadNetwork
 from tandem_hw.network import Encoding, InputSpec, Readout, Reset
-from tandem_hw.synapses import inputs_first
+from tandem_hw.user_warnings import ConversionWarning
 
 __all__ = ["SUPPORTED", "convert"]
 
@@ -36,20 +44,26 @@ def convert(
     voltage_decay: int = 0,
     initial_potential: float = 0.0,
     learn_thresholds: bool = False,
+    check: bool = True,
 ) -> TandemNetwork:
     """Turn an ordinary network into a spiking one that trains on its deployed integers.
 
     Every ReLU becomes integrate-and-fire neurons whose spike count c stands for the activation
     c * activation_max / num_steps. Batch normalisation is kept and folded into the integers of
-    every forward pass. The weights are copied, as float32; the given network is left as it is.
+    every forward pass. The weights are copied as they are in effect, behind parametrizations and
+    pruning, as float32; the given network is left as it is.
+
+    The network runs twice on a few random samples in evaluation mode: it is read while it runs, and
+    the converted layers must compute what it computed. The fresh model is frozen once, so that what
+    cannot be deployed is refused before it is trained.
 
     Args:
-        network: any module whose forward pass ``torch.fx`` can follow, made of convolutions (one
-            or two axes, grouped, transposed), fully connected layers, each with batch
-            normalisation or without, additions, ReLU, average pooling, dropout and flattening.
-            Every sum of layers but the last is followed by a ReLU; spikes are added to one before
-            its ReLU, as in a residual block. A pooling before a fully connected layer is folded
-            into its weights, elsewhere it gets neurons of its own.
+        network: any module made of convolutions (one or two axes, grouped, transposed), fully
+            connected layers, each with batch normalisation or without, additions, ReLU, average
+            pooling, dropout and flattening. Every sum of layers but the last is followed by a
+            ReLU; spikes are added to one before its ReLU, as in a residual block. A pooling before
+            a fully connected layer is folded into its weights, elsewhere it gets neurons of its
+            own. A softmax at the very end is left out, with a ``ConversionWarning``.
         input_shape: shape of one sample, (channels, height, width) or (features,).
         num_steps: length T of the window, at least 1.
         reset: "subtract" (the paper's neuron) or "zero".
@@ -70,20 +84,20 @@ def convert(
         initial_potential: with reset "subtract", share of the threshold that a window starts from:
             with 0.5 a count is the activation rounded to the nearest, with 0 rounded down.
         learn_thresholds: train ``activation_max`` of every layer along with its weights.
+        check: compare the converted layers with what the network computes, hooks included; without,
+            what was read is converted as it is.
 
     Returns:
         The tandem network, in training mode.
 
     Raises:
-        ConversionError: a layer or option has no exact counterpart; the message names it and says
-            what is supported.
+        ConversionError: layers or options have no exact counterpart; the message names all of them
+            and says what is supported. Or a layer computes something else than what it is read as,
+            or the model could not be frozen.
     """
     if encoding is None:
         encoding = "first_step" if reset == "subtract" else "constant"
-    try:
-        spec = InputSpec(tuple(input_shape), input_bits, default_scale(input_bits), encoding)
-    except (DataError, NetworkError) as error:
-        raise ConversionError(str(error)) from error
+    spec = _input_spec(input_shape, input_bits, encoding)
     options = SpikingOptions(
         num_steps,
         reset,
@@ -95,32 +109,63 @@ def convert(
         initial_potential,
         learn_thresholds,
     )
+    network = unwrapped(network)
     check_network_precision(network)
-    found = read_network(network, spec.shape, readout)
+    found = read_as_it_is(network, spec, readout, check=check)
     model = TandemNetwork(Architecture(spec, options, tuple(found.layers), readout))
-    with torch.no_grad():
-        for layer, sources in zip(model.tandem_layers, found.sources, strict=True):
-            for synapses, source in zip(layer.synapses, sources, strict=True):
-                _copy_parameters(synapses, source)
-    return model.to(next(network.parameters()).device)
-
-
-def _copy_parameters(synapses: TandemLayer, source: Source) -> None:
-    """Copy weights, bias and normalisation of an ordinary layer."""
-    module = source.module
-    if module is None:  # a sum or a pooling has nothing to copy
-        return
-    assert synapses.weight is not None
-    weight = module.weight
-    if isinstance(module, nn.ConvTranspose2d):
-        weight = inputs_first(weight, module.groups)
-    if synapses.weight.shape != weight.shape:
-        raise ConversionError(
-            f"layer {source.path} ({type(module).__name__}) takes {module.weight.shape[1]} "
-            f"features, but {synapses.weight.shape[1]} come in; put a Flatten before it"
+    _copy_parameters(model, found)
+    model.to(device_of(network))
+    if check:
+        check_conversion(network, model, found, readout)
+    _check_export(model, found)
+    if found.dropped:
+        warnings.warn(
+            f"{found.dropped} at the end of the network is left out: the model returns its logits, "
+            f"so train it with a loss that takes them (cross_entropy)",
+            ConversionWarning,
+            stacklevel=2,
         )
-    synapses.weight.copy_(weight)
-    if synapses.bias is not None:
-        synapses.bias.copy_(module.bias)
-    if synapses.norm is not None:
-        synapses.norm.load_state_dict(source.norm.state_dict())
+    return model
+
+
+def _input_spec(shape: tuple[int, ...], bits: int, encoding: Encoding) -> InputSpec:
+    if not isinstance(shape, Iterable):
+        raise ConversionError(
+            f"input_shape is {shape!r}; give the shape of one sample as a tuple, such as ({shape},)"
+        )
+    try:
+        sizes = tuple(operator.index(size) for size in shape)
+        return InputSpec(sizes, operator.index(bits), default_scale(bits), encoding)
+    except (DataError, NetworkError) as error:
+        raise ConversionError(str(error)) from error
+    except TypeError as error:
+        raise ConversionError(
+            f"input_shape is {shape} and input_bits {bits}; both must be whole numbers"
+        ) from error
+
+
+@torch.no_grad()
+def _copy_parameters(model: TandemNetwork, found: ReadNetwork) -> None:
+    """Copy weights, biases and normalisations of the ordinary layers."""
+    for layer, sources in zip(model.tandem_layers, found.sources, strict=True):
+        for synapses, source in zip(layer.synapses, sources, strict=True):
+            state = synapses.state_dict()
+            for name, value in source.parameters.items():
+                state[name].copy_(value)
+
+
+def _check_export(model: TandemNetwork, found: ReadNetwork) -> None:
+    """Find before the training what would be refused after it."""
+    try:
+        freeze(model)
+    except NetworkError as error:
+        paths = {
+            layer.name: path
+            for layer, path in zip(model.layers, found.paths, strict=True)
+            if isinstance(layer, TandemLayer)
+        }
+        named = re.findall(r"\w+", str(error))
+        where = ", ".join(f"{name} is {paths[name]}" for name in paths if name in named)
+        raise ConversionError(
+            f"the network could not be deployed: {error}{f' ({where})' if where else ''}"
+        ) from error

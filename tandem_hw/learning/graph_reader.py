@@ -1,204 +1,167 @@
 """Reads the forward pass of an ordinary network as layers with neurons and how they are connected.
 
-``torch.fx`` lists the operations; each one makes of what came before one of two things:
-
-    _Spikes   what neurons send after a ReLU, or the input: it may be pooled, flattened, dropped
-              out, and taken in by synapses
-    _Sum      what neurons take in before their ReLU: synapses with their normalisation, added up
-
-A ReLU makes a layer of a sum. Everything else has no exact counterpart and is refused by name.
+The network runs once (``tandem_hw.learning.forward_recorder``), and each operation is read as soon
+as it has run. A ReLU makes a layer of a sum. Everything else has no exact counterpart and is
+refused by name, all of it in one message.
 """
 
 from __future__ import annotations
 
-import operator
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, nn
 
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning import layer_reader
+from tandem_hw.learning import layer_reader, operation_reader
 from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec
-from tandem_hw.learning.graph_tracer import sample_shapes, trace
+from tandem_hw.learning.forward_recorder import Call, ForwardError, record
 from tandem_hw.learning.layer_reader import SUPPORTED
+from tandem_hw.learning.read_values import (
+    Ended,
+    ReadNetwork,
+    Refused,
+    Source,
+    Spikes,
+    Sum,
+    Value,
+)
+from tandem_hw.learning.tensor_meanings import TensorMeanings
 from tandem_hw.network import Readout
 
-_RELUS: Final = (torch.relu, torch.relu_, F.relu, F.relu_, "relu", "relu_")
-_ADDITIONS: Final = (operator.add, operator.iadd, torch.add, "add", "add_")
-_FLATTENINGS: Final = (torch.flatten, "flatten", "view", "reshape", torch.reshape)
-_MEANS: Final = (torch.mean, "mean")
-_POOLINGS: Final = {F.avg_pool1d: 1, F.avg_pool2d: 2}
-_ADAPTIVE_POOLINGS: Final = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d)
-_DROPOUTS: Final = {F.dropout: False, F.dropout1d: True, F.dropout2d: True}
-_SIZES: Final = (getattr, operator.getitem, "size")
-_AVG_POOL_ARGUMENTS: Final = (
-    "kernel_size",
-    "stride",
-    "padding",
-    "ceil_mode",
-    "count_include_pad",
-    "divisor_override",
-)
 
-
-@dataclass(frozen=True)
-class Source:
-    """Where the weights of some synapses come from.
-
-    Attributes:
-        path: name of the module in the network, or of the operation.
-        module: the module with the weights; None for a sum or a pooling.
-        norm: the batch normalisation behind it, or None.
-    """
-
-    path: str
-    module: Any = None
-    norm: Any = None
-
-
-@dataclass
-class ReadNetwork:
-    """An ordinary network as it was read.
-
-    Attributes:
-        layers: the layers of the architecture, in order.
-        sources: for each layer with neurons the weights of its synapses and of its skips.
-    """
-
-    layers: list[LayerSpec] = field(default_factory=list)
-    sources: list[tuple[Source, ...]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Spikes:
-    """What the layer ``index`` sends; ``pool`` is an average that has no neurons yet."""
-
-    index: int
-    flat: bool = False
-    pool: LayerSpec | None = None
-    pool_path: str = ""
-
-
-@dataclass(frozen=True)
-class _Sum:
-    """What neurons take in; every term has its source in its specification."""
-
-    path: str
-    terms: tuple[tuple[LayerSpec, Source], ...]
-    flat: bool = False
-
-
-class _Size:
-    """The size of a tensor, which only a flattening may use."""
-
-
-def read_network(network: nn.Module, input_shape: tuple[int, ...], readout: Readout) -> ReadNetwork:
-    """Read an ordinary network.
+def read_network(
+    network: nn.Module, batch: Tensor, readout: Readout, *, check: bool = True
+) -> ReadNetwork:
+    """Run an ordinary network once and read what it computes.
 
     Args:
-        network: any module whose forward pass ``torch.fx`` can trace.
-        input_shape: shape of one sample.
+        network: any module, in evaluation mode.
+        batch: real inputs that it runs on, [samples, *shape].
         readout: "potential" or "count".
+        check: refuse what is read as leaving the values as they are, but changes them.
 
     Returns:
-        Its layers and where their weights come from.
+        Its layers, where their weights come from, and what was behind each layer.
 
     Raises:
-        ConversionError: names what has no exact counterpart, and what is supported.
+        ForwardError: it does not take such samples.
+        ConversionError: names all that has no exact counterpart, and what is supported.
     """
-    root, graph = trace(network)
-    return _Reader(root, graph, input_shape).read(readout)
+    reader = Reader(batch, check)
+    try:
+        reader.finish(record(network, batch, reader), readout)
+    except ForwardError as error:
+        reader.failed(error)
+        if not reader.refusals:
+            raise
+        reader.refusals[str(error)] = None
+    except ConversionError as error:
+        reader.refusals[str(error)] = None
+    if reader.refusals:
+        order = [*reader.met, *reader.refusals]  # as the forward pass meets them
+        raise ConversionError(_together(sorted(reader.refusals, key=order.index)))
+    return reader.found
 
 
-class _Reader:
-    """Walks the operations in order."""
+def _together(refusals: list[str]) -> str:
+    """Say everything that is refused, and once what is supported."""
+    if len(refusals) == 1:
+        return refusals[0]
+    supported = f"; supported are {SUPPORTED}"
+    lines = [f"- {refusal.replace(supported, '')}" for refusal in refusals]
+    if any(supported in refusal for refusal in refusals):
+        lines.append(f"supported are {SUPPORTED}")
+    return "\n".join([f"{len(refusals)} things in the network cannot be converted:", *lines])
 
-    def __init__(self, root: nn.Module, graph: fx.Graph, input_shape: tuple[int, ...]) -> None:
-        self.root, self.graph, self.input_shape = root, graph, input_shape
-        self.found = ReadNetwork()
-        self.values: dict[fx.Node, Any] = {}
+
+class Reader(TensorMeanings):
+    """Reads operations as layers with neurons."""
+
+    def __init__(self, batch: Tensor, check: bool) -> None:
+        super().__init__(batch)
+        self.check = check
         self.used: dict[int, str] = {}
 
-    @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """By name of an operation, the shape of one sample of its result."""
-        return sample_shapes(self.root, self.graph, self.input_shape)
+    def read_operation(
+        self, path: str, name: str, tensor: Tensor, value: Value, call: Call
+    ) -> Value:
+        """Read a function or method."""
+        return operation_reader.read(self, path, name, tensor, value, call)
 
-    def read(self, readout: Readout) -> ReadNetwork:
-        """Read all operations, and run the network once so that shapes are known to fit."""
-        inputs = 0
-        for node in self.graph.nodes:
-            if node.op != "output" and not node.users:
-                raise ConversionError(
-                    f"the result of {node.target} is not used; leave it out, or, where it works in "
-                    f"place, use what it returns"
-                )
-            if node.op == "placeholder":
-                inputs += 1
-                if inputs > 1:
-                    raise ConversionError(
-                        f"the network takes several inputs, {node.target} among them; one is "
-                        f"supported"
-                    )
-                self.values[node] = _Spikes(FROM_INPUT)
-            elif node.op == "output":
-                self._finish(self.values.get(node.args[0]), readout)
-            elif node.op == "call_module":
-                self.values[node] = self._module(node, self.root.get_submodule(str(node.target)))
-            else:
-                self.values[node] = self._operation(node)
-        assert self.shapes is not None  # working them out finds shapes that do not fit
-        return self.found
-
-    # Layers --------------------------------------------------------------------------------------
-
-    def _module(self, node: fx.Node, module: nn.Module) -> Any:
-        path, value = str(node.target), self._first(node)
+    def read_module(
+        self, path: str, module: nn.Module, tensor: Tensor, value: Value, call: Call
+    ) -> Value:
+        """Read a layer of PyTorch."""
         layer_reader.check_forward(path, module)
+        if not isinstance(call.result, Tensor):
+            raise layer_reader.refuse(path, module)
         if isinstance(module, layer_reader.SYNAPSES):
-            return self._synapses(path, module, value)
+            return self._synapses(path, module, tensor, value, call)
         if isinstance(module, layer_reader.NORMS):
-            return self._normalised(path, module, value)
+            return self._normalised(path, module, tensor, value)
         if isinstance(module, nn.ReLU):
-            return self._fire(f"{path} (ReLU)", value)
+            return self.fire(f"{path} (ReLU)", value, call.result)
         if isinstance(module, layer_reader.POOLS):
             axes = 1 if isinstance(module, nn.AvgPool1d) else 2
-            options = {name: getattr(module, name, None) for name in _AVG_POOL_ARGUMENTS}
-            return self._pooled(path, layer_reader.pooling_spec(path, options, axes), value)
+            options = {name: getattr(module, name, None) for name in layer_reader.POOL_OPTIONS}
+            spec = layer_reader.pooling_spec(path, options, axes)
+            return self.pooled(path, spec, tensor, value, call.result)
         if isinstance(module, layer_reader.ADAPTIVE_POOLS):
-            return self._adaptive(path, node, module.output_size, value)
+            return self.adaptive(path, module.output_size, tensor, value, call.result)
         if isinstance(module, layer_reader.DROPOUTS):
-            return self._dropped(
-                path, type(module).__name__, module.p, not isinstance(module, nn.Dropout), value
-            )
-        if isinstance(module, nn.Flatten):
-            if (module.start_dim, module.end_dim) != (1, -1):
-                raise ConversionError(
-                    f"layer {path}: Flatten must flatten all axes but the batch's"
-                )
-            return self._flat(path, value)
-        if isinstance(module, nn.Identity):
-            return value
+            channels = not isinstance(module, nn.Dropout)
+            self.check_unchanged(path, tensor, call)
+            return self.dropped(path, type(module).__name__, module.p, channels, value)
+        if isinstance(module, layer_reader.RESHAPES):
+            return self.reshaped(path, tensor, value, call)
+        if isinstance(module, layer_reader.ENDS):
+            kind = type(module).__name__
+            return self.ended(f"layer {path} ({kind})", module.dim, tensor, value)
         raise layer_reader.refuse(path, module)
 
-    def _synapses(self, path: str, module: Any, value: Any) -> _Sum:
+    def _synapses(self, path: str, module: Any, tensor: Tensor, value: Value, call: Call) -> Sum:
+        name = type(module).__name__
         spikes = self._spikes(path, value)
-        self._use(path, module)
         spec = layer_reader.synapses_spec(path, module)
+        self._use(path, module)
+        source = Source(path, layer_reader.synapse_parameters(path, module))
+        shape = tuple(call.result.shape[1:])
+        if spikes is None:
+            return Sum(path, ((spec, source),), shape)
         if isinstance(module, nn.Linear):
+            if tensor.dim() != 2:
+                raise ConversionError(
+                    f"layer {path} ({name}) takes {module.in_features} features, but samples of "
+                    f"shape {tuple(tensor.shape[1:])} come in; put a Flatten before it"
+                )
             spikes, window = self._folded_pool(spikes)
             spec = replace(spec, source=spikes.index, pool=window)
-        elif spikes.flat:
-            raise ConversionError(
-                f"layer {path} ({type(module).__name__}) comes after a Flatten; put it before"
-            )
         else:
-            spec = replace(spec, source=self._settled(spikes).index)
-        return _Sum(path, ((spec, Source(path, module)),))
+            self._check_image(path, name, tensor, spikes)
+            spec = replace(spec, source=self.settled(spikes).index)
+            if spec.output_shape(spikes.shape) != shape:
+                raise ConversionError(
+                    f"layer {path} ({name}) gives samples of shape {shape}, where its own options "
+                    f"give {spec.output_shape(spikes.shape)}; give it no output_size in forward"
+                )
+        return Sum(path, ((spec, source),), shape)
+
+    def _check_image(self, path: str, name: str, tensor: Tensor, value: Spikes | Sum) -> None:
+        """Refuse a layer that takes neurons in another arrangement than they have."""
+        shape = tuple(tensor.shape[1:])
+        if shape == value.shape:
+            return
+        if isinstance(value, Spikes) and value.index == FROM_INPUT:
+            raise ConversionError(
+                f"layer {path} ({name}) takes the input as {shape}; give such samples, "
+                f"input_shape={shape}, and leave out what reshapes them"
+            )
+        raise ConversionError(
+            f"layer {path} ({name}) comes after a Flatten; put it before, since neurons of shape "
+            f"{value.shape} cannot be rearranged to {shape}"
+        )
 
     def _use(self, path: str, module: nn.Module) -> None:
         """Refuse weights and statistics that two layers share."""
@@ -211,197 +174,197 @@ class _Reader:
                 )
             self.used[id(shared)] = path
 
-    def _normalised(self, path: str, norm: Any, value: Any) -> _Sum:
+    def _normalised(self, path: str, norm: Any, tensor: Tensor, value: Value) -> Value:
         name = type(norm).__name__
+        fields = layer_reader.norm_fields(path, norm)
+        taken = self.take(value)
+        if taken is None:
+            return Refused()
         if not (
-            isinstance(value, _Sum)
-            and len(value.terms) == 1
-            and value.terms[0][1].module is not None
-            and value.terms[0][1].norm is None
+            isinstance(taken, Sum)
+            and len(taken.terms) == 1
+            and "weight" in taken.terms[0][1].parameters
+            and not taken.terms[0][0].norm
         ):
             raise ConversionError(
                 f"layer {path} ({name}) must come right after a Conv2d or Linear (or another "
                 f"layer with weights), which it is folded into"
             )
-        fields = layer_reader.norm_fields(path, norm)
+        if norm.num_features != taken.shape[0]:
+            raise ConversionError(
+                f"layer {path} ({name}) normalises {norm.num_features} features apart, but "
+                f"{taken.path} has {taken.shape[0]} channels with one weight each; put it before "
+                f"the Flatten, as BatchNorm2d"
+            )
         self._use(path, norm)
-        spec, source = value.terms[0]
-        term = (replace(spec, **fields), replace(source, norm=norm))
-        return _Sum(value.path, (term,), value.flat)
+        spec, source = taken.terms[0]
+        parameters = source.parameters | layer_reader.norm_parameters(path, norm)
+        term = (replace(spec, **fields), replace(source, parameters=parameters))
+        return Sum(taken.path, (term,), taken.shape)
 
-    def _fire(self, path: str, value: Any) -> _Spikes:
-        if not isinstance(value, _Sum):
+    def fire(self, path: str, value: Value, result: Tensor) -> Value:
+        """Put neurons behind a sum, at its ReLU."""
+        taken = self.take(value)
+        if taken is None:
+            return Refused()
+        if not isinstance(taken, Sum):
             raise ConversionError(f"layer {path} does not follow a Conv2d or Linear")
-        return self._add_layer(value)
+        return self._add_layer(taken, result)
 
-    def _pooled(self, path: str, spec: LayerSpec, value: Any) -> _Spikes:
-        self._check_fired(path, value)
-        spikes = self._spikes(path, value)
+    def pooled(
+        self, path: str, spec: LayerSpec, tensor: Tensor, value: Value, result: Tensor
+    ) -> Value:
+        """Read an average pooling, which gets neurons only where it needs them."""
+        spikes = self._spikes(path, value, "pooling")
+        if spikes is None:
+            return Refused()
+        self._check_image(path, "pooling", tensor, spikes)
         if all(size == 1 for size in (*spec.kernel, *spec.stride)) and not any(spec.padding):
             return spikes
-        return replace(self._settled(spikes), pool=spec, pool_path=path)
+        spikes = self.settled(spikes)
+        shape = spec.output_shape(spikes.shape)
+        pool_result = result.clone().reshape(-1, *shape)
+        return Spikes(spikes.index, shape, spec, path, pool_result)
 
-    def _adaptive(self, path: str, node: fx.Node, output_size: Any, value: Any) -> _Spikes:
-        self._check_fired(path, value)
-        lengths = self.shapes[node.all_input_nodes[0].name][1:]
-        spec = layer_reader.adaptive_pooling_spec(path, lengths, output_size)
-        return self._pooled(path, spec, value)
+    def adaptive(
+        self, path: str, output_size: Any, tensor: Tensor, value: Value, result: Tensor
+    ) -> Value:
+        """Read an adaptive average pooling."""
+        spec = layer_reader.adaptive_pooling_spec(path, tuple(tensor.shape[2:]), output_size)
+        return self.pooled(path, spec, tensor, value, result)
 
-    def _dropped(self, path: str, name: str, p: float, channels: bool, value: Any) -> _Spikes:
-        self._check_fired(f"{path} ({name})", value)
-        spikes = self._settled(self._spikes(path, value))
-        spec = replace(layer_reader.dropout_spec(path, p, channels), source=spikes.index)
-        return replace(spikes, index=self._append(spec))
+    def dropped(self, path: str, name: str, p: float, channels: bool, value: Value) -> Value:
+        """Read a dropout."""
+        spec = layer_reader.dropout_spec(path, p, channels)
+        spikes = self._spikes(f"{path} ({name})", value, "dropout")
+        if spikes is None:
+            return Refused()
+        spikes = self.settled(spikes)
+        before = self.found.batch if spikes.index < 0 else self.found.results[spikes.index]
+        return replace(spikes, index=self._append(replace(spec, source=spikes.index), path, before))
 
-    def _flat(self, path: str, value: Any) -> _Spikes | _Sum:
-        if isinstance(value, _Sum):
-            return replace(value, flat=True)
-        return replace(self._spikes(path, value), flat=True)
-
-    # Operations ----------------------------------------------------------------------------------
-
-    def _operation(self, node: fx.Node) -> Any:
-        target: Any = node.target
-        if node.op == "get_attr" or target in _SIZES:
-            return _Size()
-        value = self._first(node)
-        if target in _RELUS:
-            return self._fire(f"{node.name} (ReLU)", value)
-        if target in _ADDITIONS:
-            return self._added(node)
-        if target in _FLATTENINGS:
-            self._check_flattening(node)
-            return self._flat(node.name, value)
-        if target in _MEANS:
-            return self._averaged(node, value)
-        if target in _POOLINGS:
-            options = dict(zip(_AVG_POOL_ARGUMENTS, node.args[1:], strict=False)) | node.kwargs
-            options.pop("input", None)
-            spec = layer_reader.pooling_spec(node.name, options, _POOLINGS[target])
-            return self._pooled(node.name, spec, value)
-        if target in _ADAPTIVE_POOLINGS:
-            size = node.args[1] if len(node.args) > 1 else node.kwargs["output_size"]
-            return self._adaptive(node.name, node, size, value)
-        if target in _DROPOUTS:
-            p: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
-            name = getattr(target, "__name__", "dropout")
-            return self._dropped(node.name, name, p, _DROPOUTS[target], value)
-        if target == "contiguous":
-            return value
-        name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
-        raise ConversionError(
-            f"operation {node.name} ({name}) cannot be converted exactly; supported are {SUPPORTED}"
-            f"{_function_proposal(name)}"
-        )
-
-    def _added(self, node: fx.Node) -> _Sum:
-        terms: tuple[tuple[LayerSpec, Source], ...] = ()
-        if len(node.args) != 2 or node.kwargs or not all(arg in self.values for arg in node.args):
+    def reshaped(self, path: str, tensor: Tensor, value: Value, call: Call) -> Value:
+        """Read what leaves all values as they are; a tensor's own shape is looked at later."""
+        result = call.result
+        if result.numel() != tensor.numel() or result.shape[:1] != tensor.shape[:1]:
             raise ConversionError(
-                f"operation {node.name} (add) adds something else than two layers, which cannot be "
-                f"converted exactly; a constant belongs into a bias"
+                f"operation {path} must flatten or keep the axes of a sample; it turns "
+                f"{tuple(tensor.shape)} into {tuple(result.shape)}, samples included"
             )
-        flat = False
-        for argument in node.args:
-            value = self.values[argument]  # type: ignore[index]
-            flat |= value.flat
-            if isinstance(value, _Sum):
-                terms += value.terms
-            else:
-                spikes = self._settled(self._spikes(node.name, value))
-                spec = LayerSpec("sum", bias=False, source=spikes.index)
-                terms += ((spec, Source(node.name)),)
-        return _Sum(node.name, terms, flat)
+        self.check_unchanged(path, tensor, call)
+        return value
 
-    def _check_flattening(self, node: fx.Node) -> None:
-        if len(self.shapes[node.name]) != 1:
+    def check_unchanged(self, path: str, tensor: Tensor, call: Call) -> None:
+        """Refuse what is read as leaving values as they are and changes them."""
+        if not self.check:
+            return
+        before, after = tensor.to(call.result.dtype).reshape(-1), call.result.reshape(-1)
+        changed = any(tensor is one for one in call.overwritten)
+        if changed or before.shape != after.shape or not torch.equal(before, after):
             raise ConversionError(
-                f"operation {node.name} must flatten all axes but the batch's; it gives samples of "
-                f"shape {self.shapes[node.name]}"
+                f"layer {path} changes the values that pass it in evaluation, by a hook or because "
+                f"it stays in training mode; remove its hooks, or pass check=False to convert "
+                f"without them"
             )
 
-    def _averaged(self, node: fx.Node, value: Any) -> _Spikes:
-        """Read a mean over all spatial axes, which is a global average pooling."""
-        before = self.shapes[node.all_input_nodes[0].name]
-        axes = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-        rank = len(before) + 1
-        wanted = {axis % rank for axis in axes} if isinstance(axes, tuple | list) else {axes}
-        if wanted != set(range(2, rank)):
-            raise ConversionError(
-                f"operation {node.name} (mean) averages over the axes {axes}; only all spatial "
-                f"axes are supported, as a global average pooling"
-            )
-        spec = layer_reader.adaptive_pooling_spec(node.name, before[1:], 1)
-        return replace(self._pooled(node.name, spec, value), flat=len(self.shapes[node.name]) == 1)
+    def ended(self, what: str, axis: int | None, tensor: Tensor, value: Value) -> Value:
+        """Read a softmax, which may only be the network's end."""
+        taken = self.take(value)
+        if taken is None:
+            return Refused()
+        if not isinstance(taken, Sum) or axis not in (None, 1, 1 - tensor.dim()):
+            raise layer_reader.refuse_kind(what, "softmax")
+        return Ended(what, taken, tensor.clone())
 
     # Values --------------------------------------------------------------------------------------
 
-    def _first(self, node: fx.Node) -> Any:
-        nodes = node.all_input_nodes
-        if not nodes:
-            raise ConversionError(f"operation {node.name} takes nothing from the network's input")
-        return self.values[nodes[0]]
-
-    def _check_fired(self, path: str, value: Any) -> None:
-        """Refuse what works on spikes where neurons are still to come."""
-        if isinstance(value, _Sum):
+    def _spikes(self, path: str, value: Value, kind: str = "") -> Spikes | None:
+        """Use spikes, or refuse what takes in sums whose ReLU is still to come."""
+        taken = self.take(value)
+        if not isinstance(taken, Sum):
+            return taken
+        if kind:
             raise ConversionError(
-                f"layer {path} stands before the ReLU of {value.path}; put it after the ReLU"
+                f"layer {path} stands before the ReLU of {taken.path}; put it after the ReLU"
             )
+        raise ConversionError(
+            f"layer {taken.path} is followed by {path} without a ReLU between; spikes are never "
+            f"negative, so put a ReLU there or merge the two layers"
+        )
 
-    def _spikes(self, path: str, value: Any) -> _Spikes:
-        if isinstance(value, _Sum):
-            raise ConversionError(
-                f"layer {value.path} is followed by {path} without a ReLU between; spikes are "
-                f"never negative, so put a ReLU there or merge the two layers"
-            )
-        if not isinstance(value, _Spikes):
-            raise ConversionError(f"operation {path} uses a size or a constant as a signal")
-        return value
-
-    def _settled(self, spikes: _Spikes) -> _Spikes:
+    def settled(self, spikes: Spikes) -> Spikes:
         """Give a pooling that still waits neurons of its own."""
         if spikes.pool is None:
             return spikes
+        assert spikes.pool_result is not None  # they are set together
         spec = replace(spikes.pool, source=spikes.index)
-        index = self._append(spec)
-        self.found.sources.append((Source(spikes.pool_path),))
-        return _Spikes(index, spikes.flat)
+        index = self._append(spec, spikes.pool_path, spikes.pool_result)
+        weight = layer_reader.pooling_weight(spec, spikes.pool_result)
+        self.found.sources.append((Source(spikes.pool_path, {"weight": weight}),))
+        return Spikes(index, spikes.shape)
 
-    def _folded_pool(self, spikes: _Spikes) -> tuple[_Spikes, tuple[int, ...]]:
+    def _folded_pool(self, spikes: Spikes) -> tuple[Spikes, tuple[int, ...]]:
         """Fold a pooling into the fully connected layer behind it, where its windows are apart."""
         pool = spikes.pool
         if pool is None:
             return spikes, (1, 1)
         if pool.stride != pool.kernel or any(pool.padding):
-            return self._settled(spikes), (1, 1)
+            return self.settled(spikes), (1, 1)
         return replace(spikes, pool=None), pool.kernel
 
-    def _add_layer(self, value: _Sum) -> _Spikes:
+    def _add_layer(self, value: Sum, result: Tensor) -> Spikes:
         """Put neurons behind a sum; synapses with weights of their own are the main ones."""
         terms = sorted(value.terms, key=lambda term: term[0].kind == "sum")
         (main, _), *skips = terms
         self.found.sources.append(tuple(source for _, source in terms))
         spec = replace(main, skips=tuple(skip for skip, _ in skips))
-        return _Spikes(self._append(spec), value.flat)
+        result = result.clone().reshape(-1, *value.shape)
+        return Spikes(self._append(spec, value.path, result), value.shape)
 
-    def _append(self, spec: LayerSpec) -> int:
+    def _append(self, spec: LayerSpec, path: str, result: Tensor) -> int:
         """Add a layer; a source that is the layer before it goes without saying."""
         index = len(self.found.layers)
         if spec.source == index - 1:
             spec = replace(spec, source=None)
         self.found.layers.append(spec)
+        self.found.paths.append(path)
+        self.found.results.append(result)
         return index
 
-    def _finish(self, value: Any, readout: Readout) -> None:
+    def finish(self, output: Any, readout: Readout) -> None:
         """Check the end of the network against the readout."""
+        if not isinstance(output, Tensor):
+            raise ConversionError(
+                f"the forward pass returns {type(output).__name__}; it must return one tensor, so "
+                f"wrap it in a module that returns the logits alone"
+            )
+        value = self.meaning(output)
+        if value is None:
+            raise ConversionError(
+                "the result does not come from the input through operations that can be followed; "
+                "functions of TorchScript and other libraries are not seen, so use those of PyTorch"
+            )
+        if isinstance(value, Ended):
+            self.found.dropped, output = value.what, value.logits
+            value = value.value
+        taken = self.take(value)
+        if self.refusals:
+            return
+        self.unused.pop(id(taken), None)
+        for unused in self.unused.values():
+            self.refusals[f"the result of {self.name_of(unused)} is not used; leave it out"] = None
         if not self.used:
             raise ConversionError(f"the network has no layers with weights; supported: {SUPPORTED}")
-        if isinstance(value, _Sum):
-            self._add_layer(value)
+        if isinstance(taken, Sum):
+            self._add_layer(taken, output)
             return
-        ends = isinstance(value, _Spikes) and value.index == len(self.found.layers) - 1
-        if not ends or value.pool is not None or self.found.layers[-1].kind == "dropout":
+        last = len(self.found.layers) - 1
+        if (
+            taken is None
+            or taken.index != last
+            or taken.pool is not None
+            or self.found.layers[last].kind == "dropout"
+        ):
             raise ConversionError(
                 "the network must end in a layer with weights, whose potential or spikes are the "
                 "result"
@@ -411,13 +374,3 @@ class _Reader:
                 "the last layer is followed by a ReLU; with readout "
                 '"potential" it must not be (or use readout="count")'
             )
-
-
-def _function_proposal(name: str) -> str:
-    if "pool" in name:
-        return "; use average pooling, or a stride of 2 in the convolution before it"
-    if name in ("conv1d", "conv2d", "linear", "conv_transpose2d", "batch_norm"):
-        return "; use the layer of torch.nn, which has the weights"
-    if name in ("mul", "sub", "truediv", "cat"):
-        return "; scale, subtract or stack by the weights of a layer"
-    return ""

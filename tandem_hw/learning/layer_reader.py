@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
-from torch import nn
-from torch.nn.parameter import is_lazy
+import torch
+from torch import Tensor, nn
 
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec
+from tandem_hw.learning.borrowed_network import wraps
+from tandem_hw.learning.conversion_advice import proposal
+from tandem_hw.synapses import inputs_first
 
 SUPPORTED: Final = (
     "Conv1d, Conv2d, ConvTranspose2d, Linear, BatchNorm1d and BatchNorm2d, ReLU, AvgPool1d and "
@@ -19,24 +23,30 @@ NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d)
 POOLS: Final = (nn.AvgPool1d, nn.AvgPool2d)
 ADAPTIVE_POOLS: Final = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
 DROPOUTS: Final = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
-_KNOWN: Final = (
-    *SYNAPSES,
-    *NORMS,
-    *POOLS,
-    *ADAPTIVE_POOLS,
-    *DROPOUTS,
-    nn.ReLU,
-    nn.Flatten,
-    nn.Identity,
+RESHAPES: Final = (nn.Flatten, nn.Unflatten, nn.Identity)
+ENDS: Final = (nn.Softmax, nn.LogSoftmax)
+POOL_OPTIONS: Final = (
+    "kernel_size",
+    "stride",
+    "padding",
+    "ceil_mode",
+    "count_include_pad",
+    "divisor_override",
 )
+_KNOWN: Final = (*SYNAPSES, *NORMS, *POOLS, *ADAPTIVE_POOLS, *DROPOUTS, *RESHAPES, *ENDS, nn.ReLU)
+#: Methods that a layer's own class may not replace, as they are what is read.
+_OWN_METHODS: Final = ("forward", "_conv_forward", "__call__")
 
 
 def is_leaf(module: nn.Module) -> bool:
     """Whether a module is read as a whole: a layer of PyTorch, or of a class made from one."""
-    known = isinstance(module, _KNOWN)
-    return known or (
-        type(module).__module__.startswith("torch.nn") and not isinstance(module, nn.Sequential)
-    )
+    own = type(module).__module__.startswith("torch.nn") and not wraps(module)
+    return is_supported(module) or (own and not isinstance(module, nn.Sequential))
+
+
+def is_supported(module: nn.Module) -> bool:
+    """Whether a layer is of a kind that can be read."""
+    return isinstance(module, _KNOWN)
 
 
 def check_forward(path: str, module: nn.Module) -> None:
@@ -45,37 +55,89 @@ def check_forward(path: str, module: nn.Module) -> None:
     Raises:
         ConversionError: names the layer.
     """
-    if any(
-        isinstance(module, kind) and type(module).forward is not kind.forward for kind in _KNOWN
-    ):
+    replaced = [
+        name
+        for kind in _KNOWN
+        if isinstance(module, kind)
+        for name in _OWN_METHODS
+        if name in vars(module)
+        or getattr(type(module), name, None) is not getattr(kind, name, None)
+    ]
+    if replaced:
+        where = "on the instance" if replaced[0] in vars(module) else "in its class"
         raise ConversionError(
-            f"layer {path} ({type(module).__name__}) has a forward pass of its own, which cannot "
-            f"be converted; supported are {SUPPORTED}"
+            f"layer {path} ({type(module).__name__}) has a forward pass of its own "
+            f"({replaced[0]} is replaced {where}), which cannot be converted; supported are "
+            f"{SUPPORTED}"
         )
 
 
 def refuse(path: str, module: nn.Module) -> ConversionError:
     """Return the refusal of a layer that has no exact counterpart, with a proposal."""
+    names = [kind.__name__ for kind in type(module).__mro__]
+    return refuse_kind(f"layer {path} ({type(module).__name__})", *names)
+
+
+def refuse_kind(what: str, *names: str) -> ConversionError:
+    """Return the refusal of a layer or an operation, with a proposal.
+
+    Args:
+        what: its name and kind for the message.
+        names: of classes or functions, under which a proposal is looked for.
+    """
     return ConversionError(
-        f"layer {path} ({type(module).__name__}) cannot be converted exactly; supported are "
-        f"{SUPPORTED}{_proposal(module)}"
+        f"{what} cannot be converted exactly; supported are {SUPPORTED}{proposal(*names)}"
     )
 
 
-def _proposal(module: nn.Module) -> str:
-    """Propose what to use in place of a layer that people often have."""
-    name = type(module).__name__
-    if "MaxPool" in name:
-        return "; use AvgPool, or a stride of 2 in the convolution before it"
-    if "Upsample" in name or "Unpool" in name:
-        return "; use a ConvTranspose2d with a stride"
-    if isinstance(module, nn.Softmax | nn.LogSoftmax | nn.Sigmoid):
-        return "; leave it out, the loss takes the logits"
-    if name in ("LeakyReLU", "GELU", "SiLU", "ELU", "Tanh", "ReLU6", "Hardtanh"):
-        return "; use ReLU, the spike counts cap it at activation_max"
-    if "Norm" in name:
-        return "; use batch normalisation, which is folded into the weights"
-    return ""
+def synapse_parameters(path: str, module: Any) -> dict[str, Tensor]:
+    """Return weights and bias as they are in effect, output channels first.
+
+    Raises:
+        ConversionError: one is infinite or not a number.
+    """
+    weight = module.weight
+    if isinstance(module, nn.ConvTranspose2d):
+        weight = inputs_first(weight, module.groups)
+    values = {"weight": weight, "bias": module.bias}
+    return _finite(
+        path, module, {name: value for name, value in values.items() if value is not None}
+    )
+
+
+def norm_parameters(path: str, norm: Any) -> dict[str, Tensor]:
+    """Return weights and statistics of a batch normalisation as they are in effect.
+
+    Raises:
+        ConversionError: one is infinite or not a number.
+    """
+    names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    values = {f"norm.{name}": getattr(norm, name) for name in names}
+    return _finite(path, norm, values)
+
+
+def _finite(path: str, module: nn.Module, values: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    """Return the values that there are."""
+    present = {name: value.detach() for name, value in values.items() if value is not None}
+    for name, value in present.items():
+        # A sum is cheaper than a look at each value; it may overflow where no value is infinite.
+        if not value.sum().isfinite() and not value.isfinite().all():
+            raise ConversionError(
+                f"layer {path} ({type(module).__name__}) has a {name} that is infinite or not a "
+                f"number; start from an earlier state of its training"
+            )
+    return present
+
+
+def pooling_weight(spec: LayerSpec, result: Tensor) -> Tensor:
+    """Return the weights of a pooling with neurons of its own, [channels, 1, *kernel].
+
+    Args:
+        spec: the pooling.
+        result: what it gave, [samples, channels, *lengths].
+    """
+    shape = (result.shape[1], 1, *spec.kernel)
+    return torch.full(shape, 1 / math.prod(spec.kernel), dtype=result.dtype, device=result.device)
 
 
 def synapses_spec(path: str, module: Any) -> LayerSpec:
@@ -86,12 +148,8 @@ def synapses_spec(path: str, module: Any) -> LayerSpec:
         module: one of ``SYNAPSES``.
 
     Raises:
-        ConversionError: its padding cannot be had, or it has no weights yet.
+        ConversionError: its padding cannot be had.
     """
-    if is_lazy(module.weight):
-        raise ConversionError(
-            f"layer {path} ({type(module).__name__}) has no weights yet; run the network once"
-        )
     bias = module.bias is not None
     if isinstance(module, nn.Linear):
         return LayerSpec("linear", module.out_features, bias=bias)
@@ -136,8 +194,13 @@ def norm_fields(path: str, norm: Any) -> dict[str, Any]:
     """Read a batch normalisation as fields of the layer before it.
 
     Raises:
-        ConversionError: it keeps no running average with a momentum.
+        ConversionError: it keeps no running average with a momentum, or stays in training mode.
     """
+    if norm.training:
+        raise ConversionError(
+            f"layer {path} ({type(norm).__name__}) stays in training mode after eval(), and "
+            f"normalises by each batch; let its train() switch it"
+        )
     if not norm.track_running_stats or norm.momentum is None:
         raise ConversionError(
             f"layer {path} ({type(norm).__name__}) keeps no running average with a momentum, "

@@ -35,6 +35,7 @@ from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters, RealSynapses, quantize_layer
 from tandem_hw.learning.signals import SpikingOptions, TandemSignal, Twin
 from tandem_hw.learning.surrogates import replace_by_count, replace_value
+from tandem_hw.learning.weights_in_effect import refresh_weights
 from tandem_hw.neurons import (
     Incoming,
     LayerActivity,
@@ -230,6 +231,7 @@ class TandemLayer(nn.Module):
 
     def total(self, signal: TandemSignal) -> Tensor:
         """Return the twin's real weighted sum of one signal, before normalisation."""
+        refresh_weights(self)
         weight = self.real_weight
         if weight is None:
             return signal.counts * signal.real
@@ -297,6 +299,7 @@ class TandemLayer(nn.Module):
         device: torch.device | None = None,
     ) -> _Branch:
         """Fold a mean and an inverse deviation into weights and bias."""
+        refresh_weights(self)
         real = self.real_weight
         if real is None:
             return _Branch(None, RealSynapses(None, input_scale), torch.zeros(1).double())

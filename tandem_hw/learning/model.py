@@ -138,7 +138,7 @@ class TandemNetwork(nn.Module):
             inputs: uint8 [batch, *sample_shape].
 
         Raises:
-            ConversionError: another dtype or shape.
+            ConversionError: another dtype or shape, or an integer beyond ``input_bits``.
         """
         spec = self.architecture.input
         if inputs.dtype != torch.uint8:
@@ -150,6 +150,15 @@ class TandemNetwork(nn.Module):
             raise ConversionError(
                 f"a sample has shape {tuple(inputs.shape[1:])}; the model takes {self.sample_shape}"
             )
+        # One maximum a batch: values beyond would train, and be cut off or refused on the chip.
+        if spec.largest < torch.iinfo(torch.uint8).max and len(inputs):
+            found = int(inputs.max())
+            if found > spec.largest:
+                raise ConversionError(
+                    f"the inputs reach {found}, but {spec.bits} bits end at {spec.largest}; "
+                    f"use tandem_hw.quantize_inputs(images, bits={spec.bits}, "
+                    f"scale={spec.scale:.6g}), or convert with input_bits=8"
+                )
         train = SpikeTrain.of_input(inputs, spec.encoding)
         counts = inputs.to(torch.float32) * self._sends
         if spec.encoding == "events":

@@ -19,7 +19,12 @@ import torch
 from torch import Tensor
 
 from tandem_hw.errors import DataError, FileFormatError
-from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tandem_hw.learning.checkpoint import (
+    Checkpoint,
+    check_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from tandem_hw.learning.datasets import Dataset
 from tandem_hw.learning.distributed import Processes, own_device, started_processes
 from tandem_hw.learning.model import TandemNetwork
@@ -114,6 +119,7 @@ def train(
     Raises:
         DataError: the data do not fit the model, or ``resume`` with other options or another
             number of processes.
+        ConversionError: the model has weights that a checkpoint cannot hold.
         FileFormatError: the folder cannot be written to, holds a training or is in use by one, or
             there is nothing to resume, or its files belong to different trainings.
     """
@@ -147,6 +153,7 @@ class _Run:
     ) -> None:
         self.model, self.dataset, self.options = model.to(device), dataset, options
         self.folder, self.device, self.processes = folder, device, processes
+        check_checkpoint(model)
         self.objective = options.make_objective()
         architecture = model.architecture
         dataset.check_fit(architecture.input, architecture.options.num_steps)
@@ -289,6 +296,11 @@ class _Run:
         if checkpoint.data != self.dataset.name:
             raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
         self.options.check_same(state.get("options", {}), path)
+        if checkpoint.model.state_dict().keys() != self.model.state_dict().keys():
+            raise DataError(
+                f"{path}: other layers of its network were pruned; prune the model in the same way "
+                f"before the training is resumed (the masks are taken from the file)"
+            )
         before = state.get("processes", 1)
         if before != self.processes.count:
             raise DataError(

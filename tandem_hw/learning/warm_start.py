@@ -16,6 +16,7 @@ from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.saved_parameters import find_parameters, without_wrapper
 from tandem_hw.learning.signals import TandemSignal
 from tandem_hw.learning.torch_file import read_torch_file
+from tandem_hw.learning.weights_in_effect import plain_state
 from tandem_hw.pointer_file import refuse_pointer
 
 #: An activation_max with which no activation reaches the ceiling.
@@ -66,7 +67,8 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
 def load_tandem_parameters(model: TandemNetwork, path: str | os.PathLike[str]) -> None:
     """Load the parameters of a tandem network with the same layers, thresholds included.
 
-    The number of steps, the reset, the weight bits and the other options may differ.
+    The number of steps, the reset, the weight bits and the other options may differ. Weights that
+    were pruned are taken up as zeros, without their masks.
 
     Args:
         model: the network that they are loaded into.
@@ -80,7 +82,7 @@ def load_tandem_parameters(model: TandemNetwork, path: str | os.PathLike[str]) -
         raise FileFormatError(
             f"{path}: its network has other layers; give the same --model as it was trained with"
         )
-    model.load_state_dict(other.state_dict())
+    model.load_state_dict(plain_state(other))
 
 
 def is_tandem_checkpoint(path: str | os.PathLike[str]) -> bool:

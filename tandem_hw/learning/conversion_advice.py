@@ -1,0 +1,68 @@
+"""What to use in place of what has no exact counterpart, for modules and functions alike."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_POOLING = "use average pooling, or a stride of 2 in the convolution before it"
+_ENLARGING = "use a ConvTranspose2d with a stride"
+_ACTIVATION = "use ReLU, the spike counts cap it at activation_max"
+_PROBABILITY = (
+    "inside a network use ReLU; at its end leave it out, the loss takes the logits "
+    "(cross_entropy, binary_cross_entropy_with_logits)"
+)
+_NORMALISATION = "use batch normalisation, which is folded into the weights"
+_WEIGHTS = "use the layer of torch.nn, which has the weights"
+_ARITHMETIC = "scale, subtract or stack by the weights of a layer"
+_STACKING = (
+    "a layer behind it is the sum of a layer for each part: use conv_a(a) + conv_b(b) in place of "
+    "conv(torch.cat([a, b], 1))"
+)
+_PART = (
+    "a layer takes in all neurons of the one before it; cut the data before the network, or give "
+    "each part a layer of its own"
+)
+_ORDER = "the axes of a sample stay channels, height, width; reorder the data before the network"
+_MARGIN = "use the padding of the convolution behind it"
+
+#: For each proposal the names, in lower case without underscores, that it is for.
+_NAMES: Final = {
+    _ACTIVATION: "leakyrelu rrelu prelu gelu silu swish mish elu selu celu tanh relu6 hardtanh "
+    "hardswish softplus softsign threshold hardshrink softshrink tanhshrink glu clamp clampmin "
+    "clip abs exp",
+    _PROBABILITY: "sigmoid logsigmoid hardsigmoid softmax logsoftmax softmin softmax2d expit",
+    _WEIGHTS: "conv1d conv2d linear convtranspose2d batchnorm matmul addmm",
+    _ARITHMETIC: "mul sub rsub truediv div neg pow bilinear",
+    _STACKING: "cat concat concatenate stack hstack vstack",
+    _PART: "getitem chunk split narrow select unbind indexselect tensorsplit unfold gather",
+    _ORDER: "permute transpose swapaxes moveaxis movedim t flip roll rot90",
+    _MARGIN: "pad zeropad2d constantpad1d constantpad2d",
+    "use BatchNorm1d or BatchNorm2d": "syncbatchnorm",
+}
+_BY_NAME: Final = {name: advice for advice, names in _NAMES.items() for name in names.split()}
+#: Parts of names, where no whole name fits.
+_BY_PART: Final = {
+    "maxpool": _POOLING,
+    "lppool": _POOLING,
+    "upsample": _ENLARGING,
+    "unpool": _ENLARGING,
+    "interpolate": _ENLARGING,
+    "pixelshuffle": _ENLARGING,
+    "norm": _NORMALISATION,
+}
+
+
+def proposal(*names: str) -> str:
+    """Return what to use instead, as the end of a message, or nothing.
+
+    Args:
+        names: of a function, or of the classes of a module, the most special one first.
+    """
+    for name in names:
+        plain = name.lower().replace("_", "")
+        if plain in _BY_NAME:
+            return f"; {_BY_NAME[plain]}"
+        for part, advice in _BY_PART.items():
+            if part in plain:
+                return f"; {advice}"
+    return ""

@@ -9,6 +9,7 @@ from tandem_hw.errors import ConversionError, DataError, NetworkError
 from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.input_encoding import default_scale
 from tandem_hw.learning.architecture import Architecture
+from tandem_hw.learning.calibration import Samples, calibrate
 from tandem_hw.learning.graph_reader import Source, read_network
 from tandem_hw.learning.layer_reader import SUPPORTED
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
@@ -33,8 +34,10 @@ def convert(
     activation_max: float = 2.0,
     current_decay: int = DECAY_UNITY,
     voltage_decay: int = 0,
-    initial_potential: float = 0.0,
+    initial_potential: float | None = None,
     learn_thresholds: bool = False,
+    samples: Samples | None = None,
+    percentile: float | None = None,
 ) -> TandemNetwork:
     """Turn an ordinary network into a spiking one that trains on its deployed integers.
 
@@ -67,16 +70,28 @@ def convert(
         voltage_decay: with reset "zero", what their voltage loses a step, in 1/4096; 0 is no leak.
             With a leak the gradient is that of neurons without, while the forward pass is exact.
         initial_potential: with reset "subtract", share of the threshold that a window starts from:
-            with 0.5 a count is the activation rounded to the nearest, with 0 rounded down.
+            with 0.5 a count is the activation rounded to the nearest, with 0 rounded down. By
+            default 0.5 where samples are given and the reset is "subtract", otherwise 0.
         learn_thresholds: train ``activation_max`` of every layer along with its weights.
+        samples: some hundred training samples as the model takes them, uint8
+            [samples, *sample_shape], integers of ``input_bits`` that ``tandem_hw.quantize_inputs``
+            makes. Every layer's ``activation_max`` and the room for its potentials are measured on
+            them (``tandem_hw.learning.calibration.calibrate``), so that a network whose weights are
+            trained can be frozen as it is. Without them a training has to follow.
+        percentile: with samples, share of the positive activations in per cent that a neuron can
+            send; by default each layer's ceiling is the one of the least squared error.
 
     Returns:
         The tandem network, in training mode.
 
     Raises:
-        ConversionError: a layer or option has no exact counterpart; the message names it and says
-            what is supported.
+        ConversionError: a layer or option has no exact counterpart, or the samples are not what
+            the model takes; the message names it and says what is supported.
     """
+    if percentile is not None and samples is None:
+        raise ConversionError("percentile says how samples are looked at; give samples as well")
+    if initial_potential is None:
+        initial_potential = 0.5 if samples is not None and reset == "subtract" else 0.0
     if encoding is None:
         encoding = "first_step" if reset == "subtract" else "constant"
     try:
@@ -100,7 +115,10 @@ def convert(
         for layer, sources in zip(model.tandem_layers, found.sources, strict=True):
             for synapses, source in zip(layer.synapses, sources, strict=True):
                 _copy_parameters(synapses, source)
-    return model.to(next(network.parameters()).device)
+    model = model.to(next(network.parameters()).device)
+    if samples is not None:
+        calibrate(model, samples, percentile)
+    return model
 
 
 def _copy_parameters(synapses: TandemLayer, source: Source) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from tandem_hw.errors import ComparisonRefusedError
-from tandem_hw.export.freezing import freeze
+from tandem_hw.export.freezing import integer_network
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
@@ -41,7 +41,7 @@ class PyTorchBackend:
         Raises:
             ComparisonRefusedError: it is another one.
         """
-        if freeze(self.model).digest != network.digest:
+        if integer_network(self.model).digest != network.digest:
             raise ComparisonRefusedError(
                 "the checkpoint holds another network than the .net file; export it again"
             )

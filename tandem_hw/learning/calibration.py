@@ -35,6 +35,7 @@ __all__ = [
     "calibrate_thresholds",
     "check_samples",
     "was_measured",
+    "without_ceilings",
 ]
 
 #: Integers as a network takes them, uint8 [samples, *sample_shape].
@@ -189,6 +190,25 @@ def calibrate(
     }
 
 
+@contextmanager
+def without_ceilings(model: TandemNetwork) -> Iterator[None]:
+    """Let layers that do not spike put out whatever the ordinary network's do.
+
+    Args:
+        model: whose ceilings are lifted; they are set back at the end.
+    """
+    firing = [layer for layer in model.tandem_layers if layer.fires]
+    before = [layer.activation_max.detach().clone() for layer in firing]
+    with torch.no_grad():
+        try:
+            for layer in firing:
+                layer.activation_max.fill_(_NO_CEILING)
+            yield
+        finally:
+            for layer, ceiling in zip(firing, before, strict=True):
+                layer.activation_max.copy_(ceiling)
+
+
 def was_measured(model: TandemNetwork) -> bool:
     """Whether a network has room for its potentials: a training or a calibration has passed it."""
     return any(float(layer.peak) > 0 for layer in model.tandem_layers)
@@ -226,7 +246,6 @@ def _ordinary_activations(
     model: TandemNetwork, layers: Sequence[TandemLayer], inputs: Tensor
 ) -> dict[str, Tensor]:
     """Return the positive activations of the ordinary network without ceilings, ascending."""
-    before = [layer.activation_max.clone() for layer in layers]
     found: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
 
     def look(layer: nn.Module, _: Any, signal: Any) -> None:
@@ -236,15 +255,9 @@ def _ordinary_activations(
         stride = -(-len(inputs) * values[0].numel() // _VALUES_MAX)
         found[layer.name].append(values[values > 0][::stride])
 
-    try:
-        for layer in layers:
-            layer.activation_max.fill_(_NO_CEILING)
-        with _hooked(layers, look):
-            for batch in torch.split(inputs, _BATCH):
-                model(batch, spiking=0)
-    finally:
-        for layer, ceiling in zip(layers, before, strict=True):
-            layer.activation_max.copy_(ceiling)
+    with without_ceilings(model), _hooked(layers, look):
+        for batch in torch.split(inputs, _BATCH):
+            model(batch, spiking=0)
     return {name: torch.cat(parts).sort().values for name, parts in found.items()}
 
 

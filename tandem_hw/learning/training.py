@@ -23,7 +23,7 @@ from tandem_hw.errors import DataError, FileFormatError
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tandem_hw.learning.datasets import Dataset
 from tandem_hw.learning.distributed import Processes, own_device, started_processes
-from tandem_hw.learning.layers import TandemLayer
+from tandem_hw.learning.layers import Observer, TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.objectives import Objective
 from tandem_hw.learning.schedule import spiking_layers
@@ -97,7 +97,7 @@ def train(
         epoch_done: told the metrics of every epoch, after its checkpoints are written.
 
     Returns:
-        What ``metrics.json`` holds.
+        What ``metrics.json`` holds; "silent_layers" names the layers that fired for no test sample.
 
     Raises:
         DataError: the data do not fit the model, or ``resume`` with other options or another
@@ -290,8 +290,13 @@ class _Run:
         summary = self._summary()
         if self.processes.is_first:
             best = load_checkpoint(self.folder / BEST_NAME).model.to(self.device)
-            found = evaluate(best, *self.data.test(), self.objective, self._evaluated) or {}
+            fired = _Fired()
+            inputs, targets = self.data.test()
+            judged = evaluate(best, inputs, targets, self.objective, self._evaluated, fired.observe)
+            found = judged or {}
             summary |= {f"test_{name}": value for name, value in found.items()}
+            if self._evaluated is None:
+                summary["silent_layers"] = fired.silent
             write_metrics(summary, self.folder / METRICS_NAME)
         self.processes.wait()
         return summary
@@ -325,6 +330,24 @@ class _Activity:
         return self.spikes / self.slots if self.slots else 0.0
 
 
+class _Fired:
+    """Which layers have fired so far."""
+
+    def __init__(self) -> None:
+        self.layers: dict[str, bool] = {}
+
+    def observe(self, layer: TandemLayer, activity: LayerActivity) -> None:
+        """Look at one layer in one forward pass."""
+        if activity.counts is not None:
+            fires = bool(activity.counts.any())
+            self.layers[layer.name] = self.layers.get(layer.name, False) or fires
+
+    @property
+    def silent(self) -> list[str]:
+        """Names of the firing layers that never did."""
+        return [name for name, fired in self.layers.items() if not fired]
+
+
 @torch.no_grad()
 def evaluate(
     model: TandemNetwork,
@@ -332,6 +355,7 @@ def evaluate(
     targets: Tensor,
     objective: Objective,
     spiking: int | None = None,
+    observe: Observer | None = None,
 ) -> dict[str, float] | None:
     """Judge the integer network, or return None where there are no samples.
 
@@ -341,6 +365,7 @@ def evaluate(
         targets: [samples, ...], as the objective has them.
         objective: what is measured.
         spiking: as in ``TandemNetwork.forward``.
+        observe: as in ``TandemNetwork.forward``.
     """
     if not len(targets):
         return None
@@ -348,7 +373,7 @@ def evaluate(
     model.eval()
     outputs = torch.cat(
         [
-            model(inputs[start : start + _EVALUATION_BATCH], spiking=spiking)
+            model(inputs[start : start + _EVALUATION_BATCH], observe, spiking=spiking)
             for start in range(0, len(targets), _EVALUATION_BATCH)
         ]
     )

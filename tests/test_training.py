@@ -296,7 +296,7 @@ UNFIT = {
     ),
     "classes": ({"classes": 4}, "has 4 classes; the model has 3 outputs"),
     "few samples": (
-        {"x_train": np.zeros((15, 1, 4, 4)), "y_train": np.arange(15) % 3},
+        {"x_train": np.ones((15, 1, 4, 4)), "y_train": np.arange(15) % 3},
         "12 training samples are less than one batch of 16",
     ),
     "no samples": (

@@ -156,7 +156,9 @@ def test_metrics_are_written_as_json(whole: Whole) -> None:
     assert json.loads((folder / "metrics.json").read_text(encoding="utf-8")) == json.loads(
         json.dumps(summary)
     )
-    assert summary.keys() == {"data", "architecture", "options", "epochs", "test_accuracy"}
+    wanted = {"data", "architecture", "options", "epochs", "test_accuracy", "silent_layers"}
+    assert summary.keys() == wanted
+    assert summary["silent_layers"] == []
     assert (summary["data"], summary["options"]) == ("rows", asdict(OPTIONS))
     assert summary["architecture"] == make_model().architecture.to_dict()
     assert [epoch["epoch"] for epoch in summary["epochs"]] == [1, 2, 3]

@@ -6,6 +6,7 @@ Training, export and simulation all use this one definition, so that they see th
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from tandem_hw.errors import DataError
 from tandem_hw.fixed_point import INPUT_BITS_RANGE
+from tandem_hw.user_warnings import InputWarning
 
 #: Values turned at a time: the float64 copy of a chunk stays near 8 MiB, whatever the data set.
 _CHUNK_VALUES = 1 << 20
@@ -57,7 +59,9 @@ def quantize_inputs(
         raise DataError(f"input scale is {scale}; a positive number is needed")
     if images.dtype == np.uint8:
         every_value = np.arange(256) / 255
-        return _quantize(every_value, largest, scale)[images]
+        quantized: npt.NDArray[np.uint8] = _quantize(every_value, largest, scale)[images]
+        _warn_of_darkness(images, quantized)
+        return quantized
     if not np.issubdtype(images.dtype, np.floating):
         raise DataError(
             f"samples are {images.dtype}; give uint8 (0 to 255) or floating-point numbers "
@@ -68,7 +72,54 @@ def quantize_inputs(
     for start in range(0, flat.size, _CHUNK_VALUES):
         part = slice(start, start + _CHUNK_VALUES)
         result[part] = _quantize(flat[part].astype(np.float64), largest, scale)
+    _warn_of_darkness(images, result)
     return result.reshape(images.shape)
+
+
+def check_brightness(images: npt.NDArray[Any], bits: int, scale: float, where: str) -> None:
+    """Refuse images of which nothing reaches a network, such as a mask of 0 and 1 in uint8.
+
+    Args:
+        images: a part of a data set, at least one sample, as ``quantize_inputs`` takes it.
+        bits: as for ``quantize_inputs``.
+        scale: as for ``quantize_inputs``.
+        where: names the part, for the message.
+
+    Raises:
+        DataError: they are all black, or nearly.
+    """
+    brightest = images.max()
+    if images.dtype == np.uint8 and brightest == 1:
+        raise DataError(
+            f"{where} is uint8 and reaches 1 of 255, which is almost black; multiply it by 255, or "
+            f"give it as floats from 0.0 to 1.0"
+        )
+    if brightest == 0 or not _quantize(_real(brightest), _largest(bits), scale).any():
+        raise DataError(
+            f"{where} reaches {brightest}, which is 0 in {bits} bits, so nothing would reach the "
+            f"network; give uint8 from 0 to 255 or floats from 0.0 to 1.0, or use more input bits"
+        )
+
+
+def _real(value: Any) -> npt.NDArray[np.float64]:
+    """Return a sample's value as a real number."""
+    return np.atleast_1d(np.float64(value) / (255 if value.dtype == np.uint8 else 1))
+
+
+def _warn_of_darkness(images: npt.NDArray[Any], quantized: npt.NDArray[np.uint8]) -> None:
+    """Warn of samples that are not black and of which nothing is left, or that look like a mask."""
+    if images.ndim < 2:  # a few values say nothing about the range
+        return
+    brightest = images.max(initial=0)
+    is_mask = images.dtype == np.uint8 and brightest == 1
+    if is_mask or (brightest > 0 and not quantized.any()):
+        range_of_uint8 = " of 255" if images.dtype == np.uint8 else ""
+        warnings.warn(
+            f"samples reach {brightest}{range_of_uint8}, and {int(quantized.max())} as integers; "
+            f"give uint8 from 0 to 255 or floats from 0.0 to 1.0",
+            InputWarning,
+            stacklevel=3,
+        )
 
 
 def _largest(bits: int) -> int:

@@ -11,3 +11,15 @@ class TandemWarning(UserWarning):
 
 class ConversionWarning(TandemWarning):
     """A conversion leaves something out that changes what the network returns."""
+
+
+class UncalibratedWarning(TandemWarning):
+    """A network is frozen that no sample has passed: potentials may leave the chip's registers."""
+
+
+class InputWarning(TandemWarning):
+    """Inputs are in another range than is meant: nearly nothing of them reaches the network."""
+
+
+class SilentLayerWarning(TandemWarning):
+    """A layer does nothing on the samples that a network is measured with."""

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from tandem_hw import input_encoding
 from tandem_hw.errors import DataError
 from tandem_hw.input_encoding import default_scale, quantize_inputs
+from tandem_hw.user_warnings import InputWarning
 
 EVERY_PIXEL = np.arange(256, dtype=np.uint8)
 
@@ -92,3 +95,18 @@ def test_bits_out_of_range_are_refused(bits: int) -> None:
 def test_a_scale_that_is_not_positive_is_refused(scale: float) -> None:
     with pytest.raises(DataError, match="input scale is"):
         quantize_inputs(EVERY_PIXEL, 4, scale)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.eye(3, dtype=np.uint8), "samples reach 1 of 255, and 0 as integers; give uint8 from"),
+        (np.full((2, 3), 0.02), r"samples reach 0\.02, and 0 as integers"),
+    ],
+)
+def test_images_of_which_nothing_is_left_are_warned_of(
+    images: npt.NDArray[Any], message: str
+) -> None:
+    with pytest.warns(InputWarning, match=message):
+        assert not quantize_inputs(images, 4, 1 / 15).any()
+    assert not quantize_inputs(np.zeros((2, 3), np.uint8), 4, 1 / 15).any()  # black is black

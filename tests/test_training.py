@@ -160,9 +160,11 @@ def test_metrics_are_written_as_json(whole: Whole) -> None:
     assert json.loads((folder / "metrics.json").read_text(encoding="utf-8")) == json.loads(
         json.dumps(summary)
     )
-    assert summary.keys() == {
-        *("run", "data", "architecture", "options", "epochs", "test_accuracy")
+    wanted = {
+        *("run", "data", "architecture", "options", "epochs", "test_accuracy", "silent_layers")
     }
+    assert summary.keys() == wanted
+    assert summary["silent_layers"] == []
     assert (summary["data"], summary["options"]) == ("rows", asdict(OPTIONS))
     assert summary["architecture"] == make_model().architecture.to_dict()
     assert [epoch["epoch"] for epoch in summary["epochs"]] == [1, 2, 3]
@@ -302,7 +304,7 @@ UNFIT = {
     ),
     "classes": ({"classes": 4}, "has 4 classes; the model has 3 outputs"),
     "few samples": (
-        {"x_train": np.zeros((15, 1, 4, 4)), "y_train": np.arange(15) % 3},
+        {"x_train": np.ones((15, 1, 4, 4)), "y_train": np.arange(15) % 3},
         "12 training samples are less than one batch of 16",
     ),
     "no samples": (

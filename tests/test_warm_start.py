@@ -183,16 +183,6 @@ def test_a_calibrated_ceiling_is_a_percentile_of_the_ordinary_activations() -> N
     )
 
 
-def test_a_silent_layer_keeps_its_ceiling() -> None:
-    model = convert(
-        nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)), input_shape=(8,), num_steps=4
-    )
-    with torch.no_grad():
-        model.tandem_layers[0].weight.fill_(-1.0)
-        model.tandem_layers[0].bias.fill_(-1.0)
-    assert calibrate_thresholds(model, samples(3)) == {"dense1": 2.0}
-
-
 def test_calibration_refuses_what_it_cannot_measure() -> None:
     with pytest.raises(ConversionError, match="0 samples"):
         calibrate_thresholds(tandem(), samples(0))

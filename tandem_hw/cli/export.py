@@ -17,15 +17,17 @@ from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.saturation import unproven_lines
 
+simulation_only_option = click.option(
+    "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board can run it."
+)
+
 
 @click.command("export")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="The file to write, .net or .nir."
 )
-@click.option(
-    "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board can run it."
-)
+@simulation_only_option
 @click.option(
     "--tandem-only",
     is_flag=True,
@@ -37,7 +39,7 @@ def command(checkpoint: Path, out: Path, simulation_only: bool, tandem_only: boo
         raise FileFormatError(f"{out}: --tandem-only is for .nir files; a .net file says it all")
     check_outputs(out, inputs=[checkpoint])
     network = freeze(load_checkpoint(checkpoint).model)
-    budget = _budget_line(network, simulation_only)
+    budget = budget_line(network, simulation_only)
     write_network(network, out, tandem_only=tandem_only)
     console = make_console()
     console.print(layer_table(network))
@@ -46,8 +48,12 @@ def command(checkpoint: Path, out: Path, simulation_only: bool, tandem_only: boo
     console.print(f"wrote {out}")
 
 
-def _budget_line(network: QuantizedNetwork, simulation_only: bool) -> str:
+def budget_line(network: QuantizedNetwork, simulation_only: bool) -> str:
     """Return the chip budget in a line; refuse what no board can run, unless that is not wanted.
+
+    Args:
+        network: what is to be written.
+        simulation_only: whether it is written for the simulators alone.
 
     Raises:
         NetworkError: names the layer and the limit.

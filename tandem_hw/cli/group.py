@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from tandem_hw.errors import TandemError
+from tandem_hw.user_warnings import TandemWarning
 
 #: Commands and the modules that hold them; a module is imported when its command is called, so that
 #: the help appears at once.
 COMMANDS = {
     "train": "tandem_hw.cli.train",
     "export": "tandem_hw.cli.export",
+    "convert": "tandem_hw.cli.convert",
     "inspect": "tandem_hw.cli.inspect",
     "simulate": "tandem_hw.cli.simulate",
     "verify": "tandem_hw.cli.verify",
@@ -42,9 +47,10 @@ class TandemGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; our errors become a message and exit status 2."""
+        """Run a command; our errors become a message and exit status 2, our warnings a line."""
         try:
-            return super().invoke(ctx)
+            with _warnings_in_a_line():
+                return super().invoke(ctx)
         except TandemError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(EXIT_ERROR)
@@ -55,3 +61,20 @@ class TandemGroup(click.Group):
             # The reader of a pipe has gone; say nothing more, not even at the interpreter's end.
             sys.stderr.close()
             ctx.exit(EXIT_ERROR)
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Show each warning of ours as one line, without the place in the code that Python adds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", TandemWarning)
+        show = warnings.showwarning
+
+        def show_line(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, TandemWarning):
+                click.echo(f"Warning: {message}", err=True)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = show_line
+        yield

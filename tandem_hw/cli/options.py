@@ -16,7 +16,7 @@ import torch
 
 from tandem_hw.atomic_write import atomic_path, require_writable
 from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError
-from tandem_hw.learning.datasets import KNOWN_SPECS, data_source, load_dataset
+from tandem_hw.learning.datasets import KNOWN_SPECS, Dataset, data_source, load_dataset
 from tandem_hw.learning.objectives import Objective, as_tensor, fitting_objective, real_values
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.recording import Recording
@@ -184,10 +184,20 @@ def load_samples(network: QuantizedNetwork, spec: str, samples: int | None) -> S
     dataset = load_dataset(
         spec, need="test", num_steps=network.num_steps, input_bits=network.input.bits
     )
+    return take_samples(network, dataset, samples)
+
+
+def take_samples(network: QuantizedNetwork, dataset: Dataset, samples: int | None) -> Samples:
+    """Return the test part of a data set as the integers that a network takes.
+
+    Raises:
+        DataError: the data do not fit the network, or there are fewer samples.
+    """
     dataset.check_fit(network.input, network.num_steps)
     if samples is not None and samples > len(dataset.y_test):
         raise DataError(
-            f"{spec}: has {len(dataset.y_test)} test samples, {samples} were asked for; give fewer"
+            f"{dataset.name}: has {len(dataset.y_test)} test samples, {samples} were asked for; "
+            f"give fewer"
         )
     objective = fitting_objective(dataset, network.outputs)
     wanted = objective.targets(dataset, "test")[:samples]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,10 @@ def command(
                 epoch_done=lambda epoch: progress.console.print(describe_epoch(epoch)),
             )
     if processes.is_first:
-        make_console().print(describe_test(summary, len(dataset.y_test), out / BEST_NAME))
+        console = make_console()
+        console.print(describe_test(summary, len(dataset.y_test), out / BEST_NAME))
+        if summary.get("silent_layers"):
+            console.print(describe_silence(summary["silent_layers"]), style="red")
 
 
 def _load(data: str, settings: dict[str, Any]) -> Dataset:
@@ -178,3 +182,11 @@ def describe_test(summary: dict[str, Any], samples: int, checkpoint: Path) -> st
         }
     )
     return f"test {numbers} of the {network} ({samples} samples); wrote {checkpoint}"
+
+
+def describe_silence(layers: Sequence[str]) -> str:
+    """Return one line about layers that fired for no test sample."""
+    return (
+        f"SILENT: {', '.join(layers)} never fired on the test samples, so what comes behind sees "
+        f"nothing of the input; use a smaller activation-max or learning rate, or more steps"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from tandem_hw.layers import INPUT_SOURCE
 from tandem_hw.learning.architecture import FROM_INPUT
+from tandem_hw.learning.calibration import was_measured
 from tandem_hw.learning.layer_kinds import TandemConv, TandemConvTranspose2d, TandemOneToOne
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
@@ -24,6 +26,7 @@ from tandem_hw.network import (
     QuantizedNetwork,
     Shape,
 )
+from tandem_hw.user_warnings import UncalibratedWarning
 from tandem_hw.whole_numbers import whole_numbers
 
 
@@ -31,7 +34,9 @@ def freeze(model: TandemNetwork) -> QuantizedNetwork:
     """Return the integers of a model as a network of its own.
 
     Nothing is computed here: weights, biases and thresholds are the ones that the model's own
-    forward pass uses in evaluation (``TandemLayer.integer_parameters``).
+    forward pass uses in evaluation (``TandemLayer.integer_parameters``). A model that neither a
+    training nor a calibration has passed is frozen with an ``UncalibratedWarning``: nobody has
+    looked whether its potentials fit the chip's registers.
 
     Args:
         model: a tandem network, in whatever mode.
@@ -41,6 +46,26 @@ def freeze(model: TandemNetwork) -> QuantizedNetwork:
 
     Raises:
         NetworkError: the integers break a limit; the message names the layer.
+    """
+    if not was_measured(model):
+        warnings.warn(
+            "no sample has passed this network, so its thresholds are guesses and its potentials "
+            "may wrap in the chip's 24 bits; train it, or measure both with "
+            "tandem_hw.convert(..., samples=...) or, at the command line, tandem-hw convert",
+            UncalibratedWarning,
+            stacklevel=2,
+        )
+    return integer_network(model)
+
+
+def integer_network(model: TandemNetwork) -> QuantizedNetwork:
+    """Return what ``freeze`` returns, without a word about networks that no sample has passed.
+
+    Args:
+        model: as for ``freeze``.
+
+    Raises:
+        NetworkError: as ``freeze``.
     """
     architecture = model.architecture
     layers: list[Layer] = []

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from tandem_hw.errors import ConversionError, DataError, NetworkError
-from tandem_hw.export.freezing import freeze
+from tandem_hw.export.freezing import integer_network
 from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.input_encoding import default_scale
 from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.borrowed_network import device_of, unwrapped
+from tandem_hw.learning.calibration import Samples, calibrate
 from tandem_hw.learning.conversion_check import check_conversion, read_as_it_is
 from tandem_hw.learning.layer_reader import SUPPORTED
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
@@ -42,8 +43,10 @@ def convert(
     activation_max: float = 2.0,
     current_decay: int = DECAY_UNITY,
     voltage_decay: int = 0,
-    initial_potential: float = 0.0,
+    initial_potential: float | None = None,
     learn_thresholds: bool = False,
+    samples: Samples | None = None,
+    percentile: float | None = None,
     check: bool = True,
 ) -> TandemNetwork:
     """Turn an ordinary network into a spiking one that trains on its deployed integers.
@@ -82,10 +85,18 @@ def convert(
         voltage_decay: with reset "zero", what their voltage loses a step, in 1/4096; 0 is no leak.
             With a leak the gradient is that of neurons without, while the forward pass is exact.
         initial_potential: with reset "subtract", share of the threshold that a window starts from:
-            with 0.5 a count is the activation rounded to the nearest, with 0 rounded down.
+            with 0.5 a count is the activation rounded to the nearest, with 0 rounded down. By
+            default 0.5 where samples are given and the reset is "subtract", otherwise 0.
         learn_thresholds: train ``activation_max`` of every layer along with its weights.
         check: compare the converted layers with what the network computes, hooks included; without,
             what was read is converted as it is.
+        samples: some hundred training samples as the model takes them, uint8
+            [samples, *sample_shape], integers of ``input_bits`` that ``tandem_hw.quantize_inputs``
+            makes. Every layer's ``activation_max`` and the room for its potentials are measured on
+            them (``tandem_hw.learning.calibration.calibrate``), so that a network whose weights are
+            trained can be frozen as it is. Without them a training has to follow.
+        percentile: with samples, share of the positive activations in per cent that a neuron can
+            send; by default each layer's ceiling is the one of the least squared error.
 
     Returns:
         The tandem network, in training mode.
@@ -93,8 +104,12 @@ def convert(
     Raises:
         ConversionError: layers or options have no exact counterpart; the message names all of them
             and says what is supported. Or a layer computes something else than what it is read as,
-            or the model could not be frozen.
+            the model could not be frozen, or the samples are not what the model takes.
     """
+    if percentile is not None and samples is None:
+        raise ConversionError("percentile says how samples are looked at; give samples as well")
+    if initial_potential is None:
+        initial_potential = 0.5 if samples is not None and reset == "subtract" else 0.0
     if encoding is None:
         encoding = "first_step" if reset == "subtract" else "constant"
     spec = _input_spec(input_shape, input_bits, encoding)
@@ -118,6 +133,9 @@ def convert(
     if check:
         check_conversion(network, model, found, readout)
     _check_export(model, found)
+    if samples is not None:
+        calibrate(model, samples, percentile)
+        _check_export(model, found)
     if found.dropped:
         warnings.warn(
             f"{found.dropped} at the end of the network is left out: the model returns its logits, "
@@ -157,7 +175,7 @@ def _copy_parameters(model: TandemNetwork, found: ReadNetwork) -> None:
 def _check_export(model: TandemNetwork, found: ReadNetwork) -> None:
     """Find before the training what would be refused after it."""
     try:
-        freeze(model)
+        integer_network(model)
     except NetworkError as error:
         paths = {
             layer.name: path

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import DataError
-from tandem_hw.input_encoding import quantize_inputs
+from tandem_hw.input_encoding import check_brightness, quantize_inputs
 from tandem_hw.learning.npz_arrays import (
     READ_ERRORS,
     Labels,
@@ -133,13 +133,16 @@ class ImageDataset(Dataset):
         return tuple(self.x_test.shape[1:])
 
     def check_fit(self, spec: InputSpec, num_steps: int) -> None:
-        """Refuse a network that takes events or another shape."""
+        """Refuse a network that takes events or another shape, and images that are all dark."""
         if spec.encoding == "events":
             raise DataError(
                 f"{self.name}: holds images, and the network takes events; give event data, for "
                 f'instance {_MOVING_DIGITS}, or train with encoding "first_step" or "constant"'
             )
         super().check_fit(spec, num_steps)
+        for part, images in (("x_train", self.x_train), ("x_test", self.x_test)):
+            if images.size:
+                check_brightness(images, spec.bits, spec.scale, f"{self.name}: {part}")
 
     def integers(self, samples: Images, spec: InputSpec) -> npt.NDArray[np.uint8]:
         """Quantize images (``tandem_hw.quantize_inputs``)."""

@@ -85,8 +85,9 @@ class TandemLayer(nn.Module):
         options: what the network's layers share.
         fires: False for a readout by potential.
         activation_max: real activation at which a neuron fires in every step, a parameter.
-        peak: largest magnitude of the twin's pre-activation in the last batches of the training, a
-            buffer; the integers are chosen so that twice as much fits the chip's state.
+        peak: largest magnitude of the twin's pre-activation in the last batches of the training, or
+            of the integer neurons' state in a calibration, a buffer; the integers are chosen so
+            that twice as much fits the chip's state. 0 where neither has passed.
         skips: further synapses onto the same neurons.
     """
 
@@ -360,13 +361,19 @@ class TandemLayer(nn.Module):
 
     @torch.no_grad()
     def simulate(
-        self, signals: Sequence[TandemSignal], integers: IntegerParameters
+        self,
+        signals: Sequence[TandemSignal],
+        integers: IntegerParameters,
+        *,
+        unlimited: bool = False,
     ) -> LayerActivity:
         """Run the integer neurons of this layer over the window.
 
         Args:
             signals: what comes in, for the main synapses and each skip.
             integers: this layer on the deployment grid.
+            unlimited: run neurons whose registers have no end, and follow the largest state: what
+                the membrane would need, not what the chip does.
 
         Returns:
             Its spikes and counts, or its potential.
@@ -382,7 +389,8 @@ class TandemLayer(nn.Module):
                 for weight, signal in zip(integers.weights, signals, strict=True)
             ]
         )
-        check_accumulator(self.name, interval)
+        if not unlimited:
+            check_accumulator(self.name, interval)
         steps = input_steps(interval, self.options.num_steps, trains[0].encoding or False)
         bias = self._whole(integers.bias, "biases")
         leak: dict[str, int] = {}
@@ -394,7 +402,7 @@ class TandemLayer(nn.Module):
             bias=self.bias_image(integers.bias.to(device)),
             threshold=integers.threshold,
             reset=self.options.reset,
-            proven=bounds.proven,
+            proven=bounds.proven or unlimited,
             input_reach=reach(interval),
             **leak,
         )
@@ -402,7 +410,7 @@ class TandemLayer(nn.Module):
             Incoming(train, partial(synapses.synaptic_input, weight=weight.to(device).float()))
             for train, synapses, weight in zip(trains, self.synapses, integers.weights, strict=True)
         ]
-        return simulate_layer(incoming, neurons, self.options.num_steps)
+        return simulate_layer(incoming, neurons, self.options.num_steps, follow_peak=unlimited)
 
     def _whole(self, parameters: Tensor, what: str) -> npt.NDArray[np.int64]:
         return whole_numbers(parameters.cpu().numpy(), np.int64, f"layer {self.name}: {what}")

@@ -1,4 +1,4 @@
-"""The spike rate of a network while it is trained."""
+"""What a network fires while it is trained and judged."""
 
 from __future__ import annotations
 
@@ -27,3 +27,23 @@ class SpikeRate:
     def rate(self) -> float:
         """Share of steps in which a neuron fired."""
         return self.spikes / self.slots if self.slots else 0.0
+
+
+class FiringLayers:
+    """Which layers have fired so far."""
+
+    def __init__(self) -> None:
+        self.layers: dict[str, bool] = {}
+
+    def observe(
+        self, layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
+    ) -> None:
+        """Look at one layer in one forward pass."""
+        if activity.counts is not None:
+            fires = bool(activity.counts.any())
+            self.layers[layer.name] = self.layers.get(layer.name, False) or fires
+
+    @property
+    def silent(self) -> list[str]:
+        """Names of the firing layers that never did."""
+        return [name for name, fired in self.layers.items() if not fired]

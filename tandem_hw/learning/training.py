@@ -27,6 +27,7 @@ from tandem_hw.learning.checkpoint import (
 )
 from tandem_hw.learning.datasets import Dataset
 from tandem_hw.learning.distributed import Processes, own_device, started_processes
+from tandem_hw.learning.layers import Observer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.objectives import Objective
 from tandem_hw.learning.run_folder import (
@@ -43,7 +44,7 @@ from tandem_hw.learning.run_folder import (
     write_metrics,
 )
 from tandem_hw.learning.schedule import spiking_layers
-from tandem_hw.learning.spike_rate import SpikeRate
+from tandem_hw.learning.spike_rate import FiringLayers, SpikeRate
 from tandem_hw.learning.synop_penalty import SynOpPenalty
 from tandem_hw.learning.training_data import SEED_STRIDE, TrainingData
 from tandem_hw.learning.training_options import TrainingOptions
@@ -114,7 +115,7 @@ def train(
         epoch_done: told the metrics of every epoch, after its checkpoints are written.
 
     Returns:
-        What ``metrics.json`` holds.
+        What ``metrics.json`` holds; "silent_layers" names the layers that fired for no test sample.
 
     Raises:
         DataError: the data do not fit the model, or ``resume`` with other options or another
@@ -368,8 +369,15 @@ class _Run:
                     f"training ran; move it to another folder, and --resume writes the right one"
                 )
             model = best.model.to(self.device)
-            found = evaluate(model, *self.data.test(), self.objective, self._evaluated) or {}
+            fired = FiringLayers()
+            inputs, targets = self.data.test()
+            judged = evaluate(
+                model, inputs, targets, self.objective, self._evaluated, fired.observe
+            )
+            found = judged or {}
             summary |= {f"test_{name}": value for name, value in found.items()}
+            if self._evaluated is None:
+                summary["silent_layers"] = fired.silent
             write_metrics(summary, self.folder / METRICS_NAME)
         self.processes.wait()
         return summary
@@ -391,6 +399,7 @@ def evaluate(
     targets: Tensor,
     objective: Objective,
     spiking: int | None = None,
+    observe: Observer | None = None,
 ) -> dict[str, float] | None:
     """Judge the integer network, or return None where there are no samples.
 
@@ -400,6 +409,7 @@ def evaluate(
         targets: [samples, ...], as the objective has them.
         objective: what is measured.
         spiking: as in ``TandemNetwork.forward``.
+        observe: as in ``TandemNetwork.forward``.
     """
     if not len(targets):
         return None
@@ -407,7 +417,7 @@ def evaluate(
     model.eval()
     outputs = torch.cat(
         [
-            model(inputs[start : start + _EVALUATION_BATCH], spiking=spiking)
+            model(inputs[start : start + _EVALUATION_BATCH], observe, spiking=spiking)
             for start in range(0, len(targets), _EVALUATION_BATCH)
         ]
     )

@@ -6,23 +6,23 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tandem_hw.errors import ConversionError, FileFormatError
+from tandem_hw.errors import FileFormatError
+from tandem_hw.learning.calibration import calibrate_thresholds
 from tandem_hw.learning.checkpoint import FORMAT, load_checkpoint
-from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.saved_parameters import find_parameters, without_wrapper
-from tandem_hw.learning.signals import TandemSignal
 from tandem_hw.learning.torch_file import read_torch_file
 from tandem_hw.learning.weights_in_effect import plain_state
 from tandem_hw.pointer_file import refuse_pointer
 
-#: An activation_max with which no activation reaches the ceiling.
-_NO_CEILING = 1e9
-#: Values of a layer that its percentile is taken of; more are thinned out evenly.
-_VALUES_MAX = 1 << 22
+__all__ = [
+    "calibrate_thresholds",
+    "is_tandem_checkpoint",
+    "load_parameters",
+    "load_tandem_parameters",
+]
 
 
 def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -112,68 +112,3 @@ def _read(path: Path) -> dict[str, Any]:
             f"torch.save(network.state_dict())"
         )
     return content
-
-
-@torch.no_grad()
-def calibrate_thresholds(
-    model: TandemNetwork, inputs: Tensor, percentile: float = 99.9
-) -> dict[str, float]:
-    """Set every layer's ``activation_max`` to what its ordinary activations seldom exceed.
-
-    An ordinary network knows no ceiling; a spiking neuron cannot fire more often than once a step.
-    A ceiling too high makes every spike worth too much, one too low cuts activations off.
-
-    Args:
-        model: a tandem network with trained weights; changed in place.
-        inputs: uint8 [samples, *sample_shape] of training data.
-        percentile: share of the positive activations below the ceiling in per cent, above 0 to 100.
-
-    Returns:
-        By layer, its new ``activation_max``.
-
-    Raises:
-        ConversionError: there are no samples, the percentile is out of range, or the model's
-            parameters have too few digits.
-    """
-    model.check_precision()
-    if not len(inputs) or not 0 < percentile <= 100:
-        raise ConversionError(
-            f"calibration with {len(inputs)} samples and a percentile of {percentile}; give at "
-            f"least one sample and a percentile above 0, up to 100"
-        )
-    firing = [layer for layer in model.tandem_layers if layer.fires]
-    before = {layer.name: layer.activation_max.clone() for layer in firing}
-    found: dict[str, float] = {}
-
-    def look(layer: nn.Module, _: Any, signal: Any) -> None:
-        assert isinstance(layer, TandemLayer)
-        assert isinstance(signal, TandemSignal)
-        found[layer.name] = _percentile(signal.counts * signal.scale, percentile)
-
-    hooks = [layer.register_forward_hook(look) for layer in firing]
-    for layer in firing:
-        layer.activation_max.fill_(_NO_CEILING)
-    was_training = model.training
-    try:
-        model.eval()(inputs, spiking=0)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        model.train(was_training)
-        for layer in firing:
-            # A layer that is silent on these samples keeps what it had.
-            ceiling = found.get(layer.name, 0.0)
-            if ceiling > 0:
-                layer.activation_max.fill_(ceiling)
-            else:
-                layer.activation_max.copy_(before[layer.name])
-    return {layer.name: float(layer.activation_max) for layer in firing}
-
-
-def _percentile(activations: Tensor, percentile: float) -> float:
-    positive = activations[activations > 0]
-    if not len(positive):
-        return 0.0
-    thinned = positive[:: -(-len(positive) // _VALUES_MAX)]
-    rank = max(1, round(len(thinned) * percentile / 100))
-    return float(thinned.kthvalue(rank).values)

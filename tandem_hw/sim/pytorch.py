@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tandem_hw.errors import ComparisonRefusedError
-from tandem_hw.export.freezing import freeze
+from tandem_hw.export.freezing import integer_network
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.quantizer import IntegerParameters
@@ -48,7 +48,7 @@ class PyTorchBackend:
         Raises:
             ComparisonRefusedError: it is another one.
         """
-        if freeze(self.model).digest != network.digest:
+        if integer_network(self.model).digest != network.digest:
             raise ComparisonRefusedError(
                 "the checkpoint holds another network than the .net file; export it again"
             )

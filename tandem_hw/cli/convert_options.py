@@ -1,0 +1,88 @@
+"""The options of ``tandem-hw convert`` that no other command has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from tandem_hw.learning.datasets import KNOWN_SPECS
+from tandem_hw.learning.zoo import MODELS
+from tandem_hw.network import Encoding, Reset
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_OPTIONS: tuple[Decorator, ...] = (
+    click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path)),
+    click.option(
+        "--data",
+        default="digits",
+        show_default=True,
+        help=f"Data set: {', '.join(KNOWN_SPECS)}; its training part is measured with, its test "
+        f"part judges.",
+    ),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="The file to write, .net or .nir.",
+    ),
+    click.option(
+        "--model",
+        type=click.Choice(list(MODELS)),
+        help="The network of the zoo whose state_dict MODEL is.",
+    ),
+    click.option(
+        "--num-steps",
+        type=click.IntRange(min=1),
+        help="Length T of a sample's window [default: the checkpoint's, or 7].",
+    ),
+    click.option(
+        "--reset",
+        type=click.Choice(get_args(Reset)),
+        help="[default: the checkpoint's, or subtract]",
+    ),
+    click.option(
+        "--weight-bits", type=click.IntRange(2, 8), help="[default: the checkpoint's, or 8]"
+    ),
+    click.option(
+        "--input-bits", type=click.IntRange(1, 8), help="[default: the checkpoint's, or 4]"
+    ),
+    click.option(
+        "--encoding",
+        type=click.Choice(get_args(Encoding)),
+        help="How the input is sent [default: as for train].",
+    ),
+    click.option(
+        "--initial-potential",
+        type=float,
+        help="Share of the threshold that a window starts from [default: 0.5 with reset subtract].",
+    ),
+    click.option(
+        "--percentile",
+        type=click.FloatRange(0, 100, min_open=True),
+        help="Share of a layer's positive activations, in per cent, that its neurons can send "
+        "[default: what gives the least squared error].",
+    ),
+    click.option(
+        "--samples",
+        type=click.IntRange(min=1),
+        default=512,
+        show_default=True,
+        help="Measure with so many of the training samples.",
+    ),
+    click.option(
+        "--test-samples",
+        type=click.IntRange(min=1),
+        help="Judge by the first so many test samples (default: all).",
+    ),
+)
+
+
+def convert_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument and the options of a conversion."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command

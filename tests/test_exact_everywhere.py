@@ -115,7 +115,8 @@ def random_model(random: np.random.Generator) -> TandemNetwork:
     if axes == 2 and random.random() < 0.2:
         out = int(random.integers(1, 4))
         modules += [nn.ConvTranspose2d(channels, out, 2, int(random.integers(1, 3))), nn.ReLU()]
-    if random.random() < 0.2:
+    image = nn.Sequential(*modules).eval()(torch.zeros(1, *shape)).shape[2:]
+    if random.random() < 0.2 and min(image) > 1:
         modules.append(pool(2))
     modules.append(nn.Flatten())
     features = nn.Sequential(*modules).eval()(torch.zeros(1, *shape)).shape[1]

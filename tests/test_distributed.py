@@ -124,6 +124,16 @@ def test_only_the_first_process_reports_and_each_drops_neurons_of_its_own(
     assert not torch.equal(first["dropout"], second["dropout"])
 
 
+def test_all_processes_know_the_id_and_refuse_what_the_first_refuses(
+    ranks: list[dict[str, Any]],
+) -> None:
+    first, second = ranks
+    assert first["one step"]["run"] == second["one step"]["run"]
+    assert first["one step"]["run"] != first["several steps"]["run"]
+    assert first["refused"] == second["refused"]
+    assert "one: holds a training already; continue it with" in first["refused"]
+
+
 def test_a_batch_is_shared_without_overlap_and_augmented_differently() -> None:
     spec = make_model(normalised=True).architecture.input
 

@@ -322,6 +322,14 @@ def test_a_file_that_cannot_be_read_is_not_replaced(
     assert (tmp_path / name).read_bytes() == content
 
 
+def test_a_folder_in_the_place_of_a_checkpoint_is_refused(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole / "new", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "checkpoint.pt").unlink()
+    (tmp_path / "checkpoint.pt").mkdir()
+    with pytest.raises(FileFormatError, match=r"checkpoint\.pt: cannot be read \(Is a directory"):
+        run(tmp_path, resume=True)
+
+
 def test_a_checkpoint_further_than_the_training_is_not_replaced(
     whole: Path, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import ImageDataset
 from tandem_hw.learning.model import TandemNetwork
@@ -54,16 +55,27 @@ def trained(options: TrainingOptions, folder: Path) -> dict[str, Any]:
         "parameters": dict(model.named_parameters()),
         "gradients": gradients,
         "epochs": summary["epochs"],
+        "run": summary["run"],
         "dropout": torch.rand(4),
     }
 
 
+def refused(folder: Path) -> str:
+    """Return why no training can begin where there is one; only the first process has looked."""
+    try:
+        trained(ONE_STEP, folder)
+    except FileFormatError as error:
+        return str(error)
+    return ""
+
+
 def main(folder: Path) -> None:
     dist.init_process_group("gloo")
-    found = {
+    found: dict[str, Any] = {
         "one step": trained(ONE_STEP, folder / "one"),
         "several steps": trained(SEVERAL_STEPS, folder / "several"),
     }
+    found["refused"] = refused(folder / "one")
     assert dist.is_initialized()  # a training leaves a group alone that it did not make
     torch.save(found, folder / f"rank{dist.get_rank()}.pt")
     dist.destroy_process_group()

@@ -45,8 +45,9 @@ __all__ = [
 Samples = Tensor | npt.NDArray[np.uint8]
 
 #: Share of the threshold that the windows of a converted network start from, with reset "subtract":
-#: counts are rounded to the nearest. On digits at T = 7, accuracy lost with 0, 0.25 and 0.5: 9.3, 2.8
-#: and 0.6 points by ``lenet``; 0.2, -0.1 and 0.1 by networks without strides (mean of five).
+#: counts are rounded to the nearest. Points of accuracy lost at T = 7 on digits with 0, 0.25 and
+#: 0.5: 9.3, 2.8 and 0.6 by ``lenet``, 0.2, -0.1 and 0.1 by networks of two convolutions (mean of
+#: five).
 INITIAL_POTENTIAL: Final = 0.5
 #: An activation_max with which no activation reaches the ceiling.
 _NO_CEILING: Final = 1e9

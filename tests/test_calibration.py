@@ -239,7 +239,7 @@ def test_a_window_starts_at_half_the_threshold_with_samples_only() -> None:
     assert potential() == 0
     assert potential(samples=inputs) == 0.5
     assert potential(samples=inputs, reset="zero") == 0
-    assert potential(samples=inputs, initial_potential=0.25) == 0.25
+    assert potential(samples=inputs, initial_potential=0.125) == 0.125
 
 
 def small() -> TandemNetwork:

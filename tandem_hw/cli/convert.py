@@ -33,7 +33,7 @@ from tandem_hw.export.nir_or_net import write_network
 from tandem_hw.fixed_point import DECAY_UNITY, STATE_LIMIT
 from tandem_hw.input_encoding import default_scale
 from tandem_hw.learning.architecture import Architecture
-from tandem_hw.learning.calibration import LayerCalibration, calibrate
+from tandem_hw.learning.calibration import LayerCalibration, calibrate, starting_potential
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.conversion_report import Stage, judge_ordinary, stages_of
@@ -43,7 +43,7 @@ from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.objectives import as_tensor
 from tandem_hw.learning.warm_start import is_tandem_checkpoint, load_parameters
 from tandem_hw.learning.zoo import MODELS, build
-from tandem_hw.network import QuantizedNetwork
+from tandem_hw.network import QuantizedNetwork, Reset
 from tandem_hw.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
 
@@ -169,10 +169,10 @@ def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
     return _Start(network, None, load_dataset(data, num_steps=steps, input_bits=bits))
 
 
-def _initial_potential(wanted: Mapping[str, Any], reset: str) -> float:
+def _initial_potential(wanted: Mapping[str, Any], reset: Reset) -> float:
     if wanted["initial_potential"] is not None:
         return float(wanted["initial_potential"])
-    return 0.5 if reset == "subtract" else 0.0
+    return starting_potential(reset)
 
 
 def _calibration_samples(network: TandemNetwork, dataset: Dataset, samples: int) -> torch.Tensor:

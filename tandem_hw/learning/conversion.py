@@ -16,7 +16,7 @@ from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.input_encoding import default_scale
 from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.borrowed_network import device_of, unwrapped
-from tandem_hw.learning.calibration import Samples, calibrate
+from tandem_hw.learning.calibration import Samples, calibrate, starting_potential
 from tandem_hw.learning.conversion_check import check_conversion, read_as_it_is
 from tandem_hw.learning.layer_reader import SUPPORTED
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
@@ -109,7 +109,7 @@ def convert(
     if percentile is not None and samples is None:
         raise ConversionError("percentile says how samples are looked at; give samples as well")
     if initial_potential is None:
-        initial_potential = 0.5 if samples is not None and reset == "subtract" else 0.0
+        initial_potential = 0.0 if samples is None else starting_potential(reset)
     if encoding is None:
         encoding = "first_step" if reset == "subtract" else "constant"
     spec = _input_spec(input_shape, input_bits, encoding)

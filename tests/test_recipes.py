@@ -10,7 +10,6 @@ from typing import Any
 import click
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from test_cli import write_data
 from torch import nn
@@ -177,9 +176,9 @@ def test_the_network_of_a_recipe_converts_with_its_options(name: str) -> None:
     named = {field.name for field in dataclasses.fields(TrainingOptions)}
     options = TrainingOptions(**{key: settings.pop(key) for key in named & settings.keys()})
     outputs = options.make_objective().outputs(data_like(data))
-    with torch.device("meta"):  # millions of parameters that nobody looks at
-        network = build(model, SHAPES[data], outputs)
-        converted = convert(network, input_shape=SHAPES[data], **settings)
+    network = build(model, SHAPES[data], outputs)
+    # The networks are compared with what they become on smaller images (tests/test_zoo.py).
+    converted = convert(network, input_shape=SHAPES[data], **settings, check=False)
     assert converted.outputs == outputs
     assert len(converted.tandem_layers) >= 3
 

@@ -20,7 +20,9 @@ from tandem_hw.export.net_file import read_net
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import ImageDataset
+from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.learning.training import seed_everything, train
 from tandem_hw.learning.training_options import TrainingOptions
 from tandem_hw.learning.zoo import build
@@ -110,7 +112,11 @@ def test_cifarnet_learns_from_images_as_large_as_cifars() -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) > 44e6
     images = torch.randint(0, 16, (2, 3, 32, 32), dtype=torch.uint8)
     counts: dict[str, float] = {}
-    outputs = model(images, lambda layer, activity: counts.update({layer.name: _spikes(activity)}))
+
+    def observe(layer: TandemLayer, activity: LayerActivity, _: IntegerParameters) -> None:
+        counts[layer.name] = _spikes(activity)
+
+    outputs = model(images, observe)
     loss = nn.functional.cross_entropy(outputs, torch.tensor([1, 2]))
     loss.backward()
     assert loss.isfinite()

@@ -143,7 +143,7 @@ MISTAKES = {
     "tandem.pt --data digits": r"samples have shape \(1, 8, 8\); the network takes \(1, 6, 6\)",
     "tandem.pt --initial-potential 0.5 --reset zero": "initial_potential",
     "tandem.pt --test-samples 1000": "has 24 test samples, 1000 were asked for",
-    "tandem.pt --json tandem.pt": "tandem.pt: is given twice",
+    "tandem.pt --json tandem.pt": "tandem.pt: would be written over tandem.pt, which is read",
     "tandem.pt --device nothing": "device nothing cannot be used",
 }
 

@@ -33,7 +33,7 @@ INPUTS = ("model.net", "data.npz", "model.pt")
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("originals")
-    images, labels = np.zeros((4, *SHAPE[1:]), np.uint8), np.arange(4) % 3
+    images, labels = np.full((4, *SHAPE[1:]), 200, np.uint8), np.arange(4) % 3
     np.savez(folder / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     torch.manual_seed(0)
     model = convert(build("mlp", SHAPE, 3), input_shape=SHAPE, num_steps=4).eval()

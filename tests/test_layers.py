@@ -271,7 +271,7 @@ def test_a_readout_gives_its_integer_potential_in_real_units(mode: str) -> None:
     layer, signal = make_layer("linear", "norm", fires=False), make_signal("linear")
     layer.train(mode == "train")
     seen: list[LayerActivity] = []
-    logits = layer(signal, lambda _, activity: seen.append(activity))
+    logits = layer(signal, lambda _, activity, __: seen.append(activity))
     assert isinstance(logits, Tensor)
     potential = seen[0].potential
     assert potential is not None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,14 +44,25 @@ def test_anything_else_is_refused_with_its_place(value: float, shown: str) -> No
         whole_numbers(values, np.int32, "layer a: sums")
 
 
+def activity(state: Tensor, **results: Tensor) -> Any:
+    return SimpleNamespace(
+        counts=results.get("counts"),
+        potential=results.get("potential"),
+        final_state=lambda: state * 64,
+        saturated=lambda: torch.zeros(len(state), dtype=torch.int64),
+    )
+
+
 def test_results_of_a_batch_name_the_layer() -> None:
     good, bad = torch.ones(2, 3), torch.tensor([[1.0, 2.0, 2.75]])
-    results = BatchResults()
-    results.add({"a": good}, good)
+    results = BatchResults(keep_final_state=True)
+    results.add("a", activity(good, counts=good))
     with pytest.raises(InexactError, match=r"layer b: spike counts .* found 2.75 at \[0, 2\]"):
-        results.add({"a": good, "b": bad}, None)
-    with pytest.raises(InexactError, match=r"the readout: potentials .* found 2.75"):
-        results.add({}, bad)
+        results.add("b", activity(good, counts=bad))
+    with pytest.raises(InexactError, match=r"layer c: states .* found 64.015625 at"):
+        results.add("c", activity(bad + 1 / 4096, counts=good))
+    with pytest.raises(InexactError, match=r"layer d: potentials .* found 2.75"):
+        results.add("d", activity(bad, potential=bad))
 
 
 def slightly_off(synapse: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -67,7 +79,8 @@ def test_a_simulation_whose_sums_are_not_whole_fails(
     monkeypatch.setattr(
         reference, "synapse_of", lambda layer, device: slightly_off(original(layer, device))
     )
-    with pytest.raises(InexactError, match="the readout: potentials have to be whole"):
+    readout = network.layers[-1].name
+    with pytest.raises(InexactError, match=f"layer {readout}: potentials have to be whole"):
         ReferenceBackend().run(network, inputs)
 
 
@@ -85,7 +98,8 @@ def test_a_model_whose_sums_are_not_whole_fails(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         last, "synaptic_input", lambda signal, weight: original(signal, weight) + 1 / 64
     )
-    with pytest.raises(InexactError, match="the readout: potentials have to be whole"):
+    readout = network.layers[-1].name
+    with pytest.raises(InexactError, match=f"layer {readout}: potentials have to be whole"):
         PyTorchBackend(tandem).run(network, random_inputs(network, 4))
 
 
@@ -100,8 +114,8 @@ def test_parameters_that_are_not_whole_are_neither_frozen_nor_run(
         changed = (found.weight + 0.5,) if name == "weights" else found.bias + 0.5
         return replace(found, **{name: changed})
 
-    monkeypatch.setattr(TandemLayer, "_quantize", off)
     tandem = model()
+    monkeypatch.setattr(TandemLayer, "_quantize", off)
     with pytest.raises(InexactError, match=f"layer dense1: {what} have to be whole int64"):
         freezing.freeze(tandem)
     with pytest.raises(InexactError, match=f"layer dense1: {what} have to be whole int64"):

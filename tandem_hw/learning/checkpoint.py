@@ -115,13 +115,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise FileFormatError(f"{path}: lacks {', '.join(missing)}; the file is damaged")
     try:
         architecture = Architecture.from_dict(content["architecture"])
-        _check_parameters(architecture, without_pruning(content["parameters"]), version)
-        model = TandemNetwork(architecture)
-        model.to(_dtype(content["parameters"]))
-        if version < FORMAT_VERSION:
-            _add_thresholds(model, content["parameters"])
-        restore_pruning(model, content["parameters"])
-        model.load_state_dict(content["parameters"])
+        model = rebuilt(architecture, content["parameters"], version)
     except (
         ConversionError,
         ArithmeticError,
@@ -134,7 +128,31 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FileFormatError(f"{path}: the model cannot be rebuilt ({reason})") from error
     names = ("data", "metrics", "training", "run")
-    return Checkpoint(model.eval(), *(content[name] for name in names))
+    return Checkpoint(model, *(content[name] for name in names))
+
+
+def rebuilt(
+    architecture: Architecture, parameters: dict[str, Any], version: int = FORMAT_VERSION
+) -> TandemNetwork:
+    """Return the model that some parameters are the state of, in evaluation mode.
+
+    Args:
+        architecture: what it is built from.
+        parameters: its ``state_dict``, float32 or float64, pruned or not.
+        version: version of the file that they come from.
+
+    Raises:
+        ConversionError: naming a parameter that is missing, unknown or of another shape.
+        RuntimeError, TypeError, ValueError, AttributeError: they are no state of such a model.
+    """
+    _check_parameters(architecture, without_pruning(parameters), version)
+    model = TandemNetwork(architecture)
+    model.to(_dtype(parameters))
+    if version < FORMAT_VERSION:
+        _add_thresholds(model, parameters)
+    restore_pruning(model, parameters)
+    model.load_state_dict(parameters)
+    return model.eval()
 
 
 def _dtype(parameters: dict[str, Any]) -> torch.dtype:

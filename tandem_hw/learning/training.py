@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tandem_hw.errors import DataError, FileFormatError
+from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.learning.checkpoint import (
     Checkpoint,
     check_checkpoint,
     load_checkpoint,
+    rebuilt,
     save_checkpoint,
 )
 from tandem_hw.learning.datasets import Dataset
@@ -324,7 +325,14 @@ class _Run:
             torch.set_rng_state(state["random"])  # last: a model that is built draws numbers
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(state["random_cuda"], self.device)
-        except (AttributeError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (
+            ConversionError,
+            AttributeError,
+            KeyError,
+            ValueError,
+            TypeError,
+            RuntimeError,
+        ) as error:
             raise FileFormatError(
                 f"{path}: the state of the training is damaged ({error}); train again"
             ) from error
@@ -340,9 +348,8 @@ class _Run:
         kept = last.training["best_checkpoint"]
         if not kept["metrics"] or not all(isinstance(epoch, dict) for epoch in kept["metrics"]):
             raise ValueError("it knows no best epoch")
-        model = TandemNetwork(last.model.architecture)
-        model.load_state_dict(kept["parameters"])
-        return Checkpoint(model.eval(), last.data, list(kept["metrics"]), run=last.run)
+        model = rebuilt(last.model.architecture, kept["parameters"])
+        return Checkpoint(model, last.data, list(kept["metrics"]), run=last.run)
 
     def _tie(self, last: Checkpoint, best: Checkpoint | None, replaces: dict[str, str]) -> None:
         """Make the other files those that ``last.pt`` speaks of, or refuse them."""

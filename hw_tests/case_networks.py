@@ -36,6 +36,7 @@ class Case:
         inputs: uint8 [samples, *network.sample_shape].
         fires: True if every firing layer must have fired, False if none may.
         proven: False if a state leaves 24 bits; a backend may refuse that, and nothing else.
+        geometry: True if it is about the geometry of synapses alone.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Case:
     inputs: npt.NDArray[np.uint8]
     fires: bool = True
     proven: bool = True
+    geometry: bool = False
 
     def __str__(self) -> str:
         """Return the name, which pytest shows."""

@@ -22,7 +22,7 @@ def cases() -> Iterator[Case]:
         for num_steps in (1, 4, 7):
             network = convolutional(reset, num_steps)
             yield Case(f"{reset}-T{num_steps}", network, random_inputs(network))
-        yield from _synapse_cases(reset)
+        yield from (replace(case, geometry=True) for case in _synapse_cases(reset))
         yield from _weight_and_bias_cases(reset)
         yield from _input_cases(reset)
         yield from _readout_cases(reset)

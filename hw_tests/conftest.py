@@ -9,6 +9,7 @@ import pytest
 from warm_lava import lava_server, warm_lava
 
 from tandem_hw.sim.backend import Backend
+from tandem_hw.sim.lava_cpu import LavaStockBackend
 from tandem_hw.sim.loihi2 import Loihi2Backend
 from tandem_hw.sim.loihi2_host import CHIP_GENERATIONS, DEFAULT_GENERATION
 from tandem_hw.sim.registry import BACKENDS, make_backend
@@ -69,6 +70,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             or (name == board.name and board.choice.named)
         ]
     metafunc.parametrize("backend", names, indirect=True, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave geometry on lava-stock to exhaustive runs: its synapses are those of lava-cpu."""
+    for item in items:
+        chosen = getattr(getattr(item, "callspec", None), "params", {})
+        if chosen.get("backend") == LavaStockBackend.name and chosen["case"].geometry:
+            item.add_marker(pytest.mark.exhaustive)
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,8 @@ _FIRST = 1200
 
 def layer_cases(reset: Reset) -> Iterator[Case]:
     """Yield the cases of one reset."""
-    yield from _conv1d_cases(reset)
-    yield from _grouped_cases(reset)
-    yield from _transposed_cases(reset)
+    for kind in (_conv1d_cases, _grouped_cases, _transposed_cases):
+        yield from (replace(case, geometry=True) for case in kind(reset))
     yield from _pooling_cases(reset)
     yield from _autoencoder_cases(reset)
 

@@ -107,6 +107,7 @@ def test_the_loss_is_finite_and_every_layer_learns(trained: Trained) -> None:
             assert before.activation_max != layer.activation_max, layer.name
 
 
+@pytest.mark.exhaustive
 def test_cifarnet_learns_from_images_as_large_as_cifars() -> None:
     model = make_model("cifarnet", 32)
     assert sum(parameter.numel() for parameter in model.parameters()) > 44e6

@@ -2,7 +2,8 @@
 
 The network runs as it is, on tensors with values, so that whatever PyTorch does is seen: hooks,
 replaced forward passes, operations in place, shapes and decisions by shapes. What works inside a
-layer of PyTorch is not told; the layer is one operation.
+layer of PyTorch is not told; the layer is one operation. Its hooks are the user's own code, so what
+they compute before and behind it is told like the rest of the forward pass.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _global_forward_hooks, register_module_forward_hook
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from tandem_hw.errors import ConversionError
@@ -39,7 +42,7 @@ class Listener(Protocol):
     """
 
     def module(self, path: str, module: nn.Module, call: Call) -> None:
-        """Take note of a layer of PyTorch, hooks included."""
+        """Take note of a layer of PyTorch, from behind its pre-hooks to before its hooks."""
 
     def operation(self, path: str, name: str, call: Call) -> None:
         """Take note of a function, a method or (``call.reads``) an attribute of a tensor."""
@@ -55,10 +58,17 @@ class Call:
         versions: for each, how often it had been changed in place before.
         overwritten: those of them that it changed in place.
         reads: whether an attribute was read.
+        in_hook: whether it was called by a hook of a layer of PyTorch.
     """
 
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], reads: bool = False) -> None:
-        self.args, self.kwargs, self.reads = args, kwargs, reads
+    def __init__(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        reads: bool = False,
+        in_hook: bool = False,
+    ) -> None:
+        self.args, self.kwargs, self.reads, self.in_hook = args, kwargs, reads, in_hook
         self.tensors = list(tensors_in((args, kwargs)))
         self.versions = [version(tensor) for tensor in self.tensors]
         self.result: Any = None
@@ -96,13 +106,14 @@ def version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
-def record(network: nn.Module, batch: Tensor, listener: Listener) -> Any:
+def record(network: nn.Module, batch: Tensor, listener: Listener, *, hooks: bool = True) -> Any:
     """Run a network and tell a listener what it computes.
 
     Args:
         network: an ordinary network, in evaluation mode.
         batch: what goes in, [samples, *shape].
         listener: told every operation.
+        hooks: tell what the hooks of layers compute; without, a layer stands for its hooks as well.
 
     Returns:
         What the network returned.
@@ -110,7 +121,7 @@ def record(network: nn.Module, batch: Tensor, listener: Listener) -> Any:
     Raises:
         ForwardError: it does not take such samples, or failed otherwise.
     """
-    mode = _Recorder(listener)
+    mode = _Recorder(listener, hooks)
     try:
         with _hooked(network, mode), torch.no_grad(), _plain_arithmetic(batch), mode:
             return network(batch)
@@ -146,29 +157,47 @@ def _plain_arithmetic(batch: Tensor) -> Iterator[None]:
 
 @contextmanager
 def _hooked(network: nn.Module, recorder: _Recorder) -> Iterator[None]:
-    """Tell the recorder where each module begins, before its hooks, and ends, behind them."""
+    """Tell the recorder where each module and its own forward pass begin and end.
+
+    PyTorch calls the hooks of all modules before those of one, so the end of a forward pass is told
+    by the first of the former, and its beginning by the last of the latter.
+    """
     handles = []
     try:
         for path, module in network.named_modules():
             enter, leave = recorder.hooks(path.replace("_orig_mod.", ""))
             handles += [
                 module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
-                module.register_forward_hook(leave, with_kwargs=True),
+                module.register_forward_pre_hook(recorder.begin, with_kwargs=True),
+                module.register_forward_hook(leave),
             ]
+        handles.append(register_module_forward_hook(recorder.end))
+        _global_forward_hooks.move_to_end(handles[-1].id, last=False)
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
+@dataclass
+class _Layer:
+    """A layer of PyTorch that is being called; it has a call from where its forward begins."""
+
+    path: str
+    module: nn.Module
+    call: Call | None = None
+
+
 class _Recorder(TorchFunctionMode):
     """Sees every function of PyTorch that is called, and the modules through their hooks."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, follow_hooks: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.listener = listener
+        self.follow_hooks = follow_hooks
         self.places: list[str] = []
-        self.layers: list[Call] = []
+        self.layers: list[_Layer] = []
+        self.running = 0
         self.layer: tuple[str, nn.Module] | None = None
         self.counts: dict[str, int] = {}
 
@@ -177,13 +206,15 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         """Run one function and tell the listener."""
         kwargs = kwargs or {}
-        if self.layers:  # inside a layer of PyTorch
+        if self.running:  # inside a layer of PyTorch
             return func(*args, **kwargs)
         name, reads = _name(func)
-        call = Call(args, kwargs, reads)
+        call = Call(args, kwargs, reads, in_hook=bool(self.layers))
         result = func(*args, **kwargs)
         if call.tensors:
             call.finish(result)
+            if name == "data" and not reads:
+                call.overwritten = call.tensors[:1]  # an assignment, which no version tells
             self.listener.operation(self._path(name), name, call)
         return result
 
@@ -191,29 +222,54 @@ class _Recorder(TorchFunctionMode):
         """Return what is called before and after the module of this path."""
 
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if self.layers or layer_reader.is_leaf(module):
-                if not self.layers:
-                    self.layer = (path or "0", module)
-                self.layers.append(Call((), {}))  # what follows is not told
-                self.layers[-1] = Call(args, kwargs)
+            if self.running or layer_reader.is_leaf(module):
+                self.layers.append(_Layer(path, module))
+                if not self.follow_hooks:
+                    self._begin(self.layers[-1], args, kwargs)
             else:
                 self.places.append(path)
 
-        def leave(module: nn.Module, _: Any, __: Any, result: Any) -> None:
-            if not self.layers:
+        def leave(module: nn.Module, _: Any, result: Any) -> None:
+            if not self._is_called(module):
                 self.places.pop()
                 return
-            if len(self.layers) == 1:
-                self.layers[0].finish(result)
-                self.layer = None
-                self.listener.module(path or "0", module, self.layers[0])
+            if not self.follow_hooks:
+                self._end(self.layers[-1], result)
             self.layers.pop()
 
         return enter, leave
 
+    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Be called behind the pre-hooks of a module."""
+        if self.follow_hooks and self._is_called(module):
+            self._begin(self.layers[-1], args, kwargs)
+
+    def end(self, module: nn.Module, _: Any, result: Any) -> None:
+        """Be called before the hooks of a module."""
+        if self.follow_hooks and self._is_called(module):
+            self._end(self.layers[-1], result)
+
+    def _is_called(self, module: nn.Module) -> bool:
+        return bool(self.layers) and self.layers[-1].module is module
+
+    def _begin(self, layer: _Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.running += 1  # what follows is not told
+        if self.running == 1:
+            self.layer = (layer.path or "0", layer.module)
+            layer.call = Call(args, kwargs)
+
+    def _end(self, layer: _Layer, result: Any) -> None:
+        if layer.call is not None:
+            layer.call.finish(result)
+            self.layer = None
+            self.listener.module(layer.path or "0", layer.module, layer.call)
+        self.running -= 1
+
     def _path(self, name: str) -> str:
         """Name an operation by the module it is in, and number the ones of one name."""
         place = self.places[-1] if self.places else ""
+        if self.layers:
+            place = f"{self.layers[-1].path}.hook".lstrip(".")
         path = f"{place}.{name}" if place else name
         number = self.counts.get(path, 0)
         self.counts[path] = number + 1

@@ -51,7 +51,7 @@ def read_network(
     """
     reader = Reader(batch, check)
     try:
-        reader.finish(record(network, batch, reader), readout)
+        reader.finish(record(network, batch, reader, hooks=check), readout)
     except ForwardError as error:
         reader.failed(error)
         if not reader.refusals:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import torch
 from torch import Tensor, nn
 
 from tandem_hw.errors import ConversionError
@@ -24,6 +25,8 @@ _QUESTIONS: Final = frozenset(
         *("type", "repr", "format", "hash"),
     )
 )
+#: What to do about a hook that computes with values.
+_HOOK: Final = "; remove the hook, or pass check=False to convert without it"
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,11 @@ class TensorMeanings(ABC):
         return value.path if isinstance(value, Sum) else "an operation"
 
     def _keep(self, tensor: Tensor, value: Value) -> None:
+        if tensor.is_inference():
+            self.refusals[
+                "the network runs in inference mode, in which what it writes over cannot be "
+                "followed; use torch.no_grad() in place of torch.inference_mode()"
+            ] = None
         self._entries[id(tensor)] = _Entry(tensor, value, version(tensor))
 
     def _meanings(self, call: Call) -> list[tuple[Tensor, Value]]:
@@ -145,6 +153,7 @@ class TensorMeanings(ABC):
             self.refusals[
                 f"the forward pass cannot be followed: it takes values out of the network "
                 f"({path}), to decide by them or to compute with them; only shapes may decide"
+                f"{_HOOK if call.in_hook else ''}"
             ] = None
 
     def _note(self, path: str, call: Call, read: Callable[[], Value]) -> None:
@@ -152,14 +161,16 @@ class TensorMeanings(ABC):
         values = [value for _, value in self._meanings(call)]
         try:
             result = read()
+            _check_digits(path, result, call)
         except ConversionError as error:
-            messages = dict.fromkeys([str(error)])
+            messages = dict.fromkeys([f"{error}{_HOOK if call.in_hook else ''}"])
             self.met |= messages
             for value in values:
                 messages |= dict.fromkeys(value.messages if isinstance(value, Refused) else ())
             result = Refused(tuple(messages))
         results = list(tensors_in(call.result))
         for tensor in call.overwritten:
+            self._spoil_aliases(path, tensor)
             if all(tensor is not one for one in results):
                 self._keep(tensor, _overwritten(path))
         for one in results:
@@ -169,6 +180,34 @@ class TensorMeanings(ABC):
                 self.unused.pop(id(value), None)
                 if isinstance(result, Spikes | Sum):
                     self.unused[id(result)] = result
+
+    def _spoil_aliases(self, path: str, changed: Tensor) -> None:
+        """Refuse other tensors in memory that was written over, where no version tells it.
+
+        ``data`` is such a tensor; views share the version of what they are views of.
+        """
+        memory = changed.untyped_storage().data_ptr()
+        for entry in list(self._entries.values()):
+            tensor = entry.tensor
+            if tensor is changed or tensor.untyped_storage().data_ptr() != memory:
+                continue
+            if entry.version == version(tensor):
+                self._keep(tensor, _overwritten(path))
+
+
+def _check_digits(path: str, value: Value, call: Call) -> None:
+    """Refuse to round values that the integers come from."""
+    if isinstance(value, Refused):
+        return
+    for tensor in tensors_in(call.result):
+        if not (
+            tensor.is_floating_point()
+            and torch.finfo(tensor.dtype).eps <= torch.finfo(torch.float32).eps
+        ):
+            raise ConversionError(
+                f"operation {path} rounds values to {tensor.dtype}, which the spiking network would not do; "
+                f"let the forward pass stay in float32"
+            )
 
 
 def _overwritten(path: str) -> Refused:

@@ -435,6 +435,52 @@ def test_a_forward_pass_that_is_another_for_other_samples_is_refused() -> None:
         convert(Noisy(), input_shape=(4,), num_steps=4)
 
 
+class Batch(nn.Module):
+    """Computes something else in large batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.last = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.layer(x))
+        return self.last(x * 2 if len(x) > 8 else x)
+
+
+def test_a_forward_pass_that_is_another_for_many_samples_is_refused() -> None:
+    with pytest.raises(ConversionError, match=r"operation mul \(mul\) cannot be converted exactly"):
+        convert(Batch(), input_shape=(4,), num_steps=4)
+
+
+def brighten(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Change dark samples alone, unseen."""
+    with torch._C.DisableTorchFunction():
+        inputs[0].data[inputs[0].amax(1) == 0] = 1
+
+
+def test_what_dark_samples_alone_meet_is_found() -> None:
+    network = nn.Sequential(nn.Linear(40, 5), nn.ReLU(), nn.Linear(5, 3))
+    network[0].register_forward_pre_hook(brighten)
+    with pytest.raises(ConversionError, match="layer 0 computes something else"):
+        convert(network, input_shape=(40,), num_steps=4)
+
+
+def test_what_the_samples_alone_meet_is_found() -> None:
+    def even(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        with torch._C.DisableTorchFunction():
+            first = inputs[0][:, :1]
+            inputs[0].data[
+                ((inputs[0] == first).all(1)) & (first[:, 0] > 0) & (first[:, 0] < 1)
+            ] = 1
+
+    network = nn.Sequential(nn.Linear(40, 5), nn.ReLU(), nn.Linear(5, 3))
+    network[0].register_forward_pre_hook(even)
+    convert(network, input_shape=(40,), num_steps=4)
+    samples = torch.full((9, 40), 7, dtype=torch.uint8)
+    with pytest.raises(ConversionError, match="layer 0 computes something else"):
+        convert(network, input_shape=(40,), num_steps=4, samples=samples)
+
+
 class Float(nn.Module):
     """Runs in float32 alone."""
 
@@ -475,5 +521,14 @@ def test_weights_that_are_no_numbers_are_refused() -> None:
     network = net()
     with torch.no_grad():
         network[5].weight[0, 0] = np.nan
-    with pytest.raises(ConversionError, match=r"layer 5 \(Linear\) has a weight that is infinite"):
+    with pytest.raises(ConversionError, match=r"^layer 5 \(Linear\) has a weight that is infinite"):
+        convert(network, input_shape=IMAGE, num_steps=4)
+
+
+@pytest.mark.parametrize("name", ["bias", "running_var"])
+def test_a_normalisation_that_is_no_number_is_named_alone(name: str) -> None:
+    network = net()
+    getattr(network[1], name).data[0] = np.inf
+    message = rf"^layer 1 \(BatchNorm2d\) has a {name} that is infinite or not a number; [^;]*$"
+    with pytest.raises(ConversionError, match=message):
         convert(network, input_shape=IMAGE, num_steps=4)

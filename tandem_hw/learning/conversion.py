@@ -16,9 +16,9 @@ from tandem_hw.fixed_point import DECAY_UNITY
 from tandem_hw.input_encoding import default_scale
 from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.borrowed_network import device_of, unwrapped
-from tandem_hw.learning.calibration import Samples, calibrate, starting_potential
+from tandem_hw.learning.calibration import Samples, calibrate, check_samples, starting_potential
 from tandem_hw.learning.conversion_check import check_conversion, read_as_it_is
-from tandem_hw.learning.layer_reader import SUPPORTED
+from tandem_hw.learning.layer_reader import NORMS, SUPPORTED, check_finite
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.precision import check_network_precision
@@ -56,9 +56,10 @@ def convert(
     every forward pass. The weights are copied as they are in effect, behind parametrizations and
     pruning, as float32; the given network is left as it is.
 
-    The network runs twice on a few random samples in evaluation mode: it is read while it runs, and
-    the converted layers must compute what it computed. The fresh model is frozen once, so that what
-    cannot be deployed is refused before it is trained.
+    The network runs three times on a few samples in evaluation mode, random, dark, bright and your
+    own: it is read while it runs, and the converted layers must compute what it computed. The fresh
+    model is frozen once, so that what cannot be deployed is refused before it is trained.
+    Parameters with ``requires_grad`` off are copied like the others and come back trainable.
 
     Args:
         network: any module made of convolutions (one or two axes, grouped, transposed), fully
@@ -79,7 +80,8 @@ def convert(
         readout: "potential" of the last layer at the window's end, or its spike "count".
         twin: gradient mask, "clip" (0 < a < T) or "relu" (0 < a, the paper's).
         activation_max: activation at which a neuron fires in every step. Activations after batch
-            normalisation have a standard deviation of about 1, which suits the default.
+            normalisation have a standard deviation of about 1, which suits the default. With
+            samples every layer's is measured; this one is kept by layers that are silent on them.
         current_decay: with reset "zero", what the current of firing neurons loses a step, in
             1/4096; 4096 forgets it at once, less makes a synaptic input act for several steps.
         voltage_decay: with reset "zero", what their voltage loses a step, in 1/4096; 0 is no leak.
@@ -126,12 +128,18 @@ def convert(
     )
     network = unwrapped(network)
     check_network_precision(network)
+    for path, module in network.named_modules():
+        check_finite(path or "0", module, dict(module.named_parameters(recurse=False)))
+        if isinstance(module, NORMS):
+            check_finite(path or "0", module, dict(module.named_buffers(recurse=False)))
     found = read_as_it_is(network, spec, readout, check=check)
     model = TandemNetwork(Architecture(spec, options, tuple(found.layers), readout))
     _copy_parameters(model, found)
     model.to(device_of(network))
+    if samples is not None:
+        samples = check_samples(model, samples)
     if check:
-        check_conversion(network, model, found, readout)
+        check_conversion(network, model, found, readout, samples)
     _check_export(model, found)
     if samples is not None:
         calibrate(model, samples, percentile)

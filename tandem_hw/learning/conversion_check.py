@@ -31,8 +31,13 @@ from tandem_hw.learning.read_values import ReadNetwork, Source
 from tandem_hw.learning.signals import TandemSignal
 from tandem_hw.network import InputSpec, Readout
 
-#: Samples of the two runs; two numbers, so that a forward pass with one written into it fails.
+#: Samples of the first runs; two numbers, so that a forward pass with one written into it fails.
 _SAMPLES: Final = (3, 2)
+#: Samples of the last run, which is larger, where it takes at most so many multiplications.
+_MANY: Final = 33
+_MULTIPLICATIONS: Final = 1 << 29
+#: Of the user's own samples, so many are looked at.
+_OWN_SAMPLES: Final = 4
 #: Terms that batch normalisation and bias add to a sum.
 _FURTHER_TERMS: Final = 8
 #: Both sides round, and some convolutions more often than a plain sum does.
@@ -57,24 +62,30 @@ def read_as_it_is(
         ConversionError: names all that has no exact counterpart.
     """
     dtype = dtype_of(network)
-    batch = _batch(spec, _SAMPLES[0], _SEED, network, dtype)
+    batch = _real(spec, _integers(spec, _SAMPLES[0], _SEED), network, dtype)
     with borrowed(network, dtype):
         return read_network(network, batch, readout, check=check)
 
 
 def check_conversion(
-    network: nn.Module, model: TandemNetwork, found: ReadNetwork, readout: Readout
+    network: nn.Module,
+    model: TandemNetwork,
+    found: ReadNetwork,
+    readout: Readout,
+    samples: Tensor | None = None,
 ) -> None:
     """Refuse a conversion that computes something else than the ordinary network does.
 
-    The model is compared as it is, and once more in float64 where the network runs in it, on other
+    The model is compared as it is, and twice more in float64 where the network runs in it, on other
     inputs and with random values for tensors that are all zeros or ones, which may hide something.
+    The last of these runs takes more samples, dark, bright and half bright ones among them.
 
     Args:
         network: the ordinary network; left as it is.
         model: what it was converted to; left as it is.
         found: what was read of the network.
         readout: "potential" or "count".
+        samples: integers of the user's, uint8 [samples, *sample_shape]; some are looked at as well.
 
     Raises:
         ConversionError: names the first layer that differs.
@@ -83,26 +94,56 @@ def check_conversion(
     model.eval()
     try:
         _compare(network, model, found, None)
-        varied = _read_varied(network, model.architecture.input, readout)
-        if varied is None:
-            return
-        _check_same_layers(found, varied)
-        _compare(network, model, varied, varied.sources)
+        spec = model.architecture.input
+        batches = [
+            _integers(spec, _SAMPLES[1], 1),
+            _telling_integers(spec, _further_samples(model, found), samples),
+        ]
+        for varied in _read_varied(network, spec, batches, readout):
+            _check_same_layers(found, varied)
+            _compare(network, model, varied, varied.sources)
     finally:
         model.train(was_training)
 
 
-def _batch(
-    spec: InputSpec, samples: int, seed: int, network: nn.Module, dtype: torch.dtype
-) -> Tensor:
-    """Return the real values of random integer inputs."""
+def _integers(spec: InputSpec, samples: int, seed: int) -> Tensor:
+    """Return random integer inputs."""
     generator = torch.Generator().manual_seed(seed)
-    integers = torch.randint(0, spec.largest + 1, (samples, *spec.shape), generator=generator)
+    return torch.randint(0, spec.largest + 1, (samples, *spec.shape), generator=generator)
+
+
+def _telling_integers(spec: InputSpec, further: int, samples: Tensor | None) -> Tensor:
+    """Return inputs that a forward pass may treat in another way than noise, and some noise."""
+    told = torch.zeros((4, *spec.shape), dtype=torch.int64)
+    flat = told.view(4, -1)
+    middle = flat.shape[1] // 2
+    flat[1] = flat[2, :middle] = flat[3, middle] = spec.largest
+    parts = [told]
+    if samples is not None:
+        own = samples.reshape(-1, *spec.shape)
+        parts.append(own[:: -(-len(own) // _OWN_SAMPLES)].cpu().to(torch.int64))
+    return torch.cat([*parts, _integers(spec, further, 2)])
+
+
+def _further_samples(model: TandemNetwork, found: ReadNetwork) -> int:
+    """Return how many more samples the last run takes; none where the network is large."""
+    work = sum(
+        _terms(layer) * result[0].numel()
+        for layer, result in zip(model.layers, found.results, strict=True)
+        if isinstance(layer, TandemLayer)
+    )
+    return _MANY if work * _MANY <= _MULTIPLICATIONS else 0
+
+
+def _real(spec: InputSpec, integers: Tensor, network: nn.Module, dtype: torch.dtype) -> Tensor:
+    """Return the real values of integer inputs."""
     return (integers.to(dtype) * spec.scale).to(device_of(network))
 
 
-def _read_varied(network: nn.Module, spec: InputSpec, readout: Readout) -> ReadNetwork | None:
-    """Read a network with other values in constant tensors; None where it does not run so."""
+def _read_varied(
+    network: nn.Module, spec: InputSpec, batches: list[Tensor], readout: Readout
+) -> list[ReadNetwork]:
+    """Read a network on batches with other values in constant tensors; none if it runs not so."""
     generator = torch.Generator().manual_seed(_SEED)
 
     def vary(tensor: Tensor, is_buffer: bool) -> Tensor:
@@ -113,15 +154,15 @@ def _read_varied(network: nn.Module, spec: InputSpec, readout: Readout) -> ReadN
         return tensor.abs() + noise.abs() if is_buffer else tensor + noise / 2
 
     for dtype in (torch.float64, dtype_of(network)):
-        batches = [_batch(spec, _SAMPLES[1], seed, network, dtype) for seed in (1, 2)]
+        real = [_real(spec, batch, network, dtype) for batch in batches]
         try:
             with borrowed(network, dtype, vary):
-                first, second = [read_network(network, batch, readout) for batch in batches]
+                varied = [read_network(network, batch, readout) for batch in real]
         except ForwardError:
             continue
-        _check_same_weights(first, second)
-        return first
-    return None
+        _check_same_weights(*varied)
+        return varied
+    return []
 
 
 def _check_same_weights(first: ReadNetwork, second: ReadNetwork) -> None:
@@ -141,7 +182,7 @@ def _check_same_layers(first: ReadNetwork, second: ReadNetwork) -> None:
     if first.layers != second.layers:
         raise ConversionError(
             "the forward pass gives other layers when it runs again; it may depend on nothing but "
-            "its input and its parameters"
+            "its input and its parameters, and not on how many samples there are"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
@@ -100,7 +101,7 @@ def synapse_parameters(path: str, module: Any) -> dict[str, Tensor]:
     if isinstance(module, nn.ConvTranspose2d):
         weight = inputs_first(weight, module.groups)
     values = {"weight": weight, "bias": module.bias}
-    return _finite(
+    return check_finite(
         path, module, {name: value for name, value in values.items() if value is not None}
     )
 
@@ -113,11 +114,22 @@ def norm_parameters(path: str, norm: Any) -> dict[str, Tensor]:
     """
     names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
     values = {f"norm.{name}": getattr(norm, name) for name in names}
-    return _finite(path, norm, values)
+    return check_finite(path, norm, values)
 
 
-def _finite(path: str, module: nn.Module, values: dict[str, Tensor | None]) -> dict[str, Tensor]:
-    """Return the values that there are."""
+def check_finite(
+    path: str, module: nn.Module, values: Mapping[str, Tensor | None]
+) -> dict[str, Tensor]:
+    """Return the values that there are.
+
+    Args:
+        path: the layer's name.
+        module: the layer.
+        values: its parameters and buffers by name.
+
+    Raises:
+        ConversionError: one is infinite or not a number.
+    """
     present = {name: value.detach() for name, value in values.items() if value is not None}
     for name, value in present.items():
         # A sum is cheaper than a look at each value; it may overflow where no value is infinite.

@@ -205,8 +205,8 @@ def _check_digits(path: str, value: Value, call: Call) -> None:
             and torch.finfo(tensor.dtype).eps <= torch.finfo(torch.float32).eps
         ):
             raise ConversionError(
-                f"operation {path} rounds values to {tensor.dtype}, which the spiking network would not do; "
-                f"let the forward pass stay in float32"
+                f"operation {path} rounds values to {tensor.dtype}, which the spiking "
+                f"network would not do; let the forward pass stay in float32"
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,16 @@ from tandem_hw.learning.calibration import calibrate, calibrate_thresholds
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import Dataset, load_dataset, split_validation
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.training import train
+from tandem_hw.learning.training_options import TrainingOptions
 from tandem_hw.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.user_warnings import SilentLayerWarning, UncalibratedWarning
+from tandem_hw.user_warnings import (
+    ConversionWarning,
+    InputWarning,
+    SilentLayerWarning,
+    UncalibratedWarning,
+)
 
 BITS, SCALE = 4, 1 / 15
 
@@ -190,6 +198,7 @@ def test_the_room_is_what_the_membrane_reaches_on_its_way() -> None:
     assert measured["dense1"].largest_state == pytest.approx(30, rel=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:the integer network")  # random weights, few steps
 def test_the_ceiling_is_the_candidate_of_the_least_squared_error() -> None:
     torch.manual_seed(5)
     network = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3)).eval()
@@ -213,6 +222,7 @@ def test_the_ceiling_is_the_candidate_of_the_least_squared_error() -> None:
     assert 0.7 < chosen[2] < chosen[7] < chosen[64]
 
 
+@pytest.mark.filterwarnings("ignore:the integer network")  # random weights, few steps
 def test_a_percentile_is_taken_where_it_is_given() -> None:
     torch.manual_seed(5)
     network = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
@@ -225,12 +235,13 @@ def test_a_percentile_is_taken_where_it_is_given() -> None:
         assert torch.equal(given.state_dict()[name], value), name
 
 
+@pytest.mark.filterwarnings("ignore:the integer network")  # random weights, few steps
 def test_a_window_starts_at_half_the_threshold_with_samples_only() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
     with torch.no_grad():
         network[0].weight.fill_(1.0)
         network[0].bias.zero_()
-    inputs = np.ones((1, 2), np.uint8)
+    inputs = np.full((1, 2), 15, np.uint8)
 
     def potential(**options: Any) -> float:
         model = convert(network, input_shape=(2,), num_steps=3, **options)
@@ -240,6 +251,70 @@ def test_a_window_starts_at_half_the_threshold_with_samples_only() -> None:
     assert potential(samples=inputs) == 0.5
     assert potential(samples=inputs, reset="zero") == 0
     assert potential(samples=inputs, initial_potential=0.125) == 0.125
+
+
+def few_steps(outputs: int) -> tuple[nn.Sequential, torch.Tensor]:
+    """Return a network that two steps are too few for, and samples."""
+    torch.manual_seed(5)
+    network = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, outputs)).eval()
+    return network, torch.randint(0, 16, (600, 8), dtype=torch.uint8)
+
+
+@torch.no_grad()
+def test_a_conversion_that_loses_the_classes_says_for_how_many_samples() -> None:
+    network, samples = few_steps(3)
+    with pytest.warns(ConversionWarning, match=r"train the model for a few epochs") as caught:
+        model = convert(network, input_shape=(8,), num_steps=2, samples=samples)
+    assert caught[0].filename == __file__
+    assert model.training
+    compared = samples[::3]
+    wanted, given = network(compared * SCALE).argmax(1), model.eval()(compared).argmax(1)
+    different = int((wanted != given).sum())
+    assert 10 < different < 200
+    found = f"another result than the ordinary one for {different} of 200 samples"
+    assert found in str(caught[0].message)
+    convert(network, input_shape=(8,), num_steps=127, input_bits=4, samples=samples)
+
+
+@torch.no_grad()
+def test_a_conversion_that_loses_a_number_says_how_much_is_explained() -> None:
+    network, samples = few_steps(1)
+    with pytest.warns(ConversionWarning, match=r"explains \d+%") as caught:
+        model = convert(network, input_shape=(8,), num_steps=1, samples=samples)
+    compared = samples[::3]
+    wanted, given = network(compared * SCALE), model.eval()(compared)
+    share = 1 - float((given - wanted).square().sum() / (wanted - wanted.mean()).square().sum())
+    assert f"explains {max(share, 0):.0%} of the variance" in str(caught[0].message)
+    assert share < 0.9
+    convert(network, input_shape=(8,), num_steps=127, samples=samples)
+
+
+@pytest.mark.filterwarnings("ignore:the integer network")  # of what is left by so dark samples
+def test_samples_of_other_bits_are_warned_of() -> None:
+    network, samples = few_steps(3)
+    message = r"samples reach 15, where the network takes 8-bit integers up to 255; were they quant"
+    with pytest.warns(InputWarning, match=message) as caught:
+        convert(network, input_shape=(8,), num_steps=127, input_bits=8, samples=samples)
+    told = [one.filename for one in caught if one.category is InputWarning]
+    assert told == [__file__]
+    convert(network, input_shape=(8,), num_steps=127, input_bits=6, samples=samples)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        freeze,
+        lambda model: calibrate_thresholds(model, np.ones((2, 3), np.uint8)),
+        lambda model: train(model, load_dataset("digits"), TrainingOptions(), Path("nowhere")),
+    ],
+    ids=["freeze", "calibrate_thresholds", "train"],
+)
+def test_an_ordinary_network_is_no_tandem_network(function: Any) -> None:
+    with pytest.raises(
+        ConversionError, match=r"is a Sequential, not a tandem network; tandem_hw\.convert makes"
+    ):
+        function(nn.Sequential(nn.Linear(3, 2)))
+    assert not Path("nowhere").exists()
 
 
 def small() -> TandemNetwork:
@@ -316,7 +391,10 @@ def test_a_layer_that_is_silent_on_the_samples_is_named() -> None:
     model = small()
     with torch.no_grad():
         model.tandem_layers[0].bias.fill_(-100.0)
-    with pytest.warns(SilentLayerWarning, match="dense1: no activation is positive on these 4 s"):
-        measured = calibrate(model, np.ones((4, 3), np.uint8))
+    with pytest.warns(
+        SilentLayerWarning, match="dense1: no activation is positive on these 4 s"
+    ) as caught:
+        measured = calibrate(model, np.full((4, 3), 2, np.uint8))
+    assert caught[0].filename == __file__
     assert measured["dense1"].activation_max == 2.0
     assert measured["dense1"].cut_off is None

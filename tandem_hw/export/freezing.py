@@ -15,7 +15,7 @@ from tandem_hw.learning.architecture import FROM_INPUT
 from tandem_hw.learning.calibration import was_measured
 from tandem_hw.learning.layer_kinds import TandemConv, TandemConvTranspose2d, TandemOneToOne
 from tandem_hw.learning.layers import TandemLayer
-from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.network import (
     Conv1d,
     Conv2d,
@@ -45,8 +45,10 @@ def freeze(model: TandemNetwork) -> QuantizedNetwork:
         The quantized network, checked against every limit of the chip.
 
     Raises:
+        ConversionError: it is no tandem network.
         NetworkError: the integers break a limit; the message names the layer.
     """
+    check_tandem(model)
     if not was_measured(model):
         warnings.warn(
             "no sample has passed this network, so its thresholds are guesses and its potentials "

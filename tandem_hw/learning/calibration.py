@@ -10,7 +10,6 @@ driven above its ceiling keeps what it cannot send.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +22,11 @@ from torch import Tensor, nn
 
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.layers import TandemLayer, TandemSignal
-from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.network import Reset
 from tandem_hw.neurons import SpikeTrain
-from tandem_hw.user_warnings import SilentLayerWarning
+from tandem_hw.user_warnings import InputWarning, SilentLayerWarning, warn_caller
 
 __all__ = [
     "INITIAL_POTENTIAL",
@@ -55,6 +54,8 @@ _NO_CEILING: Final = 1e9
 _VALUES_MAX: Final = 1 << 22
 #: Samples that are run at a time.
 _BATCH: Final = 64
+#: Samples that use less than one part in so many of the inputs' range are warned of.
+_RANGE: Final = 8
 #: Percentiles among which the ceiling of the least error is chosen. A window of two steps is best
 #: off near the first of them, one of some hundred near the last.
 _CANDIDATES: Final = (80, 90, 95, 97, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99, 100)
@@ -126,6 +127,18 @@ def check_samples(model: TandemNetwork, samples: Any) -> Tensor:
     return samples.to(next(model.parameters()).device)
 
 
+def _warn_of_darkness(model: TandemNetwork, samples: Tensor) -> None:
+    """Warn of samples that use a small part of the range; events count what comes in a step."""
+    spec, largest = model.architecture.input, int(samples.max())
+    if spec.encoding != "events" and largest * _RANGE < spec.largest:
+        warn_caller(
+            f"samples reach {largest}, where the network takes {spec.bits}-bit integers up to "
+            f"{spec.largest}; were they quantized with other bits? Use the network's, "
+            f"tandem_hw.quantize_inputs(images, bits={spec.bits}, scale={spec.scale:.6g})",
+            InputWarning,
+        )
+
+
 def calibrate_thresholds(
     model: TandemNetwork, inputs: Samples, percentile: float | None = 99.9
 ) -> dict[str, float]:
@@ -173,16 +186,18 @@ def calibrate(
         By layer, what was found.
 
     Raises:
-        ConversionError: there are no samples, they do not fit the network, the percentile is out
-            of range, a layer's spike is worth less than one weight unit, or the model's parameters
-            have too few digits.
+        ConversionError: it is no tandem network, there are no samples, they do not fit the network,
+            the percentile is out of range, a layer's spike is worth less than one weight unit, or
+            the model's parameters have too few digits.
     """
     if percentile is not None and not 0 < percentile <= 100:
         raise ConversionError(
             f"calibration with a percentile of {percentile}; give one above 0, up to 100"
         )
+    check_tandem(model)
     model.check_precision()
     inputs = check_samples(model, inputs)
+    _warn_of_darkness(model, inputs)
     was_training = model.training
     model.eval()
     try:
@@ -244,12 +259,11 @@ def _set_ceilings(
     found = _ordinary_activations(model, firing, inputs)
     silent = [layer.name for layer in firing if not len(found[layer.name])]
     if silent:
-        warnings.warn(
+        warn_caller(
             f"{', '.join(silent)}: no activation is positive on these {len(inputs)} samples, so "
             f"the threshold stays as it was; give samples of the training data, more of them, or "
             f"train the network again",
             SilentLayerWarning,
-            stacklevel=2,
         )
     cut_off = {}
     for layer in firing:

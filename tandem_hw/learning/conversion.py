@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import re
-import warnings
 from collections.abc import Iterable
 
 import torch
@@ -18,13 +17,14 @@ from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.borrowed_network import device_of, unwrapped
 from tandem_hw.learning.calibration import Samples, calibrate, check_samples, starting_potential
 from tandem_hw.learning.conversion_check import check_conversion, read_as_it_is
+from tandem_hw.learning.conversion_fidelity import warn_of_loss
 from tandem_hw.learning.layer_reader import NORMS, SUPPORTED, check_finite
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.precision import check_network_precision
 from tandem_hw.learning.read_values import ReadNetwork
 from tandem_hw.network import Encoding, InputSpec, Readout, Reset
-from tandem_hw.user_warnings import ConversionWarning
+from tandem_hw.user_warnings import ConversionWarning, warn_caller
 
 __all__ = ["SUPPORTED", "convert"]
 
@@ -96,7 +96,8 @@ def convert(
             [samples, *sample_shape], integers of ``input_bits`` that ``tandem_hw.quantize_inputs``
             makes. Every layer's ``activation_max`` and the room for its potentials are measured on
             them (``tandem_hw.learning.calibration.calibrate``), so that a network whose weights are
-            trained can be frozen as it is. Without them a training has to follow.
+            trained can be frozen as it is; if it then gives other results than the ordinary one, a
+            ``ConversionWarning`` says for how many. Without them a training has to follow.
         percentile: with samples, share of the positive activations in per cent that a neuron can
             send; by default each layer's ceiling is the one of the least squared error.
 
@@ -144,12 +145,12 @@ def convert(
     if samples is not None:
         calibrate(model, samples, percentile)
         _check_export(model, found)
+        warn_of_loss(model, samples)
     if found.dropped:
-        warnings.warn(
+        warn_caller(
             f"{found.dropped} at the end of the network is left out: the model returns its logits, "
             f"so train it with a loss that takes them (cross_entropy)",
             ConversionWarning,
-            stacklevel=2,
         )
     return model
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,6 +173,7 @@ def _hooked(network: nn.Module, recorder: _Recorder) -> Iterator[None]:
                 module.register_forward_hook(leave),
             ]
         handles.append(register_module_forward_hook(recorder.end))
+        assert isinstance(_global_forward_hooks, OrderedDict)
         _global_forward_hooks.move_to_end(handles[-1].id, last=False)
         yield
     finally:

@@ -28,7 +28,14 @@ from tandem_hw.network import Shape
 from tandem_hw.neurons import LayerActivity, SpikeTrain
 from tandem_hw.synapses import ConvGeometry, TransposedGeometry, inputs_first
 
-__all__ = ["Architecture", "LayerCounts", "LayerSpec", "TandemNetwork", "make_layer"]
+__all__ = [
+    "Architecture",
+    "LayerCounts",
+    "LayerSpec",
+    "TandemNetwork",
+    "check_tandem",
+    "make_layer",
+]
 
 #: How layers are named, by their kind.
 _NAMES: Final = {
@@ -114,7 +121,12 @@ class TandemNetwork(nn.Module):
     @property
     def outputs(self) -> int:
         """Number of values that ``forward`` returns a sample."""
-        return math.prod(self._shapes[-1])
+        return math.prod(self.output_shape)
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the last layer's neurons, which ``forward`` returns flattened."""
+        return self._shapes[-1]
 
     @property
     def sample_shape(self) -> Shape:
@@ -225,6 +237,19 @@ class TandemNetwork(nn.Module):
         """How often an input is sent in a window."""
         constant = self.architecture.input.encoding == "constant"
         return self.architecture.options.num_steps if constant else 1
+
+
+def check_tandem(model: Any) -> None:
+    """Refuse what is no tandem network, such as an ordinary one that is not converted yet.
+
+    Raises:
+        ConversionError: says what it is.
+    """
+    if not isinstance(model, TandemNetwork):
+        raise ConversionError(
+            f"the model is a {type(model).__name__}, not a tandem network; tandem_hw.convert makes "
+            f"one of an ordinary network"
+        )
 
 
 def make_layer(

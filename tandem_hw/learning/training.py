@@ -29,7 +29,7 @@ from tandem_hw.learning.checkpoint import (
 from tandem_hw.learning.datasets import Dataset
 from tandem_hw.learning.distributed import Processes, own_device, started_processes
 from tandem_hw.learning.layers import Observer
-from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.learning.objectives import Objective
 from tandem_hw.learning.run_folder import (
     BEST_NAME,
@@ -121,10 +121,11 @@ def train(
     Raises:
         DataError: the data do not fit the model, or ``resume`` with other options or another
             number of processes.
-        ConversionError: the model has weights that a checkpoint cannot hold.
+        ConversionError: it is no tandem network, or has weights that a checkpoint cannot hold.
         FileFormatError: the folder cannot be written to, holds a training or is in use by one, or
             there is nothing to resume, or its files belong to different trainings.
     """
+    check_tandem(model)
     place = torch.device(own_device(device))
     with started_processes(place, options.batch_size) as processes, ExitStack() as claim:
         run = _Run(model, dataset, options, Path(folder), place, processes)

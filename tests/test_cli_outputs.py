@@ -117,11 +117,11 @@ def outputs_of(name: str, command: click.Command) -> Iterator[tuple[str, str]]:
         read.append("data.npz")
     for output in outputs:
         others = [
-            [p.opts[0], "new.net" if p in outputs else "some"]
+            f"{p.opts[0]} {'new.net' if p in outputs else 'some'}"
             for p in command.params
             if p.required and isinstance(p, click.Option) and p is not output
         ]
-        line = " ".join([*given, *sum(others, []), output.opts[0], "OUT"])
+        line = " ".join([*given, *others, output.opts[0], "OUT"])
         yield from ((line, file) for file in dict.fromkeys(read))
 
 

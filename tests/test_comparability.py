@@ -169,7 +169,10 @@ FULL = reference(NETWORK, keep=True)
         ({"synops": {"other": FULL.synops["out"]}}, "has synaptic operations of layer other, and"),
         ({"saturation": {"conv": np.full(5, -1)}}, "saturated values of layer conv reach from -1"),
         ({"saturation": {"other": np.zeros(5, int)}}, "has saturated values of layer other, and"),
-        ({"peak": {"conv": -1}}, "largest state of layer conv reach from -1 to -1; allowed is 0 and"),
+        (
+            {"peak": {"conv": -1}},
+            "largest state of layer conv reach from -1 to -1; allowed is 0 and",
+        ),
         ({"peak": {"other": 1}}, "has a largest state of layer other, and the network has no such"),
         ({"final_state": {"out": FULL.output}}, "has final states of layer out, and the network"),
         ({"parameter_digest": {"other": "0"}}, "has a digest of parameters of layer other, and"),
@@ -196,7 +199,9 @@ def test_another_readout_is_refused_though_both_say_it() -> None:
 
 def test_states_and_digests_are_of_all_layers_or_none() -> None:
     states = {"conv": FULL.final_state["conv"]}
-    with pytest.raises(ComparisonRefusedError, match="incomplete: its final states of layer hidden"):
+    with pytest.raises(
+        ComparisonRefusedError, match="incomplete: its final states of layer hidden"
+    ):
         compare(NETWORK, [copy_of(FULL, name, final_state=states) for name in ("one", "two")])
     digests = {"conv": FULL.parameter_digest["conv"], "out": FULL.parameter_digest["out"]}
     with pytest.raises(ComparisonRefusedError, match="no digest of the parameters of layer hidden"):

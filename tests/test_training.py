@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from trainings import anonymous
 
-from tandem_hw.errors import DataError, FileFormatError
+from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning import training
 from tandem_hw.learning.checkpoint import load_checkpoint, save_checkpoint
@@ -27,6 +27,7 @@ from tandem_hw.learning.training import (
     seed_everything,
     train,
 )
+from tandem_hw.learning.training_options import EPOCHS_MAX
 
 OPTIONS = TrainingOptions(epochs=3, batch_size=16, learning_rate=0.01, validation=0.2, seed=5)
 
@@ -298,7 +299,9 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_message(
         monkeypatch.setattr(
             Classification, "loss", lambda _, outputs, __, value=value: outputs.sum() * value
         )
-        with pytest.raises(ConversionError, match=r"the loss is .*; lower the learning rate, which"):
+        with pytest.raises(
+            ConversionError, match=r"the loss is .*; lower the learning rate, which"
+        ):
             train(make_model(), make_data(), OPTIONS, tmp_path)
         assert list(tmp_path.iterdir()) == []
 

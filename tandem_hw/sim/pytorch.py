@@ -68,8 +68,8 @@ class PyTorchBackend:
         See ``Backend.run``.
 
         Raises:
-            ComparisonRefusedError: the network was not exported from this model, or the model passes
-                on something else than what its neurons gave.
+            ComparisonRefusedError: the network was not exported from this model, or the model
+                passes on something else than what its neurons gave.
         """
         check_inputs(network, inputs, labels)
         self.check_network(network)

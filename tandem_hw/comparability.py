@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -26,7 +26,8 @@ def check_comparable(network: QuantizedNetwork, recordings: Sequence[Recording])
 
     Raises:
         ComparisonRefusedError: fewer than two, one twice, of another network, of other inputs or
-            labels, without samples, incomplete, not made of whole numbers, or contradicting itself.
+            labels, without samples, incomplete, not made of whole numbers, impossible, or
+            contradicting itself.
     """
     if len(recordings) < 2:
         raise ComparisonRefusedError("a comparison needs at least two recordings")
@@ -39,7 +40,9 @@ def check_comparable(network: QuantizedNetwork, recordings: Sequence[Recording])
             )
     for recording in recordings:
         _check_subject(network, recording, recordings[0])
+        _check_layers(network, recording)
         _check_whole(network, recording, len(recordings[0]))
+        _check_possible(network, recording)
         _check_consistent(network, recording)
 
 
@@ -78,6 +81,11 @@ def _labels(recording: Recording) -> npt.NDArray[np.int64]:
 def _check_whole(network: QuantizedNetwork, recording: Recording, samples: int) -> None:
     """Check that there is an integer for every neuron and sample: NumPy would broadcast."""
     for name, array, shape in _items(network, recording, samples):
+        if not isinstance(array, np.ndarray):
+            raise ComparisonRefusedError(
+                f"the recording of {recording.backend} is incomplete: its {name} are a "
+                f"{type(array).__name__}; a NumPy array of whole numbers is needed"
+            )
         if array.shape != shape:
             raise ComparisonRefusedError(
                 f"the recording of {recording.backend} is incomplete: its {name} have shape "
@@ -101,13 +109,65 @@ def _items(network: QuantizedNetwork, recording: Recording, samples: int) -> Ite
         if layer.threshold is not None:
             counts = recording.counts.get(layer.name, missing)
             yield f"counts of layer {layer.name}", counts, neurons
-        if layer.name in recording.final_state:
-            yield f"final states of layer {layer.name}", recording.final_state[layer.name], neurons
+        if recording.final_state and layer.threshold is not None:
+            state = recording.final_state.get(layer.name, missing)
+            yield f"final states of layer {layer.name}", state, neurons
         synops = recording.synops.get(layer.name, missing)
         yield f"synaptic operations of layer {layer.name}", synops, (samples,)
         if recording.saturation:
             counted = recording.saturation.get(layer.name, missing)
             yield f"saturated values of layer {layer.name}", counted, (samples,)
+
+
+def _check_layers(network: QuantizedNetwork, recording: Recording) -> None:
+    """Check that nothing is said of layers that are not there, and every layer has a digest."""
+    firing = {layer.name for layer in network.spiking_layers}
+    known = {layer.name for layer in network}
+    said = {
+        "counts": (recording.counts, firing),
+        "final states": (recording.final_state, firing),
+        "synaptic operations": (recording.synops, known),
+        "saturated values": (recording.saturation, known),
+        "a largest state": (recording.peak, known),
+        "a digest of parameters": (recording.parameter_digest, known),
+    }
+    for what, (found, layers) in said.items():
+        for name in found.keys() - layers:
+            raise ComparisonRefusedError(
+                f"the recording of {recording.backend} has {what} of layer {name}, and the network "
+                f"has no such layer; record it again"
+            )
+    if recording.parameter_digest:
+        for name in sorted(known - recording.parameter_digest.keys()):
+            raise ComparisonRefusedError(
+                f"the recording of {recording.backend} is incomplete: it has no digest of the "
+                f"parameters of layer {name}; record it again"
+            )
+
+
+def _check_possible(network: QuantizedNetwork, recording: Recording) -> None:
+    """Check that every number is one that this network can give."""
+    if recording.readout != network.readout:
+        raise ComparisonRefusedError(
+            f"the recording of {recording.backend} is of a readout by {recording.readout}, and the "
+            f"network's is by {network.readout}; record this one"
+        )
+    limits: list[tuple[str, Mapping[str, Any], int | None]] = [
+        ("counts", recording.counts, network.num_steps),
+        ("synaptic operations", recording.synops, None),
+        ("saturated values", recording.saturation, None),
+        ("largest state", recording.peak, None),
+    ]
+    for what, values, largest in limits:
+        for name, found in values.items():
+            least, most = int(np.min(found)), int(np.max(found))
+            if least < 0 or (largest is not None and most > largest):
+                raise ComparisonRefusedError(
+                    f"the recording of {recording.backend} is impossible: the {what} of layer "
+                    f"{name} reach from {least} to {most}; allowed is 0 "
+                    f"{'and above' if largest is None else f'to {largest}, the number of steps'}; "
+                    f"record it again"
+                )
 
 
 def _check_consistent(network: QuantizedNetwork, recording: Recording) -> None:

@@ -48,6 +48,7 @@ __all__ = [
     "Readout",
     "Reset",
     "Shape",
+    "require_quantized",
 ]
 
 Reset = Literal["subtract", "zero"]
@@ -260,3 +261,16 @@ def _described(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _described(value, "input.")
         else:
             yield name, value
+
+
+def require_quantized(network: object) -> None:
+    """Refuse what is no quantized network, such as the model that one is made of.
+
+    Raises:
+        NetworkError: names what it is and how to make one.
+    """
+    if not isinstance(network, QuantizedNetwork):
+        raise NetworkError(
+            f"the network is a {type(network).__name__}, not a quantized network; tandem_hw.freeze "
+            f"makes one of a TandemNetwork, and tandem_hw.convert that of a PyTorch network"
+        )

@@ -18,7 +18,7 @@ from tandem_hw.comparability import check_comparable
 from tandem_hw.comparison import FINAL_STATE, RESULT, SYNOPS, Difference, Quantity, quantities
 from tandem_hw.errors import ComparisonRefusedError, TandemError
 from tandem_hw.fixed_point import STATE_LIMIT
-from tandem_hw.network import Layer, QuantizedNetwork
+from tandem_hw.network import Layer, QuantizedNetwork, require_quantized
 from tandem_hw.parameter_digest import digest_of_layer
 from tandem_hw.recording import Recording
 from tandem_hw.saturation import LayerSaturation, summarise_saturation
@@ -305,12 +305,14 @@ def record(
     Raises:
         BackendUnavailableError: a backend cannot run here.
         ComparisonRefusedError: fewer than two backends, or the same one twice.
+        NetworkError: it is no quantized network.
     """
     names = [backend.name for backend in backends]
     if len(names) < 2 or len(set(names)) != len(names):
         raise ComparisonRefusedError(
             f"a comparison needs two or more different backends, found {', '.join(names) or 'none'}"
         )
+    require_quantized(network)
     for backend in backends:
         require_available(backend)
         backend.check_network(network)

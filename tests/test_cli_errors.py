@@ -135,6 +135,9 @@ BAD_INPUTS = {
     "export model.net --out new.net": r"model\.net: is damaged or not a checkpoint",
     "export data.npz --out new.net": r"data\.npz: ",
     f"{VERIFY.replace('model.pt', 'version.pt')}": r"version\.pt: checkpoint of format version 99",
+    f"{VERIFY.replace('--backends reference', '--backends reference,,lava-cpu')}": (
+        r'--backends "reference,,lava-cpu" has an empty name; give names with one comma between'
+    ),
     f"{VERIFY.replace('model.pt', 'other.pt')}": "the checkpoint holds another network than the",
     # Data
     f"{SIMULATE}x": r"data\.npzx: there is no such file",
@@ -158,7 +161,8 @@ BAD_INPUTS = {
     f"{TRAIN} --init flipped.pt": r"flipped\.pt: cannot be read as parameters; save them with",
     f"{TRAIN} --init list.pt": r"list\.pt: holds list, no parameters; save them with",
     f"{TRAIN} --init nan.pt": r"nan\.pt: 1\.weight holds values that are infinite or not a number",
-    f"{TRAIN} --init four.pt": r"four\.pt: holds parameters of another network: .*the same --model",
+    f"{TRAIN} --init four.pt": r"four\.pt: holds parameters of another network \(of another "
+    r"shape: .* \[4, \d+\] instead of \[3, \d+\], .*the same --model .* tandem_hw\.convert$",
     f"{TRAIN} --init version.pt": r"version\.pt: checkpoint of format version 99; this",
     f"{TRAIN.replace('mlp', 'lenet')} --init model.pt": r"model\.pt: its network has other layers",
     # What does not go together

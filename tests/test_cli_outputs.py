@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import torch
 from command_line import run, succeed
 
+from tandem_hw.cli import main
 from tandem_hw.cli import train as train_command
+from tandem_hw.cli.group import COMMANDS
 from tandem_hw.cli.options import check_outputs
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.freezing import freeze
@@ -22,12 +25,12 @@ from tandem_hw.learning import datasets
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
 from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.datasets import data_source
+from tandem_hw.learning.run_folder import WRITTEN_NAMES
 from tandem_hw.learning.zoo import build
 from tandem_hw.sim.loihi2 import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 
 SHAPE = (1, 6, 6)
-INPUTS = ("model.net", "data.npz", "model.pt")
 
 
 @pytest.fixture(scope="module")
@@ -81,21 +84,57 @@ def linked(file: Path, link: Callable[[Path, Path], None]) -> str:
     return "other.name"
 
 
-#: Every option that names an output, with the files that the command reads.
-COMMANDS = {
-    "simulate model.net --data npz:data.npz --recording OUT": ("model.net", "data.npz"),
-    "simulate model.net --data npz:data.npz --json OUT": ("model.net", "data.npz"),
-    "simulate model.net --data npz:data.npz --plot OUT": ("model.net", "data.npz"),
-    "simulate model.net --data events:data.npz --json OUT": ("model.net", "data.npz"),
-    "verify model.net --data npz:data.npz --backends reference --checkpoint model.pt --json OUT": (
-        INPUTS
-    ),
-    "deploy model.net --data npz:data.npz --board b --recording OUT": ("model.net", "data.npz"),
-    "deploy model.net --data npz:data.npz --board b --json OUT": ("model.net", "data.npz"),
-    "export model.pt --out OUT": ("model.pt",),
-    "inspect model.net --json OUT": ("model.net",),
+#: What commands read, by their parameters. Every other path among their options is an output.
+READ = {
+    "network_path": "model.net",
+    "model_path": "model.pt",
+    "checkpoint": "model.pt",
+    "init": "model.pt",
 }
-CASES = [(command, file) for command, files in COMMANDS.items() for file in files]
+#: Commands whose --out is a folder; what they write there has tests of its own.
+INTO_FOLDERS = ("train",)
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Yield every command with each of its outputs, OUT, and each file that it reads."""
+    for name in main.list_commands(click.Context(main)):
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        if name not in INTO_FOLDERS:
+            yield from outputs_of(name, command)
+
+
+def outputs_of(name: str, command: click.Command) -> Iterator[tuple[str, str]]:
+    paths = {p.name: p for p in command.params if isinstance(p.type, click.Path)}
+    outputs = [p for key, p in paths.items() if key not in READ]
+    assert outputs, f"{name} writes nothing that is known here"
+    given, read = [name], [READ[key] for key in paths if key in READ]
+    for key in paths.keys() & READ.keys():
+        flag = [paths[key].opts[0]] if isinstance(paths[key], click.Option) else []
+        given += [*flag, READ[key]]
+    if any(p.name == "data" for p in command.params):
+        given += ["--data", "npz:data.npz"]
+        read.append("data.npz")
+    for output in outputs:
+        others = [
+            f"{p.opts[0]} {'new.net' if p in outputs else 'some'}"
+            for p in command.params
+            if p.required and isinstance(p, click.Option) and p is not output
+        ]
+        line = " ".join([*given, *others, output.opts[0], "OUT"])
+        yield from ((line, file) for file in dict.fromkeys(read))
+
+
+EVENTS = "simulate model.net --data events:data.npz --json OUT"
+CASES = [*commands(), (EVENTS, "model.net"), (EVENTS, "data.npz")]
+
+
+def test_every_command_and_output_is_among_the_cases() -> None:
+    found = {(line.split()[0], line.split()[-2], file) for line, file in CASES}
+    for name in ("simulate", "deploy", "verify", "convert"):
+        assert (name, "--json", "data.npz") in found
+    assert {("convert", "--out", "data.npz"), ("export", "--out", "model.pt")} <= found
+    assert {name for name, _, _ in found} | set(INTO_FOLDERS) == set(COMMANDS)
 
 
 @pytest.mark.parametrize(("command", "file"), CASES)
@@ -113,7 +152,7 @@ def test_what_is_read_is_not_written_over(here: Path, command: str, file: str, w
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("written", ["checkpoint.pt", "last.pt", "metrics.json"])
+@pytest.mark.parametrize("written", WRITTEN_NAMES)
 @pytest.mark.parametrize("read", ["--init", "data"])
 def test_a_training_does_not_write_over_what_it_starts_from(
     here: Path, way: str, written: str, read: str
@@ -198,3 +237,17 @@ def test_links_that_lead_round_in_a_circle_are_no_file_that_is_read(tmp_path: Pa
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "input").write_text("")
     check_outputs(tmp_path / "a", inputs=[tmp_path / "input"])
+
+
+@pytest.mark.parametrize("command", ["export model.pt", "convert model.pt --data npz:data.npz"])
+@pytest.mark.parametrize("name", ["new.npz", "new.txt", "new"])
+def test_a_network_is_written_under_no_other_kind_s_name(
+    here: Path, command: str, name: str
+) -> None:
+    before = content_of(here)
+    result = run(*command.split(), "--out", name)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"Error: {name}: networks are written as .net or .nir; give such a name\n"
+    )
+    assert content_of(here) == before

@@ -152,3 +152,57 @@ def test_a_counted_output_that_is_not_the_counts_is_refused() -> None:
     other = copy_of(first, output=first.output + 1)
     with pytest.raises(ComparisonRefusedError, match=r"of other .* not the counts of layer out"):
         compare(network, [first, other])
+
+
+FULL = reference(NETWORK, keep=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"counts": {"hidden": FULL.counts["hidden"] + 5}}, "counts of layer hidden reach .*to 4,"),
+        ({"counts": {"conv": FULL.counts["conv"] - 5}}, "counts of layer conv reach from -5 to "),
+        ({"counts": {"conv": FULL.counts["conv"].tolist()}}, "counts of layer conv are a list; a "),
+        ({"counts": {"other": FULL.counts["conv"]}}, "has counts of layer other, and .* no such"),
+        ({"counts": {"out": FULL.output}}, "has counts of layer out, and the network has no such"),
+        ({"synops": {"out": FULL.synops["out"] - 10**6}}, "synaptic operations of layer out reach"),
+        ({"synops": {"other": FULL.synops["out"]}}, "has synaptic operations of layer other, and"),
+        ({"saturation": {"conv": np.full(5, -1)}}, "saturated values of layer conv reach from -1"),
+        ({"saturation": {"other": np.zeros(5, int)}}, "has saturated values of layer other, and"),
+        (
+            {"peak": {"conv": -1}},
+            "largest state of layer conv reach from -1 to -1; allowed is 0 and",
+        ),
+        ({"peak": {"other": 1}}, "has a largest state of layer other, and the network has no such"),
+        ({"final_state": {"out": FULL.output}}, "has final states of layer out, and the network"),
+        ({"parameter_digest": {"other": "0"}}, "has a digest of parameters of layer other, and"),
+    ],
+)
+def test_what_the_network_cannot_give_is_refused_though_both_say_it(
+    changes: dict[str, Any], message: str
+) -> None:
+    changed = {name: dict(getattr(FULL, name)) | values for name, values in changes.items()}
+    given = [copy_of(FULL, name, **changed) for name in ("one", "two")]
+    with pytest.raises(ComparisonRefusedError, match=f"recording of one .*{message}"):
+        compare(NETWORK, given)
+
+
+def test_the_recording_that_those_are_made_of_is_comparable() -> None:
+    assert compare(NETWORK, [copy_of(FULL, name) for name in ("one", "two")]).match
+
+
+def test_another_readout_is_refused_though_both_say_it() -> None:
+    given = [copy_of(FULL, name, readout="count") for name in ("one", "two")]
+    with pytest.raises(ComparisonRefusedError, match="by count, and the network's is by potential"):
+        compare(NETWORK, given)
+
+
+def test_states_and_digests_are_of_all_layers_or_none() -> None:
+    states = {"conv": FULL.final_state["conv"]}
+    with pytest.raises(
+        ComparisonRefusedError, match="incomplete: its final states of layer hidden"
+    ):
+        compare(NETWORK, [copy_of(FULL, name, final_state=states) for name in ("one", "two")])
+    digests = {"conv": FULL.parameter_digest["conv"], "out": FULL.parameter_digest["out"]}
+    with pytest.raises(ComparisonRefusedError, match="no digest of the parameters of layer hidden"):
+        compare(NETWORK, [copy_of(FULL, name, parameter_digest=digests) for name in ("one", "two")])

@@ -381,6 +381,13 @@ def test_a_folder_is_not_overwritten(tmp_path: Path) -> None:
         write_net(small_file_network(), tmp_path)
 
 
+@pytest.mark.parametrize("name", ["new.nir", "NEW.NIR"])
+def test_a_net_file_does_not_get_the_name_of_a_nir_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileFormatError, match=rf"{name}: has the name of a NIR file.*write_nir"):
+        write_net(small_file_network(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_in_the_place_of_a_folder_is_reported(model: Path) -> None:
     before = model.read_bytes()
     with pytest.raises(FileFormatError, match="cannot be written") as caught:

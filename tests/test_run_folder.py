@@ -242,6 +242,57 @@ def test_a_lock_that_its_last_holder_has_just_removed_is_taken_anew(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", ["file", "long", "symbolic link", "hard link", "pipe", "folder"])
+@pytest.mark.parametrize("can_lock", [True, False])
+def test_what_only_has_the_name_of_a_lock_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, can_lock: bool
+) -> None:
+    def flock(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if not can_lock:
+        monkeypatch.setattr(fcntl, "flock", flock)
+    data, lock = tmp_path / "data.npz", tmp_path / "run" / "training.lock"
+    lock.parent.mkdir()
+    data.write_bytes(b"")  # the lock of a link to it could be written
+    if kind in ("file", "long"):
+        lock.write_bytes(b"\x80PK" if kind == "file" else b"process 1 on a\n" * 40)
+    elif kind == "symbolic link":
+        lock.symlink_to("../data.npz")
+    elif kind == "hard link":
+        os.link(data, lock)
+    elif kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.mkdir()
+    before = lock.lstat(), lock.read_bytes() if lock.is_file() else b""
+    with pytest.raises(FileFormatError, match=r"lock: is no lock of a training.*move it"):
+        run(lock.parent, overwrite=True)
+    found, content = lock.lstat(), lock.read_bytes() if lock.is_file() else b""
+    assert (found.st_ino, found.st_mtime_ns, content) == (
+        before[0].st_ino,
+        before[0].st_mtime_ns,
+        before[1],
+    )
+    assert data.read_bytes() == b""
+
+
+def test_an_empty_lock_and_one_that_a_killed_training_left_are_taken(tmp_path: Path) -> None:
+    for left in ("", "process 1 on elsewhere\n"):
+        (tmp_path / "training.lock").write_text(left)
+        with locked(tmp_path):
+            text = (tmp_path / "training.lock").read_text()
+            assert text.startswith(f"process {os.getpid()} on ")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_took_the_place_of_the_lock_meanwhile_stays(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        (tmp_path / "training.lock").unlink()
+        (tmp_path / "training.lock").write_text("mine")
+    assert (tmp_path / "training.lock").read_text() == "mine"
+
+
 def test_what_killed_trainings_have_half_written_is_removed(tmp_path: Path) -> None:
     half = [tmp_path / f".{name}.abcdefgh.tmp{end}" for name, end in
             (("last", ".pt"), ("checkpoint", ".pt"), ("metrics", ".json"))]  # fmt: skip

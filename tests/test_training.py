@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from trainings import anonymous
 
-from tandem_hw.errors import DataError, FileFormatError
+from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning import training
 from tandem_hw.learning.checkpoint import load_checkpoint, save_checkpoint
@@ -27,6 +27,7 @@ from tandem_hw.learning.training import (
     seed_everything,
     train,
 )
+from tandem_hw.learning.training_options import EPOCHS_MAX
 
 OPTIONS = TrainingOptions(epochs=3, batch_size=16, learning_rate=0.01, validation=0.2, seed=5)
 
@@ -278,9 +279,37 @@ def test_resuming_at_another_epoch_than_the_schedules_is_refused(
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match=r"last\.pt: does not exist"):
+    message = r"last\.pt: does not exist, so no epoch .* was finished; start it without --resume"
+    (tmp_path / "training.lock").write_text("process 1 on elsewhere\n")  # killed in its first
+    with pytest.raises(FileFormatError, match=message):
         train(make_model(), make_data(), OPTIONS, tmp_path, resume=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_resumed_training_with_more_epochs_is_told_how_to_train_longer(whole: Whole) -> None:
+    options = replace(OPTIONS, epochs=OPTIONS.epochs + 1)
+    with pytest.raises(DataError, match=r"to train longer, .*: --init .*checkpoint\.pt --out"):
+        train(make_model(), make_data(), options, whole[0], resume=True)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value in (float("nan"), float("inf")):
+        monkeypatch.setattr(
+            Classification, "loss", lambda _, outputs, __, value=value: outputs.sum() * value
+        )
+        with pytest.raises(
+            ConversionError, match=r"the loss is .*; lower the learning rate, which"
+        ):
+            train(make_model(), make_data(), OPTIONS, tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_more_epochs_than_any_training_needs_are_refused() -> None:
+    assert TrainingOptions(epochs=EPOCHS_MAX).epochs == EPOCHS_MAX
+    with pytest.raises(DataError, match=rf"epochs is {10**20}; give at most {EPOCHS_MAX}"):
+        TrainingOptions(epochs=10**20)
 
 
 @pytest.mark.parametrize("key", ["optimizer", "schedule", "epoch", "best", "random"])

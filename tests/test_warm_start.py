@@ -204,3 +204,15 @@ def test_the_progressive_schedule_only_grows_and_ends_with_all_layers(
     assert all(0 <= stage < layers for stage in stages if stage is not None)
     if epochs == 20 and layers == 4:
         assert numbers == [0] * 3 + [1] * 4 + [2] * 4 + [3] * 3 + [4] * 6
+
+
+def test_at_most_three_names_of_each_kind_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "ann.pt"
+    torch.save({f"layer{number}": torch.zeros(1) for number in range(5)}, path)
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    message = (
+        r"network \(missing: 0\.weight, 0\.bias, 1\.weight and 4 more; unexpected: layer0, layer1, "
+        r"layer2 and 2 more\); give the same --model .* by tandem_hw\.convert$"
+    )
+    with pytest.raises(FileFormatError, match=message):
+        load_parameters(network, path)

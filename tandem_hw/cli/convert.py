@@ -29,7 +29,7 @@ from tandem_hw.cli.options import (
 from tandem_hw.cli.terminal import make_console
 from tandem_hw.errors import DataError, FileFormatError
 from tandem_hw.export.freezing import freeze
-from tandem_hw.export.nir_or_net import write_network
+from tandem_hw.export.nir_or_net import check_name, write_network
 from tandem_hw.fixed_point import DECAY_UNITY, STATE_LIMIT
 from tandem_hw.input_encoding import default_scale
 from tandem_hw.learning.architecture import Architecture
@@ -75,7 +75,8 @@ def command(
     training samples, and a table shows how good the network is with each further layer on integers.
     The thresholds of a network that was trained spiking are set anew too: export keeps them.
     """
-    check_outputs(out, json_path, inputs=[model_path])
+    check_outputs(out, json_path, inputs=[model_path], data=data)
+    check_name(out)
     check_device(device)
     start = _load(model_path, data, model, wanted)
     network, dataset = start.network.to(device).eval(), start.dataset

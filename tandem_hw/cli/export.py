@@ -12,7 +12,7 @@ from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.chip_budget import chip_budget
 from tandem_hw.export.freezing import freeze
-from tandem_hw.export.nir_or_net import is_nir, write_network
+from tandem_hw.export.nir_or_net import check_name, is_nir, write_network
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.network import QuantizedNetwork
 from tandem_hw.saturation import unproven_lines
@@ -38,6 +38,7 @@ def command(checkpoint: Path, out: Path, simulation_only: bool, tandem_only: boo
     if tandem_only and not is_nir(out):
         raise FileFormatError(f"{out}: --tandem-only is for .nir files; a .net file says it all")
     check_outputs(out, inputs=[checkpoint])
+    check_name(out)
     network = freeze(load_checkpoint(checkpoint).model)
     budget = budget_line(network, simulation_only)
     write_network(network, out, tandem_only=tandem_only)

@@ -20,7 +20,7 @@ from tandem_hw.learning.datasets import Dataset, load_dataset
 from tandem_hw.learning.distributed import own_device, started_processes
 from tandem_hw.learning.event_data import EventDataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.run_folder import BEST_NAME, FILE_NAMES, check_free
+from tandem_hw.learning.run_folder import BEST_NAME, WRITTEN_NAMES, check_free
 from tandem_hw.learning.training import (
     StepReport,
     seed_everything,
@@ -109,7 +109,7 @@ def _load(data: str, settings: dict[str, Any]) -> Dataset:
 
 
 def _check_folder(out: Path, resume: bool, overwrite: bool, init: Path | None, data: str) -> None:
-    check_outputs(*(out / name for name in FILE_NAMES), inputs=[init], data=data)
+    check_outputs(*(out / name for name in WRITTEN_NAMES), inputs=[init], data=data)
     if resume and overwrite:
         raise FileFormatError(
             f"{out}: --resume keeps a training and --overwrite replaces it; give one"

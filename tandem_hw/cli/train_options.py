@@ -15,7 +15,7 @@ from tandem_hw.learning.objectives import ObjectiveName
 from tandem_hw.learning.recipes import RECIPES
 from tandem_hw.learning.schedule import Schedule
 from tandem_hw.learning.signals import Twin
-from tandem_hw.learning.training_options import TrainingOptions
+from tandem_hw.learning.training_options import EPOCHS_MAX, TrainingOptions
 from tandem_hw.network import Encoding, Readout, Reset
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -92,7 +92,10 @@ _TRAINING: tuple[Decorator, ...] = (
         help="Classes, real targets, or the input image itself.",
     ),
     click.option(
-        "--epochs", type=click.IntRange(min=1), default=_DEFAULTS.epochs, show_default=True
+        "--epochs",
+        type=click.IntRange(1, EPOCHS_MAX),
+        default=_DEFAULTS.epochs,
+        show_default=True,
     ),
     click.option(
         "--batch-size", type=click.IntRange(min=2), default=_DEFAULTS.batch_size, show_default=True

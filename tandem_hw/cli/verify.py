@@ -24,6 +24,7 @@ from tandem_hw.cli.options import (
     write_json,
 )
 from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
+from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.export.nir_or_net import read_network
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.network import QuantizedNetwork
@@ -74,7 +75,11 @@ def command(
     The exit status is 0 if all are equal, 1 if they differ or a layer never fired, 2 on an error.
     """
     check_outputs(json_path, inputs=[network_path, checkpoint], data=data)
-    names = [name.strip() for name in backends.split(",") if name.strip()]
+    names = [name.strip() for name in backends.split(",")]
+    if not all(names):
+        raise ComparisonRefusedError(
+            f'--backends "{backends}" has an empty name; give names with one comma between two'
+        )
     runners = [backend_from_options(name, lava, device) for name in names]
     for runner in runners:
         require_available(runner)

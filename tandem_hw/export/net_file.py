@@ -16,6 +16,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -44,6 +45,7 @@ from tandem_hw.network import (
     OneToOne,
     QuantizedNetwork,
     Shape,
+    require_quantized,
 )
 
 FORMAT_NAME: Final = "tandem-hw network"
@@ -98,8 +100,14 @@ def write_net(network: QuantizedNetwork, path: str | os.PathLike[str]) -> None:
 
     Raises:
         NetworkError: a shape or name is too large for the format, or it has no such layers.
-        FileFormatError: the path cannot be written to.
+        FileFormatError: the path cannot be written to, or its name says that it is NIR.
     """
+    require_quantized(network)
+    if Path(path).suffix.lower() == ".nir":
+        raise FileFormatError(
+            f"{path}: has the name of a NIR file, and this writes a .net file; give it the suffix "
+            f".net, or use tandem_hw.write_nir"
+        )
     check_sizes(network)
     write_tree(path, _network_tree(network, f"tandem-hw {_version()}", _version_of(network)))
 

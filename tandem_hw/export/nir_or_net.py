@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tandem_hw.errors import FileFormatError
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.export.netx_reader import is_netx, read_netx
 from tandem_hw.network import QuantizedNetwork
@@ -39,6 +40,16 @@ def write_network(
     from tandem_hw.export.nir_writer import write_nir
 
     write_nir(network, path, tandem_only=tandem_only)
+
+
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Refuse the name of a file to write that says neither ``.net`` nor ``.nir``.
+
+    Raises:
+        FileFormatError: its suffix is another one.
+    """
+    if Path(path).suffix.lower() not in (".net", ".nir"):
+        raise FileFormatError(f"{path}: networks are written as .net or .nir; give such a name")
 
 
 def is_nir(path: str | os.PathLike[str]) -> bool:

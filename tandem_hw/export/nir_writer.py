@@ -20,17 +20,25 @@ from __future__ import annotations
 
 import os
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.convolution_layers import Convolution
-from tandem_hw.errors import NetworkError
+from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.net_file import network_attributes
 from tandem_hw.export.nir_file import Tree, load_nir, write_nir_tree
 from tandem_hw.layers import INPUT_SOURCE, Layer, OneToOne
-from tandem_hw.network import Conv1d, Conv2d, ConvTranspose2d, Dense, QuantizedNetwork
+from tandem_hw.network import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    QuantizedNetwork,
+    require_quantized,
+)
 from tandem_hw.sim.backend import check_inputs
 
 FORMAT_NAME: Final = "tandem-hw network"
@@ -87,9 +95,15 @@ def write_nir(
 
     Raises:
         NetworkError: NIR cannot say it, and ``tandem_only`` was not asked for.
-        FileFormatError: the path cannot be written to.
+        FileFormatError: the path cannot be written to, or its name says that it is a .net file.
         BackendUnavailableError: ``nir`` is not installed.
     """
+    require_quantized(network)
+    if Path(path).suffix.lower() == ".net":
+        raise FileFormatError(
+            f"{path}: has the name of a .net file, and this writes NIR; give it the suffix .nir, "
+            f"or use tandem_hw.write_net"
+        )
     if not tandem_only:
         _refuse_inexact(network)
     write_nir_tree(path, network_tree(network, time_step, tandem_only=tandem_only))

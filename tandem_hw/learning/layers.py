@@ -188,7 +188,7 @@ class TandemLayer(nn.Module):
         if observe is not None:
             observe(self, activity, integers)
         if activity.potential is not None:
-            potential = (activity.potential * integers.unit).to(torch.float32)
+            potential = real_potential(activity.potential, integers)
             if twin is None:
                 return potential
             return replace_value(twin, potential)
@@ -414,6 +414,19 @@ class TandemLayer(nn.Module):
 
     def _whole(self, parameters: Tensor, what: str) -> npt.NDArray[np.int64]:
         return whole_numbers(parameters.cpu().numpy(), np.int64, f"layer {self.name}: {what}")
+
+
+def real_potential(potential: Tensor, integers: IntegerParameters) -> Tensor:
+    """Return a readout's integer potential in real units, as it is returned.
+
+    Args:
+        potential: whole numbers of weight units.
+        integers: whose unit counts.
+
+    Returns:
+        float32, of the same shape.
+    """
+    return (potential * integers.unit).to(torch.float32)
 
 
 def _sum_of_twins(branches: Sequence[_Branch]) -> Tensor | None:

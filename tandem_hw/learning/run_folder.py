@@ -19,6 +19,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,12 @@ LAST_NAME = "last.pt"
 METRICS_NAME = "metrics.json"
 LOCK_NAME = "training.lock"
 FILE_NAMES = (BEST_NAME, LAST_NAME, METRICS_NAME)
+#: All that a training writes in its folder.
+WRITTEN_NAMES = (*FILE_NAMES, LOCK_NAME)
+
+#: What a lock of a training says, and more than it can be long.
+_LOCK_TEXT = re.compile(r"(process \d+ on \S*)\n")
+_LOCK_LENGTH_MAX = 400
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -223,7 +230,8 @@ def locked(folder: Path) -> Iterator[None]:
     no locks, a warning says so and the training goes on.
 
     Raises:
-        FileFormatError: another training holds it, or the folder cannot be written to.
+        FileFormatError: another training holds it, the folder cannot be written to, or what has the
+            lock's name is no lock of a training.
     """
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     path = folder / LOCK_NAME
@@ -236,7 +244,10 @@ def locked(folder: Path) -> Iterator[None]:
                 remove_abandoned(folder / name)
         yield
     finally:
-        path.unlink(missing_ok=True)  # first: who opens it now would have a file without a name
+        # Before it is closed: who opens it now would have a file without a name. Where nothing can
+        # be locked, nothing was written, and what is written there is another training's.
+        if _is_at(file, path) and (is_ours or not _start_of(file)):
+            path.unlink(missing_ok=True)
         file.close()
         for one in made:
             with contextlib.suppress(OSError):
@@ -246,16 +257,15 @@ def locked(folder: Path) -> Iterator[None]:
 def _open_locked(path: Path) -> tuple[IO[str], bool]:
     """Open and lock a file; return it, and whether the system can lock files at all."""
     while True:
-        file = path.open("a+", encoding="utf-8")
+        file = _open_lock(path)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
+            said = _LOCK_TEXT.fullmatch(_start_of(file))
             file.close()
             raise FileFormatError(
-                f"{path.parent}: {holder} is training in this folder; wait for it or end it, or "
-                f"give another --out"
+                f"{path.parent}: {said[1] if said else 'another process'} is training in this "
+                f"folder; wait for it or end it, or give another --out"
             ) from error
         except OSError as error:
             _LOGGER.warning(
@@ -264,11 +274,50 @@ def _open_locked(path: Path) -> tuple[IO[str], bool]:
                 path.parent,
                 error.strerror,
             )
+            _require_lock(file, path)
             return file, False
-        with contextlib.suppress(FileNotFoundError):  # removed by its last holder meanwhile
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-                file.flush()
-                return file, True
+        if _is_at(file, path):  # or else removed by its last holder meanwhile
+            _require_lock(file, path)
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            return file, True
         file.close()
+
+
+def _open_lock(path: Path) -> IO[str]:
+    """Open what may be a lock, or make it; nothing is changed in a file that is there."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return open(os.open(path, flags, 0o666), "a+", encoding="utf-8", errors="replace")
+    except (OSError, ValueError) as error:  # io.UnsupportedOperation, of a pipe, is both
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+            raise _no_lock(path) from error
+        raise
+
+
+def _require_lock(file: IO[str], path: Path) -> None:
+    """Refuse a file that a training has not made."""
+    text, names = _start_of(file), os.fstat(file.fileno()).st_nlink
+    if names > 1 or (text and not _LOCK_TEXT.fullmatch(text)):
+        file.close()
+        raise _no_lock(path)
+
+
+def _no_lock(path: Path) -> FileFormatError:
+    return FileFormatError(
+        f"{path}: is no lock of a training, which has to have this name; move it to another "
+        f"folder, or give another --out"
+    )
+
+
+def _start_of(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read(_LOCK_LENGTH_MAX)
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether a path still is the file that was opened there."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    return False

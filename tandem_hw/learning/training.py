@@ -6,6 +6,7 @@ the test set is looked at once, at the end.
 
 from __future__ import annotations
 
+import math
 import operator
 import random
 from collections.abc import Callable
@@ -121,7 +122,8 @@ def train(
     Raises:
         DataError: the data do not fit the model, or ``resume`` with other options or another
             number of processes.
-        ConversionError: it is no tandem network, or has weights that a checkpoint cannot hold.
+        ConversionError: it is no tandem network, has weights that a checkpoint cannot hold, or the
+            loss is infinite or not a number.
         FileFormatError: the folder cannot be written to, holds a training or is in use by one, or
             there is nothing to resume, or its files belong to different trainings.
     """
@@ -233,7 +235,13 @@ class _Run:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
-        return float(loss.detach()), outputs.detach().float()
+        value = float(loss.detach())  # last: a GPU is waited for
+        if not math.isfinite(value):
+            raise ConversionError(
+                f"the loss is {value}, infinite or not a number; lower the learning rate, which is "
+                f"{self.options.learning_rate:g}; {LAST_NAME} holds the last whole epoch, if any"
+            )
+        return value, outputs.detach().float()
 
     def _end_epoch(self, means: dict[str, float], rate: float, spiking: int | None) -> None:
         """Look at the validation data and write everything, in the first process."""
@@ -292,6 +300,11 @@ class _Run:
     def restore(self) -> None:
         """Take up the state that ``last.pt`` left."""
         path = self.folder / LAST_NAME
+        if not path.exists():
+            raise FileFormatError(
+                f"{path}: does not exist, so no epoch of a training in this folder was finished; "
+                f"start it without --resume"
+            )
         checkpoint = load_checkpoint(path)
         state = checkpoint.training
         if checkpoint.model.architecture != self.model.architecture:

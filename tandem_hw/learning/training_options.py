@@ -11,7 +11,11 @@ from typing import Any, get_args
 from tandem_hw.errors import DataError
 from tandem_hw.learning.augmentation import PRESETS
 from tandem_hw.learning.objectives import Objective, ObjectiveName, make_objective
+from tandem_hw.learning.run_folder import BEST_NAME
 from tandem_hw.learning.schedule import Schedule
+
+#: More passes over the data than any training needs.
+EPOCHS_MAX = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class TrainingOptions:
     """How to train.
 
     Attributes:
-        epochs: passes over the training data.
+        epochs: passes over the training data, 1 to ``EPOCHS_MAX``.
         batch_size: samples a step, of all processes together.
         learning_rate: Adam's, at the start of the cosine schedule that ends at zero.
         weight_decay: Adam's.
@@ -56,6 +60,8 @@ class TrainingOptions:
         """Refuse what cannot be trained with."""
         if self.epochs < 1 or self.batch_size < 2:
             raise DataError("training needs at least one epoch and batches of at least 2 samples")
+        if self.epochs > EPOCHS_MAX:
+            raise DataError(f"epochs is {self.epochs}; give at most {EPOCHS_MAX}")
         for name in ("validation", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise DataError(f"{name} is {getattr(self, name)}; give a share from 0 to below 1")
@@ -88,9 +94,14 @@ class TrainingOptions:
         for name, value in asdict(self).items():
             found = before.get(name, defaults[name])
             if found != value:
+                longer = (
+                    f"; to train longer, start from its result in another folder: "
+                    f"--init {path.parent / BEST_NAME} --out ANOTHER"
+                )
                 raise DataError(
                     f"{path}: was trained with {name} {found}, not {value}; a resumed training "
                     f"keeps its options, or the result would be another"
+                    f"{longer if name == 'epochs' else ''}"
                 )
 
     def make_objective(self) -> Objective:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ __all__ = [
     "load_parameters",
     "load_tandem_parameters",
 ]
+
+
+#: So many names of parameters are listed in a message.
+_NAMES_SHOWN = 3
 
 
 def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -49,12 +54,15 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
         raise FileFormatError(
             f"{path}: {error}; save them with torch.save(network.state_dict())"
         ) from error
+    wanted = network.state_dict()
+    found = without_wrapper(parameters, wanted)
     try:
-        network.load_state_dict(without_wrapper(parameters, network.state_dict()))
+        network.load_state_dict(found)
     except (RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise FileFormatError(
-            f"{path}: holds parameters of another network: "
-            f"{' '.join(str(error).split())[:300]}; give the same --model as it was trained with"
+            f"{path}: holds parameters of another network ({_what_differs(found, wanted)}); give "
+            f"the same --model as it was trained with; a network that is not of the zoo is turned "
+            f"into a tandem network in Python, by tandem_hw.convert"
         ) from error
     for name, value in network.state_dict().items():
         if not value.isfinite().all():
@@ -112,3 +120,23 @@ def _read(path: Path) -> dict[str, Any]:
             f"torch.save(network.state_dict())"
         )
     return content
+
+
+def _what_differs(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Say which parameters are missing, unexpected, or of another shape."""
+    others = [
+        f"{name} {list(getattr(found[name], 'shape', ()))} instead of {list(value.shape)}"
+        for name, value in wanted.items()
+        if name in found and getattr(found[name], "shape", None) != value.shape
+    ]
+    kinds = {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [str(name) for name in found if name not in wanted],
+        "of another shape": others,
+    }
+    return "; ".join(f"{what}: {_some(names)}" for what, names in kinds.items() if names)
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import BackendUnavailableError, DataError
-from tandem_hw.network import QuantizedNetwork
+from tandem_hw.network import QuantizedNetwork, require_quantized
 from tandem_hw.recording import Recording
 from tandem_hw.wiring import Connection
 
@@ -74,16 +74,29 @@ def require_available(backend: Backend) -> None:
         raise BackendUnavailableError(reason)
 
 
-def check_inputs(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> None:
-    """Refuse inputs that the network cannot take.
+def check_inputs(
+    network: QuantizedNetwork,
+    inputs: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64] | None = None,
+) -> None:
+    """Refuse inputs that the network cannot take, and labels that are not theirs.
 
     Args:
         network: what shall run.
         inputs: the integer samples.
+        labels: whole numbers [samples], or None.
 
     Raises:
-        DataError: no samples, another dtype or shape, or an integer that needs more bits.
+        NetworkError: it is no quantized network.
+        DataError: no samples, another dtype or shape, an integer that needs more bits, or labels
+            that are not one whole number for each sample.
     """
+    require_quantized(network)
+    if not isinstance(inputs, np.ndarray):
+        raise DataError(
+            f"inputs are a {type(inputs).__name__}; give a NumPy array of uint8 (of a PyTorch "
+            f"tensor its .cpu().numpy())"
+        )
     if inputs.dtype != np.uint8:
         raise DataError(f"inputs are {inputs.dtype}; quantize them to uint8 first")
     if inputs.shape[1:] != network.sample_shape:
@@ -98,6 +111,21 @@ def check_inputs(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> No
         raise DataError(
             f"an input is {int(inputs.max())}; the network takes {network.input.bits}-bit "
             f"integers up to {network.input.largest}"
+        )
+    if labels is not None:
+        _check_labels(labels, len(inputs))
+
+
+def _check_labels(labels: npt.NDArray[np.int64], samples: int) -> None:
+    if not isinstance(labels, np.ndarray):
+        raise DataError(
+            f"labels are a {type(labels).__name__}; give a NumPy array of whole numbers, one a "
+            f"sample"
+        )
+    if labels.shape != (samples,) or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"labels are {labels.dtype} of shape {labels.shape}; give the whole number of its "
+            f"class for each of the {samples} samples, shape ({samples},)"
         )
 
 

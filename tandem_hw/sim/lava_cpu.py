@@ -87,8 +87,8 @@ class LavaCpuBackend:
     ) -> Recording:
         """Run every sample back to back; see ``Backend.run``."""
         require_available(self)
+        check_inputs(network, inputs, labels)
         self.check_network(network)
-        check_inputs(network, inputs)
         started = time.perf_counter()
         period = self._period(network)
         with tempfile.TemporaryDirectory(prefix="tandem-hw-") as name:

@@ -115,7 +115,7 @@ class Loihi2Backend:
     ) -> Recording:
         """Run every sample back to back; see ``Backend.run``. It has no final states."""
         require_available(self)
-        check_inputs(network, inputs)
+        check_inputs(network, inputs, labels)
         self.check_network(network)
         started = time.perf_counter()
         period = self._period(network)

@@ -22,6 +22,7 @@ from tandem_hw.parameter_digest import parameter_digest
 from tandem_hw.recording import Recording
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording
 from tandem_hw.sim.batch_results import BatchResults
+from tandem_hw.sim.passed_on import PassedOn
 
 _BATCH = 256
 
@@ -67,25 +68,29 @@ class PyTorchBackend:
         See ``Backend.run``.
 
         Raises:
-            ComparisonRefusedError: the network was not exported from this model.
+            ComparisonRefusedError: the network was not exported from this model, or the model
+                passes on something else than what its neurons gave.
         """
-        check_inputs(network, inputs)
+        check_inputs(network, inputs, labels)
         self.check_network(network)
         started = time.perf_counter()
         results = BatchResults(keep_final_state)
         digests: dict[str, str] = {}
+        passed_on = PassedOn(self.model)
 
         def observe(
             layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
         ) -> None:
             results.add(layer.name, activity)
+            passed_on.observe(layer, activity, integers)
             if layer.name not in digests:  # in the first batch
                 digests[layer.name] = _digest(layer, activity, integers)
 
         device = next(self.model.parameters()).device
-        with evaluating(self.model), torch.no_grad():
+        with evaluating(self.model), torch.no_grad(), passed_on.watched():
             for start in range(0, len(inputs), _BATCH):
-                self.model(torch.from_numpy(inputs[start : start + _BATCH]).to(device), observe)
+                batch = torch.from_numpy(inputs[start : start + _BATCH]).to(device)
+                passed_on.check_logits(self.model(batch, observe))
                 if progress is not None:
                     progress(min(start + _BATCH, len(inputs)), len(inputs))
         return make_recording(

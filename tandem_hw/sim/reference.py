@@ -64,7 +64,7 @@ class ReferenceBackend:
         keep_final_state: bool = False,
     ) -> Recording:
         """Run every sample; see ``Backend.run``."""
-        check_inputs(network, inputs)
+        check_inputs(network, inputs, labels)
         started = time.perf_counter()
         simulation = _Simulation(network, self.device)
         results = BatchResults(keep_final_state)

@@ -25,12 +25,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.convolution_layers import Convolution
 from tandem_hw.errors import NetworkError
 from tandem_hw.export.net_file import network_attributes
 from tandem_hw.export.nir_file import Tree, load_nir, write_nir_tree
-from tandem_hw.layers import INPUT_SOURCE, Layer, OneToOne
-from tandem_hw.network import Conv1d, Conv2d, ConvTranspose2d, Dense, QuantizedNetwork
+from tandem_hw.network.convolutions import Convolution
+from tandem_hw.network.layers import INPUT_SOURCE, Layer, OneToOne
+from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Dense, QuantizedNetwork
 from tandem_hw.sim.backend import check_inputs
 
 FORMAT_NAME: Final = "tandem-hw network"

@@ -11,14 +11,14 @@ import click
 
 from benchmarks.networks import CIFAR_SHAPE, three_convolutions
 from benchmarks.result import finish, json_option
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import Dataset, load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import Dataset, load_dataset
-from tandem_hw.learning.run_folder import BEST_NAME
-from tandem_hw.learning.schedule import Schedule
-from tandem_hw.learning.training import TrainingOptions, seed_everything, train
 from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.loop import TrainingOptions, seed_everything, train
+from tandem_hw.training.run_folder import BEST_NAME
+from tandem_hw.training.schedule import Schedule
 
 #: An activation that no ceiling cuts off: what makes the ordinary network a plain ReLU network.
 _PLAIN_RELU: dict[str, Any] = {"twin": "relu", "activation_max": 1000.0}

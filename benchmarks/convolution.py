@@ -20,7 +20,7 @@ def command(repeats: int, json_path: Path | None) -> None:
     """Compare one step of the convolution that both models compute, output for output."""
     from lava.proc.conv.utils import conv, signed_clamp
 
-    from tandem_hw.sim.processes.convolution import UnfoldedConvolution
+    from tandem_hw.sim.graph.processes.convolution import UnfoldedConvolution
 
     generator = np.random.default_rng(0)
     spikes = (generator.random((SIZE, SIZE, CHANNELS)) < RATE).astype(np.int32)

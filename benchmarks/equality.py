@@ -10,21 +10,21 @@ import click
 
 from benchmarks.networks import CLASSES, MNIST_SHAPE
 from benchmarks.result import data_option, finish, json_option
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import ImageDataset, load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import read_net, write_net
-from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import ImageDataset, load_dataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.run_folder import BEST_NAME
-from tandem_hw.learning.training import TrainingOptions, seed_everything, train
-from tandem_hw.learning.zoo import build
-from tandem_hw.network import Reset
-from tandem_hw.sim.lava_cpu import LavaCpuBackend
+from tandem_hw.network.inputs import quantize_inputs
+from tandem_hw.network.quantized import Reset
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import VerificationReport, verify
+from tandem_hw.training.loop import TrainingOptions, seed_everything, train
+from tandem_hw.training.run_folder import BEST_NAME
+from tandem_hw.verification.step import VerificationReport, verify
+from tandem_hw.zoo.models import build
 
 
 @click.command("equality")

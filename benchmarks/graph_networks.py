@@ -12,13 +12,13 @@ import click
 from benchmarks.equality import different
 from benchmarks.result import finish, json_option
 from tandem_hw.cli.train import command as train_command
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.datasets import load_dataset
-from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.verification.step import verify
 
 RECIPES = ("residual-digits", "autoencoder-digits")
 

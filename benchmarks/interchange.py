@@ -11,17 +11,17 @@ import numpy.typing as npt
 
 from benchmarks.networks import CLASSES, MNIST_SHAPE
 from benchmarks.result import data_option, finish, json_option
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import ImageDataset, load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
-from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import ImageDataset, load_dataset
-from tandem_hw.learning.run_folder import BEST_NAME
-from tandem_hw.learning.training import TrainingOptions, seed_everything, train
-from tandem_hw.learning.zoo import build
-from tandem_hw.network import QuantizedNetwork
+from tandem_hw.network.inputs import quantize_inputs
+from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.loop import TrainingOptions, seed_everything, train
+from tandem_hw.training.run_folder import BEST_NAME
+from tandem_hw.zoo.models import build
 
 #: Decays of current and voltage: none, and both.
 _LEAKS = ((4096, 0), (3000, 400))

@@ -9,14 +9,14 @@ import click
 
 from benchmarks.equality import different, trained_lenet
 from benchmarks.result import data_option, finish, json_option
+from tandem_hw.chip.timing import board_period, default_period
+from tandem_hw.data.datasets import ImageDataset, load_dataset
 from tandem_hw.export.freezing import freeze
-from tandem_hw.input_encoding import quantize_inputs
-from tandem_hw.learning.datasets import ImageDataset, load_dataset
-from tandem_hw.network import Reset
-from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
+from tandem_hw.network.inputs import quantize_inputs
+from tandem_hw.network.quantized import Reset
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.timing import board_period, default_period
-from tandem_hw.verification import verify
+from tandem_hw.verification.step import verify
 
 #: Windows that suit a board: with the step that a reset by subtraction needs, powers of two.
 WINDOWS: tuple[tuple[Reset, int], ...] = (

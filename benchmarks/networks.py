@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from tandem_hw.learning.zoo import build
+from tandem_hw.zoo.models import build
 
 MNIST_SHAPE, CIFAR_SHAPE, CLASSES = (1, 28, 28), (3, 32, 32), 10
 

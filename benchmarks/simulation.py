@@ -10,15 +10,15 @@ import torch
 
 from benchmarks.networks import MNIST_SHAPE, mnist_lenet
 from benchmarks.result import data_option, finish, json_option
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
-from tandem_hw.input_encoding import quantize_inputs
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import load_dataset
-from tandem_hw.network import QuantizedNetwork, Reset
+from tandem_hw.network.inputs import quantize_inputs
+from tandem_hw.network.quantized import QuantizedNetwork, Reset
 from tandem_hw.sim.backend import Backend
-from tandem_hw.sim.lava_cpu import LavaCpuBackend
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import compare
+from tandem_hw.verification.step import compare
 
 
 @click.command("simulation")

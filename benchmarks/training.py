@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from benchmarks.networks import CIFAR_SHAPE, CLASSES, three_convolutions
 from benchmarks.result import finish, json_option, median_seconds
-from tandem_hw.learning.conversion import convert
-from tandem_hw.network import Reset
+from tandem_hw.conversion.convert import convert
+from tandem_hw.network.quantized import Reset
 
 BATCH = 64
 

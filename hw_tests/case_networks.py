@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.fixed_point import floor_threshold
-from tandem_hw.network import (
+from tandem_hw.network.fixed_point import floor_threshold
+from tandem_hw.network.quantized import (
     Conv2d,
     Dense,
     Encoding,

@@ -12,8 +12,8 @@ from case_networks import RESETS, SAMPLES, Case, convolutional, dense, random_in
 from graph_cases import graph_cases
 from layer_cases import layer_cases
 
-from tandem_hw.fixed_point import floor_threshold
-from tandem_hw.network import Dense, Encoding, InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.fixed_point import floor_threshold
+from tandem_hw.network.quantized import Dense, Encoding, InputSpec, QuantizedNetwork, Reset
 
 
 def cases() -> Iterator[Case]:

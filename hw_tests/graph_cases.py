@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 from case_networks import Case, case_of, identity, projection, random_inputs, synapses
 
-from tandem_hw.network import (
+from tandem_hw.network.quantized import (
     Conv1d,
     ConvTranspose2d,
     Dense,

@@ -10,8 +10,8 @@ from oracle import record
 
 from tandem_hw.errors import TandemError
 from tandem_hw.sim.backend import Backend
-from tandem_hw.sim.loihi2 import Loihi2Backend
-from tandem_hw.verification import compare
+from tandem_hw.sim.loihi2.backend import Loihi2Backend
+from tandem_hw.verification.step import compare
 
 
 @pytest.mark.usefixtures("warm_lava")

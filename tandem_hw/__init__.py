@@ -9,23 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tandem_hw.conversion.convert import convert
+    from tandem_hw.data.datasets import load_dataset
+    from tandem_hw.data.event_data import bin_events, event_dataset
     from tandem_hw.export.freezing import freeze
     from tandem_hw.export.net_file import read_net, write_net
     from tandem_hw.export.netx_reader import read_netx
     from tandem_hw.export.nir_import import from_nir
     from tandem_hw.export.nir_reader import read_nir
     from tandem_hw.export.nir_writer import write_nir
-    from tandem_hw.input_encoding import quantize_inputs
     from tandem_hw.learning.checkpoint import load_checkpoint
-    from tandem_hw.learning.conversion import convert
-    from tandem_hw.learning.datasets import load_dataset
-    from tandem_hw.learning.event_data import bin_events, event_dataset
     from tandem_hw.learning.model import TandemNetwork
-    from tandem_hw.learning.training import TrainingOptions, train
-    from tandem_hw.network import QuantizedNetwork
-    from tandem_hw.recording import Recording
+    from tandem_hw.network.inputs import quantize_inputs
+    from tandem_hw.network.quantized import QuantizedNetwork
+    from tandem_hw.network.recording import Recording
     from tandem_hw.sim.registry import make_backend
-    from tandem_hw.verification import compare, verify
+    from tandem_hw.training.loop import TrainingOptions, train
+    from tandem_hw.verification.step import compare, verify
 
 __all__ = [
     "QuantizedNetwork",
@@ -52,25 +52,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "QuantizedNetwork": "network",
-    "Recording": "recording",
+    "QuantizedNetwork": "network.quantized",
+    "Recording": "network.recording",
     "TandemNetwork": "learning.model",
-    "TrainingOptions": "learning.training",
-    "bin_events": "learning.event_data",
-    "compare": "verification",
-    "convert": "learning.conversion",
-    "event_dataset": "learning.event_data",
+    "TrainingOptions": "training.loop",
+    "bin_events": "data.event_data",
+    "compare": "verification.step",
+    "convert": "conversion.convert",
+    "event_dataset": "data.event_data",
     "freeze": "export.freezing",
     "from_nir": "export.nir_import",
     "load_checkpoint": "learning.checkpoint",
-    "load_dataset": "learning.datasets",
+    "load_dataset": "data.datasets",
     "make_backend": "sim.registry",
-    "quantize_inputs": "input_encoding",
+    "quantize_inputs": "network.inputs",
     "read_net": "export.net_file",
     "read_netx": "export.netx_reader",
     "read_nir": "export.nir_reader",
-    "train": "learning.training",
-    "verify": "verification",
+    "train": "training.loop",
+    "verify": "verification.step",
     "write_net": "export.net_file",
     "write_nir": "export.nir_writer",
 }

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tandem_hw.export import chip_constants
-from tandem_hw.network import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork, Reset
+from tandem_hw.chip import constants as chip_constants
+from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork, Reset
 
 
 def dense(inputs: int, outputs: int, threshold: int | None = 64, name: str = "dense") -> Dense:

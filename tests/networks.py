@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from tandem_hw.convolution_layers import Convolution
-from tandem_hw.fixed_point import floor_threshold, weight_limit
-from tandem_hw.network import (
+from tandem_hw.network.convolutions import Convolution
+from tandem_hw.network.fixed_point import floor_threshold, weight_limit
+from tandem_hw.network.quantized import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,

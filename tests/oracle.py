@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.network import (
+from tandem_hw.network.quantized import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,
@@ -25,7 +25,7 @@ from tandem_hw.network import (
     OneToOne,
     QuantizedNetwork,
 )
-from tandem_hw.recording import Recording
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import make_recording
 
 INT32 = 1 << 32

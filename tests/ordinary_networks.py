@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tandem_hw.learning.conversion import convert
+from tandem_hw.conversion.convert import convert
 from tandem_hw.learning.model import TandemNetwork
 
 #: Without a ceiling that a small network's activations could reach.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.network import Conv2d, Dense, InputSpec, QuantizedNetwork, Readout
-from tandem_hw.recording import Recording
+from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, QuantizedNetwork, Readout
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
 
 LABELS = np.array([0, 1, 2, 0, 1])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tandem_hw.layers import Layer, OneToOne, one_to_one_parts
-from tandem_hw.network import QuantizedNetwork
+from tandem_hw.network.layers import Layer, OneToOne, one_to_one_parts
+from tandem_hw.network.quantized import QuantizedNetwork
 
 
 def other_layer(layer: Layer, name: str, index: int = 0) -> Layer:

@@ -9,8 +9,8 @@ import oracle
 import pytest
 from networks import random_inputs, small_graph_network, small_image_network, small_network
 
-from tandem_hw.activity import activity_dict, summarise, total
-from tandem_hw.network import QuantizedNetwork, Reset
+from tandem_hw.network.activity import activity_dict, summarise, total
+from tandem_hw.network.quantized import QuantizedNetwork, Reset
 from tandem_hw.sim.reference import ReferenceBackend
 
 

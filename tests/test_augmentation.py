@@ -14,11 +14,11 @@ from test_training import OPTIONS, contents, interrupt_in, make_data, make_model
 from torch import Tensor
 from trainings import anonymous
 
+from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError
-from tandem_hw.learning.augmentation import PRESETS, Augmentation
-from tandem_hw.learning.event_data import EventDataset
-from tandem_hw.learning.training import train
-from tandem_hw.learning.training_data import TrainingData
+from tandem_hw.training.augmentation import PRESETS, Augmentation
+from tandem_hw.training.loop import train
+from tandem_hw.training.samples import TrainingData
 
 SHAPE = (40, 2, 6, 9)
 AUGMENTATIONS = {

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import networks, random_inputs
 
-from tandem_hw.bounds import StateBounds, decayed, reach, synaptic_interval, window_bounds
-from tandem_hw.fixed_point import STATE_LIMIT
-from tandem_hw.network import QuantizedNetwork
+from tandem_hw.network.bounds import StateBounds, decayed, reach, synaptic_interval, window_bounds
+from tandem_hw.network.fixed_point import STATE_LIMIT
+from tandem_hw.network.quantized import QuantizedNetwork
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

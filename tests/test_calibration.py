@@ -13,18 +13,18 @@ import pytest
 import torch
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import Dataset, load_dataset, split_validation
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import freeze, integer_network
-from tandem_hw.fixed_point import STATE_LIMIT
-from tandem_hw.input_encoding import quantize_inputs
 from tandem_hw.learning.calibration import calibrate, calibrate_thresholds
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import Dataset, load_dataset, split_validation
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.training import train
-from tandem_hw.learning.training_options import TrainingOptions
-from tandem_hw.recording import Recording
+from tandem_hw.network.fixed_point import STATE_LIMIT
+from tandem_hw.network.inputs import quantize_inputs
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.loop import train
+from tandem_hw.training.options import TrainingOptions
 from tandem_hw.user_warnings import (
     ConversionWarning,
     InputWarning,

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.model import TandemNetwork
 
 IMAGES = torch.randint(0, 16, (5, 1, 4, 4), dtype=torch.uint8)

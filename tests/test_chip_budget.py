@@ -19,27 +19,27 @@ from hypothesis import strategies as st
 from networks import networks, random_inputs, small_network
 from torch import nn
 
-from tandem_hw.errors import DataError, NetworkError
-from tandem_hw.export.chip_budget import chip_budget, chips_for, neuron_parts
-from tandem_hw.export.chip_partition import (
+from tandem_hw.chip.budget import chip_budget, chips_for, neuron_parts
+from tandem_hw.chip.partition import (
     PLAIN,
     NeuronParts,
     input_budget,
     layer_budget,
 )
-from tandem_hw.export.chip_synapses import dense_words
+from tandem_hw.chip.relays import relay_stages
+from tandem_hw.chip.synapse_memory import dense_words
+from tandem_hw.chip.timing import total_steps
+from tandem_hw.conversion.convert import convert
+from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.export.net_file import read_net, write_net
-from tandem_hw.export.relays import relay_stages
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.network import (
+from tandem_hw.network.quantized import (
     InputSpec,
     Layer,
     QuantizedNetwork,
     Reset,
 )
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.timing import total_steps
 
 ROOT = Path(__file__).parent.parent
 

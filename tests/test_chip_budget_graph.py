@@ -13,15 +13,15 @@ from chip_layers import check_cores, convolution, dense, network_of
 from click.testing import CliRunner
 from networks import random_inputs
 
+from tandem_hw.chip import constants as chip_constants
+from tandem_hw.chip.budget import chip_budget
+from tandem_hw.chip.connection_matrix import connection_matrix
+from tandem_hw.chip.partition import layer_budget
+from tandem_hw.chip.synapse_memory import dense_words, synapse_use
 from tandem_hw.cli import main
 from tandem_hw.cli.inspect import layer_table
-from tandem_hw.export import chip_constants
-from tandem_hw.export.chip_budget import chip_budget
-from tandem_hw.export.chip_partition import layer_budget
-from tandem_hw.export.chip_synapses import dense_words, synapse_use
-from tandem_hw.export.connection_matrix import connection_matrix
 from tandem_hw.export.net_file import write_net
-from tandem_hw.network import (
+from tandem_hw.network.quantized import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,

@@ -15,21 +15,21 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.cli import main
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import ImageDataset
 from tandem_hw.export.net_file import read_net
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import ImageDataset
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.quantizer import IntegerParameters
-from tandem_hw.learning.training import seed_everything, train
-from tandem_hw.learning.training_options import TrainingOptions
-from tandem_hw.learning.zoo import build
-from tandem_hw.neurons import LayerActivity
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.training.loop import seed_everything, train
+from tandem_hw.training.options import TrainingOptions
+from tandem_hw.verification.step import verify
+from tandem_hw.zoo.models import build
 
 #: Everything that the recipes switch on; one step an epoch.
 OPTIONS = TrainingOptions(

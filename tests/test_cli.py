@@ -14,9 +14,9 @@ from command_line import run, succeed, written_json
 from tandem_hw.cli import simulate as simulate_command
 from tandem_hw.cli.group import COMMANDS
 from tandem_hw.export.net_file import read_net, write_net
-from tandem_hw.fixed_point import STATE_LIMIT
-from tandem_hw.network import QuantizedNetwork
-from tandem_hw.recording import Recording
+from tandem_hw.network.fixed_point import STATE_LIMIT
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim import registry
 from tandem_hw.sim.backend import Progress
 from tandem_hw.sim.reference import ReferenceBackend

@@ -15,11 +15,11 @@ from test_cli import write_data
 from torch import nn
 
 from tandem_hw.cli.group import _warnings_in_a_line
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.net_file import read_net
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import load_dataset
-from tandem_hw.learning.zoo import build
+from tandem_hw.zoo.models import build
 
 SHAPE = (1, 6, 6)
 

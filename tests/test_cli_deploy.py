@@ -19,10 +19,10 @@ from networks import random_inputs, small_network
 
 from tandem_hw.cli import main
 from tandem_hw.export.net_file import write_net
-from tandem_hw.network import QuantizedNetwork
-from tandem_hw.recording import Recording
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import make_recording
-from tandem_hw.sim.loihi2 import Loihi2Backend
+from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.sim.registry import BACKENDS, make_backend
 

@@ -16,14 +16,14 @@ from click.testing import CliRunner, Result
 
 from tandem_hw.cli import main
 from tandem_hw.cli import train as train_command
+from tandem_hw.conversion.convert import convert
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.zoo import build
-from tandem_hw.sim import lava_cpu
-from tandem_hw.sim.lava_cpu import LavaCpuBackend
+from tandem_hw.sim.lava_cpu import backend as lava_cpu
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.zoo.models import build
 
 SHAPE = (1, 6, 6)
 

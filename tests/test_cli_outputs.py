@@ -18,17 +18,17 @@ from tandem_hw.cli import main
 from tandem_hw.cli import train as train_command
 from tandem_hw.cli.group import COMMANDS
 from tandem_hw.cli.options import check_outputs
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data import datasets
+from tandem_hw.data.datasets import data_source
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
-from tandem_hw.learning import datasets
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import data_source
-from tandem_hw.learning.run_folder import WRITTEN_NAMES
-from tandem_hw.learning.zoo import build
-from tandem_hw.sim.loihi2 import Loihi2Backend
+from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.run_folder import WRITTEN_NAMES
+from tandem_hw.zoo.models import build
 
 SHAPE = (1, 6, 6)
 

@@ -11,7 +11,7 @@ from recordings import FIRST, LABELS, NETWORK, copy_of, reference, samples, smal
 
 from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import compare
+from tandem_hw.verification.step import compare
 
 
 @pytest.mark.parametrize("change", ["num_steps", "weight"])

@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from tandem_hw.export.axis_order import from_lava, lava_shape, to_lava
-from tandem_hw.export.connection_matrix import connection_matrix
-from tandem_hw.network import ConvTranspose2d
+from tandem_hw.chip.axis_order import from_lava, lava_shape, to_lava
+from tandem_hw.chip.connection_matrix import connection_matrix
+from tandem_hw.network.quantized import ConvTranspose2d
 
 
 @st.composite

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tandem_hw.arithmetic.synapses import ConvGeometry
+from tandem_hw.conversion.convert import SUPPORTED, convert
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.conversion import SUPPORTED, convert
 from tandem_hw.learning.layer_kinds import TandemConv, TandemDropout, TandemLinear
 from tandem_hw.learning.model import LayerSpec, TandemNetwork
-from tandem_hw.synapses import ConvGeometry
 
 IMAGE = (2, 8, 8)
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from ordinary_networks import converted
 from torch import Tensor, nn
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.conversion import convert
 
 IMAGE = (2, 6, 6)
 

@@ -11,13 +11,13 @@ import torch
 from ordinary_networks import converted, random_inputs
 from torch import Tensor, nn
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.signals import SpikingOptions
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.verification.step import verify
 
 IMAGE = (2, 4, 4)
 

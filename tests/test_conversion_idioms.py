@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from ordinary_networks import converted, random_inputs
 from torch import Tensor, nn
 
+from tandem_hw.conversion.convert import convert
+from tandem_hw.conversion.layer_reader import SUPPORTED
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.layer_reader import SUPPORTED
 from tandem_hw.user_warnings import ConversionWarning
 
 IMAGE = (2, 6, 6)

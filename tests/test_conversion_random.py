@@ -16,8 +16,8 @@ from ordinary_networks import NO_CEILING, assert_computes_the_same, both_outputs
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.conversion import convert
 
 CHANNELS, LENGTH = 3, 4
 IMAGE = (CHANNELS, LENGTH, LENGTH)

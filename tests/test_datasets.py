@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tandem_hw.data.datasets import ImageDataset, load_dataset, split_validation
 from tandem_hw.errors import DataError
-from tandem_hw.learning.datasets import ImageDataset, load_dataset, split_validation
 
 
 def arrays(**changes: Any) -> dict[str, Any]:

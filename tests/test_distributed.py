@@ -20,11 +20,11 @@ from two_processes import ONE_STEP, SEVERAL_STEPS, make_data, make_model, traine
 
 from tandem_hw.cli import main
 from tandem_hw.errors import DataError
-from tandem_hw.learning import run_folder
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.distributed import Processes, own_device, started_processes
-from tandem_hw.learning.training import train
-from tandem_hw.learning.training_data import TrainingData
+from tandem_hw.training import run_folder
+from tandem_hw.training.distributed import Processes, own_device, started_processes
+from tandem_hw.training.loop import train
+from tandem_hw.training.samples import TrainingData
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")

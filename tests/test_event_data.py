@@ -13,15 +13,15 @@ from command_line import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem_hw.errors import DataError
-from tandem_hw.learning.datasets import Dataset, load_dataset
-from tandem_hw.learning.event_data import (
+from tandem_hw.data.datasets import Dataset, load_dataset
+from tandem_hw.data.event_data import (
     BinnedEvents,
     EventDataset,
     bin_events,
     event_dataset,
 )
-from tandem_hw.network import InputSpec
+from tandem_hw.errors import DataError
+from tandem_hw.network.quantized import InputSpec
 
 FIELDS = ("x", "y", "t", "p")
 WIDTH, HEIGHT = 5, 4

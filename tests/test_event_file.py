@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tandem_hw.data.datasets import load_dataset
+from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError
-from tandem_hw.learning.datasets import load_dataset
-from tandem_hw.learning.event_data import EventDataset
 
 WIDTH, HEIGHT = 5, 4
 

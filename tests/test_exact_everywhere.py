@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from tandem_hw import convert
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.network import QuantizedNetwork
-from tandem_hw.recording import Recording
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
 
 BATCHES = (1, 15, 16, 64)

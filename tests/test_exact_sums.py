@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from onednn import onednn
 from torch import Tensor
 
-from tandem_hw import exact_sums
-from tandem_hw.exact_sums import _extreme_operands, _Problem, exact_arithmetic, exact_sum
-from tandem_hw.fixed_point import ACCUMULATOR_LIMIT
-from tandem_hw.synapses import (
+from tandem_hw.arithmetic import exact_sums
+from tandem_hw.arithmetic.exact_sums import _extreme_operands, _Problem, exact_arithmetic, exact_sum
+from tandem_hw.arithmetic.synapses import (
     ConvGeometry,
     TransposedGeometry,
     _convolve_unfolded,
@@ -26,6 +25,7 @@ from tandem_hw.synapses import (
     convolve_transposed,
     dense,
 )
+from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT
 
 SAME = ConvGeometry((1, 1), (1, 1))
 needs_nnpack = pytest.mark.skipif(
@@ -164,7 +164,7 @@ def test_an_algorithm_that_rounds_is_not_used(
 ) -> None:
     signal, weight = operands(16)
     expected = exact(signal, weight)
-    with caplog.at_level(logging.DEBUG, "tandem_hw.exact_sums"):
+    with caplog.at_level(logging.DEBUG, "tandem_hw.arithmetic.exact_sums"):
         found = exact_sum((rounding, _convolve_unfolded), signal, weight, SAME)
     assert torch.equal(found, expected)
     assert found.dtype == torch.float32

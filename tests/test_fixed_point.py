@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tandem_hw.errors import NetworkError
-from tandem_hw.fixed_point import (
+from tandem_hw.network.fixed_point import (
     THRESHOLD_MANTISSA_MAX,
     VTH_MAX,
     bias_exponent,

@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ComparisonRefusedError, ConversionError
 from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.layer_kinds import TandemConv
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.network import Conv2d, Dense, QuantizedNetwork
-from tandem_hw.recording import Recording
+from tandem_hw.network.quantized import Conv2d, Dense, QuantizedNetwork
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.verification.step import verify
 
 IMAGE = (2, 6, 6)
 Inputs = npt.NDArray[np.uint8]

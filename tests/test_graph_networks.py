@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from rounding import in_double, rounding_bound
 from torch import Tensor, nn
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.network import Conv1d, Conv2d, ConvTranspose2d, Dense, OneToOne
+from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Dense, OneToOne
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.verification.step import verify
 
 IMAGE = (2, 8, 8)
 

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import small_network
 
-from tandem_hw.bounds import StateBounds
+from tandem_hw.chip.guard import Guard, check_lowering, guard_for, inhibition_parts
 from tandem_hw.errors import NetworkError
-from tandem_hw.export.guard import Guard, check_lowering, guard_for, inhibition_parts
-from tandem_hw.fixed_point import (
+from tandem_hw.network.bounds import StateBounds
+from tandem_hw.network.fixed_point import (
     INHIBITORY_WEIGHT_MAX,
     STATE_LIMIT,
     WEIGHT_EXPONENT_MAX,
     floor_threshold,
 )
-from tandem_hw.network import Dense, InputSpec, OneToOne, QuantizedNetwork
+from tandem_hw.network.quantized import Dense, InputSpec, OneToOne, QuantizedNetwork
 
 
 def layer(threshold: int, bias: int = 0) -> Dense:

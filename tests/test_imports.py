@@ -14,10 +14,13 @@ from tandem_hw.errors import TandemError
 
 #: The only modules that may import Lava.
 LAVA_MODULES = (
-    "tandem_hw.sim.processes.",
-    "tandem_hw.export.lava_",
-    "tandem_hw.export.stock_neurons",
-    "tandem_hw.export.loihi2_graph",
+    "tandem_hw.sim.graph.processes.",
+    "tandem_hw.sim.graph.layers",
+    "tandem_hw.sim.graph.parameters",
+    "tandem_hw.sim.graph.stock_neurons",
+    "tandem_hw.sim.graph.synapses",
+    "tandem_hw.sim.lava_cpu.graph",
+    "tandem_hw.sim.loihi2.graph",
 )
 #: A child that says which modules it has loaded after running some code.
 CHILD = "import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem_hw import input_encoding
 from tandem_hw.errors import DataError
-from tandem_hw.input_encoding import default_scale, quantize_inputs
+from tandem_hw.network import inputs as input_encoding
+from tandem_hw.network.inputs import default_scale, quantize_inputs
 from tandem_hw.user_warnings import InputWarning
 
 EVERY_PIXEL = np.arange(256, dtype=np.uint8)

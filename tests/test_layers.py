@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from rounding import rounding_bound
 from torch import Tensor, nn
 
-from tandem_hw.learning.conversion import convert
+from tandem_hw.arithmetic.neurons import LayerActivity, SpikeTrain
+from tandem_hw.arithmetic.synapses import ConvGeometry
+from tandem_hw.conversion.convert import convert
 from tandem_hw.learning.layer_kinds import TandemConv, TandemDropout, TandemLinear
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, TandemSignal
 from tandem_hw.learning.quantizer import IntegerParameters, quantize_layer
-from tandem_hw.neurons import LayerActivity, SpikeTrain
-from tandem_hw.synapses import ConvGeometry
 
 BATCH, T = 6, 5
 GEOMETRY = ConvGeometry(stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2)

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import networks
 
-from tandem_hw.convolution_layers import Convolution
 from tandem_hw.errors import NetworkError
-from tandem_hw.layers import one_to_one_parts
-from tandem_hw.network import (
+from tandem_hw.network.convolutions import Convolution
+from tandem_hw.network.layers import one_to_one_parts
+from tandem_hw.network.quantized import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,
@@ -29,7 +29,7 @@ from tandem_hw.network import (
     QuantizedNetwork,
     Shape,
 )
-from tandem_hw.wiring import wire
+from tandem_hw.network.wiring import wire
 
 Float64 = torch.float64
 

@@ -18,14 +18,14 @@ import pytest
 from networks import random_inputs, small_network
 
 from tandem_hw.errors import BackendError, BackendUnavailableError
-from tandem_hw.network import Conv1d, Dense, InputSpec, OneToOne, QuantizedNetwork
-from tandem_hw.sim import loihi2
-from tandem_hw.sim.lava_cpu import LavaCpuBackend
-from tandem_hw.sim.loihi2 import Loihi2Backend
-from tandem_hw.sim.loihi2_assumptions import ASSUMPTIONS
+from tandem_hw.network.quantized import Conv1d, Dense, InputSpec, OneToOne, QuantizedNetwork
+from tandem_hw.sim.child.watched_process import group_members
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
+from tandem_hw.sim.loihi2 import backend as loihi2
+from tandem_hw.sim.loihi2.assumptions import ASSUMPTIONS
+from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.sim.watched_process import group_members
-from tandem_hw.verification import compare
+from tandem_hw.verification.step import compare
 
 ROOT = Path(__file__).parent
 FAKE = ROOT / "fake_lava_loihi"

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from networks import random_inputs, small_network
 from oracle import run_layer
 
+from tandem_hw.chip.timing import board_period, window_start
 from tandem_hw.errors import BackendError, DataError, NetworkError
-from tandem_hw.network import (
+from tandem_hw.network.quantized import (
     Conv1d,
     ConvTranspose2d,
     Dense,
@@ -23,23 +24,22 @@ from tandem_hw.network import (
     OneToOne,
     QuantizedNetwork,
 )
-from tandem_hw.sim.loihi2 import sent_frames
-from tandem_hw.sim.loihi2_assumptions import ADAPTER_DELAY_MAX, RESET_INTERVAL_MAX
-from tandem_hw.sim.loihi2_calibration import (
+from tandem_hw.sim.loihi2.assumptions import ADAPTER_DELAY_MAX, RESET_INTERVAL_MAX
+from tandem_hw.sim.loihi2.backend import sent_frames
+from tandem_hw.sim.loihi2.calibration import (
     Marker,
     calibrate,
     check_input_path,
     choose_marker,
     expected_answers,
 )
-from tandem_hw.sim.loihi2_schedule import (
+from tandem_hw.sim.loihi2.schedule import (
     CLOCK_PERIOD,
     Delays,
     Schedule,
     check_board_period,
     repeated_order,
 )
-from tandem_hw.timing import board_period, window_start
 
 RESETS_AND_STEPS = [
     ("subtract", 1), ("subtract", 3), ("subtract", 5), ("zero", 1), ("zero", 3), ("zero", 8)

@@ -12,8 +12,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from tandem_hw.errors import BackendUnavailableError
-from tandem_hw.sim import loihi2_host
-from tandem_hw.sim.loihi2_host import (
+from tandem_hw.sim.loihi2 import host as loihi2_host
+from tandem_hw.sim.loihi2.host import (
     CHIP_GENERATIONS,
     HOST_VARIABLES,
     HostChoice,

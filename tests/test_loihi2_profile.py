@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tandem_hw.errors import BackendUnavailableError
-from tandem_hw.sim.loihi2_profile import energy_per_sample, make_profilers, summarise_profile
-from tandem_hw.sim.loihi2_schedule import Schedule, repeated_order
+from tandem_hw.sim.loihi2.profile import energy_per_sample, make_profilers, summarise_profile
+from tandem_hw.sim.loihi2.schedule import Schedule, repeated_order
 
 SCHEDULE = Schedule(2, 3, 4, repeated_order(10))
 MEMORY = SimpleNamespace(core_idx=np.array([2, 2, 7]), total_mpds=np.array([0.5, 0.125, 0.75]))

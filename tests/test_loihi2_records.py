@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem_hw.errors import BackendError
-from tandem_hw.sim.loihi2_assumptions import ADAPTER_DELAY_MAX
-from tandem_hw.sim.loihi2_records import (
+from tandem_hw.sim.loihi2.assumptions import ADAPTER_DELAY_MAX
+from tandem_hw.sim.loihi2.records import (
     clock_delay,
     cut_counts,
     cut_potentials,
@@ -19,7 +19,7 @@ from tandem_hw.sim.loihi2_records import (
     require_reset,
     sign_extend,
 )
-from tandem_hw.sim.loihi2_schedule import CLOCK_PERIOD, Schedule, repeated_order
+from tandem_hw.sim.loihi2.schedule import CLOCK_PERIOD, Schedule, repeated_order
 
 SHAPE = (2, 3)
 KNOWN = np.ones((5, 12), dtype=bool)

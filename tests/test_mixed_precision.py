@@ -16,12 +16,12 @@ from trainings import anonymous
 from tandem_hw.errors import DataError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.schedule import Schedule
-from tandem_hw.learning.synop_penalty import SynOpPenalty
-from tandem_hw.learning.training import train
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.training.loop import train
+from tandem_hw.training.schedule import Schedule
+from tandem_hw.training.synop_penalty import SynOpPenalty
+from tandem_hw.verification.step import verify
 
 MIXED = replace(OPTIONS, mixed_precision=True)
 

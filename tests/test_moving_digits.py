@@ -16,14 +16,14 @@ from click.testing import CliRunner
 from torch import nn
 
 from tandem_hw.cli import main
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import load_dataset, read_digits
+from tandem_hw.data.event_data import EventDataset
+from tandem_hw.data.moving_digits import INSTANTS, moving_digits
 from tandem_hw.errors import DataError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import load_dataset, read_digits
-from tandem_hw.learning.event_data import EventDataset
-from tandem_hw.learning.moving_digits import INSTANTS, moving_digits
 
 SENSOR = 24
 

@@ -17,8 +17,8 @@ from networks import small_file_network, small_graph_network, small_image_networ
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export import net_file
 from tandem_hw.export.net_file import read_net, write_net
-from tandem_hw.fixed_point import weight_limit
-from tandem_hw.network import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork
+from tandem_hw.network.fixed_point import weight_limit
+from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork
 
 # Small networks ----------------------------------------------------------------------------------
 

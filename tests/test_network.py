@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from networks import networks, small_network
 
 from tandem_hw.errors import NetworkError
-from tandem_hw.network import Conv2d, Dense, InputSpec, Layer, OneToOne, QuantizedNetwork
+from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, Layer, OneToOne, QuantizedNetwork
 
 NETWORK = small_network()
 CONV, HIDDEN, READOUT = NETWORK.layers

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import Neuron
 
-from tandem_hw import neurons as neurons_module
-from tandem_hw.fixed_point import STATE_LIMIT
-from tandem_hw.neurons import (
+from tandem_hw.arithmetic import neurons as neurons_module
+from tandem_hw.arithmetic.neurons import (
     Incoming,
     LayerActivity,
     NeuronParameters,
     SpikeTrain,
     simulate_layer,
 )
-from tandem_hw.state_arithmetic import decay_, wrap_current_
+from tandem_hw.arithmetic.state_arithmetic import decay_, wrap_current_
+from tandem_hw.network.fixed_point import STATE_LIMIT
 
 
 def run(

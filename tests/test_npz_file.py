@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tandem_hw.learning import npz_file
-from tandem_hw.learning.npz_file import NpzFile, expanded_limit
+from tandem_hw.data import npz_file
+from tandem_hw.data.npz_file import NpzFile, expanded_limit
 
 ARRAYS: dict[str, Any] = {
     "bytes": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),

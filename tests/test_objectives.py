@@ -17,14 +17,16 @@ from networks import random_inputs, small_network
 from rounding import rounding_bound
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import ImageDataset
+from tandem_hw.data.event_data import BinnedEvents, EventDataset, event_dataset
 from tandem_hw.errors import DataError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import ImageDataset
-from tandem_hw.learning.event_data import BinnedEvents, EventDataset, event_dataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.objectives import (
+from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.loop import seed_everything, train
+from tandem_hw.training.objectives import (
     Classification,
     Objective,
     Reconstruction,
@@ -34,9 +36,7 @@ from tandem_hw.learning.objectives import (
     make_objective,
     real_values,
 )
-from tandem_hw.learning.training import seed_everything, train
-from tandem_hw.learning.training_options import TrainingOptions
-from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.options import TrainingOptions
 
 SHAPE = (1, 4, 4)
 

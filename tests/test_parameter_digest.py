@@ -16,17 +16,17 @@ from networks import small_network as small
 from sabotage import other_layer
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.export.freezing import freeze
-from tandem_hw.layers import Layer
-from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.network import QuantizedNetwork, Reset
-from tandem_hw.parameter_digest import digest_of_layer, parameter_digest
-from tandem_hw.recording import Recording
+from tandem_hw.network.layers import Layer
+from tandem_hw.network.parameter_digest import digest_of_layer, parameter_digest
+from tandem_hw.network.quantized import QuantizedNetwork, Reset
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim import reference as reference_module
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import VerificationError, compare, verify
+from tandem_hw.verification.step import VerificationError, compare, verify
 
 
 def test_every_integer_counts_and_the_dtype_does_not() -> None:

@@ -11,16 +11,16 @@ import torch
 from ordinary_networks import random_inputs
 from torch import nn
 
+from tandem_hw.arithmetic.neurons import SpikeTrain
+from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.signals import TandemSignal
-from tandem_hw.network import Readout
-from tandem_hw.neurons import SpikeTrain
+from tandem_hw.network.quantized import Readout
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.verification.step import verify
 
 SHAPE = (1, 4, 4)
 

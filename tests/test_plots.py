@@ -14,13 +14,13 @@ import numpy.typing as npt
 import pytest
 from networks import random_inputs, small_image_network, small_network
 
-from tandem_hw.activity import summarise
 from tandem_hw.errors import BackendUnavailableError, FileFormatError
-from tandem_hw.learning.objectives import ObjectiveName, real_values
-from tandem_hw.network import QuantizedNetwork
-from tandem_hw.plots import as_picture, check_plot, write_plot
-from tandem_hw.recording import Recording
+from tandem_hw.network.activity import summarise
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
+from tandem_hw.report.plots import as_picture, check_plot, write_plot
 from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.objectives import ObjectiveName, real_values
 
 SAMPLES = 12
 
@@ -160,7 +160,7 @@ def test_the_figure_holds_the_very_numbers() -> None:
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
-    from tandem_hw import plots
+    from tandem_hw.report import plots
 
     network, recording, label = case("classification")
     axes = Figure().subplots()
@@ -189,7 +189,7 @@ def test_many_classes_have_no_numbers_in_their_cells() -> None:
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
-    from tandem_hw import plots
+    from tandem_hw.report import plots
 
     axes = Figure().subplots()
     label = np.arange(30)

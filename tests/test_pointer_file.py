@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from torch import nn
 
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import DataError, TandemError
+from tandem_hw.export.files import read_network
 from tandem_hw.export.net_file import read_net
 from tandem_hw.export.netx_reader import read_netx
-from tandem_hw.export.nir_or_net import read_network
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.datasets import load_dataset
-from tandem_hw.learning.warm_start import is_tandem_checkpoint, load_parameters
 from tandem_hw.pointer_file import refuse_pointer
+from tandem_hw.training.warm_start import is_tandem_checkpoint, load_parameters
 
 POINTERS = {
     "git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",

@@ -19,11 +19,11 @@ from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.synop_penalty import SynOpPenalty
-from tandem_hw.learning.warm_start import calibrate_thresholds
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.training.synop_penalty import SynOpPenalty
+from tandem_hw.training.warm_start import calibrate_thresholds
+from tandem_hw.verification.step import verify
 
 SHORT = [torch.float16, torch.bfloat16]
 OTHERS = [torch.float64, *SHORT]

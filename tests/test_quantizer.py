@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tandem_hw.errors import ConversionError
-from tandem_hw.fixed_point import (
+from tandem_hw.learning.quantizer import OPTIMAL_RANGE, IntegerParameters, quantize_layer
+from tandem_hw.network.fixed_point import (
     BIAS_EXPONENT_MAX,
     BIAS_MANTISSA_MAX,
     STATE_FRACTION_BITS,
@@ -21,7 +22,6 @@ from tandem_hw.fixed_point import (
     threshold_parts,
     weight_limit,
 )
-from tandem_hw.learning.quantizer import OPTIMAL_RANGE, IntegerParameters, quantize_layer
 
 BITS = range(2, 9)
 #: Largest bias in weight units that a register can hold.

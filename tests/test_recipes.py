@@ -16,14 +16,14 @@ from torch import nn
 
 from tandem_hw.cli import main
 from tandem_hw.cli import train as train_command
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import Dataset, ImageDataset
+from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import Dataset, ImageDataset
-from tandem_hw.learning.event_data import EventDataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.recipes import RECIPES
-from tandem_hw.learning.training_options import TrainingOptions
-from tandem_hw.learning.zoo import build
+from tandem_hw.training.options import TrainingOptions
+from tandem_hw.zoo.models import build
+from tandem_hw.zoo.recipes import RECIPES
 
 OPTIONS = {
     option.name: option

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tandem_hw.errors import FileFormatError
-from tandem_hw.recording import Recording
+from tandem_hw.network.recording import Recording
 
 
 def recording(**changes: Any) -> Recording:

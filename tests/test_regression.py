@@ -12,16 +12,16 @@ import pytest
 from command_line import run, succeed, written_json
 
 from tandem_hw.cli.metrics import for_json
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import DataError
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.datasets import load_dataset
-from tandem_hw.learning.recipes import RECIPES
-from tandem_hw.network import QuantizedNetwork
+from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim import registry
 from tandem_hw.sim.backend import make_recording
-from tandem_hw.sim.loihi2 import Loihi2Backend
+from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.zoo.recipes import RECIPES
 
 TRAINING = (
     *("--model", "mlp", "--epochs", 12, "--batch-size", 10, "--learning-rate", 5e-3),

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from networks import networks
 
-from tandem_hw.export.relays import relay_stages
-from tandem_hw.network import Dense, InputSpec, OneToOne, QuantizedNetwork
-from tandem_hw.timing import window_start
+from tandem_hw.chip.relays import relay_stages
+from tandem_hw.chip.timing import window_start
+from tandem_hw.network.quantized import Dense, InputSpec, OneToOne, QuantizedNetwork
 
 
 def identity(name: str, source: str) -> OneToOne:

@@ -12,13 +12,13 @@ import torch
 from recordings import LABELS, NETWORK, samples
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.export.nir_writer import write_nir
-from tandem_hw.learning.conversion import convert
-from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.verification.step import verify
 
 
 @pytest.mark.parametrize(

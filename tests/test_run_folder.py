@@ -25,7 +25,7 @@ from trainings import NEW, OLD, anonymous, attempt, kill_at, linger, run
 from tandem_hw import atomic_write
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.checkpoint import load_checkpoint, save_checkpoint
-from tandem_hw.learning.run_folder import FILE_NAMES, RunIdentity, locked, new_run
+from tandem_hw.training.run_folder import FILE_NAMES, RunIdentity, locked, new_run
 
 
 def plain(item: Any) -> Any:

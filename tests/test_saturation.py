@@ -10,11 +10,11 @@ import pytest
 import torch
 from networks import random_inputs, small_network
 
-from tandem_hw.bounds import StateBounds
-from tandem_hw.fixed_point import STATE_LIMIT
-from tandem_hw.network import Dense, InputSpec, QuantizedNetwork, Reset
-from tandem_hw.neurons import Incoming, NeuronParameters, SpikeTrain, simulate_layer
-from tandem_hw.saturation import (
+from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, SpikeTrain, simulate_layer
+from tandem_hw.network.bounds import StateBounds
+from tandem_hw.network.fixed_point import STATE_LIMIT
+from tandem_hw.network.quantized import Dense, InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.saturation import (
     ADVICE,
     LayerSaturation,
     beyond,

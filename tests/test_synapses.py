@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem_hw.fixed_point import ACCUMULATOR_LIMIT
-from tandem_hw.synapses import (
+from tandem_hw.arithmetic.synapses import (
     ConvGeometry,
     TransposedGeometry,
     _convolve_unfolded,
@@ -20,6 +19,7 @@ from tandem_hw.synapses import (
     inputs_first,
     one_to_one,
 )
+from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT
 
 Int64 = npt.NDArray[np.int64]
 Problem = tuple[Int64, Int64, ConvGeometry]

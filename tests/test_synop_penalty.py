@@ -11,12 +11,12 @@ from rounding import rounding_bound
 from test_graph_networks import NETWORKS, converted, inputs_of
 from torch import Tensor, nn
 
-from tandem_hw.activity import summarise, total
+from tandem_hw.conversion.convert import convert
 from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.synop_penalty import SynOpPenalty, fan_out
+from tandem_hw.network.activity import summarise, total
 from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.synop_penalty import SynOpPenalty, fan_out
 
 
 def settled(name: str, **options: Any) -> tuple[TandemNetwork, Tensor]:

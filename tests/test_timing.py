@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem_hw.errors import NetworkError
-from tandem_hw.network import Dense, InputSpec, QuantizedNetwork, Reset
-from tandem_hw.timing import (
+from tandem_hw.chip.timing import (
     board_period,
     check_period,
     default_period,
     total_steps,
     window_start,
 )
+from tandem_hw.errors import NetworkError
+from tandem_hw.network.quantized import Dense, InputSpec, QuantizedNetwork, Reset
 
 RESETS: tuple[Reset, ...] = ("subtract", "zero")
 

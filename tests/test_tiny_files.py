@@ -14,10 +14,10 @@ import pytest
 import tiny_files
 from networks import small_file_network
 
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.export.nir_file import read_nir_tree
-from tandem_hw.learning.datasets import load_dataset
 
 SECONDS = 5
 

@@ -13,12 +13,12 @@ from torch import nn
 from trainings import anonymous
 
 from tandem_hw.cli import train as train_command
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import load_dataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.warm_start import calibrate_thresholds, load_parameters
-from tandem_hw.learning.zoo import build
+from tandem_hw.training.warm_start import calibrate_thresholds, load_parameters
+from tandem_hw.zoo.models import build
 
 SHAPE = (1, 6, 6)
 OPTIONS = ("--model", "mlp", "--batch-size", 8, "--num-steps", 4, "--epochs", 2)

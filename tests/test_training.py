@@ -12,22 +12,22 @@ import torch
 from torch import Tensor, nn
 from trainings import anonymous
 
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import ImageDataset
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
-from tandem_hw.input_encoding import quantize_inputs
-from tandem_hw.learning import training
 from tandem_hw.learning.checkpoint import load_checkpoint, save_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import ImageDataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.objectives import Classification
-from tandem_hw.learning.training import (
+from tandem_hw.network.inputs import quantize_inputs
+from tandem_hw.training import loop as training
+from tandem_hw.training.loop import (
     StepReport,
     TrainingOptions,
     evaluate,
     seed_everything,
     train,
 )
-from tandem_hw.learning.training_options import EPOCHS_MAX
+from tandem_hw.training.objectives import Classification
+from tandem_hw.training.options import EPOCHS_MAX
 
 OPTIONS = TrainingOptions(epochs=3, batch_size=16, learning_rate=0.01, validation=0.2, seed=5)
 

@@ -11,11 +11,11 @@ from networks import small_graph_network
 from recordings import FIRST, LABELS, NETWORK, copy_of, reference, samples, small_network
 
 from tandem_hw.errors import BackendUnavailableError, ComparisonRefusedError, TandemError
-from tandem_hw.network import Dense, QuantizedNetwork, Readout
-from tandem_hw.recording import Recording
+from tandem_hw.network.quantized import Dense, QuantizedNetwork, Readout
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import Backend, Progress, make_recording
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import VerificationError, compare, verify
+from tandem_hw.verification.step import VerificationError, compare, verify
 
 
 def test_the_network_of_these_tests_is_active() -> None:

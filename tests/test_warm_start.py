@@ -11,12 +11,12 @@ import torch
 from rounding import rounding_bound
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
-from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.schedule import spiking_layers
-from tandem_hw.learning.warm_start import (
+from tandem_hw.training.schedule import spiking_layers
+from tandem_hw.training.warm_start import (
     calibrate_thresholds,
     is_tandem_checkpoint,
     load_parameters,

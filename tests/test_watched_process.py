@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tandem_hw.errors import BackendError
-from tandem_hw.sim.watched_process import group_members, run_watched
+from tandem_hw.sim.child.watched_process import group_members, run_watched
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="the tests look for processes in /proc"
@@ -224,7 +224,7 @@ def test_command_and_its_children_end_when_the_parent_is_killed(
     number: signal.Signals,
 ) -> None:
     body = """
-    from tandem_hw.sim.watched_process import exit_with_parent
+    from tandem_hw.sim.child.watched_process import exit_with_parent
     exit_with_parent()
     for _ in range(2):
         if os.fork() == 0:
@@ -239,7 +239,7 @@ def test_command_and_its_children_end_when_the_parent_is_killed(
             "-c",
             textwrap.dedent(f"""
             import os, pathlib
-            from tandem_hw.sim.watched_process import run_watched
+            from tandem_hw.sim.child.watched_process import run_watched
             folder = pathlib.Path({str(tmp_path)!r})
             run_watched(
                 {_command(tmp_path, body)!r}, name="the child", folder=folder,

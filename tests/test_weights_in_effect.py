@@ -15,18 +15,18 @@ from ordinary_networks import converted, random_inputs
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import ImageDataset
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import ImageDataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.training import train
-from tandem_hw.learning.training_options import TrainingOptions
-from tandem_hw.learning.warm_start import load_tandem_parameters
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.training.loop import train
+from tandem_hw.training.options import TrainingOptions
+from tandem_hw.training.warm_start import load_tandem_parameters
+from tandem_hw.verification.step import verify
 
 IMAGE = (1, 4, 4)
 

@@ -16,11 +16,11 @@ from tandem_hw.errors import InexactError
 from tandem_hw.export import freezing
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.layers import TandemLayer
+from tandem_hw.network.whole_numbers import whole_numbers
 from tandem_hw.sim import reference
 from tandem_hw.sim.batch_results import BatchResults
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.whole_numbers import whole_numbers
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64])

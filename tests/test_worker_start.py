@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tandem_hw.sim.child_environment import worker_command
+from tandem_hw.sim.child.environment import worker_command
 
 #: Says where modules and distributions come from; "-" where there is none.
 _WORKER = """
@@ -71,7 +71,7 @@ def test_pythonpath_supplies_what_is_missing_and_replaces_nothing(tmp_path: Path
     assert places["only_there"] == str(one / "only_there.py")
     assert not places["queue"].startswith(str(tmp_path))
     assert not places["click"].startswith(str(tmp_path))
-    assert places["tandem_hw"] == str(Path(worker_command.__code__.co_filename).parents[1]
+    assert places["tandem_hw"] == str(Path(worker_command.__code__.co_filename).parents[2]
                                       / "__init__.py")  # fmt: skip
     assert (places["_winapi"], places["nowhere"]) == ("-", "-")
     assert answer["versions"]["found"] == "1.5"
@@ -113,14 +113,14 @@ def test_what_lies_beside_the_package_in_a_checkout_replaces_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkout = write(tmp_path / "checkout", "pyproject.toml", "click.py", "beside.py")
-    package = Path(worker_command.__code__.co_filename).parents[1]
+    package = Path(worker_command.__code__.co_filename).parents[2]
     (checkout / "tandem_hw").symlink_to(package)
     monkeypatch.setattr(site, "ENABLE_USER_SITE", True)
     monkeypatch.setattr(site, "getusersitepackages", lambda: str(checkout))
     monkeypatch.syspath_prepend(str(checkout))  # as an editable install does
     monkeypatch.setattr(
-        "tandem_hw.sim.child_environment.__file__",
-        str(checkout / "tandem_hw" / "sim" / "child_environment.py"),
+        "tandem_hw.sim.child.environment.__file__",
+        str(checkout / "tandem_hw" / "sim" / "child" / "environment.py"),
     )
     answer = ask(tmp_path, modules=["click", "beside", "tandem_hw"])
     assert not answer["places"]["click"].startswith(str(tmp_path))

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.conversion import convert
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.zoo import MODELS, build, cifarnet, lenet, mlp
-from tandem_hw.network import ConvTranspose2d, OneToOne
+from tandem_hw.network.quantized import ConvTranspose2d, OneToOne
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.verification.step import verify
+from tandem_hw.zoo.models import MODELS, build, cifarnet, lenet, mlp
 
 Described = list[tuple[object, ...]]
 

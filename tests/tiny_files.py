@@ -15,11 +15,11 @@ import h5py
 import numpy as np
 import torch
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.export.net_file import write_net
 from tandem_hw.export.nir_writer import write_nir
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.network import Conv2d, InputSpec, QuantizedNetwork
+from tandem_hw.network.quantized import Conv2d, InputSpec, QuantizedNetwork
 
 Content = dict[str, Any]
 #: Sizes of a heap's object: the library goes round for ever with the first.

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import ImageDataset
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import ImageDataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.training import train
-from tandem_hw.learning.training_options import TrainingOptions
+from tandem_hw.training.loop import train
+from tandem_hw.training.options import TrainingOptions
 
 NEW = TrainingOptions(epochs=3, batch_size=16, learning_rate=0.01, validation=0.25, seed=3)
 OLD = replace(NEW, seed=4)

@@ -14,12 +14,12 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import ImageDataset
 from tandem_hw.errors import FileFormatError
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import ImageDataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.training import train
-from tandem_hw.learning.training_options import TrainingOptions
+from tandem_hw.training.loop import train
+from tandem_hw.training.options import TrainingOptions
 
 #: Without batch normalisation two halves of a batch give the gradient of the whole one.
 ONE_STEP = TrainingOptions(epochs=1, batch_size=24, validation=0.0, synop_weight=0.3)

@@ -26,7 +26,8 @@ from typing import Any
 
 import pytest
 
-from tandem_hw.sim import lava_worker, watched_process
+from tandem_hw.sim.child import watched_process
+from tandem_hw.sim.lava_cpu import worker as lava_worker
 
 _WORKER = lava_worker.__name__
 
@@ -113,7 +114,7 @@ def _serve(client: Connection) -> None:
     # What a run imports: Lava's compiler is imported by the run itself.
     import lava.magma.compiler.compiler  # noqa: F401
 
-    from tandem_hw.export import lava_graph, net_file  # noqa: F401
+    from tandem_hw.export import net_file  # noqa: F401
 
     gc.freeze()  # or a collection in every child would copy what is there now
     while True:

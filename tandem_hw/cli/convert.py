@@ -13,7 +13,6 @@ import torch
 from rich.table import Table
 from torch import nn
 
-from tandem_hw.activity import LayerSummary, summarise
 from tandem_hw.cli.convert_options import convert_options
 from tandem_hw.cli.export import budget_line, simulation_only_option
 from tandem_hw.cli.metrics import for_json, shown
@@ -27,25 +26,26 @@ from tandem_hw.cli.options import (
     write_json,
 )
 from tandem_hw.cli.terminal import make_console
+from tandem_hw.conversion.convert import convert
+from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
+from tandem_hw.data.datasets import Dataset, ImageDataset, load_dataset
+from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError, FileFormatError
+from tandem_hw.export.files import check_name, write_network
 from tandem_hw.export.freezing import freeze
-from tandem_hw.export.nir_or_net import check_name, write_network
-from tandem_hw.fixed_point import DECAY_UNITY, STATE_LIMIT
-from tandem_hw.input_encoding import default_scale
 from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.calibration import LayerCalibration, calibrate, starting_potential
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.conversion_report import Stage, judge_ordinary, stages_of
-from tandem_hw.learning.datasets import Dataset, ImageDataset, load_dataset
-from tandem_hw.learning.event_data import EventDataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.objectives import as_tensor
-from tandem_hw.learning.warm_start import is_tandem_checkpoint, load_parameters
-from tandem_hw.learning.zoo import MODELS, build
-from tandem_hw.network import QuantizedNetwork, Reset
-from tandem_hw.recording import Recording
+from tandem_hw.network.activity import LayerSummary, summarise
+from tandem_hw.network.fixed_point import DECAY_UNITY, STATE_LIMIT
+from tandem_hw.network.inputs import default_scale
+from tandem_hw.network.quantized import QuantizedNetwork, Reset
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.objectives import as_tensor
+from tandem_hw.training.warm_start import is_tandem_checkpoint, load_parameters
+from tandem_hw.zoo.models import MODELS, build
 
 _NUM_STEPS, _WEIGHT_BITS, _INPUT_BITS = 7, 8, 4
 

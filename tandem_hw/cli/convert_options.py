@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import click
 
-from tandem_hw.learning.datasets import KNOWN_SPECS
-from tandem_hw.learning.zoo import MODELS
-from tandem_hw.network import Encoding, Reset
+from tandem_hw.data.datasets import KNOWN_SPECS
+from tandem_hw.network.quantized import Encoding, Reset
+from tandem_hw.zoo.models import MODELS
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tandem_hw.sim.backend import require_available
-from tandem_hw.sim.loihi2 import Loihi2Backend
-from tandem_hw.sim.loihi2_host import CHIP_GENERATIONS, DEFAULT_GENERATION, DEFAULT_HOST_BINARY
-from tandem_hw.sim.loihi2_profile import PROFILES
+from tandem_hw.sim.loihi2.backend import Loihi2Backend
+from tandem_hw.sim.loihi2.host import CHIP_GENERATIONS, DEFAULT_GENERATION, DEFAULT_HOST_BINARY
+from tandem_hw.sim.loihi2.profile import PROFILES
 
 if TYPE_CHECKING:
-    from tandem_hw.network import QuantizedNetwork
-    from tandem_hw.recording import Recording
-    from tandem_hw.verification import VerificationReport
+    from tandem_hw.network.quantized import QuantizedNetwork
+    from tandem_hw.network.recording import Recording
+    from tandem_hw.verification.step import VerificationReport
 
 #: Exit status of a mismatch.
 EXIT_MISMATCH = 1
@@ -109,9 +109,9 @@ def command(
     from tandem_hw.cli.metrics import for_json
     from tandem_hw.cli.options import check_outputs, load_samples, write_json
     from tandem_hw.cli.terminal import follow, progress_bars
-    from tandem_hw.export.nir_or_net import read_network
+    from tandem_hw.export.files import read_network
     from tandem_hw.sim.reference import ReferenceBackend
-    from tandem_hw.verification import compare
+    from tandem_hw.verification.step import compare
 
     check_outputs(recording_path, json_path, inputs=[network_path], data=data)
     network = read_network(network_path)
@@ -147,7 +147,7 @@ def describe(
         recording: what came back.
         report: the comparison with the reference, where one was made.
     """
-    from tandem_hw.activity import activity_dict, summarise
+    from tandem_hw.network.activity import activity_dict, summarise
 
     return {
         "backend": runner.name,
@@ -169,11 +169,11 @@ def _show(
     report: VerificationReport | None,
     metrics: Mapping[str, Mapping[str, float]],
 ) -> None:
-    from tandem_hw.activity import summarise
     from tandem_hw.cli.metrics import shown_together
     from tandem_hw.cli.simulate import activity_table
     from tandem_hw.cli.terminal import make_console
     from tandem_hw.cli.verify import show_report
+    from tandem_hw.network.activity import summarise
 
     console = make_console()
     title = f"{len(recording)} samples on {runner.name} ({runner.choice})"

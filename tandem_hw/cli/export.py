@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
+from tandem_hw.chip.budget import chip_budget
 from tandem_hw.cli.inspect import layer_table
 from tandem_hw.cli.options import check_outputs
 from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.errors import FileFormatError, NetworkError
-from tandem_hw.export.chip_budget import chip_budget
+from tandem_hw.export.files import check_name, is_nir, write_network
 from tandem_hw.export.freezing import freeze
-from tandem_hw.export.nir_or_net import check_name, is_nir, write_network
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.network import QuantizedNetwork
-from tandem_hw.saturation import unproven_lines
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.saturation import unproven_lines
 
 simulation_only_option = click.option(
     "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board can run it."

@@ -9,13 +9,13 @@ from typing import Any
 import click
 from rich.table import Table
 
+from tandem_hw.chip.budget import ChipBudget, chip_budget
 from tandem_hw.cli.options import check_outputs, json_option, network_argument, write_json
 from tandem_hw.cli.terminal import make_console, warn
-from tandem_hw.export.chip_budget import ChipBudget, chip_budget
-from tandem_hw.export.nir_or_net import read_network
-from tandem_hw.fixed_point import STATE_LIMIT
-from tandem_hw.layers import INPUT_SOURCE
-from tandem_hw.network import (
+from tandem_hw.export.files import read_network
+from tandem_hw.network.fixed_point import STATE_LIMIT
+from tandem_hw.network.layers import INPUT_SOURCE
+from tandem_hw.network.quantized import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,
@@ -23,8 +23,8 @@ from tandem_hw.network import (
     OneToOne,
     QuantizedNetwork,
 )
-from tandem_hw.saturation import beyond, unproven_lines
-from tandem_hw.wiring import Connection
+from tandem_hw.network.saturation import beyond, unproven_lines
+from tandem_hw.network.wiring import Connection
 
 
 @click.command("inspect")

@@ -15,15 +15,15 @@ import numpy.typing as npt
 import torch
 
 from tandem_hw.atomic_write import atomic_path, require_writable
+from tandem_hw.data.datasets import KNOWN_SPECS, Dataset, data_source, load_dataset
 from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError
-from tandem_hw.learning.datasets import KNOWN_SPECS, Dataset, data_source, load_dataset
-from tandem_hw.learning.objectives import Objective, as_tensor, fitting_objective, real_values
-from tandem_hw.network import QuantizedNetwork
-from tandem_hw.recording import Recording
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import Backend
-from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.sim.registry import make_backend
+from tandem_hw.training.objectives import Objective, as_tensor, fitting_objective, real_values
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

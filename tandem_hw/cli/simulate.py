@@ -10,7 +10,6 @@ from typing import Any
 import click
 from rich.table import Table
 
-from tandem_hw.activity import LayerSummary, activity_dict, summarise, total
 from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.options import (
     backend_from_options,
@@ -26,10 +25,11 @@ from tandem_hw.cli.options import (
 )
 from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.errors import TandemError
-from tandem_hw.export.nir_or_net import read_network
-from tandem_hw.plots import check_plot, write_plot
-from tandem_hw.recording import Recording
-from tandem_hw.saturation import saturation_lines, summarise_saturation, uncounted_lines
+from tandem_hw.export.files import read_network
+from tandem_hw.network.activity import LayerSummary, activity_dict, summarise, total
+from tandem_hw.network.recording import Recording
+from tandem_hw.network.saturation import saturation_lines, summarise_saturation, uncounted_lines
+from tandem_hw.report.plots import check_plot, write_plot
 from tandem_hw.sim.backend import require_available
 from tandem_hw.sim.registry import BACKENDS
 

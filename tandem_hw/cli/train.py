@@ -14,25 +14,25 @@ from tandem_hw.cli.metrics import shown, shown_together
 from tandem_hw.cli.options import check_device, check_outputs, device_option
 from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.cli.train_options import train_options, training_options
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.datasets import Dataset, load_dataset
+from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import FileFormatError
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.datasets import Dataset, load_dataset
-from tandem_hw.learning.distributed import own_device, started_processes
-from tandem_hw.learning.event_data import EventDataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.run_folder import BEST_NAME, WRITTEN_NAMES, check_free
-from tandem_hw.learning.training import (
+from tandem_hw.training.distributed import own_device, started_processes
+from tandem_hw.training.loop import (
     StepReport,
     seed_everything,
     train,
 )
-from tandem_hw.learning.warm_start import (
+from tandem_hw.training.run_folder import BEST_NAME, WRITTEN_NAMES, check_free
+from tandem_hw.training.warm_start import (
     calibrate_thresholds,
     is_tandem_checkpoint,
     load_parameters,
     load_tandem_parameters,
 )
-from tandem_hw.learning.zoo import MODELS, build
+from tandem_hw.zoo.models import MODELS, build
 
 #: Column of the progress bar, in rich's markup.
 _COLUMNS = "{task.fields[state]}"

@@ -9,14 +9,14 @@ from typing import Any, get_args
 
 import click
 
-from tandem_hw.fixed_point import DECAY_UNITY
-from tandem_hw.learning.augmentation import PRESETS
-from tandem_hw.learning.objectives import ObjectiveName
-from tandem_hw.learning.recipes import RECIPES
-from tandem_hw.learning.schedule import Schedule
 from tandem_hw.learning.signals import Twin
-from tandem_hw.learning.training_options import EPOCHS_MAX, TrainingOptions
-from tandem_hw.network import Encoding, Readout, Reset
+from tandem_hw.network.fixed_point import DECAY_UNITY
+from tandem_hw.network.quantized import Encoding, Readout, Reset
+from tandem_hw.training.augmentation import PRESETS
+from tandem_hw.training.objectives import ObjectiveName
+from tandem_hw.training.options import EPOCHS_MAX, TrainingOptions
+from tandem_hw.training.schedule import Schedule
+from tandem_hw.zoo.recipes import RECIPES
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _DEFAULTS = TrainingOptions()

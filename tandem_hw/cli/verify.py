@@ -25,14 +25,14 @@ from tandem_hw.cli.options import (
 )
 from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.errors import ComparisonRefusedError
-from tandem_hw.export.nir_or_net import read_network
+from tandem_hw.export.files import read_network
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.network import QuantizedNetwork
-from tandem_hw.recording import Recording
-from tandem_hw.saturation import head_room_line, saturation_lines
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
+from tandem_hw.network.saturation import head_room_line, saturation_lines
 from tandem_hw.sim.backend import Backend, require_available
 from tandem_hw.sim.pytorch import PyTorchBackend
-from tandem_hw.verification import VerificationReport, compare, record
+from tandem_hw.verification.step import VerificationReport, compare, record
 
 #: Exit status of a mismatch.
 EXIT_MISMATCH = 1

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tandem_hw.layers import INPUT_SOURCE
 from tandem_hw.learning.architecture import FROM_INPUT
 from tandem_hw.learning.calibration import was_measured
 from tandem_hw.learning.layer_kinds import TandemConv, TandemConvTranspose2d, TandemOneToOne
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork, check_tandem
-from tandem_hw.network import (
+from tandem_hw.network.layers import INPUT_SOURCE
+from tandem_hw.network.quantized import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,
@@ -26,8 +26,8 @@ from tandem_hw.network import (
     QuantizedNetwork,
     Shape,
 )
+from tandem_hw.network.whole_numbers import whole_numbers
 from tandem_hw.user_warnings import UncalibratedWarning
-from tandem_hw.whole_numbers import whole_numbers
 
 
 def freeze(model: TandemNetwork) -> QuantizedNetwork:

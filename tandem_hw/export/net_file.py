@@ -21,7 +21,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from tandem_hw.convolution_layers import Convolution
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.hdf5_tree import (
     FORMAT,
@@ -34,8 +33,9 @@ from tandem_hw.export.hdf5_tree import (
     write_tree,
 )
 from tandem_hw.export.netx_weights import netx_changes
-from tandem_hw.layers import INPUT_SOURCE
-from tandem_hw.network import (
+from tandem_hw.network.convolutions import Convolution
+from tandem_hw.network.layers import INPUT_SOURCE
+from tandem_hw.network.quantized import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,

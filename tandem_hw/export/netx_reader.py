@@ -19,8 +19,8 @@ from tandem_hw.export.hdf5_items import Entry, open_items
 from tandem_hw.export.hdf5_tree import FORMAT
 from tandem_hw.export.net_file import check_sizes
 from tandem_hw.export.netx_weights import netx_changes
-from tandem_hw.fixed_point import DECAY_UNITY
-from tandem_hw.network import (
+from tandem_hw.network.fixed_point import DECAY_UNITY
+from tandem_hw.network.quantized import (
     Conv2d,
     Dense,
     InputSpec,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.nir_file import Tree, integer, integers, numbers, text
-from tandem_hw.layers import INPUT_SOURCE
+from tandem_hw.network.layers import INPUT_SOURCE
 
 Real: TypeAlias = npt.NDArray[np.float64]
 

@@ -24,9 +24,9 @@ from tandem_hw.export.net_file import check_sizes
 from tandem_hw.export.nir_file import Tree, child, read_nir_tree
 from tandem_hw.export.nir_graph import Real, RealNeurons, RealPath, fitted, real_layers
 from tandem_hw.export.nir_reader import is_ours
-from tandem_hw.layers import INPUT_SOURCE
 from tandem_hw.learning.quantizer import RealSynapses, quantize_layer
-from tandem_hw.network import (
+from tandem_hw.network.layers import INPUT_SOURCE
+from tandem_hw.network.quantized import (
     Conv1d,
     Conv2d,
     Dense,
@@ -38,7 +38,7 @@ from tandem_hw.network import (
     Reset,
     Shape,
 )
-from tandem_hw.whole_numbers import whole_numbers
+from tandem_hw.network.whole_numbers import whole_numbers
 
 _KINDS: Final[dict[str, type[Layer]]] = {
     "Dense": Dense,

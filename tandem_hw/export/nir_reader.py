@@ -35,8 +35,8 @@ from tandem_hw.export.nir_writer import (
     network_tree,
     synapse_node,
 )
-from tandem_hw.layers import INPUT_SOURCE
-from tandem_hw.network import InputSpec, Layer, QuantizedNetwork, Shape
+from tandem_hw.network.layers import INPUT_SOURCE
+from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Shape
 
 #: More layers than any chip holds, and more skips than a layer needs.
 _LAYERS_MAX = 1024

@@ -26,12 +26,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.convolution_layers import Convolution
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.net_file import network_attributes
 from tandem_hw.export.nir_file import Tree, load_nir, write_nir_tree
-from tandem_hw.layers import INPUT_SOURCE, Layer, OneToOne
-from tandem_hw.network import (
+from tandem_hw.network.convolutions import Convolution
+from tandem_hw.network.layers import INPUT_SOURCE, Layer, OneToOne
+from tandem_hw.network.quantized import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,

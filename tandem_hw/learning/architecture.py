@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 
 from tandem_hw.errors import ConversionError, NetworkError
 from tandem_hw.learning.layers import SpikingOptions
-from tandem_hw.network import InputSpec, Readout
+from tandem_hw.network.quantized import InputSpec, Readout
 
 #: What a layer can be.
 KINDS: Final = ("conv", "conv_transpose", "linear", "avgpool", "sum", "dropout")

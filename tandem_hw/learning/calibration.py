@@ -20,12 +20,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from tandem_hw.arithmetic.neurons import SpikeTrain
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.layers import TandemLayer, TandemSignal
 from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.learning.quantizer import IntegerParameters
-from tandem_hw.network import Reset
-from tandem_hw.neurons import SpikeTrain
+from tandem_hw.network.quantized import Reset
 from tandem_hw.user_warnings import InputWarning, SilentLayerWarning, warn_caller
 
 __all__ = [

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tandem_hw.learning.layers import SpikingOptions, TandemLayer, TandemSignal
-from tandem_hw.synapses import (
+from tandem_hw.arithmetic.synapses import (
     ConvGeometry,
     TransposedGeometry,
     convolve,
@@ -22,6 +21,7 @@ from tandem_hw.synapses import (
     dense_fast,
     one_to_one,
 )
+from tandem_hw.learning.layers import SpikingOptions, TandemLayer, TandemSignal
 
 
 class TandemConv(TandemLayer):

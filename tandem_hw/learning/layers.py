@@ -2,7 +2,7 @@
 
 A layer receives the counts and spikes of the layer below and does two things (paper, section III):
 
-    SNN twin:  the integrate-and-fire neurons of ``tandem_hw.neurons`` on the integers of
+    SNN twin:  the integrate-and-fire neurons of ``tandem_hw.arithmetic.neurons`` on the integers of
                ``tandem_hw.learning.quantizer`` give spikes s[t] and counts c = sum over t of s[t].
     ANN twin:  a = (W c_in + b) / threshold on real weights builds the graph for the gradient.
 
@@ -23,7 +23,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from tandem_hw.bounds import (
+from tandem_hw.arithmetic.neurons import (
+    Incoming,
+    LayerActivity,
+    NeuronParameters,
+    SpikeTrain,
+    simulate_layer,
+)
+from tandem_hw.learning.precision import check_precision
+from tandem_hw.learning.quantizer import IntegerParameters, RealSynapses, quantize_layer
+from tandem_hw.learning.signals import SpikingOptions, TandemSignal, Twin
+from tandem_hw.learning.surrogates import replace_by_count, replace_value
+from tandem_hw.learning.weights_in_effect import refresh_weights
+from tandem_hw.network.bounds import (
     check_accumulator,
     input_steps,
     reach,
@@ -31,19 +43,7 @@ from tandem_hw.bounds import (
     synaptic_interval,
     window_bounds,
 )
-from tandem_hw.learning.precision import check_precision
-from tandem_hw.learning.quantizer import IntegerParameters, RealSynapses, quantize_layer
-from tandem_hw.learning.signals import SpikingOptions, TandemSignal, Twin
-from tandem_hw.learning.surrogates import replace_by_count, replace_value
-from tandem_hw.learning.weights_in_effect import refresh_weights
-from tandem_hw.neurons import (
-    Incoming,
-    LayerActivity,
-    NeuronParameters,
-    SpikeTrain,
-    simulate_layer,
-)
-from tandem_hw.whole_numbers import whole_numbers
+from tandem_hw.network.whole_numbers import whole_numbers
 
 __all__ = ["Observer", "SpikingOptions", "TandemLayer", "TandemSignal", "Twin"]
 

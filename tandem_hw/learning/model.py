@@ -11,6 +11,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from tandem_hw.arithmetic.neurons import LayerActivity, SpikeTrain
+from tandem_hw.arithmetic.synapses import ConvGeometry, TransposedGeometry, inputs_first
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import FOLDED_MAX, FROM_INPUT, Architecture, LayerSpec
 from tandem_hw.learning.layer_kinds import (
@@ -24,9 +26,7 @@ from tandem_hw.learning.layer_kinds import (
 from tandem_hw.learning.layers import Observer, SpikingOptions, TandemLayer, TandemSignal
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters
-from tandem_hw.network import Shape
-from tandem_hw.neurons import LayerActivity, SpikeTrain
-from tandem_hw.synapses import ConvGeometry, TransposedGeometry, inputs_first
+from tandem_hw.network.quantized import Shape
 
 __all__ = [
     "Architecture",

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.errors import ConversionError
-from tandem_hw.fixed_point import (
+from tandem_hw.network.fixed_point import (
     BIAS_EXPONENT_MAX,
     BIAS_MANTISSA_MAX,
     STATE_FRACTION_BITS,

@@ -9,15 +9,15 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from tandem_hw.arithmetic.neurons import SpikeTrain
 from tandem_hw.errors import ConversionError, NetworkError
-from tandem_hw.fixed_point import (
+from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
     NUM_STEPS_MAX,
     WEIGHT_BITS_RANGE,
     check_decay,
 )
-from tandem_hw.network import Reset
-from tandem_hw.neurons import SpikeTrain
+from tandem_hw.network.quantized import Reset
 
 Twin = Literal["clip", "relu"]
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import BackendUnavailableError, DataError
-from tandem_hw.network import QuantizedNetwork, require_quantized
-from tandem_hw.recording import Recording
-from tandem_hw.wiring import Connection
+from tandem_hw.network.quantized import QuantizedNetwork, require_quantized
+from tandem_hw.network.recording import Recording
+from tandem_hw.network.wiring import Connection
 
 #: Called with the number of samples finished and the number of all samples.
 Progress = Callable[[int, int], None]

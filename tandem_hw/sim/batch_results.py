@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from tandem_hw.neurons import LayerActivity
-from tandem_hw.whole_numbers import whole_numbers
+from tandem_hw.arithmetic.neurons import LayerActivity
+from tandem_hw.network.whole_numbers import whole_numbers
 
 
 class BatchResults:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.learning.layers import TandemLayer, TandemSignal, real_potential
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.quantizer import IntegerParameters
-from tandem_hw.neurons import LayerActivity
 
 
 class PassedOn:

@@ -11,15 +11,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.export.freezing import integer_network
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.quantizer import IntegerParameters
-from tandem_hw.network import QuantizedNetwork
-from tandem_hw.neurons import LayerActivity
-from tandem_hw.parameter_digest import parameter_digest
-from tandem_hw.recording import Recording
+from tandem_hw.network.parameter_digest import parameter_digest
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording
 from tandem_hw.sim.batch_results import BatchResults
 from tandem_hw.sim.passed_on import PassedOn

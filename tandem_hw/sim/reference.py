@@ -14,14 +14,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tandem_hw.bounds import reach
-from tandem_hw.network import Layer, QuantizedNetwork
-from tandem_hw.neurons import Incoming, LayerActivity, NeuronParameters, SpikeTrain, simulate_layer
-from tandem_hw.parameter_digest import parameter_digest
-from tandem_hw.recording import Recording
+from tandem_hw.arithmetic.neurons import (
+    Incoming,
+    LayerActivity,
+    NeuronParameters,
+    SpikeTrain,
+    simulate_layer,
+)
+from tandem_hw.arithmetic.synapses import synapse_of
+from tandem_hw.network.bounds import reach
+from tandem_hw.network.parameter_digest import parameter_digest
+from tandem_hw.network.quantized import Layer, QuantizedNetwork
+from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import Progress, check_inputs, make_recording
 from tandem_hw.sim.batch_results import BatchResults
-from tandem_hw.synapses import synapse_of
 
 #: Values of one step and layer that a batch may hold. Small enough to stay in a core's cache,
 #: which is what the speed on a CPU depends on.

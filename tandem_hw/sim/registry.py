@@ -7,8 +7,8 @@ from typing import Any
 
 from tandem_hw.errors import BackendUnavailableError
 from tandem_hw.sim.backend import Backend
-from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
-from tandem_hw.sim.loihi2 import Loihi2Backend
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
+from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 
 BACKENDS: dict[str, Callable[..., Backend]] = {

@@ -6,12 +6,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tandem_hw.network import Conv2d, Dense, Encoding, InputSpec, Layer, QuantizedNetwork, Readout
-from tandem_hw.recording import Recording
-from tandem_hw.sim.lava_cpu import LavaCpuBackend
+from tandem_hw.chip.timing import default_period
+from tandem_hw.network.quantized import (
+    Conv2d,
+    Dense,
+    Encoding,
+    InputSpec,
+    Layer,
+    QuantizedNetwork,
+    Readout,
+)
+from tandem_hw.network.recording import Recording
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.timing import default_period
-from tandem_hw.verification import compare
+from tandem_hw.verification.step import compare
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [

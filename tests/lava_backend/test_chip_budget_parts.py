@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from networks import small_network
 
-from tandem_hw.export.chip_budget import chip_budget, neuron_parts
-from tandem_hw.network import Reset
-from tandem_hw.timing import board_period
+from tandem_hw.chip.budget import chip_budget, neuron_parts
+from tandem_hw.chip.timing import board_period
+from tandem_hw.network.quantized import Reset
 
 pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python 3.10")
 
@@ -20,7 +20,7 @@ def test_parts_of_each_layer_are_those_of_the_graph(reset: Reset, num_steps: int
     from lava.proc.lif.process import LIF
     from lava.proc.sparse.process import Sparse
 
-    from tandem_hw.export.lava_layers import connect_layers
+    from tandem_hw.sim.graph.layers import connect_layers
 
     network = small_network(reset, num_steps)
     period = board_period(network)

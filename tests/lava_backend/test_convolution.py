@@ -19,8 +19,8 @@ from lava.proc.conv.utils import conv, signed_clamp
 from lava.proc.io.sink import RingBuffer as Sink
 from lava.proc.io.source import RingBuffer as Source
 
-from tandem_hw.export.lava_graph import run_config
-from tandem_hw.sim.processes.convolution import PyUnfoldedConvModel, UnfoldedConvolution
+from tandem_hw.sim.graph.processes.convolution import PyUnfoldedConvModel, UnfoldedConvolution
+from tandem_hw.sim.lava_cpu.graph import run_config
 
 pytestmark = [
     pytest.mark.timeout(240),

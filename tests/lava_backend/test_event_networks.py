@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.moving_digits import moving_digits
 from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.conversion import convert
-from tandem_hw.learning.moving_digits import moving_digits
-from tandem_hw.network import Reset
-from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
+from tandem_hw.network.quantized import Reset
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import verify
+from tandem_hw.verification.step import verify
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tandem_hw.fixed_point import weight_limit
-from tandem_hw.network import (
+from tandem_hw.chip.timing import board_period, default_period
+from tandem_hw.network.fixed_point import weight_limit
+from tandem_hw.network.quantized import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,
@@ -25,10 +26,9 @@ from tandem_hw.network import (
     Readout,
     Reset,
 )
-from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.timing import board_period, default_period
-from tandem_hw.verification import compare
+from tandem_hw.verification.step import compare
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [

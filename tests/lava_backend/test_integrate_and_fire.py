@@ -21,15 +21,20 @@ from lava.proc.lif.models import PyLifResetModelBitAcc
 from lava.proc.lif.process import LIF, LIFReset
 from lava.proc.sparse.process import Sparse
 
-from tandem_hw.export.guard import Guard
-from tandem_hw.export.lava_graph import run_config
-from tandem_hw.export.stock_neurons import Window, stock_bias, stock_neurons
-from tandem_hw.fixed_point import (
+from tandem_hw.chip.guard import Guard
+from tandem_hw.network.fixed_point import (
     STATE_LIMIT,
     floor_threshold,
     threshold_parts,
 )
-from tandem_hw.sim.processes.integrate_and_fire import IF, PyIFModel, StockIFModel, wrap_current
+from tandem_hw.sim.graph.processes.integrate_and_fire import (
+    IF,
+    PyIFModel,
+    StockIFModel,
+    wrap_current,
+)
+from tandem_hw.sim.graph.stock_neurons import Window, stock_bias, stock_neurons
+from tandem_hw.sim.lava_cpu.graph import run_config
 
 pytestmark = [
     pytest.mark.timeout(240),

@@ -14,14 +14,14 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, SpikeTrain, simulate_layer
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.export.netx_reader import read_netx
-from tandem_hw.network import Dense, InputSpec, QuantizedNetwork
-from tandem_hw.neurons import Incoming, NeuronParameters, SpikeTrain, simulate_layer
-from tandem_hw.sim.lava_cpu import LavaCpuBackend
+from tandem_hw.network.quantized import Dense, InputSpec, QuantizedNetwork
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend, trace
-from tandem_hw.verification import verify
+from tandem_hw.verification.step import verify
 
 UInt8Array = npt.NDArray[np.uint8]
 

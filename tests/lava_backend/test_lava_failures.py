@@ -16,10 +16,10 @@ import pytest
 
 from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
-from tandem_hw.network import Dense, InputSpec, QuantizedNetwork
-from tandem_hw.sim import lava_cpu
-from tandem_hw.sim.lava_cpu import LavaCpuBackend
-from tandem_hw.sim.watched_process import group_members
+from tandem_hw.network.quantized import Dense, InputSpec, QuantizedNetwork
+from tandem_hw.sim.child.watched_process import group_members
+from tandem_hw.sim.lava_cpu import backend as lava_cpu
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
@@ -35,8 +35,8 @@ _SOON = 60.0
 _WORKER = """
 import os, time
 from pathlib import Path
-from tandem_hw.sim.lava_worker import main
-from tandem_hw.sim.processes.spike_counter import PySpikeCounterModel
+from tandem_hw.sim.lava_cpu.worker import main
+from tandem_hw.sim.graph.processes.spike_counter import PySpikeCounterModel
 
 folder, count = Path(__file__).parent, PySpikeCounterModel.run_spk
 
@@ -139,7 +139,7 @@ def test_error_before_lava_starts_is_reported_with_its_type(
     # A module of Lava's own that cannot be imported stands for an installation that is damaged.
     (tmp_path / "faulty_worker.py").write_text(
         "import sys\nsys.modules['lava.proc.lif.process'] = None\n"
-        "from tandem_hw.sim.lava_worker import main\n"
+        "from tandem_hw.sim.lava_cpu.worker import main\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(lava_cpu, "WORKER", "faulty_worker")

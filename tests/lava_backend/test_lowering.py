@@ -15,14 +15,14 @@ from lava.proc.dense.process import Dense
 from lava.proc.lif.process import LIF, LIFReset
 from lava.proc.sparse.process import Sparse
 
+from tandem_hw.chip.timing import board_period, default_period
 from tandem_hw.errors import BackendError, NetworkError
-from tandem_hw.export.lava_graph import build_graph
-from tandem_hw.network import Dense as DenseLayer
-from tandem_hw.network import InputSpec, QuantizedNetwork, Reset
-from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
+from tandem_hw.network.quantized import Dense as DenseLayer
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
+from tandem_hw.sim.lava_cpu.graph import build_graph
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.timing import board_period, default_period
-from tandem_hw.verification import compare
+from tandem_hw.verification.step import compare
 
 pytestmark = [
     pytest.mark.usefixtures("warm_lava"),

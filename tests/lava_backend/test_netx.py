@@ -19,11 +19,11 @@ from lava.proc.io.sink import RingBuffer as Sink
 from lava.proc.io.source import RingBuffer as Source
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
+from tandem_hw.chip.timing import total_steps, window_start
 from tandem_hw.export import net_file
 from tandem_hw.export.net_file import write_net
-from tandem_hw.network import Conv2d, Dense, InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, QuantizedNetwork, Reset
 from tandem_hw.sim.reference import trace
-from tandem_hw.timing import total_steps, window_start
 
 _STEPS = 4
 

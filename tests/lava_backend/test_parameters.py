@@ -18,16 +18,16 @@ from sabotage import other_layer, with_layer
 
 pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python 3.10")
 
-from tandem_hw.export.lava_layers import LayerProcesses, connect_layers
-from tandem_hw.export.lava_parameters import digest_of_processes
-from tandem_hw.network import QuantizedNetwork, Reset
-from tandem_hw.parameter_digest import digest_of_layer
-from tandem_hw.sim import lava_cpu
-from tandem_hw.sim.lava_cpu import LavaCpuBackend, LavaStockBackend
-from tandem_hw.sim.processes.integrate_and_fire import IF
+from tandem_hw.chip.timing import board_period, default_period
+from tandem_hw.network.parameter_digest import digest_of_layer
+from tandem_hw.network.quantized import QuantizedNetwork, Reset
+from tandem_hw.sim.graph.layers import LayerProcesses, connect_layers
+from tandem_hw.sim.graph.parameters import digest_of_processes
+from tandem_hw.sim.graph.processes.integrate_and_fire import IF
+from tandem_hw.sim.lava_cpu import backend as lava_cpu
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.timing import board_period, default_period
-from tandem_hw.verification import VerificationError, verify
+from tandem_hw.verification.step import VerificationError, verify
 
 pytestmark = [
     pytest.mark.timeout(120),

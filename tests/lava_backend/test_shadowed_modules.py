@@ -13,10 +13,10 @@ import pytest
 from networks import random_inputs, small_network
 
 from tandem_hw.export.net_file import write_net
-from tandem_hw.sim import lava_cpu
-from tandem_hw.sim.lava_cpu import LavaCpuBackend
+from tandem_hw.sim.lava_cpu import backend as lava_cpu
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.verification import compare
+from tandem_hw.verification.step import compare
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
@@ -29,7 +29,7 @@ KINDS = ("packages", "modules", "parts")
 _LISTING = """
 import sys
 from pathlib import Path
-from tandem_hw.sim import lava_worker
+from tandem_hw.sim.lava_cpu import worker as lava_worker
 
 def leave(status, leave=lava_worker.leave):
     Path(__file__).with_name("modules.txt").write_text("\\n".join(sys.modules))
@@ -51,7 +51,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         patched.setattr(lava_cpu, "WORKER", "listing_worker")
         LavaCpuBackend().run(network, random_inputs(network, 1))
     found = (folder / "modules.txt").read_text().splitlines()
-    for name in ("scipy.sparse", "lava.proc.lif.models", "tandem_hw.export.lava_graph", "queue"):
+    for name in ("scipy.sparse", "lava.proc.lif.models", "tandem_hw.sim.lava_cpu.graph", "queue"):
         assert name in found
     return sorted({*found, *sys.stdlib_module_names} - {"__main__", "listing_worker"})
 
@@ -146,7 +146,7 @@ def test_a_command_in_a_folder_of_ones_own_modules_gives_the_right_answer(
         here.mkdir()
         for name in theirs:
             (here / f"{name}.py").write_text(f"raise SystemExit('{name} ran')")
-    root = str(Path(lava_cpu.__file__).parents[2])
+    root = str(Path(lava_cpu.__file__).parents[3])
     start = {
         "console script": ["-I", "-c", _SCRIPT.format(root=root)],
         "python -m": ["-m", "tandem_hw"],

@@ -1,0 +1,302 @@
+"""Sums of integers in floating point, by an algorithm that was seen to be exact.
+
+Products and sums of a layer are integers below 2^24 (``bounds.check_accumulator``), which float32
+holds. A direct sum is therefore exact in whatever order it is added; a convolution by Winograd's or
+Fourier's transform is not, nor is a product in a format with too few bits. What a library chooses
+depends on the machine, its settings and the sizes, and no library says. So nothing is taken on
+trust: for each device, library setting and geometry the algorithm is tried once, on operands as
+large as a network's and on sums as large as the accumulator's, and compared with the plain product
+in float64. What fails is never used there; another algorithm takes its place, in the end that
+product itself.
+
+A setting that makes a library choose anew for equal sizes (``torch.backends.cudnn.benchmark``) is
+part of what is remembered, but a choice that changes between two calls would escape. On CUDA only
+matrix products are used so far, whose algorithm the sizes decide.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache, partial
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT
+
+_LOG = logging.getLogger(__name__)
+
+#: From a signal, weights with their output channels first, and a geometry to weighted sums
+#: [batch, out, ...]. A function of a module: what is remembered is looked up by it.
+Way = Callable[[Tensor, Tensor, Any], Tensor]
+
+#: Largest magnitude of a spike, an input or a weight; all of them have 8 bits.
+_LARGEST = 255
+#: Problems whose answer is remembered; one is some hundred bytes.
+_REMEMBERED = 4096
+#: Least of the odd magnitudes that make the largest sums, and the mean of those up to 255.
+_STRONG, _MEAN = 225, 240
+#: Length of the random patterns that operands are filled with; primes, so that no size of a network
+#: makes them fall into step.
+_SIGNAL_PERIOD, _WEIGHT_PERIOD = 16381, 8191
+
+
+class _Problem(NamedTuple):
+    """What an algorithm depends on, and all that is needed to try it."""
+
+    ways: tuple[Way, ...]
+    geometry: Hashable
+    signal_shape: torch.Size
+    weight_shape: torch.Size
+    channels_last: tuple[bool, bool]
+    dtype: torch.dtype
+    device: torch.device
+    settings: tuple[object, ...]
+
+
+def exact_sum(ways: tuple[Way, ...], signal: Tensor, weight: Tensor, geometry: Hashable) -> Tensor:
+    """Return weighted sums of integers by the first way that is exact here.
+
+    Args:
+        ways: algorithms for the same sums, the preferred one first; the last one is the plain
+            product, which in float64 judges the others and stands in for them.
+        signal: [batch, ...], integers from 0 to 255 in floating point.
+        weight: [out, ...], integers of the same dtype up to 256 in magnitude; the positive and the
+            negative products of an output add up to less than 2^23 each.
+        geometry: passed on to the way.
+
+    Returns:
+        [batch, out, ...], integers of the same dtype.
+    """
+    signal, signal_last = _dense_in_memory(signal)
+    weight, weight_last = _dense_in_memory(weight)
+    device = signal.device.type
+    settings = _SCOPE.settings.get(device)
+    if settings is None:
+        with exact_arithmetic(device):
+            return exact_sum(ways, signal, weight, geometry)
+    problem = _Problem(
+        ways,
+        geometry,
+        signal.shape,
+        weight.shape,
+        (signal_last, weight_last),
+        signal.dtype,
+        signal.device,
+        settings,
+    )
+    way = _exact_way(problem)
+    if way is None:
+        return _in_float64(ways[-1], signal, weight, geometry).to(signal.dtype)
+    return way(signal, weight, geometry)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _exact_way(problem: _Problem) -> Way | None:
+    """Return the first way that passes the trial, or None where only float64 is left."""
+    signal, weight = _extreme_operands(problem)
+    batch = len(signal)
+    if batch == 0:  # there is nothing to be wrong
+        return problem.ways[0]
+    looked_at = sorted({0, batch // 2, batch - 1})
+    expected = _in_float64(problem.ways[-1], signal[looked_at], weight, problem.geometry)
+    for way in problem.ways:
+        found = way(signal, weight, problem.geometry)[looked_at]
+        if torch.equal(found.double(), expected):
+            return way
+        _LOG.debug(
+            "%s is not exact for signals %s and weights %s, %s, on %s in %s with %s; not used",
+            getattr(way, "__name__", way),
+            tuple(problem.signal_shape),
+            tuple(problem.weight_shape),
+            problem.geometry,
+            problem.device,
+            problem.dtype,
+            problem.settings,
+        )
+    return None
+
+
+def _in_float64(way: Way, signal: Tensor, weight: Tensor, geometry: Hashable) -> Tensor:
+    return way(signal.double(), weight.double(), geometry)
+
+
+def _dense_in_memory(tensor: Tensor) -> tuple[Tensor, bool]:
+    """Return a tensor in one of the two orders that are tried, and whether its channels are last.
+
+    Algorithms depend on the order in memory too.
+    """
+    if tensor.is_contiguous():
+        return tensor, False
+    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        return tensor, True
+    return tensor.contiguous(), False
+
+
+def _extreme_operands(problem: _Problem) -> tuple[Tensor, Tensor]:
+    """Return odd integers of up to 8 bits whose sums come near the accumulator's limit.
+
+    Odd ones, since a lost bit shows in them; where there are so many inputs that the sums would go
+    beyond, some of the signal is zero. The same values each time, and no random number of the
+    program's own is used up.
+    """
+    random = np.random.default_rng(0)
+    fan_in = math.prod(problem.weight_shape[1:])
+    signal = np.empty(problem.signal_shape, np.float32)
+    # Samples in turn: as large as they can be, and of all magnitudes.
+    for start, least in ((0, _STRONG), (1, 1)):
+        pattern = _odd(random, least, _SIGNAL_PERIOD)
+        share = ACCUMULATOR_LIMIT / (fan_in * (least + _LARGEST) / 2 * _MEAN)
+        pattern[random.random(len(pattern)) > share] = 0
+        signal[start::2] = np.resize(pattern, signal[start::2].shape)
+    magnitude = np.resize(_odd(random, _STRONG, _WEIGHT_PERIOD), problem.weight_shape)
+    # Channels in turn: both signs; ones, whose small sums show small errors; positive; negative.
+    signs = random.choice(np.array([-1, 1], np.float32), _SIGNAL_PERIOD)
+    weight = magnitude * np.resize(signs, magnitude.shape)
+    weight[1::4] = np.sign(weight[1::4])
+    weight[2::4] = magnitude[2::4]
+    weight[3::4] = -magnitude[3::4]
+    placed = [
+        torch.from_numpy(values).to(
+            problem.device,
+            problem.dtype,
+            memory_format=torch.channels_last if last else torch.contiguous_format,
+        )
+        for values, last in zip((signal, weight), problem.channels_last, strict=True)
+    ]
+    return placed[0], placed[1]
+
+
+def _odd(random: np.random.Generator, least: int, size: int) -> npt.NDArray[np.float32]:
+    """Return random odd numbers from an odd one to 255."""
+    return (random.integers(least // 2, _LARGEST // 2 + 1, size) * 2 + 1).astype(np.float32)
+
+
+#: Settings of ``torch.backends`` that may decide an algorithm, by device type; PyTorch has an old
+#: and a new interface to the precision of float32, and older ones lack the new.
+_SETTINGS = {
+    "cpu": (
+        "fp32_precision",
+        "mkldnn.enabled",
+        "mkldnn.deterministic",
+        "mkldnn.fp32_precision",
+        "mkldnn.matmul.fp32_precision",
+        "mkldnn.conv.fp32_precision",
+    ),
+    "cuda": (
+        "fp32_precision",
+        "cudnn.enabled",
+        "cudnn.benchmark",
+        "cudnn.deterministic",
+        "cudnn.allow_tf32",
+        "cudnn.conv.fp32_precision",
+        "cuda.matmul.allow_tf32",
+        "cuda.matmul.fp32_precision",
+    ),
+}
+
+
+def _exists(setting: str) -> bool:
+    try:
+        attrgetter(setting)(torch.backends)
+    except AttributeError:
+        return False
+    except RuntimeError:
+        pass  # it exists, see ``_read``
+    return True
+
+
+def _read(setting: Callable[[], object]) -> object:
+    try:
+        return setting()
+    except RuntimeError:
+        # It was set by the old and by the new interface, which PyTorch refuses to sum up; what was
+        # set by the new one is among the others.
+        return "mixed"
+
+
+_READERS: dict[str, tuple[Callable[[], object], ...]] = {
+    device: (
+        torch.get_num_threads,
+        torch.are_deterministic_algorithms_enabled,
+        torch.get_float32_matmul_precision,
+        *(partial(attrgetter(name), torch.backends) for name in names if _exists(name)),
+    )
+    for device, names in _SETTINGS.items()
+}
+
+
+def _settings(device: str) -> tuple[object, ...]:
+    return tuple(_read(setting) for setting in _READERS.get(device, _READERS["cuda"]))
+
+
+class _NNPackOff:
+    """Switches NNPACK off while any thread is inside, and back to what it was behind the last one.
+
+    PyTorch's own ``torch.backends.nnpack.flags`` would switch it on for one thread while another
+    still computes, since the switch is the process's.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            before = self._switch(False)
+            if self._inside == 0:
+                self._before = before
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._switch(self._before)
+
+    @staticmethod
+    def _switch(on: bool) -> bool:
+        """Switch NNPACK on or off and return whether it was on."""
+        before: tuple[bool] = torch.backends.nnpack.set_flags(on)  # type: ignore[no-untyped-call]
+        return before[0]
+
+
+_NNPACK = _NNPackOff()
+
+
+class _Scope(threading.local):
+    """What this thread's ``exact_arithmetic`` found the settings to be, by device type."""
+
+    def __init__(self) -> None:
+        self.settings: dict[str, tuple[object, ...]] = {}
+
+
+_SCOPE = _Scope()
+
+
+@contextmanager
+def exact_arithmetic(device: str) -> Iterator[None]:
+    """Keep away what would round: the short formats of autocast, and NNPACK's transforms.
+
+    ``exact_sum`` enters it by itself. Around many sums it reads the libraries' settings once; they
+    are not to be changed inside.
+
+    Args:
+        device: type of the device, such as "cpu".
+    """
+    outside = _SCOPE.settings
+    with torch.autocast(device, enabled=False), _NNPACK if device == "cpu" else nullcontext():
+        _SCOPE.settings = {**outside, device: _settings(device)}
+        try:
+            yield
+        finally:
+            _SCOPE.settings = outside

@@ -1,0 +1,247 @@
+"""Weighted sums of spikes, exact in floating point.
+
+Every product and every sum is an integer below 2^24 (``bounds.check_accumulator``), so float32
+holds them exactly in whatever order they are added. That is true of direct sums only: a convolution
+by Winograd's or Fourier's transform rounds on the way, and which algorithm PyTorch's libraries
+choose depends on the machine, the build, the settings and the sizes. On a CPU their convolution is
+tried first, then a matrix product of unfolded patches (a transposed convolution folds the product
+up again); on other devices that product alone, since cuDNN may choose a transform. Each is used
+only where ``exact_sums`` saw it to be exact.
+
+The functions called ``fast`` are for real values, where the last bit does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tandem_hw.arithmetic.exact_sums import Way, exact_sum
+from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Layer, OneToOne
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """Geometry of a convolution, one number an axis, as in ``torch.nn.Conv2d`` and ``Conv1d``."""
+
+    stride: tuple[int, ...] = (1, 1)
+    padding: tuple[int, ...] = (0, 0)
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class TransposedGeometry(ConvGeometry):
+    """Geometry of a transposed convolution, as in ``torch.nn.ConvTranspose2d``."""
+
+    output_padding: tuple[int, ...] = (0, 0)
+
+
+@dataclass(frozen=True)
+class WeightedSynapse:
+    """Synapses as a function of one step's signal.
+
+    Attributes:
+        function: from a signal and the weights to synaptic inputs, such as ``dense``.
+        weight: the weights that it is called with.
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    weight: Tensor
+
+    def __call__(self, signal: Tensor) -> Tensor:
+        """Return the synaptic inputs of one step."""
+        return self.function(signal, self.weight)
+
+
+def synapse_of(layer: Layer, device: torch.device | str = "cpu") -> WeightedSynapse:
+    """Return the main synapses of a quantized layer as a function of one step's signal.
+
+    Args:
+        layer: a layer or one of its skips.
+        device: where its weights are kept.
+    """
+    weight = torch.from_numpy(layer.weight.astype(np.float32)).to(device)
+    if isinstance(layer, ConvTranspose2d):
+        transposed = TransposedGeometry(
+            layer.stride, layer.padding, layer.dilation, layer.groups, layer.output_padding
+        )
+        return WeightedSynapse(partial(convolve_transposed, geometry=transposed), weight)
+    if isinstance(layer, Conv1d | Conv2d):
+        geometry = ConvGeometry(layer.stride, layer.padding, layer.dilation, layer.groups)
+        return WeightedSynapse(partial(convolve, geometry=geometry), weight)
+    if isinstance(layer, OneToOne):
+        return WeightedSynapse(one_to_one, weight)
+    return WeightedSynapse(dense, weight)
+
+
+def dense(signal: Tensor, weight: Tensor) -> Tensor:
+    """Return W s for a dense layer; a signal of more than one axis is flattened in C order.
+
+    Args:
+        signal: [batch, *in_shape], integers.
+        weight: [out, in], integers of the same dtype.
+
+    Returns:
+        [batch, out].
+    """
+    return exact_sum(_DENSE, signal.flatten(1), weight, None)
+
+
+def dense_fast(signal: Tensor, weight: Tensor) -> Tensor:
+    """Return W s for real values by the device's fastest algorithm; see ``dense``."""
+    return F.linear(signal.flatten(1), weight)
+
+
+def one_to_one(signal: Tensor, weight: Tensor) -> Tensor:
+    """Return each input times the one weight of one-to-one synapses.
+
+    Args:
+        signal: [batch, *shape], integers.
+        weight: [1], an integer of the same dtype.
+
+    Returns:
+        [batch, *shape].
+    """
+    return signal * weight
+
+
+def convolve(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+    """Return the convolution of a signal of integers, exactly on every device.
+
+    Args:
+        signal: [batch, in, height, width] or [batch, in, length], integers.
+        weight: [out, in / groups, *kernel], integers of the same dtype.
+        geometry: stride, padding, dilation and groups.
+
+    Returns:
+        [batch, out, out_height, out_width] or [batch, out, out_length].
+    """
+    return exact_sum(_ways(_CONVOLUTIONS, signal), signal, weight, geometry)
+
+
+def convolve_transposed(signal: Tensor, weight: Tensor, geometry: TransposedGeometry) -> Tensor:
+    """Return the transposed convolution of a signal of integers, exactly on every device.
+
+    Args:
+        signal: [batch, in, height, width], integers.
+        weight: [out, in / groups, kernel_h, kernel_w], integers of the same dtype.
+        geometry: stride, padding, dilation, groups and output_padding.
+
+    Returns:
+        [batch, out, out_height, out_width].
+    """
+    return exact_sum(_ways(_TRANSPOSED, signal), signal, weight, geometry)
+
+
+def convolve_fast(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+    """Return a convolution of real values by the device's fastest algorithm; see ``convolve``."""
+    function = F.conv1d if signal.dim() == 3 else F.conv2d
+    return function(
+        signal,
+        weight,
+        None,
+        geometry.stride,
+        geometry.padding,
+        geometry.dilation,
+        geometry.groups,
+    )
+
+
+def convolve_transposed_fast(
+    signal: Tensor, weight: Tensor, geometry: TransposedGeometry
+) -> Tensor:
+    """Return a transposed convolution of real values by the device's fastest algorithm."""
+    return F.conv_transpose2d(
+        signal,
+        inputs_first(weight, geometry.groups),
+        None,
+        geometry.stride,
+        geometry.padding,
+        geometry.output_padding,
+        geometry.groups,
+        geometry.dilation,
+    )
+
+
+def inputs_first(weight: Tensor, groups: int) -> Tensor:
+    """Turn [out, in / groups, *kernel] into PyTorch's [in, out / groups, *kernel], or back.
+
+    Args:
+        weight: weights of a transposed convolution.
+        groups: its groups.
+    """
+    per_group = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2)
+    return per_group.reshape(-1, *per_group.shape[2:])
+
+
+def _rows(geometry: ConvGeometry) -> ConvGeometry:
+    return ConvGeometry(
+        (1, *geometry.stride), (0, *geometry.padding), (1, *geometry.dilation), geometry.groups
+    )
+
+
+def _convolve_unfolded(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+    if signal.dim() == 3:  # an image of one row
+        return _convolve_unfolded(signal[:, :, None], weight[:, :, None], _rows(geometry))[:, :, 0]
+    kernel = weight.shape[2:]
+    lengths = [
+        (
+            signal.shape[2 + axis]
+            + 2 * geometry.padding[axis]
+            - geometry.dilation[axis] * (kernel[axis] - 1)
+            - 1
+        )
+        // geometry.stride[axis]
+        + 1
+        for axis in range(2)
+    ]
+    patches = F.unfold(signal, tuple(kernel), geometry.dilation, geometry.padding, geometry.stride)
+    batch, groups = signal.shape[0], geometry.groups
+    grouped = patches.reshape(batch, groups, -1, patches.shape[-1])
+    matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
+    return (matrix @ grouped).reshape(batch, weight.shape[0], *lengths)
+
+
+def _fold_products(signal: Tensor, weight: Tensor, geometry: TransposedGeometry) -> Tensor:
+    kernel, groups = weight.shape[2:], geometry.groups
+    grouped = signal.reshape(signal.shape[0], groups, signal.shape[1] // groups, -1)
+    matrix = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+    matrix = matrix.permute(0, 1, 3, 2).reshape(groups, -1, weight.shape[1])
+    products = (matrix @ grouped).reshape(signal.shape[0], -1, grouped.shape[-1])
+    # All that is reached, and then what the padding leaves of it.
+    reached = [
+        (signal.shape[2 + axis] - 1) * geometry.stride[axis]
+        + geometry.dilation[axis] * (kernel[axis] - 1)
+        + 1
+        for axis in range(2)
+    ]
+    image = F.fold(
+        products, (reached[0], reached[1]), tuple(kernel), geometry.dilation, 0, geometry.stride
+    )
+    margins: list[int] = []
+    for axis in (1, 0):  # F.pad wants the last axis first
+        padding = geometry.padding[axis]
+        margins += [-padding, geometry.output_padding[axis] - padding]
+    return F.pad(image, margins)
+
+
+def _dense(signal: Tensor, weight: Tensor, geometry: None) -> Tensor:
+    return F.linear(signal, weight)
+
+
+#: Algorithms for the same sums, as ``exact_sum`` takes them.
+_DENSE: tuple[Way, ...] = (_dense,)
+_CONVOLUTIONS: tuple[Way, ...] = (convolve_fast, _convolve_unfolded)
+_TRANSPOSED: tuple[Way, ...] = (convolve_transposed_fast, _fold_products)
+
+
+def _ways(ways: tuple[Way, ...], signal: Tensor) -> tuple[Way, ...]:
+    """Leave out the libraries' own convolutions where they are not a CPU's."""
+    return ways if signal.device.type == "cpu" else ways[1:]

@@ -1,0 +1,274 @@
+"""What a network takes of Loihi 2: cores, chips, a board, steps and energy, before anything runs.
+
+An estimate: the compiler is not public, its tables are. Cores follow ``chip_partition``, capacities
+and energies are in ``chip_constants``. The network is counted as the chip gets it, with the stock
+parts of its neurons and a period that is a power of two. See docs/chip-budget.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tandem_hw.chip.constants import (
+    BOARDS,
+    CORES_PER_CHIP,
+    HALA_POINT_SYNOP_PJ,
+    LOIHI1_NEURON_UPDATE_PJ,
+    LOIHI1_SYNOP_PJ,
+    STATIC_WATTS_PER_CHIP,
+    Board,
+)
+from tandem_hw.chip.guard import check_lowering, guard_for, needs_guard
+from tandem_hw.chip.partition import (
+    LayerBudget,
+    NeuronParts,
+    layer_budget,
+    relay_budget,
+)
+from tandem_hw.chip.relays import relay_stages
+from tandem_hw.chip.timing import board_period, window_start
+from tandem_hw.errors import DataError, NetworkError
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
+
+_JOULES_PER_PJ = 1e-12
+
+
+@dataclass(frozen=True)
+class EnergyEstimate:
+    """Dynamic energy of one sample, from published constants of other machines.
+
+    Attributes:
+        synops: synaptic operations a sample, those of resets, clocks and relays included.
+        recorded: whether they come from a recording; otherwise they are an upper bound, with every
+            input and every neuron firing in every step that it can.
+        neuron_updates: updates of neurons a sample: every neuron in every step of the period.
+    """
+
+    synops: float
+    recorded: bool
+    neuron_updates: int
+
+    @property
+    def loihi1_joules(self) -> float:
+        """SynOps and neuron updates with Loihi 1 constants (Davies 2018), in J; no routing."""
+        picojoules = self.synops * LOIHI1_SYNOP_PJ + self.neuron_updates * LOIHI1_NEURON_UPDATE_PJ
+        return picojoules * _JOULES_PER_PJ
+
+    @property
+    def hala_point_joules(self) -> float:
+        """SynOps at all that a fully loaded Hala Point draws, in J."""
+        return self.synops * HALA_POINT_SYNOP_PJ * _JOULES_PER_PJ
+
+
+@dataclass(frozen=True)
+class ChipBudget:
+    """What a network takes of Loihi 2.
+
+    Attributes:
+        layers: the layers in order.
+        relays: the neurons that hold spikes back for skip paths, in the order of the layers.
+        period: steps from one sample to the next on a board, a power of two.
+        latency: steps from the first input spike of a sample to the last step of its readout, both
+            included.
+        energy: dynamic energy of a sample.
+        obstacle: why the network cannot be built from stock processes, though its size fits; None
+            if it can.
+    """
+
+    layers: tuple[LayerBudget, ...]
+    relays: tuple[LayerBudget, ...]
+    period: int
+    latency: int
+    energy: EnergyEstimate
+    obstacle: str | None
+
+    @property
+    def cores(self) -> int:
+        """All cores."""
+        return sum(part.total_cores for part in (*self.layers, *self.relays))
+
+    @property
+    def chips(self) -> int:
+        """Chips that hold the cores."""
+        return chips_for(self.cores)
+
+    @property
+    def board(self) -> Board:
+        """The smallest known board that holds the chips."""
+        return next(board for board in BOARDS if board.chips >= self.chips)
+
+    @property
+    def static_watts(self) -> float:
+        """Static power of the chips in W, whether they work or not."""
+        return self.chips * STATIC_WATTS_PER_CHIP
+
+    @property
+    def summary(self) -> str:
+        """One line for the terminal, and a second one if there is an obstacle."""
+        line = (
+            f"Loihi 2 (estimate): {_counted(self.cores, 'core')}, {_counted(self.chips, 'chip')}, "
+            f"fits {self.board.name}; a sample every {self.period} steps, latency {self.latency} "
+            f"steps"
+        )
+        if self.obstacle is not None:
+            line += f"\nnot for a board as it is: {self.obstacle}"
+        return line
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the budget as plain data; energies in J a sample, power in W."""
+        energy = self.energy
+        return {
+            "cores": self.cores,
+            "chips": self.chips,
+            "board": asdict(self.board),
+            "steps_per_sample": self.period,
+            "latency_steps": self.latency,
+            "obstacle": self.obstacle,
+            "energy": {
+                "synops_per_sample": energy.synops,
+                "synops_source": "recording" if energy.recorded else "upper bound",
+                "neuron_updates_per_sample": energy.neuron_updates,
+                "dynamic_joules_loihi1_constants_davies_2018": energy.loihi1_joules,
+                "joules_hala_point_bound": energy.hala_point_joules,
+                "static_watts": self.static_watts,
+            },
+            "layers": [asdict(layer) for layer in self.layers],
+            "relays": [asdict(relay) for relay in self.relays],
+        }
+
+
+def chip_budget(network: QuantizedNetwork, recording: Recording | None = None) -> ChipBudget:
+    """Estimate what a network takes of Loihi 2.
+
+    Args:
+        network: what shall be deployed.
+        recording: spikes of samples of this network, for the energy; without one an upper bound is
+            taken.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        NetworkError: no known board holds the network.
+        DataError: the recording is of another network.
+    """
+    if recording is not None and recording.network_digest != network.digest:
+        raise DataError(
+            f"the recording is of the network {recording.network_digest[:12]}, not of "
+            f"{network.digest[:12]}; record this network or leave the recording out"
+        )
+    period = board_period(network)
+    obstacle = _obstacle(network, period)
+    parts = neuron_parts(network, period, obstacle)
+    layers = tuple(
+        layer_budget(layer, layer_parts)
+        for layer, layer_parts in zip(network.layers, parts, strict=True)
+    )
+    relays = tuple(
+        relay_budget(network.layers[index], stage)
+        for index, stages in relay_stages(network.wiring).items()
+        for stage in range(1, stages + 1)
+    )
+    check_chips((*layers, *relays))
+    return ChipBudget(
+        layers=layers,
+        relays=relays,
+        period=period,
+        latency=window_start(network.depth) - window_start(0) + network.num_steps,
+        energy=_energy(network, parts, period, recording),
+        obstacle=obstacle,
+    )
+
+
+def chips_for(cores: int) -> int:
+    """Return the chips that hold so many cores."""
+    return -(-cores // CORES_PER_CHIP)
+
+
+def check_chips(layers: tuple[LayerBudget, ...]) -> None:
+    """Refuse layers that need more chips than the largest board holds.
+
+    Raises:
+        NetworkError: names the largest layer.
+    """
+    cores = sum(layer.total_cores for layer in layers)
+    most = BOARDS[-1]
+    if chips_for(cores) > most.chips:
+        largest = max(layers, key=lambda layer: layer.total_cores)
+        raise NetworkError(
+            f"the network needs {cores} cores on {chips_for(cores)} chips, the largest board, "
+            f"{most.name}, has {most.chips}; make layer {largest.name} smaller, it alone takes "
+            f"{largest.total_cores} cores"
+        )
+
+
+def neuron_parts(
+    network: QuantizedNetwork, period: int, obstacle: str | None = None
+) -> list[NeuronParts]:
+    """Return what each layer's neurons carry beside themselves at a period.
+
+    Args:
+        network: what shall be deployed.
+        period: steps from one sample to the next.
+        obstacle: not None where the strength of a guard is not defined; one clock is counted then.
+    """
+    parts = []
+    for layer, bounds in zip(network.layers, network.bounds, strict=True):
+        clocks = int(needs_guard(network, layer, period))
+        if clocks and obstacle is None:
+            guard = guard_for(layer, bounds, network.reset, network.num_steps, period)
+            clocks = guard.copies if guard.mantissa else 0
+        inhibits = network.reset == "subtract" and layer.threshold is not None
+        parts.append(NeuronParts(inhibits, clocks))
+    return parts
+
+
+def _obstacle(network: QuantizedNetwork, period: int) -> str | None:
+    try:
+        check_lowering(network, period)
+    except NetworkError as error:
+        return str(error)
+    return None
+
+
+def _energy(
+    network: QuantizedNetwork,
+    parts: list[NeuronParts],
+    period: int,
+    recording: Recording | None,
+) -> EnergyEstimate:
+    synops, updates = 0.0, 0
+    stages = relay_stages(network.wiring)
+    for index, (layer, layer_parts) in enumerate(zip(network.layers, parts, strict=True)):
+        if recording is None:
+            synops += _most_synops(network, index)
+            spikes = float(layer.neurons * network.num_steps)
+        else:
+            synops += float(recording.synops[layer.name].mean())
+            spikes = _spikes_per_sample(recording, layer.name)
+        relays = stages.get(index, 0)
+        synops += spikes * (layer_parts.self_inhibition + relays)
+        synops += layer_parts.clocks * layer.neurons
+        updates += (layer.neurons * (1 + relays) + layer_parts.clocks) * period
+    return EnergyEstimate(synops, recording is not None, updates)
+
+
+def _most_synops(network: QuantizedNetwork, index: int) -> float:
+    """Return a layer's synaptic operations when all that reaches it fires in every step it can."""
+    most = 0.0
+    for connection in network.wiring.connections[index]:
+        once = connection.source is None and network.input.encoding == "first_step"
+        spikes = 1 if once else network.num_steps
+        most += float(connection.synapses.fan_out.sum()) * spikes
+    return most
+
+
+def _spikes_per_sample(recording: Recording, name: str) -> float:
+    counts = recording.counts.get(name)
+    return 0.0 if counts is None else float(counts.sum()) / len(recording)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,62 @@
+"""When which sample is in which layer of a Lava graph.
+
+A synapse sends what the last step gave, so a layer works one step after the layers before it. Its
+depth is the number of layers on the longest path from the input to it, itself included; on shorter
+paths the spikes are held back (``tandem_hw.network.wiring``). With a period of P steps, sample k is
+in a layer of depth d during the T steps from ``window_start(d) + k P``. The layers work as a
+pipeline on samples that follow back to back.
+"""
+
+from __future__ import annotations
+
+from tandem_hw.errors import NetworkError
+from tandem_hw.network.quantized import QuantizedNetwork
+
+#: Lava counts steps from 1.
+_FIRST_STEP = 1
+#: Lava's ``SpikeDataloader`` loads a sample at the end of a step and sends it from the next one on.
+_SOURCE_DELAY = 1
+
+
+def default_period(network: QuantizedNetwork) -> int:
+    """Return the shortest legal period: a reset by subtraction needs a step between windows."""
+    return network.num_steps + (1 if network.reset == "subtract" else 0)
+
+
+def board_period(network: QuantizedNetwork) -> int:
+    """Return the shortest period that a board can reset by: a power of two.
+
+    Source: ``reset_interval`` in lava-dl's tutorial ``netx/mnist/run.ipynb``.
+    """
+    return 1 << (default_period(network) - 1).bit_length()
+
+
+def check_period(network: QuantizedNetwork, period: int) -> None:
+    """Refuse a period in which the graph could not be exact.
+
+    Raises:
+        NetworkError: the period is too short, or longer than a leaky layer can be kept silent.
+    """
+    least = default_period(network)
+    if period < least:
+        raise NetworkError(
+            f'a period of {period} steps is too short: reset "{network.reset}" with num_steps '
+            f"{network.num_steps} needs at least {least}"
+        )
+    leaky = [layer.name for layer in network.layers if layer.leaks]
+    if leaky and period > least:
+        raise NetworkError(
+            f"a period of {period} steps is not supported: layer {leaky[0]} leaks, so no "
+            f"inhibition keeps it silent in the steps after the window; use {least}"
+        )
+
+
+def window_start(depth: int) -> int:
+    """Return the step in which the first window of a layer starts, both counted from 1."""
+    return _FIRST_STEP + _SOURCE_DELAY + depth
+
+
+def total_steps(network: QuantizedNetwork, samples: int, period: int) -> int:
+    """Return the steps after which the last sample has left the last layer."""
+    last_window = window_start(network.depth) + (samples - 1) * period
+    return last_window + network.num_steps - 1

@@ -1,0 +1,1 @@
+"""From an ordinary network to a tandem network."""

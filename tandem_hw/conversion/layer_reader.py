@@ -1,0 +1,300 @@
+"""Reads single layers of an ordinary network as the layers of an architecture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from tandem_hw.arithmetic.synapses import inputs_first
+from tandem_hw.conversion.advice import proposal
+from tandem_hw.conversion.borrowed_network import wraps
+from tandem_hw.errors import ConversionError
+from tandem_hw.learning.architecture import LayerSpec
+
+SUPPORTED: Final = (
+    "Conv1d, Conv2d, ConvTranspose2d, Linear, BatchNorm1d and BatchNorm2d, ReLU, AvgPool1d and "
+    "AvgPool2d and their adaptive kinds, additions, Dropout, Dropout1d and Dropout2d, Flatten"
+)
+SYNAPSES: Final = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d)
+POOLS: Final = (nn.AvgPool1d, nn.AvgPool2d)
+ADAPTIVE_POOLS: Final = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+DROPOUTS: Final = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
+RESHAPES: Final = (nn.Flatten, nn.Unflatten, nn.Identity)
+ENDS: Final = (nn.Softmax, nn.LogSoftmax)
+POOL_OPTIONS: Final = (
+    "kernel_size",
+    "stride",
+    "padding",
+    "ceil_mode",
+    "count_include_pad",
+    "divisor_override",
+)
+_KNOWN: Final = (*SYNAPSES, *NORMS, *POOLS, *ADAPTIVE_POOLS, *DROPOUTS, *RESHAPES, *ENDS, nn.ReLU)
+#: Methods that a layer's own class may not replace, as they are what is read.
+_OWN_METHODS: Final = ("forward", "_conv_forward", "__call__")
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module is read as a whole: a layer of PyTorch, or of a class made from one."""
+    own = type(module).__module__.startswith("torch.nn") and not wraps(module)
+    return is_supported(module) or (own and not isinstance(module, nn.Sequential))
+
+
+def is_supported(module: nn.Module) -> bool:
+    """Whether a layer is of a kind that can be read."""
+    return isinstance(module, _KNOWN)
+
+
+def check_forward(path: str, module: nn.Module) -> None:
+    """Refuse a layer that is a supported one by its class, but computes something else.
+
+    Raises:
+        ConversionError: names the layer.
+    """
+    replaced = [
+        name
+        for kind in _KNOWN
+        if isinstance(module, kind)
+        for name in _OWN_METHODS
+        if name in vars(module)
+        or getattr(type(module), name, None) is not getattr(kind, name, None)
+    ]
+    if replaced:
+        where = "on the instance" if replaced[0] in vars(module) else "in its class"
+        raise ConversionError(
+            f"layer {path} ({type(module).__name__}) has a forward pass of its own "
+            f"({replaced[0]} is replaced {where}), which cannot be converted; supported are "
+            f"{SUPPORTED}"
+        )
+
+
+def refuse(path: str, module: nn.Module) -> ConversionError:
+    """Return the refusal of a layer that has no exact counterpart, with a proposal."""
+    names = [kind.__name__ for kind in type(module).__mro__]
+    return refuse_kind(f"layer {path} ({type(module).__name__})", *names)
+
+
+def refuse_kind(what: str, *names: str) -> ConversionError:
+    """Return the refusal of a layer or an operation, with a proposal.
+
+    Args:
+        what: its name and kind for the message.
+        names: of classes or functions, under which a proposal is looked for.
+    """
+    return ConversionError(
+        f"{what} cannot be converted exactly; supported are {SUPPORTED}{proposal(*names)}"
+    )
+
+
+def synapse_parameters(path: str, module: Any) -> dict[str, Tensor]:
+    """Return weights and bias as they are in effect, output channels first.
+
+    Raises:
+        ConversionError: one is infinite or not a number.
+    """
+    weight = module.weight
+    if isinstance(module, nn.ConvTranspose2d):
+        weight = inputs_first(weight, module.groups)
+    values = {"weight": weight, "bias": module.bias}
+    return check_finite(
+        path, module, {name: value for name, value in values.items() if value is not None}
+    )
+
+
+def norm_parameters(path: str, norm: Any) -> dict[str, Tensor]:
+    """Return weights and statistics of a batch normalisation as they are in effect.
+
+    Raises:
+        ConversionError: one is infinite or not a number.
+    """
+    names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    values = {f"norm.{name}": getattr(norm, name) for name in names}
+    return check_finite(path, norm, values)
+
+
+def check_finite(
+    path: str, module: nn.Module, values: Mapping[str, Tensor | None]
+) -> dict[str, Tensor]:
+    """Return the values that there are.
+
+    Args:
+        path: the layer's name.
+        module: the layer.
+        values: its parameters and buffers by name.
+
+    Raises:
+        ConversionError: one is infinite or not a number.
+    """
+    present = {name: value.detach() for name, value in values.items() if value is not None}
+    for name, value in present.items():
+        # A sum is cheaper than a look at each value; it may overflow where no value is infinite.
+        if not value.sum().isfinite() and not value.isfinite().all():
+            raise ConversionError(
+                f"layer {path} ({type(module).__name__}) has a {name} that is infinite or not a "
+                f"number; start from an earlier state of its training"
+            )
+    return present
+
+
+def pooling_weight(spec: LayerSpec, result: Tensor) -> Tensor:
+    """Return the weights of a pooling with neurons of its own, [channels, 1, *kernel].
+
+    Args:
+        spec: the pooling.
+        result: what it gave, [samples, channels, *lengths].
+    """
+    shape = (result.shape[1], 1, *spec.kernel)
+    return torch.full(shape, 1 / math.prod(spec.kernel), dtype=result.dtype, device=result.device)
+
+
+def synapses_spec(path: str, module: Any) -> LayerSpec:
+    """Read a layer with weights, without a source.
+
+    Args:
+        path: its name in the network.
+        module: one of ``SYNAPSES``.
+
+    Raises:
+        ConversionError: its padding cannot be had.
+    """
+    bias = module.bias is not None
+    if isinstance(module, nn.Linear):
+        return LayerSpec("linear", module.out_features, bias=bias)
+    name = type(module).__name__
+    if module.padding_mode != "zeros":
+        raise ConversionError(
+            f'layer {path} ({name}) pads with "{module.padding_mode}"; only zeros can be left out '
+            f"as silent neurons"
+        )
+    axes = len(module.kernel_size)
+    padding = module.padding
+    if isinstance(padding, str):
+        padding = _named_padding(path, module)
+    transposed = isinstance(module, nn.ConvTranspose2d)
+    return LayerSpec(
+        "conv_transpose" if transposed else "conv",
+        module.out_channels,
+        kernel=_numbers(module.kernel_size, axes),
+        stride=_numbers(module.stride, axes),
+        padding=_numbers(padding, axes),
+        dilation=_numbers(module.dilation, axes),
+        groups=module.groups,
+        bias=bias,
+        output_padding=_numbers(module.output_padding, axes) if transposed else (0, 0),
+    )
+
+
+def _named_padding(path: str, module: Any) -> tuple[int, ...]:
+    """Turn "valid" and "same" into numbers where that is possible."""
+    if module.padding == "valid":
+        return (0,) * len(module.kernel_size)
+    reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+    if any(length % 2 for length in reach):
+        raise ConversionError(
+            f'layer {path} ({type(module).__name__}): padding="same" of an even kernel is not '
+            f"symmetric; give the padding in numbers"
+        )
+    return tuple(length // 2 for length in reach)
+
+
+def norm_fields(path: str, norm: Any) -> dict[str, Any]:
+    """Read a batch normalisation as fields of the layer before it.
+
+    Raises:
+        ConversionError: it keeps no running average with a momentum, or stays in training mode.
+    """
+    if norm.training:
+        raise ConversionError(
+            f"layer {path} ({type(norm).__name__}) stays in training mode after eval(), and "
+            f"normalises by each batch; let its train() switch it"
+        )
+    if not norm.track_running_stats or norm.momentum is None:
+        raise ConversionError(
+            f"layer {path} ({type(norm).__name__}) keeps no running average with a momentum, "
+            f"which evaluation and export need; set track_running_stats=True and a momentum"
+        )
+    return {
+        "norm": True,
+        "norm_eps": norm.eps,
+        "norm_momentum": norm.momentum,
+        "norm_affine": norm.affine,
+    }
+
+
+def pooling_spec(path: str, options: dict[str, Any], axes: int) -> LayerSpec:
+    """Read an average pooling.
+
+    Args:
+        path: its name, for messages.
+        options: ``kernel_size``, ``stride``, ``padding``, ``ceil_mode``, ``count_include_pad`` and
+            ``divisor_override`` as ``torch.nn.AvgPool2d`` has them.
+        axes: number of spatial axes.
+
+    Raises:
+        ConversionError: it does not divide by the size of its window everywhere.
+    """
+    kernel = _numbers(options["kernel_size"], axes)
+    stride, padding = options.get("stride"), _numbers(options.get("padding", 0), axes)
+    if (
+        options.get("ceil_mode")
+        or options.get("divisor_override") is not None
+        or (any(padding) and not options.get("count_include_pad", True))
+    ):
+        raise ConversionError(
+            f"layer {path}: only an average over whole windows can be converted exactly; leave "
+            f"ceil_mode, divisor_override and count_include_pad as they are by default"
+        )
+    return LayerSpec(
+        "avgpool",
+        kernel=kernel,
+        stride=_numbers(kernel if stride is None or stride == [] else stride, axes),
+        padding=padding,
+        dilation=(1,) * axes,
+        bias=False,
+    )
+
+
+def adaptive_pooling_spec(path: str, lengths: Any, output_size: Any) -> LayerSpec:
+    """Read an adaptive average pooling of an input of known size.
+
+    Args:
+        path: its name, for messages.
+        lengths: the input's spatial axes.
+        output_size: as ``torch.nn.AdaptiveAvgPool2d`` has it.
+
+    Raises:
+        ConversionError: its windows are not all of one size.
+    """
+    axes = len(lengths)
+    wanted = output_size if isinstance(output_size, tuple | list) else (output_size,) * axes
+    sizes = [have if size is None else size for have, size in zip(lengths, wanted, strict=True)]
+    if any(have % size for have, size in zip(lengths, sizes, strict=True)):
+        raise ConversionError(
+            f"layer {path}: an adaptive pooling from {tuple(lengths)} to {tuple(sizes)} has "
+            f"windows of several sizes; choose an output size that divides the input's"
+        )
+    kernel = [have // size for have, size in zip(lengths, sizes, strict=True)]
+    return pooling_spec(path, {"kernel_size": kernel}, axes)
+
+
+def dropout_spec(path: str, p: float, channels: bool) -> LayerSpec:
+    """Read a dropout.
+
+    Raises:
+        ConversionError: it leaves no neuron.
+    """
+    if not 0 <= p < 1:
+        raise ConversionError(f"layer {path}: dropout of {p} leaves no neuron")
+    return LayerSpec("dropout", p=p, channels=channels)
+
+
+def _numbers(value: Any, axes: int) -> tuple[int, ...]:
+    if isinstance(value, int):
+        return (value,) * axes
+    numbers = tuple(int(number) for number in value)
+    return numbers * axes if len(numbers) == 1 else numbers

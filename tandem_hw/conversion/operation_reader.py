@@ -1,0 +1,166 @@
+"""Reads functions and methods of tensors, as their names and arguments say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from torch import Tensor
+
+from tandem_hw.conversion import layer_reader
+from tandem_hw.conversion.forward_recorder import Call
+from tandem_hw.conversion.read_values import Refused, Source, Sum, Value
+from tandem_hw.errors import ConversionError
+from tandem_hw.learning.architecture import LayerSpec
+
+if TYPE_CHECKING:
+    from tandem_hw.conversion.graph_reader import Reader
+
+#: What leaves all values as they are, and in their order.
+_RESHAPES: Final = frozenset(
+    (
+        *("flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten", "ravel", "view_as"),
+        *("reshape_as", "contiguous", "clone", "detach", "alias", "positive", "requires_grad"),
+        *("float", "double", "to", "type", "type_as", "cuda", "cpu"),
+    )
+)
+_POOLINGS: Final = {"avg_pool1d": 1, "avg_pool2d": 2}
+_ADAPTIVE_POOLINGS: Final = ("adaptive_avg_pool1d", "adaptive_avg_pool2d")
+_DROPOUTS: Final = {"dropout": False, "dropout1d": True, "dropout2d": True}
+_SOFTMAXES: Final = ("softmax", "log_softmax")
+
+
+def read(reader: Reader, path: str, name: str, tensor: Tensor, value: Value, call: Call) -> Value:
+    """Read one operation.
+
+    Args:
+        reader: keeps what was read.
+        path: the operation's name, with the module that it is in.
+        name: the function's name.
+        tensor: the first of its arguments that comes from the network's input.
+        value: what that means.
+        call: its arguments and result.
+
+    Returns:
+        What the result means.
+
+    Raises:
+        ConversionError: it has no exact counterpart.
+    """
+    result = call.result
+    if isinstance(result, Tensor) and not call.reads:
+        if name == "relu":
+            return reader.fire(f"{path} (ReLU)", value, result)
+        if name == "add":
+            return _added(reader, path, call)
+        if name in _RESHAPES or (name == "getitem" and _takes_all(call, tensor)):
+            return reader.reshaped(path, tensor, value, call)
+        if name == "mean":
+            return _averaged(reader, path, tensor, value, call)
+        if name in _POOLINGS:
+            options = dict(zip(layer_reader.POOL_OPTIONS, call.args[1:], strict=False))
+            spec = layer_reader.pooling_spec(path, options | call.kwargs, _POOLINGS[name])
+            return reader.pooled(path, spec, tensor, value, result)
+        if name in _ADAPTIVE_POOLINGS:
+            size = _argument(call, 1, "output_size")
+            return reader.adaptive(path, size, tensor, value, result)
+        if name in _DROPOUTS:
+            return _dropped(reader, path, name, tensor, value, call)
+        if name in _SOFTMAXES:
+            axis = _argument(call, 1, "dim")
+            return reader.ended(f"operation {path} ({name})", axis, tensor, value)
+    raise layer_reader.refuse_kind(f"operation {path} ({name})", name)
+
+
+def _argument(call: Call, position: int, name: str, default: Any = None) -> Any:
+    return call.args[position] if len(call.args) > position else call.kwargs.get(name, default)
+
+
+def _takes_all(call: Call, tensor: Tensor) -> bool:
+    """Whether an index leaves nothing out and in its order; a number can do so on one value."""
+    index = call.args[1]
+    items = index if isinstance(index, tuple) else (index,)
+    ordered = all(
+        item is None
+        or item is Ellipsis
+        or isinstance(item, int)
+        or (isinstance(item, slice) and item.step in (None, 1))
+        for item in items
+    )
+    return ordered and call.result.numel() == tensor.numel()
+
+
+def _added(reader: Reader, path: str, call: Call) -> Value:
+    """Read an addition: the synapses of both sides act on the same neurons."""
+    operands = [*call.args, *(call.kwargs[name] for name in ("other",) if name in call.kwargs)]
+    alpha = call.kwargs.get("alpha", 1)
+    tensors = [operand for operand in operands if isinstance(operand, Tensor)]
+    meanings = [reader.meaning(tensor, call) for tensor in tensors]
+    if len(operands) == 2 and len(tensors) == 1 and alpha == 1 and meanings[0] is not None:
+        if not isinstance(operands[0] if operands[1] is tensors[0] else operands[1], int | float):
+            raise _no_layers(path)
+        if all(operand is tensors[0] or operand == 0 for operand in operands):
+            return meanings[0]  # sum() starts from zero
+    if len(tensors) != 2 or alpha != 1 or None in meanings:
+        raise _no_layers(path)
+    terms: tuple[tuple[LayerSpec, Source], ...] = ()
+    shapes = []
+    refused = False
+    for tensor, meaning in zip(tensors, meanings, strict=True):
+        assert meaning is not None  # looked at above
+        value = reader.take(meaning)
+        if value is None:
+            refused = True
+            continue
+        if tensor.shape != call.result.shape:
+            raise ConversionError(
+                f"operation {path} (add) adds samples of shape {tuple(tensor.shape[1:])} to "
+                f"{tuple(call.result.shape[1:])}, each value to several; give both sides the same "
+                f"shape, by a layer with as many outputs"
+            )
+        shapes.append(value.shape)
+        if isinstance(value, Sum):
+            terms += value.terms
+        else:
+            spikes = reader.settled(value)
+            terms += ((LayerSpec("sum", bias=False, source=spikes.index), Source(path)),)
+    if refused:
+        return Refused()
+    if shapes[0] != shapes[1]:
+        raise ConversionError(
+            f"operation {path} (add) adds neurons of shape {shapes[0]} to neurons of shape "
+            f"{shapes[1]}, one of them flattened before its ReLU; let both sides have the same "
+            f"shape, or put the ReLU of each before the Flatten and a layer behind it"
+        )
+    return Sum(path, terms, shapes[0])
+
+
+def _no_layers(path: str) -> ConversionError:
+    return ConversionError(
+        f"operation {path} (add) adds something else than two layers, which cannot be converted "
+        f"exactly; a constant or a parameter belongs into the bias of the layer before it"
+    )
+
+
+def _averaged(reader: Reader, path: str, tensor: Tensor, value: Value, call: Call) -> Value:
+    """Read a mean over all spatial axes, which is a global average pooling."""
+    axes = _argument(call, 1, "dim")
+    rank = tensor.dim()
+    wanted = axes if isinstance(axes, tuple | list) else () if axes is None else (axes,)
+    if rank < 3 or {axis % rank for axis in wanted} != set(range(2, rank)):
+        raise ConversionError(
+            f"operation {path} (mean) averages over the axes {axes}; only all spatial axes are "
+            f"supported, as a global average pooling"
+        )
+    return reader.adaptive(path, 1, tensor, value, call.result)
+
+
+def _dropped(
+    reader: Reader, path: str, name: str, tensor: Tensor, value: Value, call: Call
+) -> Value:
+    if _argument(call, 2, "training", True):
+        raise ConversionError(
+            f"operation {path} ({name}) drops in evaluation too; pass training=self.training"
+        )
+    reader.check_unchanged(path, tensor, call)
+    p = _argument(call, 1, "p", 0.5)
+    return reader.dropped(path, name, p, _DROPOUTS[name], value)

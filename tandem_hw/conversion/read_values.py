@@ -1,0 +1,99 @@
+"""What a forward pass hands on from operation to operation, and what is read of it in the end.
+
+Spikes   what neurons send after a ReLU, or the input: it may be pooled, flattened, dropped out,
+         and taken in by synapses
+Sum      what neurons take in before their ReLU: synapses with their normalisation, added up
+Ended    a sum behind a softmax, which may only be the result
+Refused  what has no counterpart; the message is given once it is used
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from tandem_hw.learning.architecture import LayerSpec
+from tandem_hw.network.quantized import Shape
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the weights of some synapses come from.
+
+    Attributes:
+        path: name of the module in the network, or of the operation.
+        parameters: by the names that a tandem layer has for them, the values in effect: "weight",
+            "bias", and "norm.weight" and so on of the batch normalisation behind it.
+    """
+
+    path: str
+    parameters: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class ReadNetwork:
+    """An ordinary network as it was read.
+
+    Attributes:
+        layers: the layers of the architecture, in order.
+        paths: for each layer, dropouts included, its name in the ordinary network.
+        results: for each layer, what the ordinary network had behind it, [samples, *shape].
+        sources: for each layer with neurons the weights of its synapses and of its skips.
+        batch: what the network ran on.
+        dropped: name of a softmax at the end that is left out, or nothing.
+    """
+
+    batch: Tensor
+    layers: list[LayerSpec] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    results: list[Tensor] = field(default_factory=list)
+    sources: list[tuple[Source, ...]] = field(default_factory=list)
+    dropped: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Spikes:
+    """What the layer ``index`` sends, or an average of it that has no neurons yet.
+
+    Attributes:
+        index: the layer, or -1 for the input.
+        shape: of one sample, as neurons have it; a tensor may be flattened.
+        pool: the average, or None.
+        pool_path: its name.
+        pool_result: its result, [samples, *shape].
+    """
+
+    index: int
+    shape: Shape
+    pool: LayerSpec | None = None
+    pool_path: str = ""
+    pool_result: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """What neurons of this shape take in; every term has its source in its specification."""
+
+    path: str
+    terms: tuple[tuple[LayerSpec, Source], ...]
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """A softmax of a sum; ``what`` names it, and ``logits`` is what went into it."""
+
+    what: str
+    value: Sum
+    logits: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Refused:
+    """The result of something without a counterpart; without messages they were given already."""
+
+    messages: tuple[str, ...] = ()
+
+
+Value = Spikes | Sum | Ended | Refused

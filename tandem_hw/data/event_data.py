@@ -1,0 +1,365 @@
+"""Event data as counts: how many events of each polarity a pixel sent in each step of the window.
+
+A recording of t_first to t_last, in whole units of time, is cut into num_steps bins of
+(t_last - t_first) // num_steps + 1 units. So every event is in exactly one bin. The network takes
+the counts of bin t in step t (encoding "events"). tonic does the binning and the augmentation.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_hw.data.datasets import Dataset, Images
+from tandem_hw.data.npz_arrays import READ_ERRORS, Labels, check_labels
+from tandem_hw.errors import DataError
+from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_MAX
+from tandem_hw.network.quantized import InputSpec
+
+Counts = npt.NDArray[np.uint8]
+
+_LOG = logging.getLogger(__name__)
+_INSTALL: Final = "pip install 'tandem-hw[events]'"
+#: A sensor with more values than this is taken for a mistake; real ones have some millions.
+_SENSOR_VALUES_MAX: Final = 1 << 26
+
+
+class Recordings(Protocol):
+    """What a tonic data set is: recordings by index, each with its label."""
+
+    def __len__(self) -> int:
+        """Return the number of recordings."""
+
+    def __getitem__(self, index: int, /) -> tuple[Any, Any]:
+        """Return the events, a structured array of x, t, p and perhaps y, and the label."""
+
+
+@dataclass(frozen=True, eq=False)
+class BinnedEvents:
+    """One part of an event data set.
+
+    Attributes:
+        counts: uint8 [N, num_steps, C, H, W], [N, num_steps, C, units] or [N, num_steps, units],
+            0 to 2^input_bits - 1.
+        labels: int64 [N], from 0.
+        input_bits: width of a count, 1 to 8.
+        clipped: events that came on top of a full count and are lost.
+    """
+
+    counts: Counts
+    labels: Labels
+    input_bits: int
+    clipped: int
+
+
+@dataclass(frozen=True, eq=False)
+class EventDataset(Dataset):
+    """Counts of events and their labels, in two parts.
+
+    Attributes:
+        name: the spec that it was loaded by.
+        x_train: uint8 [N, num_steps, C, H, W], [N, num_steps, C, units] or [N, num_steps, units];
+            no samples where only the test part was asked for.
+        y_train: int64 labels [N], from 0.
+        x_test: as ``x_train``.
+        y_test: as ``y_train``.
+        classes: number of labels.
+        input_bits: counts are 0 to 2^input_bits - 1.
+        clipped: events that came on top of a full count and are lost.
+    """
+
+    input_bits: int
+    clipped: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one step of a sample, (C, H, W), (C, units) or (units,)."""
+        return tuple(self.x_test.shape[2:])
+
+    @property
+    def num_steps(self) -> int:
+        """Number of bins."""
+        return int(self.x_test.shape[1])
+
+    def check_fit(self, spec: InputSpec, num_steps: int) -> None:
+        """Refuse a network that takes images, another shape, fewer bits or other bins."""
+        if spec.encoding != "events":
+            raise DataError(
+                f"{self.name}: holds events, and the network takes images (encoding "
+                f'"{spec.encoding}"); train with encoding "events"'
+            )
+        super().check_fit(spec, num_steps)
+        if self.num_steps != num_steps:
+            raise DataError(
+                f"{self.name}: is binned in {self.num_steps} steps; the network has num_steps "
+                f"{num_steps}, load the data with the same"
+            )
+        if self.input_bits > spec.bits:
+            raise DataError(
+                f"{self.name}: counts have {self.input_bits} bits; the network takes {spec.bits}, "
+                f"load the data with the same"
+            )
+
+    def integers(self, samples: Images, spec: InputSpec) -> Counts:
+        """Return the counts as they are."""
+        counts: Counts = np.ascontiguousarray(samples, np.uint8)
+        return counts
+
+
+def event_dataset(
+    name: str, train: BinnedEvents | None, test: BinnedEvents, classes: int | None = None
+) -> EventDataset:
+    """Join two parts to a data set; what was clipped is logged as a warning.
+
+    Args:
+        name: goes into checkpoints and messages.
+        train: None for a data set that is there to be tested on.
+        test: the other part, of the same shape.
+        classes: number of labels, by default the highest one's number plus one.
+
+    Raises:
+        DataError: the parts are not alike.
+    """
+    if train is None:
+        train = BinnedEvents(test.counts[:0], test.labels[:0], test.input_bits, 0)
+    if train.counts.shape[1:] != test.counts.shape[1:] or train.input_bits != test.input_bits:
+        raise DataError(
+            f"{name}: training samples are {train.counts.shape[1:]} of {train.input_bits} bits, "
+            f"test samples {test.counts.shape[1:]} of {test.input_bits}; bin both parts alike"
+        )
+    labels = np.concatenate([train.labels, test.labels])
+    clipped = train.clipped + test.clipped
+    if clipped:
+        kept = sum(int(part.counts.sum(dtype=np.int64)) for part in (train, test))
+        _LOG.warning(
+            "%s: %d of %d events came on top of %d in their pixel and bin, the most that "
+            "input_bits %d can say, and are left out",
+            *(name, clipped, kept + clipped, (1 << test.input_bits) - 1, test.input_bits),
+        )
+    return EventDataset(
+        name,
+        *(train.counts, train.labels, test.counts, test.labels),
+        classes=int(labels.max()) + 1 if classes is None else classes,
+        input_bits=test.input_bits,
+        clipped=clipped,
+    )
+
+
+def bin_events(
+    recordings: Recordings,
+    *,
+    num_steps: int,
+    input_bits: int,
+    sensor_size: tuple[int, int, int] | None = None,
+    transform: Callable[[Any], Any] | None = None,
+    copies: int = 1,
+    name: str | None = None,
+) -> BinnedEvents:
+    """Count the events of every recording in bins of time; tonic does it.
+
+    Args:
+        recordings: a tonic data set, or anything with its ``len`` and ``[]``. Events are a
+            structured array with whole numbers in the fields x, t, p and, on a plane, y.
+        num_steps: number of bins, which is the length T of the network's window.
+        input_bits: width of a count, 1 to 8.
+        sensor_size: (width, height, polarities) after ``transform``; by default that of
+            ``recordings``. Without a field y the height is 1.
+        transform: applied to the events of every recording, for instance a tonic transform or
+            several as ``tonic.transforms.Compose``: augmentation, or ``Downsample``. tonic's draw
+            from NumPy's global random numbers.
+        copies: times that the recordings are gone through, each time with ``transform`` anew: with
+            an augmentation the data set grows so many times.
+        name: the data set in messages, by default its class.
+
+    Returns:
+        The counts [copies * N, num_steps, polarities, height, width]; without y
+        [..., polarities, units], or [..., units] where there is one polarity; and the labels.
+
+    Raises:
+        DataError: tonic is missing, an argument is out of range, or a recording cannot be read or
+            does not fit.
+    """
+    check_binning(num_steps, input_bits)
+    if copies < 1:
+        raise DataError(f"copies is {copies}; give 1 or more")
+    name = type(recordings).__name__ if name is None else name
+    size = _sensor_size(getattr(recordings, "sensor_size", None), sensor_size, name)
+    if not len(recordings):
+        raise DataError(f"{name}: there are no recordings")
+    counts: Counts | None = None
+    labels, clipped = [], 0
+    for row in range(copies * len(recordings)):
+        index = row % len(recordings)
+        where = f"{name}: recording {index}"
+        events, label = _read_recording(recordings, index, transform, where)
+        frames = _count(_plain_events(events, size, where), size, num_steps, where)
+        if counts is None:
+            counts = np.zeros((copies * len(recordings), *frames.shape), np.uint8)
+        elif frames.shape != counts.shape[1:]:
+            raise DataError(f"{where}: has fields {events.dtype.names}, others have other ones")
+        counts[row], lost = clip_counts(frames, input_bits)
+        clipped += lost
+        labels.append(label)
+    assert counts is not None
+    return BinnedEvents(
+        counts, check_labels(np.asarray(labels), len(counts), name, "labels"), input_bits, clipped
+    )
+
+
+def check_binning(num_steps: int, input_bits: int) -> None:
+    """Refuse numbers that no network can have.
+
+    Raises:
+        DataError: ``num_steps`` or ``input_bits`` is out of range.
+    """
+    if not 1 <= num_steps <= NUM_STEPS_MAX:
+        raise DataError(f"num_steps is {num_steps}; allowed are 1 to {NUM_STEPS_MAX}")
+    if input_bits not in INPUT_BITS_RANGE:
+        raise DataError(f"input_bits is {input_bits}; allowed are 1 to 8")
+
+
+def clip_counts(counts: npt.NDArray[Any], input_bits: int) -> tuple[Counts, int]:
+    """Limit counts to 2^input_bits - 1.
+
+    Args:
+        counts: integers of any shape, 0 or more.
+        input_bits: width of a count, 1 to 8.
+
+    Returns:
+        The counts as uint8, and how many events are lost.
+    """
+    largest = (1 << input_bits) - 1
+    kept: Counts = np.minimum(counts, largest).astype(np.uint8)
+    full = counts[counts > largest]
+    return kept, int(full.sum(dtype=np.int64)) - largest * full.size
+
+
+def import_tonic() -> Any:
+    """Import tonic.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        import tonic
+        import tonic.datasets
+        import tonic.transforms
+    except ImportError as error:
+        raise DataError(
+            f"event recordings need tonic, which cannot be imported ({error}); install it with: "
+            f"{_INSTALL}"
+        ) from error
+    return tonic
+
+
+# One recording -----------------------------------------------------------------------------------
+
+
+def _sensor_size(found: Any, given: Any, name: str) -> tuple[int, int, int]:
+    """Check and return (width, height, polarities)."""
+    size = found if given is None else given
+    if size is None:
+        raise DataError(f"{name}: has no sensor_size; give (width, height, polarities)")
+    try:
+        width, height, polarities = (int(value) for value in size)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{name}: sensor_size is {size}; three numbers (width, height, polarities) are needed"
+        ) from error
+    if min(width, height, polarities) < 1 or math.prod((width, height, polarities)) > (
+        _SENSOR_VALUES_MAX
+    ):
+        raise DataError(
+            f"{name}: sensor_size is {size}; allowed are positive numbers, {_SENSOR_VALUES_MAX} "
+            f"pixels and polarities at most"
+        )
+    return width, height, polarities
+
+
+def _read_recording(
+    recordings: Recordings, index: int, transform: Callable[[Any], Any] | None, where: str
+) -> tuple[Any, Any]:
+    try:
+        events, label = recordings[index]
+        if transform is not None:
+            events = transform(events)
+    except ImportError as error:  # some of tonic's readers import theirs when they are used
+        raise DataError(f"{where}: cannot be read ({error}); {_INSTALL}") from error
+    except READ_ERRORS as error:
+        raise DataError(
+            f"{where}: cannot be read or transformed ({error}); check the files and the transform"
+        ) from error
+    return events, label
+
+
+def _plain_events(events: Any, size: tuple[int, int, int], where: str) -> npt.NDArray[Any]:
+    """Check one recording and return a copy of int64 fields, sorted by time.
+
+    tonic looks its bins up in sorted times, counts backward from negative places, and writes into
+    what it is given.
+    """
+    names = getattr(getattr(events, "dtype", None), "names", None) or ()
+    wanted = [name for name in ("x", "y", "t", "p") if name in names]
+    if not {"x", "t", "p"} <= set(wanted):
+        raise DataError(
+            f"{where}: is {type(events).__name__} with fields {names}; a structured array with x, "
+            f"t, p and perhaps y is needed"
+        )
+    width, height, polarities = size
+    if "y" not in wanted and height != 1:
+        raise DataError(f"{where}: has no field y, and the sensor's height is {height}, not 1")
+    for name in wanted:
+        if events[name].dtype.kind not in "iub":
+            raise DataError(
+                f"{where}: {name} is {events[name].dtype}; whole numbers are needed, times for "
+                f"instance in microseconds"
+            )
+    plain = np.empty(len(events), [(name, np.int64) for name in wanted])
+    for name in wanted:
+        plain[name] = events[name]
+    if polarities == 1 and len(np.unique(plain["p"])) == 1:
+        plain["p"] = 0  # such sensors write any number there
+    limits = {"x": width, "y": height, "p": polarities}
+    for name in wanted:
+        if name in limits and len(plain):
+            low, high = int(plain[name].min()), int(plain[name].max())
+            if low < 0 or high >= limits[name]:
+                raise DataError(
+                    f"{where}: {name} spans {low} to {high}; allowed are 0 to {limits[name] - 1} "
+                    f"with sensor_size {size}"
+                )
+    return plain[np.argsort(plain["t"], kind="stable")]
+
+
+def _count(
+    events: npt.NDArray[Any], size: tuple[int, int, int], num_steps: int, where: str
+) -> npt.NDArray[np.int16]:
+    """Return the counts of one recording, [num_steps, ...]."""
+    width, height, polarities = size
+    plane = "y" in (events.dtype.names or ())
+    if not len(events):
+        shape = (num_steps, *((polarities, height, width) if plane else (polarities, width)))
+        frames = np.zeros(shape, np.int16)
+    else:
+        first, last = int(events["t"][0]), int(events["t"][-1])
+        # Not n_time_bins: tonic rounds its bins down then and leaves out what comes last.
+        window = (last - first) // num_steps + 1
+        frames = import_tonic().transforms.ToFrame(
+            sensor_size=size,
+            time_window=window,
+            start_time=first,
+            end_time=first + window * num_steps,
+        )(events)
+        # tonic counts in 16 bits.
+        if frames.min() < 0 or int(frames.sum(dtype=np.int64)) != len(events):
+            raise DataError(
+                f"{where}: {len(events)} events, of which one pixel has more than 32767 in a bin; "
+                f"take more steps or a transform that drops events"
+            )
+    return frames if plane or polarities > 1 else frames[:, 0]

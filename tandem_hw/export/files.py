@@ -1,0 +1,57 @@
+"""Networks in files of any kind: NIR by the suffix ``.nir``, else ours or lava-dl's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tandem_hw.errors import FileFormatError
+from tandem_hw.export.net_file import read_net, write_net
+from tandem_hw.export.netx_reader import is_netx, read_netx
+from tandem_hw.network.quantized import QuantizedNetwork
+
+
+def read_network(path: str | os.PathLike[str]) -> QuantizedNetwork:
+    """Read a network that tandem-hw or lava-dl wrote, from NIR where the name ends in ``.nir``.
+
+    Raises:
+        FileFormatError: as ``read_net``, ``read_netx`` and ``read_nir``.
+    """
+    if not is_nir(path):
+        return read_netx(path) if is_netx(path) else read_net(path)
+    from tandem_hw.export.nir_reader import read_nir
+
+    return read_nir(path)
+
+
+def write_network(
+    network: QuantizedNetwork, path: str | os.PathLike[str], *, tandem_only: bool = False
+) -> None:
+    """Write a network, as NIR where the name ends in ``.nir``.
+
+    Raises:
+        NetworkError: as ``write_net`` and ``write_nir``.
+        BackendUnavailableError: the package nir is needed and not installed.
+        FileFormatError: the path cannot be written to.
+    """
+    if not is_nir(path):
+        write_net(network, path)
+        return
+    from tandem_hw.export.nir_writer import write_nir
+
+    write_nir(network, path, tandem_only=tandem_only)
+
+
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Refuse the name of a file to write that says neither ``.net`` nor ``.nir``.
+
+    Raises:
+        FileFormatError: its suffix is another one.
+    """
+    if Path(path).suffix.lower() not in (".net", ".nir"):
+        raise FileFormatError(f"{path}: networks are written as .net or .nir; give such a name")
+
+
+def is_nir(path: str | os.PathLike[str]) -> bool:
+    """Whether the name of a file says that it is NIR."""
+    return Path(path).suffix.lower() == ".nir"

@@ -1,0 +1,276 @@
+"""The quantized network: integers only, in the chip's vocabulary, checked when built.
+
+Its layers come from ``tandem_hw.network.layers`` and ``tandem_hw.network.convolutions``, how they
+are connected is worked out in ``tandem_hw.network.wiring``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from tandem_hw.errors import NetworkError
+from tandem_hw.network.bounds import (
+    StateBounds,
+    StepInterval,
+    check_accumulator,
+    input_steps,
+    sum_intervals,
+    synaptic_interval,
+    window_bounds,
+)
+from tandem_hw.network.convolutions import Conv1d, Conv2d, ConvTranspose2d
+from tandem_hw.network.fixed_point import (
+    DECAY_UNITY,
+    INPUT_BITS_RANGE,
+    NUM_STEPS_MAX,
+    threshold_parts,
+)
+from tandem_hw.network.layers import Dense, Layer, OneToOne, Shape, plain_integers
+from tandem_hw.network.wiring import Wiring, wire
+
+__all__ = [
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dense",
+    "Encoding",
+    "InputSpec",
+    "Layer",
+    "OneToOne",
+    "QuantizedNetwork",
+    "Readout",
+    "Reset",
+    "Shape",
+    "require_quantized",
+]
+
+Reset = Literal["subtract", "zero"]
+Encoding = Literal["first_step", "constant", "events"]
+Readout = Literal["potential", "count"]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What the network takes in.
+
+    Attributes:
+        shape: shape of one sample, (C, H, W), (C, L) or (N,).
+        bits: samples are unsigned integers of this many bits, 1 to 8.
+        scale: the real value of one integer step; a real x is sent as round(x / scale).
+        encoding: "first_step" sends the integers once, as graded spikes in the window's first
+            step; "constant" sends them in every step; with "events" a sample holds the integers of
+            every step, [num_steps, *shape].
+    """
+
+    shape: Shape
+    bits: int
+    scale: float
+    encoding: Encoding = "first_step"
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        plain_integers(self, "", "shape", "bits")
+        object.__setattr__(self, "scale", float(self.scale))
+        if len(self.shape) not in (1, 2, 3) or min(self.shape, default=0) < 1:
+            raise NetworkError(
+                f"input shape {self.shape} is not supported; give (channels, height, width), "
+                f"(channels, length) or (features,)"
+            )
+        if self.bits not in INPUT_BITS_RANGE:
+            raise NetworkError(f"input_bits is {self.bits}; allowed are 1 to 8")
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise NetworkError(f"input scale is {self.scale}; a positive number is needed")
+        if self.encoding not in get_args(Encoding):
+            raise NetworkError(f'encoding is "{self.encoding}"; allowed are {get_args(Encoding)}')
+
+    @property
+    def largest(self) -> int:
+        """The largest integer that an input can take."""
+        return (1 << self.bits) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedNetwork:
+    """A feed-forward network of integers that every backend runs to the same spike counts.
+
+    Attributes:
+        input: what goes in.
+        layers: in the order in which spikes pass them.
+        num_steps: length T of a sample's window.
+        reset: "subtract" (the paper's integrate-and-fire neuron) or "zero".
+        readout: "potential" (the last layer never fires; its potential at the window's end is the
+            result) or "count" (it fires and is counted).
+        readout_scale: the real value of one weight unit of the readout's potential, or of one spike
+            of a counted readout.
+    """
+
+    input: InputSpec
+    layers: tuple[Layer, ...]
+    num_steps: int
+    reset: Reset
+    readout: Readout = "potential"
+    readout_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that the layers fit each other and the arithmetic."""
+        plain_integers(self, "", "num_steps")
+        object.__setattr__(self, "readout_scale", float(self.readout_scale))
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not 1 <= self.num_steps <= NUM_STEPS_MAX:
+            raise NetworkError(f"num_steps is {self.num_steps}; allowed are 1 to {NUM_STEPS_MAX}")
+        for field, choices in (("reset", get_args(Reset)), ("readout", get_args(Readout))):
+            if getattr(self, field) not in choices:
+                raise NetworkError(f'{field} is "{getattr(self, field)}"; allowed are {choices}')
+        if not (math.isfinite(self.readout_scale) and self.readout_scale > 0):
+            raise NetworkError(f"readout_scale is {self.readout_scale}; give a positive number")
+        if not self.layers:
+            raise NetworkError("the network has no layers")
+        self._check_readout()
+        for layer in self.layers:
+            self._check_neurons(layer)
+        for layer, interval in zip(self.layers, self.step_intervals, strict=True):
+            check_accumulator(layer.name, interval)
+
+    def _check_readout(self) -> None:
+        """Check that all layers but a potential readout fire, and that they are well connected."""
+        assert self.wiring is not None  # working it out checks it
+        for index, layer in enumerate(self.layers):
+            is_readout = self.readout == "potential" and index == len(self.layers) - 1
+            if is_readout != (layer.threshold is None):
+                raise NetworkError(
+                    f"layer {layer.name}: a threshold is {'not ' if is_readout else ''}needed with "
+                    f'readout "{self.readout}"'
+                )
+
+    def _check_neurons(self, layer: Layer) -> None:
+        """Check what only one of the resets, or only a firing layer, can have."""
+        if layer.leaks and (self.reset != "zero" or layer.threshold is None):
+            kind = "a readout" if layer.threshold is None else f'reset "{self.reset}"'
+            raise NetworkError(
+                f"layer {layer.name}: current_decay {layer.current_decay} and voltage_decay "
+                f"{layer.voltage_decay} are not possible with {kind}; only firing layers with "
+                f'reset "zero" leak, all others need {DECAY_UNITY} and 0'
+            )
+        if layer.threshold is not None and self.reset == "subtract":
+            try:
+                threshold_parts(layer.threshold)
+            except NetworkError as error:
+                raise NetworkError(f"layer {layer.name}: {error}") from error
+
+    def __iter__(self) -> Iterator[Layer]:
+        """Iterate over the layers."""
+        return iter(self.layers)
+
+    @property
+    def sample_shape(self) -> Shape:
+        """Shape of one sample as a backend takes it; with "events" its steps come first."""
+        steps = (self.num_steps,) if self.input.encoding == "events" else ()
+        return (*steps, *self.input.shape)
+
+    @property
+    def spiking_layers(self) -> tuple[Layer, ...]:
+        """The layers whose neurons fire."""
+        return tuple(layer for layer in self.layers if layer.threshold is not None)
+
+    @property
+    def outputs(self) -> int:
+        """Number of values of the result; the last layer's, flattened in C order."""
+        return self.layers[-1].neurons
+
+    @cached_property
+    def wiring(self) -> Wiring:
+        """Which layer takes its spikes from which (``tandem_hw.network.wiring``)."""
+        return wire(self.layers, self.input.shape)
+
+    @property
+    def depth(self) -> int:
+        """Number of layers on the longest path from the input to the result."""
+        return self.wiring.depths[-1]
+
+    @cached_property
+    def step_intervals(self) -> tuple[StepInterval, ...]:
+        """Lowest and highest synaptic input in one step, per layer, all its synapses together."""
+        return tuple(
+            sum_intervals(
+                [
+                    synaptic_interval(
+                        connection.synapses.weight,
+                        self.input.largest if connection.source is None else 1,
+                    )
+                    for connection in connections
+                ]
+            )
+            for connections in self.wiring.connections
+        )
+
+    @cached_property
+    def bounds(self) -> tuple[StateBounds, ...]:
+        """Proven bounds of each layer's state over a window (``tandem_hw.network.bounds``)."""
+        return tuple(
+            window_bounds(
+                input_steps(
+                    interval,
+                    self.num_steps,
+                    self.wiring.takes_input(index) and self.input.encoding,
+                ),
+                layer.bias.astype(np.int64),
+                layer.threshold,
+                self.reset,
+                layer.current_decay,
+                layer.voltage_decay,
+            )
+            for index, (layer, interval) in enumerate(
+                zip(self.layers, self.step_intervals, strict=True)
+            )
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over every field and array: two networks with one digest are the same network."""
+        state = hashlib.sha256()
+        for name, value in _described(self):
+            state.update(f"{name}={value!r};".encode() if not isinstance(value, bytes) else value)
+        return state.hexdigest()
+
+
+#: Fields that came later, with what they were before; left out then, a digest stays what it was.
+_LATER_FIELDS: dict[str, Any] = {"source": "", "skips": ()}
+
+
+def _described(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk the fields of nested dataclasses in order, arrays as little-endian bytes."""
+    yield f"{path}type", type(item).__name__
+    for field in fields(item):
+        value, name = getattr(item, field.name), f"{path}{field.name}"
+        if isinstance(value, np.ndarray):
+            yield f"{name}.shape", value.shape
+            yield name, np.ascontiguousarray(value, value.dtype.newbyteorder("<")).tobytes()
+        elif field.name in _LATER_FIELDS and value == _LATER_FIELDS[field.name]:
+            continue
+        elif field.name in ("layers", "skips"):
+            for index, layer in enumerate(value):
+                yield from _described(layer, f"{path}{field.name}.{index}.")
+        elif field.name == "input":
+            yield from _described(value, "input.")
+        else:
+            yield name, value
+
+
+def require_quantized(network: object) -> None:
+    """Refuse what is no quantized network, such as the model that one is made of.
+
+    Raises:
+        NetworkError: names what it is and how to make one.
+    """
+    if not isinstance(network, QuantizedNetwork):
+        raise NetworkError(
+            f"the network is a {type(network).__name__}, not a quantized network; tandem_hw.freeze "
+            f"makes one of a TandemNetwork, and tandem_hw.convert that of a PyTorch network"
+        )

@@ -1,0 +1,147 @@
+"""Which layer takes its spikes from which: the graph of a network, checked and in plain tables.
+
+A spike needs one step from a layer to the next, so a layer that is reached by paths of different
+lengths works after the longest one; on the shorter paths the spikes are held back
+(``Connection.delay``) and arrive in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tandem_hw.errors import NetworkError
+from tandem_hw.network.layers import INPUT_SOURCE, Layer, Shape
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Synapses and where their spikes come from.
+
+    Attributes:
+        synapses: a layer itself, for its main synapses, or one of its skips.
+        source: index of the layer whose spikes come in; None for the network's input.
+        delay: steps by which the spikes are held back beyond the one step of every synapse.
+    """
+
+    synapses: Layer
+    source: int | None
+    delay: int
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The graph of a network.
+
+    Attributes:
+        connections: per layer its connections, the main synapses first.
+        depths: per layer the number of layers on the longest path from the input to it, itself
+            included.
+    """
+
+    connections: tuple[tuple[Connection, ...], ...]
+    depths: tuple[int, ...]
+
+    def takes_input(self, index: int) -> bool:
+        """Whether a layer takes the network's input; it then takes nothing else."""
+        return self.depths[index] == 1
+
+    def last_use(self, index: int) -> int:
+        """Return the index of the last layer that takes a layer's spikes, or its own if none."""
+        users = [
+            user
+            for user, connections in enumerate(self.connections)
+            if any(connection.source == index for connection in connections)
+        ]
+        return max(users, default=index)
+
+
+def wire(layers: Sequence[Layer], input_shape: Shape) -> Wiring:
+    """Find the source of all synapses and check that shapes fit.
+
+    Args:
+        layers: sources before the layers that they feed.
+        input_shape: shape of the network's input.
+
+    Returns:
+        The graph.
+
+    Raises:
+        NetworkError: a name is given twice or unknown, a shape does not fit, a layer feeds none, or
+            a skip path starts at the input, whose graded values no neuron can hold back.
+    """
+    _check_names(layers)
+    indices: dict[str, int | None] = {INPUT_SOURCE: None}
+    all_connections: list[tuple[Connection, ...]] = []
+    depths: list[int] = []
+    for index, layer in enumerate(layers):
+        before = layers[index - 1].name if index else INPUT_SOURCE
+        pairs = [
+            (synapses, _source(synapses, before, indices)) for synapses in (layer, *layer.skips)
+        ]
+        for synapses, source in pairs:
+            _check_shapes(synapses, layer, input_shape if source is None else layers[source])
+        source_depths = [0 if source is None else depths[source] for _, source in pairs]
+        depth = 1 + max(source_depths)
+        connections = tuple(
+            Connection(synapses, source, depth - 1 - source_depth)
+            for (synapses, source), source_depth in zip(pairs, source_depths, strict=True)
+        )
+        for connection in connections:
+            if connection.source is None and connection.delay:
+                raise NetworkError(
+                    f"layer {layer.name}: the skip path {connection.synapses.name} starts at the "
+                    f"network's input, whose values no neuron can hold back; start it behind a "
+                    f"spiking layer"
+                )
+        all_connections.append(connections)
+        depths.append(depth)
+        indices[layer.name] = index
+    wiring = Wiring(tuple(all_connections), tuple(depths))
+    for index, layer in enumerate(layers[:-1]):
+        if wiring.last_use(index) == index:
+            raise NetworkError(f"layer {layer.name} feeds no other layer; leave it out")
+    return wiring
+
+
+def _check_names(layers: Sequence[Layer]) -> None:
+    names = [synapses.name for layer in layers for synapses in (layer, *layer.skips)]
+    if len(set(names)) != len(names):
+        raise NetworkError(f"layer names are not unique: {names}")
+    if INPUT_SOURCE in names:
+        raise NetworkError(f'no layer can be named "{INPUT_SOURCE}", which means what comes in')
+    for layer in layers:
+        for skip in layer.skips:
+            if not skip.source or skip.skips:
+                raise NetworkError(
+                    f"layer {layer.name}: its skip {skip.name} needs a source and no skips of its "
+                    f"own"
+                )
+            if skip.threshold is not None or skip.leaks or skip.bias.any():
+                raise NetworkError(
+                    f"layer {layer.name}: its skip {skip.name} has synapses only; threshold, leak "
+                    f"and bias belong to the layer"
+                )
+
+
+def _source(synapses: Layer, before: str, indices: dict[str, int | None]) -> int | None:
+    name = synapses.source or before
+    if name not in indices:
+        raise NetworkError(
+            f'layer {synapses.name} takes its spikes from "{name}", which is no layer before it; '
+            f"there are {', '.join(indices)}"
+        )
+    return indices[name]
+
+
+def _check_shapes(synapses: Layer, layer: Layer, source: Layer | Shape) -> None:
+    coming = source.output_shape if isinstance(source, Layer) else source
+    if synapses.input_shape != coming:
+        raise NetworkError(
+            f"layer {synapses.name} takes {synapses.input_shape}, but {coming} comes in"
+        )
+    if synapses.output_shape != layer.output_shape:
+        raise NetworkError(
+            f"layer {layer.name} has neurons of shape {layer.output_shape}, its skip "
+            f"{synapses.name} reaches {synapses.output_shape}"
+        )

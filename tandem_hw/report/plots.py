@@ -1,0 +1,209 @@
+"""Pictures of a run, as PNG: what came out against what was wanted, and each layer's spike rate.
+
+matplotlib draws them (``pip install 'tandem-hw[plots]'``), without a screen and without its global
+state; it is imported when a picture is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_hw.atomic_write import atomic_path
+from tandem_hw.errors import BackendUnavailableError, FileFormatError
+from tandem_hw.network.activity import LayerSummary, summarise
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
+from tandem_hw.training.objectives import ObjectiveName, real_values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+Values = npt.NDArray[np.float32]
+
+#: Images of a reconstruction that are drawn, at most: rows of pairs of an image and an output.
+_ROWS_MAX: Final = 4
+_PAIRS_A_ROW: Final = 2
+#: A confusion matrix of more classes has no numbers in its cells: they would not be legible.
+_NUMBERED_CLASSES_MAX: Final = 20
+#: Inches; a layer's bar and its name take a quarter of one.
+_HALF_SIZE: Final = 5.0
+_LAYER_HEIGHT: Final = 0.25
+_DOTS_PER_INCH: Final = 120
+
+
+def check_plot(path: Path) -> None:
+    """Refuse a plot that could not be drawn at the end; call it before any work.
+
+    Args:
+        path: where it shall be written.
+
+    Raises:
+        FileFormatError: the name does not end in .png.
+        BackendUnavailableError: matplotlib is not installed.
+    """
+    if path.suffix.lower() != ".png":
+        raise FileFormatError(f"{path}: plots are PNG images; give a name that ends in .png")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"plots need matplotlib, which cannot be imported ({error}): "
+            f"pip install 'tandem-hw[plots]'"
+        ) from error
+
+
+def write_plot(
+    network: QuantizedNetwork,
+    recording: Recording,
+    objective: ObjectiveName,
+    wanted: npt.NDArray[Any],
+    path: Path,
+) -> None:
+    """Draw what came out of a run and each layer's spike rate.
+
+    A classification gives a confusion matrix, a regression predicted against true values, a
+    reconstruction the first images beside what the network made of them.
+
+    Args:
+        network: what ran.
+        recording: its recording, of at least one sample.
+        objective: what the network does.
+        wanted: int64 labels [samples], or float32 targets [samples, outputs]; of a reconstruction
+            the images, in [0, 1].
+        path: a .png file; written whole or not at all.
+
+    Raises:
+        BackendUnavailableError: matplotlib is not installed.
+        FileFormatError: the file has another ending or cannot be written.
+    """
+    check_plot(path)
+    figure = draw(network, recording, objective, wanted)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
+
+
+def draw(
+    network: QuantizedNetwork,
+    recording: Recording,
+    objective: ObjectiveName,
+    wanted: npt.NDArray[Any],
+) -> Figure:
+    """Return the figure that ``write_plot`` writes; the arguments are the same."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    layers = summarise(network, recording)
+    height = max(_HALF_SIZE, _LAYER_HEIGHT * len(layers))
+    figure = Figure(figsize=(2 * _HALF_SIZE, height), layout="constrained")
+    FigureCanvasAgg(figure)  # draws in memory, whatever screen there is
+    figure.suptitle(f"{len(recording)} samples on {recording.backend}")
+    result, rates = figure.subfigures(1, 2)
+    if objective == "classification":
+        classes = max(network.outputs, int(wanted.max()) + 1)
+        draw_confusion_matrix(result.subplots(), recording.prediction, wanted, classes)
+    elif objective == "regression":
+        draw_regression(result.subplots(), real_values(network, recording), wanted)
+    else:
+        outputs = real_values(network, recording)
+        draw_reconstructions(result, outputs, wanted, network.input.shape)
+    draw_spike_rates(rates.subplots(), layers)
+    return figure
+
+
+def draw_confusion_matrix(
+    axes: Axes, prediction: npt.NDArray[np.int64], label: npt.NDArray[np.int64], classes: int
+) -> None:
+    """Draw how many samples of each class were taken for which.
+
+    Args:
+        axes: where.
+        prediction: int64 [samples], 0 to classes - 1.
+        label: int64 [samples], 0 to classes - 1.
+        classes: number of rows and columns.
+    """
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (label, prediction), 1)
+    axes.imshow(matrix, cmap="Blues")
+    axes.set(title="confusion matrix", xlabel="predicted class", ylabel="true class")
+    if classes > _NUMBERED_CLASSES_MAX:
+        return
+    axes.set(xticks=range(classes), yticks=range(classes))
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            dark = count > matrix.max() / 2
+            axes.text(column, row, str(count), ha="center", va="center", color="w" if dark else "k")
+
+
+def draw_regression(axes: Axes, outputs: Values, targets: Values) -> None:
+    """Draw predicted against true values, one colour for each output.
+
+    Args:
+        axes: where.
+        outputs: float32 [samples, outputs], what the network says.
+        targets: float32 [samples, outputs], what is true.
+    """
+    for predicted, true in zip(outputs.T, targets.T, strict=True):
+        axes.scatter(true, predicted, s=12, alpha=0.7)
+    ends = [min(outputs.min(), targets.min()), max(outputs.max(), targets.max())]
+    axes.plot(ends, ends, color="gray", linewidth=1)  # where a perfect network's points would be
+    axes.set(title="predicted against true values", xlabel="true", ylabel="predicted")
+    axes.set_aspect("equal", "datalim")
+
+
+def draw_reconstructions(
+    figure: SubFigure, outputs: Values, images: Values, shape: tuple[int, ...]
+) -> None:
+    """Draw the first images, and beside each what the network made of it.
+
+    Args:
+        figure: where.
+        outputs: float32 [samples, values], drawn from 0 (black) to 1 (white).
+        images: float32 [samples, values], the same.
+        shape: of an image, (channels, height, width), (channels, length) or (features,).
+    """
+    rows = min(_ROWS_MAX, -(-len(images) // _PAIRS_A_ROW))
+    grid = figure.subplots(rows, 2 * _PAIRS_A_ROW, squeeze=False)
+    for column in range(0, 2 * _PAIRS_A_ROW, 2):
+        grid[0, column].set_title("input")
+        grid[0, column + 1].set_title("output")
+    drawn = np.stack([images, outputs], axis=1).reshape(2 * len(images), -1)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, values in zip(grid.flat, drawn, strict=False):
+        axes.imshow(as_picture(values, shape), cmap="gray", vmin=0, vmax=1)
+
+
+def as_picture(values: Values, shape: tuple[int, ...]) -> Values:
+    """Return flat values as rows and columns of pixels, limited to [0, 1].
+
+    Args:
+        values: float32 [values], in C order of ``shape``.
+        shape: (channels, height, width), (channels, length) or (features,).
+
+    Returns:
+        [height, width, 3] of three channels, otherwise [height, width] with the channels side by
+        side; (channels, length) and (features,) as they are, one channel a row.
+    """
+    limited: Values = np.clip(values, 0, 1)
+    if len(shape) != 3:
+        return limited.reshape(-1, shape[-1])
+    image = limited.reshape(shape)
+    return image.transpose(1, 2, 0) if shape[0] == 3 else np.hstack(list(image))
+
+
+def draw_spike_rates(axes: Axes, layers: tuple[LayerSummary, ...]) -> None:
+    """Draw the share of steps in which each firing layer's neurons fired.
+
+    Args:
+        axes: where.
+        layers: what each layer did; a readout by potential, which never fires, is left out.
+    """
+    firing = [layer for layer in layers if layer.spike_rate is not None]
+    axes.barh([layer.name for layer in firing], [layer.spike_rate or 0.0 for layer in firing])
+    axes.invert_yaxis()  # the first layer on top, as in the tables
+    axes.set(title="spike rate of each layer", xlabel="share of steps with a spike")

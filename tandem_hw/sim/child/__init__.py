@@ -1,0 +1,1 @@
+"""Watched child processes, in which Lava runs."""

@@ -1,0 +1,55 @@
+"""How a child process that runs Lava is started: its command and its environment variables."""
+
+from __future__ import annotations
+
+import json
+import os
+import site
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+#: Every Lava Process is an operating-system process of its own; threads inside them only compete.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+#: Python's multiprocessing keeps a socket in the temporary folder, below a folder of its own, and
+#: leaves both there when it is killed. With 32 bytes for the two names, a longer path would leave
+#: the 103 bytes that the path of a socket may have on every system.
+_SOCKET_FOLDER_BYTES = 103 - 32
+
+
+def lava_environment(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the child's environment; what it leaves in its temporary folder goes with ours.
+
+    Args:
+        folder: the job's folder, which its parent removes.
+        environment: what to start from.
+    """
+    complete = dict(environment) | _ONE_THREAD
+    if len(os.fsencode(folder)) <= _SOCKET_FOLDER_BYTES:
+        complete["TMPDIR"] = str(folder)
+    return complete
+
+
+def worker_command(module: str, folder: Path, environment: Mapping[str, str]) -> list[str]:
+    """Return the command that runs ``module.main(folder)`` in a Python where nothing is shadowed.
+
+    Neither the current folder nor those of PYTHONPATH come before what the child imports
+    (``tandem_hw.sim.child.worker_start``).
+
+    Args:
+        module: full name of the worker.
+        folder: the job's folder.
+        environment: where PYTHONPATH is looked up.
+    """
+    user_site = site.getusersitepackages() if site.ENABLE_USER_SITE else None
+    # An empty entry means the current folder and comes of a colon too many.
+    entries = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    places = {
+        "user_site": user_site if user_site in sys.path else None,
+        "supplied": [] if sys.flags.ignore_environment else list(map(os.path.abspath, entries)),
+    }
+    return [
+        *(sys.executable, "-I", *(["-B"] if sys.dont_write_bytecode else [])),
+        os.path.abspath(Path(__file__).with_name("worker_start.py")),
+        *(json.dumps(places), module, str(folder)),
+    ]

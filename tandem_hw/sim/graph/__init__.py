@@ -1,0 +1,1 @@
+"""The Lava graph that both Lava backends share."""

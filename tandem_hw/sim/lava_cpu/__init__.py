@@ -1,0 +1,1 @@
+"""Lava's CPU simulator."""

@@ -1,0 +1,224 @@
+"""The lava-cpu backend: Lava's bit-accurate CPU simulator, in a watched child process."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_hw.chip.axis_order import from_lava
+from tandem_hw.chip.guard import check_lowering
+from tandem_hw.chip.timing import check_period, default_period, window_start
+from tandem_hw.errors import BackendError
+from tandem_hw.export.net_file import write_net
+from tandem_hw.network.fixed_point import STATE_FRACTION_BITS, STATE_LIMIT
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
+from tandem_hw.sim.backend import Progress, check_inputs, make_recording, require_available
+from tandem_hw.sim.child.environment import lava_environment, worker_command
+from tandem_hw.sim.child.watched_process import run_watched
+from tandem_hw.sim.lava_cpu import job as lava_job
+
+#: The module that runs in the child.
+WORKER = "tandem_hw.sim.lava_cpu.worker"
+
+
+class LavaCpuBackend:
+    """Runs a network as a Lava process graph on the CPU.
+
+    Attributes:
+        period: steps from one sample to the next; the shortest legal one when None.
+        stock_conv: use Lava's own slow model of ``Conv`` instead of the drop-in.
+        start_timeout: seconds that Lava may take to build the graph.
+        stall_timeout: seconds without a finished step after which the run counts as hanging.
+    """
+
+    name = "lava-cpu"
+    #: Whether the neurons are built of stock processes only, as they go to the chip.
+    lowered = False
+
+    def __init__(
+        self,
+        *,
+        period: int | None = None,
+        stock_conv: bool = False,
+        start_timeout: float = 120.0,
+        stall_timeout: float = 20.0,
+    ) -> None:
+        self.period = period
+        self.stock_conv = stock_conv
+        self.start_timeout = start_timeout
+        self.stall_timeout = stall_timeout
+
+    def why_unavailable(self) -> str | None:
+        """Return why Lava cannot run here, or None if it can."""
+        if _lava_is_installed():
+            return None
+        version = ".".join(map(str, sys.version_info[:2]))
+        return (
+            f"backend {self.name}: Lava is not installed (this is Python {version}; lava-nc 0.10.0 "
+            f"exists for Python 3.10 only). Use Python 3.10 and pip install tandem-hw, or use "
+            f"--backend reference, which gives the same counts"
+        )
+
+    def check_network(self, network: QuantizedNetwork) -> None:
+        """Refuse a period that does not suit the network."""
+        check_period(network, self._period(network))
+
+    def _period(self, network: QuantizedNetwork) -> int:
+        return default_period(network) if self.period is None else self.period
+
+    def run(
+        self,
+        network: QuantizedNetwork,
+        inputs: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.int64] | None = None,
+        progress: Progress | None = None,
+        *,
+        keep_final_state: bool = False,
+    ) -> Recording:
+        """Run every sample back to back; see ``Backend.run``."""
+        require_available(self)
+        check_inputs(network, inputs, labels)
+        self.check_network(network)
+        started = time.perf_counter()
+        period = self._period(network)
+        with tempfile.TemporaryDirectory(prefix="tandem-hw-") as name:
+            folder = Path(name)
+            write_net(network, folder / lava_job.NETWORK)
+            np.save(folder / lava_job.INPUTS, inputs)
+            options = {
+                "period": period,
+                "stock_conv": self.stock_conv,
+                "lowered": self.lowered,
+                "keep_final_state": keep_final_state,
+            }
+            (folder / lava_job.OPTIONS).write_text(json.dumps(options), encoding="utf-8")
+            self._run_child(folder, network, len(inputs), period, progress)
+            _check_padding(network, folder)
+            results = _read_results(network, folder, len(inputs), keep_final_state)
+        return make_recording(
+            self.name,
+            network,
+            inputs,
+            labels,
+            results.counts,
+            results.potential,
+            time.perf_counter() - started,
+            final_state=results.final_state,
+            parameter_digest=results.parameter_digest,
+        )
+
+    def _run_child(
+        self,
+        folder: Path,
+        network: QuantizedNetwork,
+        samples: int,
+        period: int,
+        progress: Progress | None,
+    ) -> None:
+        last, start = len(network.layers), window_start(network.depth)
+
+        def finished_steps() -> int:
+            steps = _read_progress(folder, last)[0]
+            if progress is not None:
+                progress(min(samples, max(0, steps - start) // period), samples)
+            return steps
+
+        run_watched(
+            worker_command(WORKER, folder, os.environ),
+            name=f"the Lava child process of backend {self.name}",
+            folder=folder,
+            environment=lava_environment(folder, os.environ),
+            progress=finished_steps,
+            start_timeout=self.start_timeout,
+            stall_timeout=self.stall_timeout,
+            error_file=folder / lava_job.ERROR,
+        )
+
+
+class LavaStockBackend(LavaCpuBackend):
+    """Runs the graph that goes to the chip, neurons of stock processes, on Lava's CPU simulator."""
+
+    name = "lava-stock"
+    lowered = True
+
+    def check_network(self, network: QuantizedNetwork) -> None:
+        """Refuse a network that stock processes cannot run exactly; see ``check_lowering``."""
+        check_lowering(network, self._period(network))
+
+
+def _lava_is_installed() -> bool:
+    """Look for Lava's runtime without importing it."""
+    try:
+        return importlib.util.find_spec("lava.magma") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _read_progress(folder: Path, index: int) -> list[int]:
+    """Read ``PROGRESS`` of a layer; the file appears when the graph is built."""
+    try:
+        values: list[int] = np.load(lava_job.progress_path(folder, index)).tolist()
+    except (OSError, ValueError, EOFError):
+        values = []
+    return values if len(values) == len(lava_job.PROGRESS) else [0] * len(lava_job.PROGRESS)
+
+
+def _check_padding(network: QuantizedNetwork, folder: Path) -> None:
+    """Refuse results of a layer that fired between windows, where it has to be silent."""
+    for index, layer in enumerate(network.layers, start=1):
+        progress = dict(zip(lava_job.PROGRESS, _read_progress(folder, index), strict=True))
+        if progress["spikes_in_padding"]:
+            raise BackendError(
+                f"layer {layer.name} fired {progress['spikes_in_padding']} times between two "
+                f"windows, so that its counts would not be exact: its state went beyond what the "
+                f"guard silences (half of ±{STATE_LIMIT} weight units); use fewer input bits, "
+                f"weight bits or steps, or run it on lava-cpu"
+            )
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What the child left, in PyTorch's axis order, as ``make_recording`` takes it."""
+
+    counts: dict[str, npt.NDArray[np.int32]]
+    potential: npt.NDArray[np.int32] | None
+    final_state: dict[str, npt.NDArray[np.int32]]
+    parameter_digest: dict[str, str]
+
+
+def _read_results(
+    network: QuantizedNetwork, folder: Path, samples: int, keep_final_state: bool
+) -> _Results:
+    """Read what the child left, and check that it is complete."""
+    counts: dict[str, npt.NDArray[np.int32]] = {}
+    states: dict[str, npt.NDArray[np.int32]] = {}
+    potential = None
+    try:
+        for index, layer in enumerate(network.layers, start=1):
+            if layer.threshold is None or keep_final_state:
+                state = np.load(lava_job.state_path(folder, index))
+                states[layer.name] = from_lava(state, layer.output_shape)
+            if layer.threshold is not None:
+                left = np.load(lava_job.counts_path(folder, index))
+                counts[layer.name] = from_lava(left, layer.output_shape)
+        digests = json.loads((folder / lava_job.DIGESTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BackendError(
+            f"the Lava child process ended without its results ({error}); run it again"
+        ) from error
+    if network.readout == "potential":
+        voltage = states.pop(network.layers[-1].name)
+        potential = voltage.reshape(len(voltage), -1) >> STATE_FRACTION_BITS
+        if potential.shape != (samples, network.outputs):
+            raise BackendError(f"the Lava child process left potentials of shape {potential.shape}")
+    return _Results(counts, potential, states, digests)

@@ -1,0 +1,446 @@
+"""The training loop: Adam, a cosine schedule, and a validation split taken from the training data.
+
+The test set chooses nothing: the best checkpoint is the one that is best on validation data, and
+the test set is looked at once, at the end.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import random
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tandem_hw.data.datasets import Dataset
+from tandem_hw.errors import ConversionError, DataError, FileFormatError
+from tandem_hw.learning.checkpoint import (
+    Checkpoint,
+    check_checkpoint,
+    load_checkpoint,
+    rebuilt,
+    save_checkpoint,
+)
+from tandem_hw.learning.layers import Observer
+from tandem_hw.learning.model import TandemNetwork, check_tandem
+from tandem_hw.training.distributed import Processes, own_device, started_processes
+from tandem_hw.training.objectives import Objective
+from tandem_hw.training.options import TrainingOptions
+from tandem_hw.training.run_folder import (
+    BEST_NAME,
+    LAST_NAME,
+    METRICS_NAME,
+    RunIdentity,
+    best_of_before,
+    is_same_model,
+    locked,
+    new_run,
+    tie_best,
+    tie_metrics,
+    write_metrics,
+)
+from tandem_hw.training.samples import SEED_STRIDE, TrainingData
+from tandem_hw.training.schedule import spiking_layers
+from tandem_hw.training.spike_rate import FiringLayers, SpikeRate
+from tandem_hw.training.synop_penalty import SynOpPenalty
+
+__all__ = ["StepReport", "TrainingOptions", "evaluate", "seed_everything", "train"]
+
+_EVALUATION_BATCH = 256
+
+
+@dataclass
+class StepReport:
+    """Told after every step of the training.
+
+    Attributes:
+        epoch, epochs: the current one, from 1, and how many there are.
+        batch, batches: the current one, from 1, and how many an epoch has.
+        loss: running mean of this epoch.
+        metric: running mean of the objective's metric, such as the accuracy.
+        metric_name: its name.
+        spike_rate: mean share of steps in which a neuron fired, over all layers that spiked.
+    """
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    loss: float
+    metric: float
+    metric_name: str
+    spike_rate: float
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's random numbers; call it before a model is made."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def train(
+    model: TandemNetwork,
+    dataset: Dataset,
+    options: TrainingOptions,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    report: Callable[[StepReport], None] | None = None,
+    epoch_done: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Train a model and leave its checkpoints and metrics in a folder.
+
+    Started by ``torchrun``, all processes train together (``tandem_hw.training.distributed``).
+
+    Args:
+        model: a fresh tandem network; with ``resume`` its parameters are read from the folder.
+        dataset: images or events, and labels or targets.
+        options: how to train.
+        folder: receives ``last.pt``, ``checkpoint.pt`` (best on validation data) and
+            ``metrics.json``, each written whole or not at all after every epoch
+            (``tandem_hw.training.run_folder``). One training at a time writes there.
+        device: where to train, for instance "cpu" or "cuda".
+        resume: continue from ``last.pt``, to the same result as without the break.
+        overwrite: take the place of an earlier training, whose files stay until the first epoch of
+            this one is whole; not looked at with ``resume``.
+        report: told after every step.
+        epoch_done: told the metrics of every epoch, after its checkpoints are written.
+
+    Returns:
+        What ``metrics.json`` holds; "silent_layers" names the layers that fired for no test sample.
+
+    Raises:
+        DataError: the data do not fit the model, or ``resume`` with other options or another
+            number of processes.
+        ConversionError: it is no tandem network, has weights that a checkpoint cannot hold, or the
+            loss is infinite or not a number.
+        FileFormatError: the folder cannot be written to, holds a training or is in use by one, or
+            there is nothing to resume, or its files belong to different trainings.
+    """
+    check_tandem(model)
+    place = torch.device(own_device(device))
+    with started_processes(place, options.batch_size) as processes, ExitStack() as claim:
+        run = _Run(model, dataset, options, Path(folder), place, processes)
+        processes.from_first(lambda: claim.enter_context(locked(run.folder)))
+        if resume:
+            run.restore()
+        else:
+            run.begin(overwrite)
+        run.start()
+        for epoch in range(run.epoch + 1, options.epochs + 1):
+            run.train_epoch(epoch, report if processes.is_first else None)
+            if epoch_done is not None and processes.is_first:
+                epoch_done(run.metrics[-1])
+        return run.finish()
+
+
+class _Run:
+    """One training: the data, the optimizer, and the metrics so far."""
+
+    def __init__(
+        self,
+        model: TandemNetwork,
+        dataset: Dataset,
+        options: TrainingOptions,
+        folder: Path,
+        device: torch.device,
+        processes: Processes,
+    ) -> None:
+        self.model, self.dataset, self.options = model.to(device), dataset, options
+        self.folder, self.device, self.processes = folder, device, processes
+        check_checkpoint(model)
+        self.objective = options.make_objective()
+        architecture = model.architecture
+        dataset.check_fit(architecture.input, architecture.options.num_steps)
+        self.objective.check_outputs(dataset, model.outputs)
+        self.data = TrainingData(
+            dataset, self.objective, options, architecture.input, device, processes
+        )
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), options.learning_rate, weight_decay=options.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            self.optimizer, options.epochs * self.data.batches
+        )
+        self.parallel: torch.nn.Module = model
+        self.epoch = 0
+        self.best: float | None = None
+        self.metrics: list[dict[str, Any]] = []
+        self.identity = RunIdentity("")
+        #: The best model so far, as the content of ``checkpoint.pt``.
+        self.best_checkpoint: dict[str, Any] = {}
+
+    def begin(self, overwrite: bool) -> None:
+        """Make sure that nothing is lost by a new training, and give it its identity."""
+        self.identity = self.processes.from_first(lambda: new_run(self.folder, overwrite=overwrite))
+        # Of the dropout. The order of samples comes from this number plus the epoch's.
+        torch.manual_seed(self.options.seed * SEED_STRIDE)
+
+    def start(self) -> None:
+        """Join the processes, once the parameters are where the training starts from."""
+        self.parallel = self.processes.parallel(self.model, self.device)
+
+    def train_epoch(self, epoch: int, report: Callable[[StepReport], None] | None) -> None:
+        """Pass over the training data once and write the checkpoints."""
+        self.model.train()
+        if not self.processes.is_first:  # the first one's state is saved, and so its dropout
+            torch.manual_seed(self.processes.own_seed(self.options.seed * SEED_STRIDE + epoch))
+        activity = SpikeRate(self.model.architecture.options.num_steps)
+        layers = len(self.model.tandem_layers)
+        spiking = spiking_layers(self.options.schedule, epoch, self.options.epochs, layers)
+        penalty = SynOpPenalty(self.model) if self.options.synop_weight else None
+        loss_sum, metric_sum, seen = 0.0, 0.0, 0
+        name = self.objective.metric
+        for batch, indices in enumerate(self.data.order(epoch), start=1):
+            inputs, targets = self.data.take(indices)
+            loss, outputs = self._step(inputs, targets, spiking, activity, penalty)
+            loss_sum += loss * len(targets)
+            metric_sum += self.objective.measure(outputs, targets)[name] * len(targets)
+            seen += len(targets)
+            if report is not None:
+                progress = (epoch, self.options.epochs, batch, self.data.batches)
+                running = (loss_sum / seen, metric_sum / seen, name, activity.rate)
+                report(StepReport(*progress, *running))
+        if penalty is not None:
+            penalty.remove()
+        self.epoch = epoch
+        means = {"loss": loss_sum / seen, name: metric_sum / seen}
+        self._end_epoch(means, activity.rate, spiking)
+
+    def _step(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        spiking: int | None,
+        activity: SpikeRate,
+        penalty: SynOpPenalty | None,
+    ) -> tuple[float, Tensor]:
+        """Take one step of the optimizer; return the loss and the outputs."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.mixed_precision):
+            outputs = self.parallel(inputs, activity.observe, spiking=spiking)
+            loss = self.objective.loss(outputs.float(), targets)
+            if penalty is not None:
+                loss = loss + self.options.synop_weight * penalty.take()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.schedule.step()
+        value = float(loss.detach())  # last: a GPU is waited for
+        if not math.isfinite(value):
+            raise ConversionError(
+                f"the loss is {value}, infinite or not a number; lower the learning rate, which is "
+                f"{self.options.learning_rate:g}; {LAST_NAME} holds the last whole epoch, if any"
+            )
+        return value, outputs.detach().float()
+
+    def _end_epoch(self, means: dict[str, float], rate: float, spiking: int | None) -> None:
+        """Look at the validation data and write everything, in the first process."""
+        if self.processes.is_first:
+            found = evaluate(self.model, *self.data.validation, self.objective, self._evaluated)
+            name = self.objective.metric
+            validation = None if found is None else found[name]
+            epoch = {"epoch": self.epoch, **means, f"validation_{name}": validation}
+            self.metrics.append(epoch | {"spike_rate": rate, "spiking_layers": spiking})
+            self._write(validation)
+        self.processes.wait()
+
+    @property
+    def _evaluated(self) -> int | None:
+        """How many layers spike where the network is judged: all, unless none ever does."""
+        return 0 if self.options.schedule == "ordinary" else None
+
+    def _write(self, validation: float | None) -> None:
+        is_best = validation is None or self.objective.is_better(validation, self.best)
+        if validation is not None and is_best:
+            self.best = validation
+        if is_best:
+            self._keep_best(self.model, self.metrics)
+        state = {
+            "options": asdict(self.options),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "epoch": self.epoch,
+            "best": self.best,
+            "random": torch.get_rng_state(),
+            "processes": self.processes.count,
+            "best_checkpoint": self.best_checkpoint,
+        }
+        if self.identity.replaces:
+            state["replaces"] = dict(self.identity.replaces)
+        if self.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        # The order is what makes a kill between any two harmless, see ``run_folder``.
+        save_checkpoint(self._checkpoint(self.model, state), self.folder / LAST_NAME)
+        if is_best:
+            save_checkpoint(self._checkpoint(self.model), self.folder / BEST_NAME)
+        write_metrics(self._summary(), self.folder / METRICS_NAME)
+        self.identity = RunIdentity(self.identity.run)  # all that was there is replaced
+
+    def _checkpoint(self, model: TandemNetwork, state: dict[str, Any] | None = None) -> Checkpoint:
+        return Checkpoint(
+            model, self.dataset.name, self.metrics, state or {}, run=self.identity.run
+        )
+
+    def _keep_best(self, model: TandemNetwork, metrics: list[dict[str, Any]]) -> None:
+        parameters = {
+            name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()
+        }
+        self.best_checkpoint = {"parameters": parameters, "metrics": list(metrics)}
+
+    def restore(self) -> None:
+        """Take up the state that ``last.pt`` left."""
+        path = self.folder / LAST_NAME
+        if not path.exists():
+            raise FileFormatError(
+                f"{path}: does not exist, so no epoch of a training in this folder was finished; "
+                f"start it without --resume"
+            )
+        checkpoint = load_checkpoint(path)
+        state = checkpoint.training
+        if checkpoint.model.architecture != self.model.architecture:
+            raise DataError(f"{path}: holds another network; resume with the options it was given")
+        if checkpoint.data != self.dataset.name:
+            raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
+        self.options.check_same(state.get("options", {}), path)
+        if checkpoint.model.state_dict().keys() != self.model.state_dict().keys():
+            raise DataError(
+                f"{path}: other layers of its network were pruned; prune the model in the same way "
+                f"before the training is resumed (the masks are taken from the file)"
+            )
+        before = state.get("processes", 1)
+        if before != self.processes.count:
+            raise DataError(
+                f"{path}: was trained by {before} processes together, not by "
+                f"{self.processes.count}; resume with torchrun --nproc-per-node {before}, or the "
+                f"result would be another"
+            )
+        try:
+            self.model.load_state_dict(checkpoint.model.state_dict())
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.epoch = operator.index(state["epoch"])
+            self.best = None if state["best"] is None else float(state["best"])
+            if self.best is None and len(self.data.validation[1]):
+                raise ValueError("it knows no best epoch")
+            if self.schedule.last_epoch != self.epoch * self.data.batches:
+                raise ValueError(f"its schedule does not stand at epoch {self.epoch}")
+            best = self._restored_best(checkpoint)
+            replaces = dict(state.get("replaces", {}))
+            torch.set_rng_state(state["random"])  # last: a model that is built draws numbers
+            if self.device.type == "cuda":
+                torch.cuda.set_rng_state(state["random_cuda"], self.device)
+        except (
+            ConversionError,
+            AttributeError,
+            KeyError,
+            ValueError,
+            TypeError,
+            RuntimeError,
+        ) as error:
+            raise FileFormatError(
+                f"{path}: the state of the training is damaged ({error}); train again"
+            ) from error
+        self.metrics = checkpoint.metrics
+        self.identity = RunIdentity(checkpoint.run)
+        with torch.random.fork_rng([]):
+            self.processes.from_first(lambda: self._tie(checkpoint, best, replaces))
+
+    def _restored_best(self, last: Checkpoint) -> Checkpoint | None:
+        """Return the best model that ``last.pt`` holds; None if it is older than its having one."""
+        if not last.run and "best_checkpoint" not in last.training:
+            return None
+        kept = last.training["best_checkpoint"]
+        if not kept["metrics"] or not all(isinstance(epoch, dict) for epoch in kept["metrics"]):
+            raise ValueError("it knows no best epoch")
+        model = rebuilt(last.model.architecture, kept["parameters"])
+        return Checkpoint(model, last.data, list(kept["metrics"]), run=last.run)
+
+    def _tie(self, last: Checkpoint, best: Checkpoint | None, replaces: dict[str, str]) -> None:
+        """Make the other files those that ``last.pt`` speaks of, or refuse them."""
+        outdated = tie_metrics(self.folder, last, replaces)
+        if best is not None:
+            tie_best(self.folder, last, best, replaces)
+        else:
+            metric = f"validation_{self.objective.metric}"
+            best = best_of_before(self.folder, last, metric, self.best)
+            if self.best is not None:
+                self.best = best.metrics[-1][metric]
+        if outdated:
+            write_metrics(self._summary(), self.folder / METRICS_NAME)
+        self._keep_best(best.model, best.metrics)
+
+    def finish(self) -> dict[str, Any]:
+        """Look at the test set once, with the best checkpoint."""
+        summary = self._summary()
+        if self.processes.is_first:
+            best = load_checkpoint(self.folder / BEST_NAME)
+            if not is_same_model(best, self.identity.run, self.best_checkpoint["metrics"]):
+                raise FileFormatError(
+                    f"{self.folder / BEST_NAME}: was replaced by another program while the "
+                    f"training ran; move it to another folder, and --resume writes the right one"
+                )
+            model = best.model.to(self.device)
+            fired = FiringLayers()
+            inputs, targets = self.data.test()
+            judged = evaluate(
+                model, inputs, targets, self.objective, self._evaluated, fired.observe
+            )
+            found = judged or {}
+            summary |= {f"test_{name}": value for name, value in found.items()}
+            if self._evaluated is None:
+                summary["silent_layers"] = fired.silent
+            write_metrics(summary, self.folder / METRICS_NAME)
+        self.processes.wait()
+        return summary
+
+    def _summary(self) -> dict[str, Any]:
+        identity = {"run": self.identity.run} if self.identity.run else {}
+        return identity | {
+            "data": self.dataset.name,
+            "architecture": self.model.architecture.to_dict(),
+            "options": asdict(self.options),
+            "epochs": self.metrics,
+        }
+
+
+@torch.no_grad()
+def evaluate(
+    model: TandemNetwork,
+    inputs: Tensor,
+    targets: Tensor,
+    objective: Objective,
+    spiking: int | None = None,
+    observe: Observer | None = None,
+) -> dict[str, float] | None:
+    """Judge the integer network, or return None where there are no samples.
+
+    Args:
+        model: the tandem network; left in the mode it was in.
+        inputs: uint8 [samples, *sample_shape], on the model's device.
+        targets: [samples, ...], as the objective has them.
+        objective: what is measured.
+        spiking: as in ``TandemNetwork.forward``.
+        observe: as in ``TandemNetwork.forward``.
+    """
+    if not len(targets):
+        return None
+    was_training = model.training
+    model.eval()
+    outputs = torch.cat(
+        [
+            model(inputs[start : start + _EVALUATION_BATCH], observe, spiking=spiking)
+            for start in range(0, len(targets), _EVALUATION_BATCH)
+        ]
+    )
+    model.train(was_training)
+    return objective.measure(outputs, targets)

@@ -1,0 +1,289 @@
+"""What a training minimises and what it is judged by: classes, real targets, or the image itself.
+
+classification   cross entropy of the readout (with label smoothing), accuracy
+regression       mean squared error of the readout against real targets; MAE and R^2
+reconstruction   mean squared error against the input image in [0, 1]; PSNR in dB
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tandem_hw.data.datasets import Dataset
+from tandem_hw.errors import DataError
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
+
+ObjectiveName = Literal["classification", "regression", "reconstruction"]
+
+
+class Objective(ABC):
+    """What a training minimises.
+
+    Attributes:
+        name: by which ``make_objective`` makes it.
+        metric: the name of the number that chooses the best checkpoint, as in ``metrics.json``.
+        higher_is_better: whether more of it is better.
+    """
+
+    name: ClassVar[ObjectiveName]
+    metric: ClassVar[str]
+    higher_is_better: ClassVar[bool]
+
+    @abstractmethod
+    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
+        """Return the targets of a part of a data set, "train" or "test", [samples, ...].
+
+        Raises:
+            DataError: the data set has none of this kind.
+        """
+
+    @abstractmethod
+    def outputs(self, dataset: Dataset) -> int:
+        """Return how many outputs a network needs."""
+
+    @abstractmethod
+    def check_outputs(self, dataset: Dataset, outputs: int) -> None:
+        """Refuse a network whose number of outputs does not suit the targets.
+
+        Raises:
+            DataError: says how many there are and how many are needed.
+        """
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of a batch.
+
+        Args:
+            outputs: float32 [batch, outputs], the network's.
+            targets: the batch's targets.
+        """
+
+    @abstractmethod
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return all numbers by which outputs are judged, ``metric`` among them.
+
+        Args:
+            outputs: float32 [samples, outputs], the network's.
+            targets: their targets.
+        """
+
+    def is_better(self, value: float, best: float | None) -> bool:
+        """Whether a value of the metric is better than the best so far; a tie is not."""
+        if best is None:
+            return True
+        return value > best if self.higher_is_better else value < best
+
+
+class Classification(Objective):
+    """Cross entropy and accuracy.
+
+    Attributes:
+        label_smoothing: share of the target that is spread over all classes, 0 to below 1.
+    """
+
+    name: ClassVar[ObjectiveName] = "classification"
+    metric: ClassVar[str] = "accuracy"
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
+
+    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
+        """Return the labels, int64 [samples]."""
+        labels = np.asarray(getattr(dataset, f"y_{part}"))
+        if labels.dtype.kind not in "iu" or not dataset.classes:
+            raise DataError(
+                f"{dataset.name}: has real targets and no labels; train with the objective "
+                f'"regression"'
+            )
+        return labels
+
+    def outputs(self, dataset: Dataset) -> int:
+        """Return the number of classes."""
+        return dataset.outputs
+
+    def check_outputs(self, dataset: Dataset, outputs: int) -> None:
+        """Refuse a network with fewer outputs than classes."""
+        if dataset.classes > outputs:
+            raise DataError(
+                f"{dataset.name}: has {dataset.classes} classes; the model has {outputs} outputs"
+            )
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross entropy of logits [batch, classes] and labels [batch]."""
+        return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return the accuracy."""
+        return {"accuracy": int((outputs.argmax(1) == targets).sum()) / len(targets)}
+
+
+class Regression(Objective):
+    """Mean squared error against real targets."""
+
+    name: ClassVar[ObjectiveName] = "regression"
+    metric: ClassVar[str] = "mse"
+    higher_is_better: ClassVar[bool] = False
+
+    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
+        """Return the targets, float32 [samples, outputs]."""
+        values = np.asarray(getattr(dataset, f"y_{part}"))
+        if values.dtype.kind != "f":
+            raise DataError(
+                f"{dataset.name}: has labels of {dataset.classes} classes and no real targets; "
+                f'train with the objective "classification", or give floating-point targets'
+            )
+        return values.reshape(len(values), -1).astype(np.float32)
+
+    def outputs(self, dataset: Dataset) -> int:
+        """Return the number of target values of a sample."""
+        return math.prod(dataset.y_test.shape[1:])
+
+    def check_outputs(self, dataset: Dataset, outputs: int) -> None:
+        """Refuse a network with another number of outputs than targets."""
+        needed = self.outputs(dataset)
+        if needed != outputs:
+            raise DataError(
+                f"{dataset.name}: has {needed} target values a sample; the model has {outputs} "
+                f"outputs"
+            )
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean squared error of [batch, outputs] values."""
+        return F.mse_loss(outputs, targets)
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return mean squared and absolute error, and R^2 = 1 - MSE / variance of the targets.
+
+        Each output has a mean of its own; where no target differs from it, R^2 is not a number.
+        """
+        error = (outputs - targets).double()
+        mse = float(error.square().mean())
+        spread = float((targets - targets.mean(0)).double().square().mean())
+        return {
+            "mse": mse,
+            "mae": float(error.abs().mean()),
+            "r2": 1 - mse / spread if spread > 0 else math.nan,
+        }
+
+
+class Reconstruction(Regression):
+    """Mean squared error against the input itself, real values in [0, 1]."""
+
+    name: ClassVar[ObjectiveName] = "reconstruction"
+
+    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
+        """Return the samples as they are before they are quantized, float32 [samples, values]."""
+        samples = np.asarray(getattr(dataset, f"x_{part}"))
+        if samples.shape[1:] != tuple(dataset.shape):
+            raise DataError(
+                f"{dataset.name}: holds events, which are not reconstructed; give images"
+            )
+        flat = samples.reshape(len(samples), -1).astype(np.float32)
+        return flat / 255 if samples.dtype == np.uint8 else flat
+
+    def outputs(self, dataset: Dataset) -> int:
+        """Return the number of values of a sample."""
+        return math.prod(dataset.shape)
+
+    def check_outputs(self, dataset: Dataset, outputs: int) -> None:
+        """Refuse a network whose output is not as large as its input."""
+        needed = self.outputs(dataset)
+        if needed != outputs:
+            raise DataError(
+                f"{dataset.name}: samples have {needed} values; the model puts out {outputs}, and "
+                f"a reconstruction has as many as its input (--model autoencoder)"
+            )
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return the mean squared error and PSNR = -10 log10(MSE) for values up to 1, in dB."""
+        numbers = super().measure(outputs, targets)
+        mse = numbers["mse"]
+        return {"mse": mse, "psnr": -10 * math.log10(mse) if mse > 0 else math.inf}
+
+
+_OBJECTIVES: Final[dict[str, type[Objective]]] = {
+    objective.name: objective for objective in (Classification, Regression, Reconstruction)
+}
+
+
+def make_objective(name: ObjectiveName, label_smoothing: float = 0.0) -> Objective:
+    """Return an objective by name.
+
+    Args:
+        name: "classification", "regression" or "reconstruction".
+        label_smoothing: of a classification; 0 to below 1.
+
+    Raises:
+        DataError: the name is unknown, or something else than labels shall be smoothed.
+    """
+    if name not in _OBJECTIVES:
+        raise DataError(f'objective is "{name}"; allowed are {", ".join(_OBJECTIVES)}')
+    if name == "classification":
+        return Classification(label_smoothing)
+    if label_smoothing:
+        raise DataError(f"label_smoothing is for labels; a {name} has none, set it to 0")
+    return _OBJECTIVES[name]()
+
+
+def fitting_objective(dataset: Dataset, outputs: int) -> Objective:
+    """Return what a network is judged by that is known by its outputs alone.
+
+    It is the regression where the data have real targets, as many as outputs; the classification
+    where they have as many classes; the reconstruction where an image has as many values; and the
+    classification again where they have fewer classes: a test part may lack the last ones.
+
+    Args:
+        dataset: what the network is judged on.
+        outputs: number of the network's outputs.
+
+    Raises:
+        DataError: the outputs fit none of them.
+    """
+    targets, values = Regression().outputs(dataset), Reconstruction().outputs(dataset)
+    if not dataset.classes and targets == outputs:
+        return Regression()
+    if dataset.classes and dataset.classes == outputs:
+        return Classification()
+    is_image = dataset.x_test.shape[1:] == tuple(dataset.shape)
+    if is_image and values == outputs:
+        return Reconstruction()
+    if dataset.classes and dataset.classes < outputs:
+        return Classification()
+    found = f"{dataset.classes} classes" if dataset.classes else f"{targets} target values a sample"
+    image = f" and samples of {values} values" if is_image else ""
+    raise DataError(
+        f"{dataset.name}: has {found}{image}, and the network {outputs} outputs, which suit none "
+        f"of these; give the data that it was trained for"
+    )
+
+
+def real_values(network: QuantizedNetwork, recording: Recording) -> npt.NDArray[np.float32]:
+    """Return a network's outputs as real values: the integers times ``readout_scale``.
+
+    Bit for bit they are what the trained model puts out.
+
+    Args:
+        network: what ran.
+        recording: what came out of it.
+
+    Returns:
+        float32 [samples, outputs].
+    """
+    values: npt.NDArray[np.float32] = (recording.output * network.readout_scale).astype(np.float32)
+    return values
+
+
+def as_tensor(targets: npt.NDArray[Any]) -> Tensor:
+    """Return targets as PyTorch takes them: int64 labels or float32 values."""
+    kind = np.int64 if targets.dtype.kind in "iu" else np.float32
+    return torch.from_numpy(np.ascontiguousarray(targets.astype(kind)))

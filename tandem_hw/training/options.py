@@ -1,0 +1,109 @@
+"""How to train: every number of a training in one place, checked before anything runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from tandem_hw.errors import DataError
+from tandem_hw.training.augmentation import PRESETS
+from tandem_hw.training.objectives import Objective, ObjectiveName, make_objective
+from tandem_hw.training.run_folder import BEST_NAME
+from tandem_hw.training.schedule import Schedule
+
+#: More passes over the data than any training needs.
+EPOCHS_MAX = 1_000_000
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train.
+
+    Attributes:
+        epochs: passes over the training data, 1 to ``EPOCHS_MAX``.
+        batch_size: samples a step, of all processes together.
+        learning_rate: Adam's, at the start of the cosine schedule that ends at zero.
+        weight_decay: Adam's.
+        validation: share of the training data that chooses the best checkpoint, 0 to below 1; with
+            0 the last epoch is the best.
+        seed: of the initial weights, the split, the order of samples, the augmentation and the
+            dropout.
+        objective: "classification", "regression" or "reconstruction"
+            (``tandem_hw.training.objectives``).
+        label_smoothing: of a classification, 0 to below 1.
+        augmentation: a preset of ``tandem_hw.training.augmentation``: "none", "mnist" or "cifar".
+        synop_weight: weight of SynOps over MACs in the loss (``tandem_hw.training.synop_penalty``).
+        schedule: "tandem", "progressive" or "ordinary" (``tandem_hw.training.schedule``).
+        samples: train on so many of the training samples, chosen by the seed; None for all.
+        mixed_precision: compute the ordinary twin in bfloat16, which touches the gradient and a
+            batch's statistics; the integers that go forward stay exact.
+    """
+
+    epochs: int = 5
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.0
+    validation: float = 0.1
+    seed: int = 0
+    objective: ObjectiveName = "classification"
+    label_smoothing: float = 0.0
+    augmentation: str = "none"
+    synop_weight: float = 0.0
+    schedule: Schedule = "tandem"
+    samples: int | None = None
+    mixed_precision: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        if self.epochs < 1 or self.batch_size < 2:
+            raise DataError("training needs at least one epoch and batches of at least 2 samples")
+        if self.epochs > EPOCHS_MAX:
+            raise DataError(f"epochs is {self.epochs}; give at most {EPOCHS_MAX}")
+        for name in ("validation", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise DataError(f"{name} is {getattr(self, name)}; give a share from 0 to below 1")
+        if not 0 < self.learning_rate < math.inf:
+            raise DataError(f"learning_rate is {self.learning_rate}; give a positive number")
+        for name in ("weight_decay", "synop_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise DataError(f"{name} is {getattr(self, name)}; give zero or a positive number")
+        if self.samples is not None and self.samples < 1:
+            raise DataError(f"samples is {self.samples}; give a positive number")
+        choices = {"augmentation": tuple(PRESETS), "schedule": get_args(Schedule)}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise DataError(
+                    f'{name} is "{getattr(self, name)}"; allowed are {", ".join(allowed)}'
+                )
+        self.make_objective()
+
+    def check_same(self, before: Mapping[str, Any], path: Path) -> None:
+        """Refuse to resume a training that began with other options.
+
+        Args:
+            before: the options that it began with, by name.
+            path: the file that says so.
+
+        Raises:
+            DataError: names the first option that differs.
+        """
+        defaults = asdict(TrainingOptions())  # options that came later had no other value
+        for name, value in asdict(self).items():
+            found = before.get(name, defaults[name])
+            if found != value:
+                longer = (
+                    f"; to train longer, start from its result in another folder: "
+                    f"--init {path.parent / BEST_NAME} --out ANOTHER"
+                )
+                raise DataError(
+                    f"{path}: was trained with {name} {found}, not {value}; a resumed training "
+                    f"keeps its options, or the result would be another"
+                    f"{longer if name == 'epochs' else ''}"
+                )
+
+    def make_objective(self) -> Objective:
+        """Return the objective that these options name."""
+        return make_objective(self.objective, self.label_smoothing)

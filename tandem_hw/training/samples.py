@@ -1,0 +1,140 @@
+"""The samples of a training: split, shuffled, augmented and quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tandem_hw.data.datasets import Dataset, split_validation
+from tandem_hw.errors import DataError
+from tandem_hw.network.quantized import InputSpec
+from tandem_hw.training.augmentation import PRESETS
+from tandem_hw.training.distributed import Processes
+from tandem_hw.training.objectives import Objective, as_tensor
+from tandem_hw.training.options import TrainingOptions
+
+#: Seeds of one training lie closer together than this, those of two further apart.
+SEED_STRIDE: Final = 100_003
+#: What is added to the seed of an epoch's order to get that of its augmentation.
+_AUGMENTATION_SEED: Final = 50_000
+_ALONE: Final = Processes()
+
+
+class TrainingData:
+    """Training and validation samples on the device.
+
+    Attributes:
+        batches: number of batches in an epoch; a rest that fills none is left out, another one in
+            every epoch.
+        validation: integers and targets of the validation samples.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        objective: Objective,
+        options: TrainingOptions,
+        spec: InputSpec,
+        device: torch.device,
+        processes: Processes = _ALONE,
+    ) -> None:
+        self.dataset, self.objective, self.options = dataset, objective, options
+        self.spec, self.device, self.processes = spec, device, processes
+        targets = objective.targets(dataset, "train")
+        fitted, held_out = self._split(targets)
+        if len(fitted) < options.batch_size:
+            raise DataError(
+                f"{len(fitted)} training samples are less than one batch of {options.batch_size}; "
+                f"use a smaller batch"
+            )
+        self.batches = len(fitted) // options.batch_size
+        self._targets = as_tensor(targets[fitted]).to(device)
+        self._images: Tensor | None = None
+        self._inputs: Tensor | None = None
+        self._augmentation = PRESETS[options.augmentation]
+        if self._augmentation.changes:
+            self._images = self._unquantized(dataset.x_train[fitted])
+        else:
+            self._inputs = self._integers(dataset.x_train[fitted])
+        self.validation = (
+            self._integers(dataset.x_train[held_out]),
+            as_tensor(targets[held_out]).to(device),
+        )
+        self._generator = torch.Generator()
+
+    def _split(self, targets: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Choose validation samples, and of the others as many as the options say."""
+        dataset, options, count = self.dataset, self.options, len(targets)
+        labelled = targets.dtype.kind in "iu" and targets.ndim == 1
+        if len(dataset.x_train) != count:
+            raise DataError(
+                f"{dataset.name}: has {len(dataset.x_train)} training samples and {count} labels "
+                f"or targets; one for each is needed"
+            )
+        labels = targets if labelled else np.zeros(count, np.int64)
+        fitted, held_out = split_validation(count, labels, options.validation, options.seed)
+        if options.samples is not None:
+            if options.samples > len(fitted):
+                raise DataError(
+                    f"{self.dataset.name}: has {len(fitted)} training samples beside the "
+                    f"validation data; {options.samples} were asked for"
+                )
+            chosen = np.random.RandomState(options.seed).permutation(len(fitted))
+            fitted = np.sort(fitted[chosen[: options.samples]])
+        return fitted, held_out
+
+    def _integers(self, samples: Any) -> Tensor:
+        return torch.from_numpy(self.dataset.integers(samples, self.spec)).to(self.device)
+
+    def _unquantized(self, samples: Any) -> Tensor:
+        """Return the images themselves, which are augmented before they are quantized."""
+        if self.spec.encoding == "events":
+            raise DataError(
+                f"{self.dataset.name}: holds events, which augmentation "
+                f'"{self.options.augmentation}" cannot change; use tonic\'s transforms when they '
+                f"are binned"
+            )
+        self._integers(samples)  # refuses what no batch could be made of
+        return torch.from_numpy(np.ascontiguousarray(samples))
+
+    def order(self, epoch: int) -> Iterator[Tensor]:
+        """Yield this process's share of the batches of an epoch, as indices.
+
+        The order hangs on seed and epoch alone and is the same in all processes; the augmentation
+        is each one's own.
+
+        Args:
+            epoch: the epoch, from 1.
+        """
+        seed = self.options.seed * SEED_STRIDE + epoch
+        self._generator.manual_seed(self.processes.own_seed(seed + _AUGMENTATION_SEED))
+        order = torch.randperm(len(self._targets), generator=torch.Generator().manual_seed(seed))
+        size = self.options.batch_size
+        for start in range(0, self.batches * size, size):
+            yield self.processes.share(order[start : start + size])
+
+    def take(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the integers and the targets of some samples, augmented anew.
+
+        Args:
+            indices: int64 [batch].
+        """
+        targets = self._targets[indices.to(self.device)]
+        if self._inputs is not None:
+            return self._inputs[indices.to(self.device)], targets
+        assert self._images is not None  # one of the two is there
+        changed = self._augmentation(self._images[indices], self._generator)
+        if self.options.objective == "reconstruction":
+            largest = 255 if changed.dtype == torch.uint8 else 1
+            targets = (changed.flatten(1).float() / largest).to(self.device)
+        return self._integers(changed.numpy()), targets
+
+    def test(self) -> tuple[Tensor, Tensor]:
+        """Return integers and targets of the test samples."""
+        targets = self.objective.targets(self.dataset, "test")
+        return self._integers(self.dataset.x_test), as_tensor(targets).to(self.device)

@@ -1,0 +1,49 @@
+"""What a network fires while it is trained and judged."""
+
+from __future__ import annotations
+
+from tandem_hw.arithmetic.neurons import LayerActivity
+from tandem_hw.learning.layers import TandemLayer
+from tandem_hw.learning.quantizer import IntegerParameters
+
+
+class SpikeRate:
+    """Running mean of the spike rate over all firing neurons."""
+
+    def __init__(self, num_steps: int) -> None:
+        self.num_steps = num_steps
+        self.spikes = 0.0
+        self.slots = 0
+
+    def observe(
+        self, layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
+    ) -> None:
+        """Count the spikes of one layer in one forward pass."""
+        if activity.counts is not None:
+            self.spikes += float(activity.counts.sum())
+            self.slots += activity.counts.numel() * self.num_steps
+
+    @property
+    def rate(self) -> float:
+        """Share of steps in which a neuron fired."""
+        return self.spikes / self.slots if self.slots else 0.0
+
+
+class FiringLayers:
+    """Which layers have fired so far."""
+
+    def __init__(self) -> None:
+        self.layers: dict[str, bool] = {}
+
+    def observe(
+        self, layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
+    ) -> None:
+        """Look at one layer in one forward pass."""
+        if activity.counts is not None:
+            fires = bool(activity.counts.any())
+            self.layers[layer.name] = self.layers.get(layer.name, False) or fires
+
+    @property
+    def silent(self) -> list[str]:
+        """Names of the firing layers that never did."""
+        return [name for name, fired in self.layers.items() if not fired]

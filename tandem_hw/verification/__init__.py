@@ -1,0 +1,1 @@
+"""The shared step that proves backends equal."""

@@ -1,0 +1,370 @@
+"""The shared verification step: do recordings of several backends agree, spike for spike?
+
+It is used by the command line, by the conformance suite and by anyone in Python. Equality of
+silence proves nothing, so it is asserted first that every layer fired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_hw.errors import ComparisonRefusedError, TandemError
+from tandem_hw.network.activity import LayerSummary, activity_dict, summarise
+from tandem_hw.network.fixed_point import STATE_LIMIT
+from tandem_hw.network.parameter_digest import digest_of_layer
+from tandem_hw.network.quantized import Layer, QuantizedNetwork, require_quantized
+from tandem_hw.network.recording import Recording
+from tandem_hw.network.saturation import LayerSaturation, summarise_saturation
+from tandem_hw.sim.backend import Backend, Progress, require_available
+from tandem_hw.verification.comparability import check_comparable
+from tandem_hw.verification.comparison import (
+    FINAL_STATE,
+    RESULT,
+    SYNOPS,
+    Difference,
+    Quantity,
+    quantities,
+)
+
+#: Version of the JSON report.
+FORMAT_VERSION = 1
+
+
+class VerificationError(TandemError):
+    """Backends disagree, or the network was silent."""
+
+
+@dataclass(frozen=True)
+class OtherParameters:
+    """A layer that a backend computed with other integers than the network's.
+
+    Attributes:
+        backend: name of the backend.
+        layer: name of the layer.
+    """
+
+    backend: str
+    layer: str
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return (
+            f"{self.backend}: layer {self.layer} ran with other weights, biases or threshold than "
+            f"the network's"
+        )
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """One layer in all recordings.
+
+    Attributes:
+        name: name of the layer.
+        neurons: number of neurons.
+        spikes: spikes of all samples in the first recording; None for a readout by potential.
+        mismatched: values (counts, or potentials of a readout) that differ from the first
+            recording, all other recordings together.
+        head_room_bits: how often the largest state that the data reached could be doubled within
+            24 bits, negative where it left them, or None where no recording followed it.
+        mismatched_states: states of firing neurons at the window's end that differ between the
+            recordings that have them, or None where fewer than two do.
+        mismatched_synops: synaptic operations of samples that differ.
+    """
+
+    name: str
+    neurons: int
+    spikes: int | None
+    mismatched: int
+    head_room_bits: int | None
+    mismatched_states: int | None = None
+    mismatched_synops: int = 0
+
+    @property
+    def match(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.mismatched or self.mismatched_states or self.mismatched_synops)
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """What the comparison found.
+
+    Attributes:
+        samples: number of samples compared.
+        backends: their names; the first is the one that the others are compared with.
+        layers: firing layers in order.
+        readout: the last layer's result: potentials, or counts where it fires.
+        silent_layers: layers that never fired in any recording, and a readout by potential that
+            nothing but its bias has reached.
+        mismatched_predictions: predictions that differ from the first recording's.
+        accuracy: per backend, None without labels.
+        activity: spikes, rates and synaptic operations of every layer in the first recording.
+        seconds: wall-clock time per backend.
+        difference: the first difference, or None.
+        silence_allowed: whether silent layers were expected.
+        saturation: how often each layer's states left 24 bits, where a recording counted it.
+        other_parameters: layers that a backend computed with other integers than the network's.
+        checked_parameters: backends whose integers were looked at.
+        checked_states: backends whose states at the window's end were compared.
+    """
+
+    samples: int
+    backends: tuple[str, ...]
+    layers: tuple[LayerComparison, ...]
+    readout: LayerComparison
+    silent_layers: tuple[str, ...]
+    mismatched_predictions: int
+    accuracy: Mapping[str, float | None]
+    activity: tuple[LayerSummary, ...]
+    seconds: Mapping[str, float]
+    difference: Difference | None
+    silence_allowed: bool = False
+    saturation: tuple[LayerSaturation, ...] = ()
+    other_parameters: tuple[OtherParameters, ...] = ()
+    checked_parameters: tuple[str, ...] = ()
+    checked_states: tuple[str, ...] = ()
+
+    @property
+    def match(self) -> bool:
+        """Whether everything is equal and the network was active."""
+        active = self.silence_allowed or not self.silent_layers
+        equal = all(layer.match for layer in (*self.layers, self.readout))
+        return active and equal and not self.other_parameters
+
+    def require_match(self) -> None:
+        """Raise unless everything is equal and the network was active.
+
+        Raises:
+            VerificationError: names the layer with other integers, the first difference or the
+                silent layers.
+        """
+        if self.match:
+            return
+        if self.other_parameters:
+            raise VerificationError(str(self.other_parameters[0]))
+        if self.difference is not None:
+            raise VerificationError(f"the backends differ; first in {self.difference}")
+        raise VerificationError(
+            f"{self.silence}; use more samples or look at the network with tandem-hw inspect"
+        )
+
+    @property
+    def silence(self) -> str:
+        """What was silent, in words."""
+        firing = [layer.name for layer in self.layers]
+        never = [name for name in self.silent_layers if name in firing]
+        parts = [f"layers {', '.join(never)} never fired"] if never else []
+        if len(never) < len(self.silent_layers):
+            parts.append(f"readout {self.readout.name} holds nothing but its bias")
+        return f"{' and '.join(parts)}, and equal silence proves nothing"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, as ``--json`` writes it."""
+        activity = activity_dict(self.activity)
+        return {
+            "format_version": FORMAT_VERSION,
+            "match": self.match,
+            "samples": self.samples,
+            "backends": list(self.backends),
+            "layers": [
+                {
+                    "name": layer.name,
+                    "neurons": layer.neurons,
+                    "spikes": layer.spikes,
+                    "mismatched_counts": layer.mismatched,
+                    "mismatched_states": layer.mismatched_states,
+                    "mismatched_synops": layer.mismatched_synops,
+                    "head_room_bits": layer.head_room_bits,
+                }
+                for layer in self.layers
+            ],
+            "readout": {
+                "name": self.readout.name,
+                "mismatched": self.readout.mismatched,
+                "mismatched_synops": self.readout.mismatched_synops,
+                "head_room_bits": self.readout.head_room_bits,
+            },
+            "mismatched_predictions": self.mismatched_predictions,
+            "silent_layers": list(self.silent_layers),
+            "other_parameters": [asdict(found) for found in self.other_parameters],
+            "checked_parameters": list(self.checked_parameters),
+            "checked_states": list(self.checked_states),
+            "saturation": [asdict(layer) for layer in self.saturation],
+            "first_difference": None if self.difference is None else str(self.difference),
+            "accuracy": dict(self.accuracy),
+            "synops_per_sample": activity["synops_per_sample"],
+            "macs_per_sample": activity["macs_per_sample"],
+            "synops_per_mac": activity["synops_per_mac"],
+            "activity": activity["layers"],
+            "seconds": dict(self.seconds),
+        }
+
+
+def compare(
+    network: QuantizedNetwork, recordings: Sequence[Recording], *, allow_silence: bool = False
+) -> VerificationReport:
+    """Compare recordings neuron by neuron and sample by sample.
+
+    Args:
+        network: what ran.
+        recordings: two or more, of the same network and the same inputs.
+        allow_silence: do not ask that every layer fired; for tests of silence itself.
+
+    Returns:
+        The report; call its ``require_match`` to make sure.
+
+    Raises:
+        ComparisonRefusedError: the recordings could not have the same answer, or mean nothing
+            (``comparability.check_comparable``).
+    """
+    check_comparable(network, recordings)
+    first = recordings[0]
+    found = list(quantities(network, recordings))
+    compared = {
+        layer.name: _compare_layer(layer, recordings, [q for q in found if q.layer == layer.name])
+        for layer in network
+    }
+    differences = (quantity.difference() for quantity in found)
+    digests = {layer.name: digest_of_layer(layer) for layer in network}
+    return VerificationReport(
+        samples=len(first),
+        backends=tuple(recording.backend for recording in recordings),
+        layers=tuple(compared[layer.name] for layer in network.spiking_layers),
+        readout=replace(compared[network.layers[-1].name], spikes=None),
+        silent_layers=tuple(layer.name for layer in network if _is_silent(layer, recordings)),
+        mismatched_predictions=sum(
+            int(np.sum(other.prediction != first.prediction)) for other in recordings[1:]
+        ),
+        accuracy={recording.backend: recording.accuracy for recording in recordings},
+        activity=summarise(network, first),
+        seconds={recording.backend: recording.seconds for recording in recordings},
+        difference=next((item for item in differences if item is not None), None),
+        silence_allowed=allow_silence,
+        saturation=summarise_saturation(network, recordings),
+        other_parameters=tuple(
+            OtherParameters(recording.backend, name)
+            for recording in recordings
+            for name, digest in digests.items()
+            if recording.parameter_digest and recording.parameter_digest.get(name) != digest
+        ),
+        checked_parameters=tuple(
+            recording.backend for recording in recordings if recording.parameter_digest
+        ),
+        checked_states=_having_states(found),
+    )
+
+
+def verify(
+    network: QuantizedNetwork,
+    inputs: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64] | None,
+    backends: Sequence[Backend],
+    *,
+    allow_silence: bool = False,
+    progress: Mapping[str, Progress] | None = None,
+) -> VerificationReport:
+    """Run a network on several backends and compare them.
+
+    Args:
+        network: what to run.
+        inputs: uint8 [samples, *network.sample_shape].
+        labels: int64 [samples], or None.
+        backends: two or more; all are checked for availability before the first one runs.
+        allow_silence: see ``compare``.
+        progress: per backend name, told how far it is.
+
+    Returns:
+        The report.
+
+    Raises:
+        BackendUnavailableError: a backend cannot run here.
+        ComparisonRefusedError: fewer than two backends, or the same one twice.
+    """
+    recordings = record(network, inputs, labels, backends, progress=progress)
+    return compare(network, recordings, allow_silence=allow_silence)
+
+
+def record(
+    network: QuantizedNetwork,
+    inputs: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64] | None,
+    backends: Sequence[Backend],
+    *,
+    progress: Mapping[str, Progress] | None = None,
+) -> list[Recording]:
+    """Run a network on several backends, for ``compare``.
+
+    Args:
+        network: what to run.
+        inputs: uint8 [samples, *network.sample_shape].
+        labels: int64 [samples], or None.
+        backends: two or more; all are checked for availability before the first one runs.
+        progress: per backend name, told how far it is.
+
+    Returns:
+        A recording for each backend.
+
+    Raises:
+        BackendUnavailableError: a backend cannot run here.
+        ComparisonRefusedError: fewer than two backends, or the same one twice.
+        NetworkError: it is no quantized network.
+    """
+    names = [backend.name for backend in backends]
+    if len(names) < 2 or len(set(names)) != len(names):
+        raise ComparisonRefusedError(
+            f"a comparison needs two or more different backends, found {', '.join(names) or 'none'}"
+        )
+    require_quantized(network)
+    for backend in backends:
+        require_available(backend)
+        backend.check_network(network)
+    told = progress or {}
+    return [
+        backend.run(network, inputs, labels, told.get(backend.name), keep_final_state=True)
+        for backend in backends
+    ]
+
+
+def _compare_layer(
+    layer: Layer, recordings: Sequence[Recording], found: Sequence[Quantity]
+) -> LayerComparison:
+    mismatched = {quantity.kind: quantity.mismatched for quantity in found}
+    counts = recordings[0].counts.get(layer.name)
+    return LayerComparison(
+        name=layer.name,
+        neurons=layer.neurons,
+        spikes=None if counts is None else int(counts.sum(dtype=np.int64)),
+        mismatched=mismatched[RESULT] or 0,
+        head_room_bits=_head_room(recordings, layer.name),
+        mismatched_states=mismatched[FINAL_STATE],
+        mismatched_synops=mismatched[SYNOPS] or 0,
+    )
+
+
+def _head_room(recordings: Sequence[Recording], name: str) -> int | None:
+    peaks = [recording.peak[name] for recording in recordings if name in recording.peak]
+    if not peaks:
+        return None
+    return STATE_LIMIT.bit_length() - 1 - max(peaks).bit_length()
+
+
+def _is_silent(layer: Layer, recordings: Sequence[Recording]) -> bool:
+    """Return whether a layer never fired, or a readout holds nothing but its bias, everywhere."""
+    if layer.threshold is not None:
+        return not any(recording.counts[layer.name].any() for recording in recordings)
+    bias = np.broadcast_to(layer.bias_image(), layer.output_shape).reshape(-1)
+    return all(
+        np.array_equal(recording.output, np.broadcast_to(bias, recording.output.shape))
+        for recording in recordings
+    )
+
+
+def _having_states(found: Sequence[Quantity]) -> tuple[str, ...]:
+    """Return the backends whose states at the window's end were compared."""
+    states = [q for q in found if q.kind == FINAL_STATE and q.mismatched is not None]
+    return tuple(dict.fromkeys(backend for q in states for backend, _ in q.values))

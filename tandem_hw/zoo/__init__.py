@@ -1,0 +1,1 @@
+"""Networks and recipes that come with the package."""

@@ -36,9 +36,9 @@ def names_in(module: Path) -> set[str]:
 
 
 def modules_that_name(*examples: str) -> set[str]:
-    return {
-        module.relative_to(ROOT).as_posix() for module in MODULES if names_in(module) & {*examples}
-    }
+    """Return the modules whose code has a name, or a text of it; in quotes, the text alone."""
+    wanted = {*examples, *(f'"{example}"' for example in examples)}
+    return {module.relative_to(ROOT).as_posix() for module in MODULES if names_in(module) & wanted}
 
 
 def section(title: str, mark: str = "###") -> str:

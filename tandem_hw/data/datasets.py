@@ -20,7 +20,7 @@ from tandem_hw.data.npz_arrays import (
     count_classes,
     read_arrays,
 )
-from tandem_hw.errors import DataError
+from tandem_hw.errors import DataError, how_to_install
 from tandem_hw.network.inputs import check_brightness, quantize_inputs
 from tandem_hw.network.quantized import InputSpec
 
@@ -329,8 +329,8 @@ def _load_torchvision(spec: str, need: Need, folder: Path) -> ImageDataset:
     # A torchvision that does not match the installed torch raises RuntimeError.
     except (ImportError, RuntimeError) as error:
         raise DataError(
-            f'data set "{spec}" needs torchvision, which cannot be imported ({error}); install it '
-            f'with: pip install "tandem-hw[vision]"'
+            f'data set "{spec}" needs torchvision, which cannot be imported ({error}): '
+            f"{how_to_install('vision')}"
         ) from error
     source = getattr(datasets, _TORCHVISION[spec])
     x_test, y_test = _from_torchvision(spec, source, folder, train=False)

@@ -30,8 +30,14 @@ from tandem_hw.export.net_file import network_attributes
 from tandem_hw.export.nir_file import Tree, load_nir, write_nir_tree
 from tandem_hw.network.convolutions import Convolution
 from tandem_hw.network.layers import INPUT_SOURCE, Layer, OneToOne
-from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Dense, QuantizedNetwork
-from tandem_hw.sim.backend import check_inputs
+from tandem_hw.network.quantized import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    QuantizedNetwork,
+    check_inputs,
+)
 
 FORMAT_NAME: Final = "tandem-hw network"
 FORMAT_VERSION: Final = 1

@@ -14,8 +14,9 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
-from tandem_hw.errors import NetworkError
+from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.network.bounds import (
     StateBounds,
     StepInterval,
@@ -48,6 +49,7 @@ __all__ = [
     "Readout",
     "Reset",
     "Shape",
+    "check_inputs",
 ]
 
 Reset = Literal["subtract", "zero"]
@@ -260,3 +262,30 @@ def _described(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _described(value, "input.")
         else:
             yield name, value
+
+
+def check_inputs(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> None:
+    """Refuse inputs that the network cannot take.
+
+    Args:
+        network: what shall run.
+        inputs: the integer samples.
+
+    Raises:
+        DataError: no samples, another dtype or shape, or an integer that needs more bits.
+    """
+    if inputs.dtype != np.uint8:
+        raise DataError(f"inputs are {inputs.dtype}; quantize them to uint8 first")
+    if inputs.shape[1:] != network.sample_shape:
+        steps = " (the steps come first)" if network.input.encoding == "events" else ""
+        raise DataError(
+            f"a sample has shape {inputs.shape[1:]}; the network takes {network.sample_shape}"
+            f"{steps}"
+        )
+    if not len(inputs):
+        raise DataError("there are no samples to run")
+    if int(inputs.max()) > network.input.largest:
+        raise DataError(
+            f"an input is {int(inputs.max())}; the network takes {network.input.bits}-bit "
+            f"integers up to {network.input.largest}"
+        )

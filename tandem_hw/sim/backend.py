@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.errors import BackendUnavailableError, DataError
+from tandem_hw.errors import BackendUnavailableError
+from tandem_hw.network.activity import count_synops
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
-from tandem_hw.network.wiring import Connection
 
 #: Called with the number of samples finished and the number of all samples.
 Progress = Callable[[int, int], None]
@@ -72,70 +72,6 @@ def require_available(backend: Backend) -> None:
     reason = backend.why_unavailable()
     if reason is not None:
         raise BackendUnavailableError(reason)
-
-
-def check_inputs(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> None:
-    """Refuse inputs that the network cannot take.
-
-    Args:
-        network: what shall run.
-        inputs: the integer samples.
-
-    Raises:
-        DataError: no samples, another dtype or shape, or an integer that needs more bits.
-    """
-    if inputs.dtype != np.uint8:
-        raise DataError(f"inputs are {inputs.dtype}; quantize them to uint8 first")
-    if inputs.shape[1:] != network.sample_shape:
-        steps = " (the steps come first)" if network.input.encoding == "events" else ""
-        raise DataError(
-            f"a sample has shape {inputs.shape[1:]}; the network takes {network.sample_shape}"
-            f"{steps}"
-        )
-    if not len(inputs):
-        raise DataError("there are no samples to run")
-    if int(inputs.max()) > network.input.largest:
-        raise DataError(
-            f"an input is {int(inputs.max())}; the network takes {network.input.bits}-bit "
-            f"integers up to {network.input.largest}"
-        )
-
-
-def count_synops(
-    network: QuantizedNetwork,
-    inputs: npt.NDArray[np.uint8],
-    counts: Mapping[str, npt.NDArray[np.int32]],
-) -> dict[str, npt.NDArray[np.int64]]:
-    """Count the synaptic operations of each sample: spikes times the synapses that they reach.
-
-    SynOps of layer l = sum over its connections, and over the inputs of each, of count * fan-out
-    (paper, section on efficiency). A graded input spike counts as one however large it is; what is
-    0 sends nothing.
-
-    Args:
-        network: what ran.
-        inputs: uint8 [samples, *network.sample_shape].
-        counts: spike counts per firing layer, [samples, *output_shape].
-
-    Returns:
-        Per layer, int64 [samples].
-    """
-    given: npt.NDArray[np.integer[Any]] = (inputs > 0).astype(np.int64)
-    if network.input.encoding == "constant":
-        given = given * network.num_steps
-    elif network.input.encoding == "events":
-        given = given.sum(axis=1)
-
-    def passed(connection: Connection) -> npt.NDArray[np.int64]:
-        source = connection.source
-        sent = given if source is None else counts[network.layers[source].name]
-        flat = sent.reshape(len(inputs), -1).astype(np.int64)
-        return flat @ connection.synapses.fan_out.reshape(-1)
-
-    return {
-        layer.name: np.sum([passed(connection) for connection in connections], axis=0)
-        for layer, connections in zip(network.layers, network.wiring.connections, strict=True)
-    }
 
 
 def make_recording(

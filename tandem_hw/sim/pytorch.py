@@ -18,9 +18,9 @@ from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.network.parameter_digest import parameter_digest
-from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.quantized import QuantizedNetwork, check_inputs
 from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import Progress, check_inputs, make_recording
+from tandem_hw.sim.backend import Progress, make_recording
 from tandem_hw.sim.batch_results import BatchResults
 
 _BATCH = 256

@@ -24,9 +24,9 @@ from tandem_hw.arithmetic.neurons import (
 from tandem_hw.arithmetic.synapses import synapse_of
 from tandem_hw.network.bounds import reach
 from tandem_hw.network.parameter_digest import parameter_digest
-from tandem_hw.network.quantized import Layer, QuantizedNetwork
+from tandem_hw.network.quantized import Layer, QuantizedNetwork, check_inputs
 from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import Progress, check_inputs, make_recording
+from tandem_hw.sim.backend import Progress, make_recording
 from tandem_hw.sim.batch_results import BatchResults
 
 #: Values of one step and layer that a batch may hold. Small enough to stay in a core's cache,

@@ -20,10 +20,11 @@ from tandem_hw.chip.timing import check_period, default_period, window_start
 from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.fixed_point import STATE_FRACTION_BITS, STATE_LIMIT
-from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.quantized import QuantizedNetwork, check_inputs
 from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import Progress, check_inputs, make_recording, require_available
+from tandem_hw.sim.backend import Progress, make_recording, require_available
 from tandem_hw.sim.child.environment import lava_environment, worker_command
+from tandem_hw.sim.child.leaving import ERROR
 from tandem_hw.sim.child.watched_process import run_watched
 from tandem_hw.sim.lava_cpu import job as lava_job
 
@@ -141,7 +142,7 @@ class LavaCpuBackend:
             progress=finished_steps,
             start_timeout=self.start_timeout,
             stall_timeout=self.stall_timeout,
-            error_file=folder / lava_job.ERROR,
+            error_file=folder / ERROR,
         )
 
 

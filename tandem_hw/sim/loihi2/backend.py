@@ -25,12 +25,12 @@ from tandem_hw.chip.guard import check_lowering
 from tandem_hw.chip.timing import board_period
 from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
-from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.quantized import QuantizedNetwork, check_inputs
 from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import Progress, check_inputs, make_recording, require_available
+from tandem_hw.sim.backend import Progress, make_recording, require_available
 from tandem_hw.sim.child.environment import lava_environment, worker_command
+from tandem_hw.sim.child.leaving import ERROR
 from tandem_hw.sim.child.watched_process import run_watched
-from tandem_hw.sim.lava_cpu import job as lava_job
 from tandem_hw.sim.loihi2 import job as loihi2_job
 from tandem_hw.sim.loihi2.calibration import check_input_path
 from tandem_hw.sim.loihi2.host import HostChoice, why_unavailable, without_host_variables
@@ -147,7 +147,7 @@ class Loihi2Backend:
             progress=limits,
             start_timeout=math.inf,  # the limits are wall-clock times of the two phases
             stall_timeout=math.inf,
-            error_file=folder / lava_job.ERROR,
+            error_file=folder / ERROR,
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.data.datasets import Need, read_digits
+from tandem_hw.data.dataset import Need
 from tandem_hw.data.event_data import (
     BinnedEvents,
     Counts,
@@ -24,6 +24,7 @@ from tandem_hw.data.event_data import (
     clip_counts,
     event_dataset,
 )
+from tandem_hw.data.images import read_digits
 from tandem_hw.errors import DataError
 
 NAME: Final = "moving-digits"

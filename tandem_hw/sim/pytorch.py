@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,15 +17,14 @@ from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.network.parameter_digest import parameter_digest
-from tandem_hw.network.quantized import QuantizedNetwork, check_inputs
-from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import Progress, make_recording
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.batch_results import BatchResults
 
 _BATCH = 256
 
 
-class PyTorchBackend:
+class PyTorchBackend(Backend):
     """Runs the trained model itself in place of the network that was exported from it.
 
     Attributes:
@@ -53,25 +51,18 @@ class PyTorchBackend:
                 "the checkpoint holds another network than the .net file; export it again"
             )
 
-    def run(
+    def simulate(
         self,
         network: QuantizedNetwork,
         inputs: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.int64] | None = None,
-        progress: Progress | None = None,
+        progress: Progress,
         *,
-        keep_final_state: bool = False,
-    ) -> Recording:
+        keep_final_state: bool,
+    ) -> SimulationResult:
         """Run the model in evaluation, and leave it in the mode that it was in.
 
-        See ``Backend.run``.
-
-        Raises:
-            ComparisonRefusedError: the network was not exported from this model.
+        See ``Backend.simulate``.
         """
-        check_inputs(network, inputs)
-        self.check_network(network)
-        started = time.perf_counter()
         results = BatchResults(keep_final_state)
         digests: dict[str, str] = {}
 
@@ -86,20 +77,8 @@ class PyTorchBackend:
         with evaluating(self.model), torch.no_grad():
             for start in range(0, len(inputs), _BATCH):
                 self.model(torch.from_numpy(inputs[start : start + _BATCH]).to(device), observe)
-                if progress is not None:
-                    progress(min(start + _BATCH, len(inputs)), len(inputs))
-        return make_recording(
-            self.name,
-            network,
-            inputs,
-            labels,
-            results.counts,
-            results.potential,
-            time.perf_counter() - started,
-            parameter_digest=digests,
-            saturation=results.saturation,
-            final_state=results.final_state,
-        )
+                progress(min(start + _BATCH, len(inputs)), len(inputs))
+        return results.together(digests)
 
 
 def _digest(layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters) -> str:

@@ -12,7 +12,7 @@ import click
 from benchmarks.equality import different
 from benchmarks.result import finish, json_option
 from tandem_hw.cli.train import command as train_command
-from tandem_hw.data.catalogue import load_dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.learning.checkpoint import load_checkpoint

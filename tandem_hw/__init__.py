@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tandem_hw.conversion.convert import convert
-    from tandem_hw.data.catalogue import load_dataset
+    from tandem_hw.data.datasets import load_dataset
     from tandem_hw.data.event_data import bin_events, event_dataset
     from tandem_hw.export.freezing import freeze
     from tandem_hw.export.net_file import read_net, write_net
@@ -63,7 +63,7 @@ _HOMES = {
     "freeze": "export.freezing",
     "from_nir": "export.nir_import",
     "load_checkpoint": "learning.checkpoint",
-    "load_dataset": "data.catalogue",
+    "load_dataset": "data.datasets",
     "make_backend": "sim.registry",
     "quantize_inputs": "network.inputs",
     "read_net": "export.net_file",

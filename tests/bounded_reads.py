@@ -23,7 +23,7 @@ import tandem_hw.cli.inspect
 import tandem_hw.cli.simulate
 import tandem_hw.cli.train  # noqa: F401  (so that it is there before the limit)
 from tandem_hw.cli import main
-from tandem_hw.data.catalogue import load_dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import TandemError
 from tandem_hw.export.nir_import import from_nir
 from tandem_hw.network.quantized import InputSpec

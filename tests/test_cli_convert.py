@@ -16,7 +16,7 @@ from torch import nn
 
 from tandem_hw.cli.group import _warnings_in_a_line
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.catalogue import load_dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.net_file import read_net
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
 from tandem_hw.zoo.models import build

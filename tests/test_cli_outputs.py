@@ -177,7 +177,7 @@ def test_outputs_that_are_files_of_their_own_are_written(
 def test_downloaded_data_are_not_written_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogue, "_downloads", lambda: tmp_path / "cache")
+    monkeypatch.setattr(catalogue, "downloads", lambda: tmp_path / "cache")
     images = tmp_path / "cache" / "MNIST" / "images"
     images.parent.mkdir(parents=True)
     images.write_text("pixels")

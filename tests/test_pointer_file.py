@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from tandem_hw.data.catalogue import load_dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import DataError, TandemError
 from tandem_hw.export.files import read_network
 from tandem_hw.export.net_file import read_net

@@ -12,7 +12,7 @@ import pytest
 from command_line import run, succeed, written_json
 
 from tandem_hw.cli.metrics import for_json
-from tandem_hw.data.catalogue import load_dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import DataError
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.learning.checkpoint import load_checkpoint

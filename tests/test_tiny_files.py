@@ -14,7 +14,7 @@ import pytest
 import tiny_files
 from networks import small_file_network
 
-from tandem_hw.data.catalogue import load_dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.export.nir_file import read_nir_tree

@@ -14,7 +14,7 @@ from trainings import anonymous
 
 from tandem_hw.cli import train as train_command
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.catalogue import load_dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.warm_start import calibrate_thresholds, load_parameters

@@ -1,93 +1,46 @@
-"""Data sets by name: a new one is a row here, and a loader of its own in this folder."""
+"""Names of the data sets, and where they are on the disk.
+
+Without NumPy: the options of the command line are made from these names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tandem_hw.data.dataset import Dataset, Need
-from tandem_hw.data.event_file import load_event_file
-from tandem_hw.data.images import (
-    TORCHVISION,
-    load_diabetes,
-    load_digits,
-    load_npz,
-    load_torchvision,
-)
-from tandem_hw.data.moving_digits import moving_digits
-from tandem_hw.data.tonic_datasets import TONIC, load_tonic
 from tandem_hw.errors import DataError
 
-#: Images: called with the spec, what is needed, and the file or the folder of downloads.
-_IMAGES: Final[Mapping[str, Callable[[str, Need, Path], Dataset]]] = {
-    "digits": lambda _, need, __: load_digits(need),
-    "diabetes": lambda _, need, __: load_diabetes(need),
-    **dict.fromkeys(TORCHVISION, load_torchvision),
-    "npz:PATH": lambda spec, need, path: load_npz(path, need, name=spec),
-}
-#: Events: called with the number of bins and the width of a count besides.
-_EVENTS: Final[Mapping[str, Callable[[str, Need, Path, int, int], Dataset]]] = {
-    "moving-digits": lambda _, need, __, steps, bits: moving_digits(steps, bits, need=need),
-    **dict.fromkeys(TONIC, load_tonic),
-    "events:PATH": lambda spec, need, path, steps, bits: load_event_file(
-        path, steps, bits, need, name=spec
-    ),
-}
-_DOWNLOADED: Final = (*TORCHVISION, *TONIC)
-#: What ``spec`` may be, for messages and for the command line's help.
-KNOWN_SPECS: Final = (*_IMAGES, *_EVENTS)
+NPZ_PREFIX: Final = "npz:"
+EVENTS_PREFIX: Final = "events:"
+DIGITS: Final = "digits"
+#: A regression: ten measurements, and how far a disease has got a year later (scikit-learn).
+DIABETES: Final = "diabetes"
+#: Names of the classes in ``torchvision.datasets``; each of them has ten labels.
+TORCHVISION: Final = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
+MOVING_DIGITS: Final = "moving-digits"
+#: Names of event data that tonic downloads (``tandem_hw.data.tonic_datasets``).
+TONIC: Final = ("nmnist", "dvs-gesture", "cifar10-dvs", "shd")
+#: What ``load_dataset`` takes, for messages and for the command line's help.
+KNOWN_SPECS: Final = (
+    DIGITS,
+    DIABETES,
+    *TORCHVISION,
+    f"{NPZ_PREFIX}PATH",
+    MOVING_DIGITS,
+    *TONIC,
+    f"{EVENTS_PREFIX}PATH",
+)
 
 
-def load_dataset(
-    spec: str,
-    *,
-    need: Need = "all",
-    folder: Path | None = None,
-    num_steps: int | None = None,
-    input_bits: int | None = None,
-) -> Dataset:
-    """Load a data set.
+def path_in(spec: str) -> Path:
+    """Return the path behind a prefix; a shell does not expand "~" there.
 
     Args:
-        spec: images: "digits" (8x8, comes with scikit-learn), "mnist", "fashion-mnist", "cifar10"
-            (through torchvision, downloaded once) or "npz:PATH". Such a file holds x_train,
-            y_train, x_test and y_test; images are uint8 or floats in [0, 1], [N, H, W],
-            [N, H, W, C], [N, C, H, W] or [N, features]. Events: "moving-digits" (made here),
-            "nmnist", "dvs-gesture", "cifar10-dvs", "shd" (through tonic, downloaded once) or
-            "events:PATH" (``tandem_hw.data.event_file``).
-        need: "test" leaves the training part out, and a file need not have one.
-        folder: where downloads are kept, by default ``.cache/tandem-hw`` in the home folder.
-        num_steps: with events, which need it, the length T of the window and the number of bins;
-            images do not look at it.
-        input_bits: with events, which need it, the width of a count, 1 to 8.
-
-    Returns:
-        An ``ImageDataset``, channels first, or an ``EventDataset``.
+        spec: "npz:PATH" or "events:PATH".
 
     Raises:
-        DataError: the spec is unknown, or its data cannot be had, are damaged or do not fit.
+        DataError: no path is there, or its home folder is not known.
     """
-    prefix, colon, _ = spec.partition(":")
-    name = f"{prefix}:PATH" if colon else spec
-    if name not in KNOWN_SPECS:
-        raise DataError(f'data set "{spec}" is unknown; known are {", ".join(KNOWN_SPECS)}')
-    if name in _IMAGES:
-        return _IMAGES[name](spec, need, _place(spec, folder))
-    if num_steps is None or input_bits is None:
-        raise DataError(
-            f"{spec}: events are counted in bins; give num_steps, the network's, and input_bits"
-        )
-    return _EVENTS[name](spec, need, _place(spec, folder), num_steps, input_bits)
-
-
-def _place(spec: str, folder: Path | None) -> Path:
-    """Return the file that a spec names, or the folder of downloads."""
-    return _path_in(spec) if ":" in spec else folder or _downloads()
-
-
-def _path_in(spec: str) -> Path:
-    """Return the path behind a prefix; a shell does not expand "~" there."""
     prefix, _, name = spec.partition(":")
     if not name:
         raise DataError(f'data set "{spec}" names no file; give {prefix}:PATH')
@@ -97,7 +50,8 @@ def _path_in(spec: str) -> Path:
         raise DataError(f"{spec}: {error}; write the path out") from error
 
 
-def _downloads() -> Path:
+def downloads() -> Path:
+    """Return the folder where downloads are kept unless another is given."""
     return Path.home() / ".cache" / "tandem-hw"
 
 
@@ -110,6 +64,6 @@ def data_source(spec: str) -> Path | None:
     Returns:
         None where nothing of the user's is read, or the spec is unknown.
     """
-    if ":" in spec and f"{spec.partition(':')[0]}:PATH" in KNOWN_SPECS:
-        return _path_in(spec)
-    return _downloads() if spec in _DOWNLOADED else None
+    if spec.startswith((NPZ_PREFIX, EVENTS_PREFIX)):
+        return path_in(spec)
+    return downloads() if spec in (*TORCHVISION, *TONIC) else None

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.data.catalogue import MOVING_DIGITS
 from tandem_hw.data.npz_arrays import Labels
 from tandem_hw.errors import DataError
 from tandem_hw.network.inputs import check_brightness, quantize_inputs
@@ -105,7 +106,7 @@ class ImageDataset(Dataset):
         if spec.encoding == "events":
             raise DataError(
                 f"{self.name}: holds images, and the network takes events; give event data, for "
-                f'instance moving-digits, or train with encoding "first_step" or "constant"'
+                f'instance {MOVING_DIGITS}, or train with encoding "first_step" or "constant"'
             )
         super().check_fit(spec, num_steps)
         for part, images in (("x_train", self.x_train), ("x_test", self.x_test)):

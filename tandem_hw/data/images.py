@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.data.catalogue import DIABETES, DIGITS, TORCHVISION
 from tandem_hw.data.dataset import ImageDataset, Images, Need, Targets
 from tandem_hw.data.npz_arrays import (
     READ_ERRORS,
@@ -21,8 +22,6 @@ from tandem_hw.data.npz_arrays import (
 from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import DataError
 
-#: Names of the classes in ``torchvision.datasets``; each of them has ten labels.
-TORCHVISION: Final = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
 #: Share of scikit-learn's data that is tested on.
 _TEST_FRACTION: Final = 0.2
 _DIABETES_LARGEST: Final = 346.0
@@ -36,7 +35,7 @@ def load_digits(need: Need) -> ImageDataset:
     x = (images / 16).astype(np.float32)[:, np.newaxis]
     if need == "test":
         train = train[:0]
-    return ImageDataset("digits", x[train], y[train], x[test], y[test], classes=10)
+    return ImageDataset(DIGITS, x[train], y[train], x[test], y[test], classes=10)
 
 
 def load_diabetes(need: Need) -> ImageDataset:
@@ -50,7 +49,7 @@ def load_diabetes(need: Need) -> ImageDataset:
     train, test = split_validation(len(y), np.zeros(len(y), int), _TEST_FRACTION, seed=0)
     if need == "test":
         train = train[:0]
-    return ImageDataset("diabetes", x[train], y[train], x[test], y[test], classes=0)
+    return ImageDataset(DIABETES, x[train], y[train], x[test], y[test], classes=0)
 
 
 def read_digits() -> tuple[npt.NDArray[Any], Labels, Labels, Labels]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.data.catalogue import MOVING_DIGITS
 from tandem_hw.data.dataset import Need
 from tandem_hw.data.event_data import (
     BinnedEvents,
@@ -27,7 +28,7 @@ from tandem_hw.data.event_data import (
 from tandem_hw.data.images import read_digits
 from tandem_hw.errors import DataError
 
-NAME: Final = "moving-digits"
+NAME: Final = MOVING_DIGITS
 #: Pixels of the sensor along each axis.
 _SENSOR: Final = 24
 #: Sensor pixels that a pixel of a digit covers along each axis.

@@ -41,7 +41,7 @@ class _Source:
     split: bool = True
 
 
-TONIC: Final = {
+_SOURCES: Final = {
     "nmnist": _Source("NMNIST", 10),
     "dvs-gesture": _Source("DVSGesture", 11),
     "cifar10-dvs": _Source("CIFAR10DVS", 10, split=False),
@@ -59,7 +59,7 @@ def load_tonic(
     CIFAR10-DVS has no test part: a tenth of each class is taken, always the same.
 
     Args:
-        spec: a key of ``TONIC``.
+        spec: a name in ``catalogue.TONIC``.
         need: "test" leaves the training part out.
         folder: where downloads are kept.
         num_steps: number of bins.
@@ -68,7 +68,7 @@ def load_tonic(
     Raises:
         DataError: tonic is missing, or cannot download or read the data.
     """
-    source = TONIC[spec]
+    source = _SOURCES[spec]
     make = getattr(import_tonic().datasets, source.class_name)
 
     def binned(recordings: Any, indices: Any) -> BinnedEvents:

@@ -1,9 +1,9 @@
 """The loihi2 backend: a Loihi 2 board behind SLURM or Ethernet, in a watched child process.
 
-It was never run on a board. What it assumes of one stands in ``loihi2_assumptions``, with public
-evidence; what can be proven without one is proven by tests. A run checks itself: the delays of the
-interface are measured, every process must be on neurocores, nothing may fire between two windows,
-and the first sample is run three times to show that the state was reset.
+It was never run on a board. What it assumes of one stands in ``assumptions``, with public evidence;
+what can be proven without one is proven by tests. A run checks itself: the delays of the interface
+are measured, every process must be on neurocores, nothing may fire between two windows, and the
+first sample is run three times to show that the state was reset.
 """
 
 from __future__ import annotations

@@ -1,0 +1,89 @@
+"""Data sets by name: what loads each of those that the catalogue names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from tandem_hw.data.catalogue import (
+    DIABETES,
+    DIGITS,
+    EVENTS_PREFIX,
+    KNOWN_SPECS,
+    MOVING_DIGITS,
+    NPZ_PREFIX,
+    TONIC,
+    TORCHVISION,
+    downloads,
+    path_in,
+)
+from tandem_hw.data.dataset import Dataset, Need
+from tandem_hw.data.event_file import load_event_file
+from tandem_hw.data.images import load_diabetes, load_digits, load_npz, load_torchvision
+from tandem_hw.data.moving_digits import moving_digits
+from tandem_hw.data.tonic_datasets import load_tonic
+from tandem_hw.errors import DataError
+
+#: Images: called with the spec, what is needed, and the file or the folder of downloads.
+_IMAGES: Final[Mapping[str, Callable[[str, Need, Path], Dataset]]] = {
+    DIGITS: lambda _, need, __: load_digits(need),
+    DIABETES: lambda _, need, __: load_diabetes(need),
+    **dict.fromkeys(TORCHVISION, load_torchvision),
+    f"{NPZ_PREFIX}PATH": lambda spec, need, path: load_npz(path, need, name=spec),
+}
+#: Events: called with the number of bins and the width of a count besides.
+_EVENTS: Final[Mapping[str, Callable[[str, Need, Path, int, int], Dataset]]] = {
+    MOVING_DIGITS: lambda _, need, __, steps, bits: moving_digits(steps, bits, need=need),
+    **dict.fromkeys(TONIC, load_tonic),
+    f"{EVENTS_PREFIX}PATH": lambda spec, need, path, steps, bits: load_event_file(
+        path, steps, bits, need, name=spec
+    ),
+}
+
+
+def load_dataset(
+    spec: str,
+    *,
+    need: Need = "all",
+    folder: Path | None = None,
+    num_steps: int | None = None,
+    input_bits: int | None = None,
+) -> Dataset:
+    """Load a data set.
+
+    Args:
+        spec: images: "digits" (8x8, comes with scikit-learn), "mnist", "fashion-mnist", "cifar10"
+            (through torchvision, downloaded once) or "npz:PATH". Such a file holds x_train,
+            y_train, x_test and y_test; images are uint8 or floats in [0, 1], [N, H, W],
+            [N, H, W, C], [N, C, H, W] or [N, features]. Events: "moving-digits" (made here),
+            "nmnist", "dvs-gesture", "cifar10-dvs", "shd" (through tonic, downloaded once) or
+            "events:PATH" (``tandem_hw.data.event_file``).
+        need: "test" leaves the training part out, and a file need not have one.
+        folder: where downloads are kept, by default ``.cache/tandem-hw`` in the home folder.
+        num_steps: with events, which need it, the length T of the window and the number of bins;
+            images do not look at it.
+        input_bits: with events, which need it, the width of a count, 1 to 8.
+
+    Returns:
+        An ``ImageDataset``, channels first, or an ``EventDataset``.
+
+    Raises:
+        DataError: the spec is unknown, or its data cannot be had, are damaged or do not fit.
+    """
+    prefix, colon, _ = spec.partition(":")
+    name = f"{prefix}:PATH" if colon else spec
+    if name in _IMAGES:
+        return _IMAGES[name](spec, need, _place(spec, folder))
+    if name not in _EVENTS:
+        raise DataError(f'data set "{spec}" is unknown; known are {", ".join(KNOWN_SPECS)}')
+    if num_steps is None or input_bits is None:
+        raise DataError(
+            f"{spec}: events are counted in bins; give num_steps, the network's, and input_bits"
+        )
+    return _EVENTS[name](spec, need, _place(spec, folder), num_steps, input_bits)
+
+
+def _place(spec: str, folder: Path | None) -> Path:
+    """Return the file that a spec names, or the folder of downloads."""
+    return path_in(spec) if ":" in spec else folder or downloads()

@@ -12,7 +12,8 @@ import click
 from benchmarks.networks import CIFAR_SHAPE, three_convolutions
 from benchmarks.result import finish, json_option
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import Dataset, load_dataset
+from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.sim.reference import ReferenceBackend

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from benchmarks.networks import CLASSES, MNIST_SHAPE
 from benchmarks.result import data_option, finish, json_option
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import ImageDataset, load_dataset
+from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
 from tandem_hw.learning.checkpoint import load_checkpoint

@@ -10,7 +10,8 @@ import click
 from benchmarks.equality import different, trained_lenet
 from benchmarks.result import data_option, finish, json_option
 from tandem_hw.chip.timing import board_period, default_period
-from tandem_hw.data.datasets import ImageDataset, load_dataset
+from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.network.inputs import quantize_inputs
 from tandem_hw.network.quantized import Reset

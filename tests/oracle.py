@@ -26,7 +26,7 @@ from tandem_hw.network.quantized import (
     QuantizedNetwork,
 )
 from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import make_recording
+from tandem_hw.sim.backend import SimulationResult, make_recording
 
 INT32 = 1 << 32
 SPAN = 1 << 24
@@ -333,18 +333,10 @@ def record(
         layer.name: np.array([result[index].saturated for result in results], dtype=np.int64)
         for index, layer in enumerate(network.layers)
     }
-    return make_recording(
-        "oracle",
-        network,
-        inputs,
-        labels,
-        of_neurons("counts"),
-        potential,
-        1.0,
-        peak,
-        saturation=saturation,
-        final_state=of_neurons("final"),
+    result = SimulationResult(
+        of_neurons("counts"), potential, peak, saturation, of_neurons("final")
     )
+    return make_recording("oracle", network, inputs, labels, result, 1.0)
 
 
 def synops(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> dict[str, list[int]]:

@@ -14,7 +14,9 @@ import torch
 from torch import nn
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import Dataset, load_dataset, split_validation
+from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.datasets import load_dataset
+from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import freeze, integer_network
 from tandem_hw.learning.calibration import calibrate, calibrate_thresholds

@@ -18,7 +18,7 @@ from torch import nn
 from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.cli import main
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import ImageDataset
+from tandem_hw.data.dataset import ImageDataset
 from tandem_hw.export.net_file import read_net
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.layers import TandemLayer

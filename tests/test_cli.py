@@ -16,9 +16,8 @@ from tandem_hw.cli.group import COMMANDS
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
 from tandem_hw.sim import registry
-from tandem_hw.sim.backend import Progress
+from tandem_hw.sim.backend import Progress, SimulationResult
 from tandem_hw.sim.reference import ReferenceBackend
 
 TRAINING = ("--model", "mlp", "--epochs", "3", "--batch-size", "8", "--num-steps", "4")
@@ -87,31 +86,21 @@ class Twin(ReferenceBackend):
     digests: ClassVar[dict[str, str]] = {}
     peaks: ClassVar[dict[str, int]] = {}
 
-    def run(
+    def simulate(
         self,
         network: QuantizedNetwork,
         inputs: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.int64] | None = None,
-        progress: Progress | None = None,
+        progress: Progress,
         *,
-        keep_final_state: bool = False,
-    ) -> Recording:
-        recording = super().run(
-            network, inputs, labels, progress, keep_final_state=keep_final_state
-        )
-        output = recording.output.copy()
-        output[1, 2] += self.change
-        prediction = output.argmax(axis=1)
-        digests = {**recording.parameter_digest, **self.digests}
-        peak = {**recording.peak, **self.peaks}
-        return replace(
-            recording,
-            backend=self.name,
-            output=output,
-            prediction=prediction,
-            peak=peak,
-            parameter_digest=digests,
-        )
+        keep_final_state: bool,
+    ) -> SimulationResult:
+        result = super().simulate(network, inputs, progress, keep_final_state=keep_final_state)
+        assert result.potential is not None
+        potential = result.potential.copy()
+        potential[1, 2] += self.change
+        digests = {**result.parameter_digest, **self.digests}
+        peak = {**result.peak, **self.peaks}
+        return replace(result, potential=potential, peak=peak, parameter_digest=digests)
 
 
 @pytest.fixture

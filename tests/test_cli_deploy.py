@@ -20,8 +20,7 @@ from networks import random_inputs, small_network
 from tandem_hw.cli import main
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import make_recording
+from tandem_hw.sim.backend import Progress, SimulationResult
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.sim.registry import BACKENDS, make_backend
@@ -84,24 +83,24 @@ def test_mistyped_argument_is_named_once(folder: Path, arguments: str, reason: s
 
 
 class Board:
-    """What a board would record, made of the reference's recording; ``wrong`` spoils a count."""
+    """What a board would give, made of the reference's results; ``wrong`` spoils a count."""
 
     wrong = False
 
     def __call__(
         self,
-        backend: Loihi2Backend,
         network: QuantizedNetwork,
         inputs: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.int64] | None = None,
-        progress: Any = None,
-    ) -> Recording:
-        found = ReferenceBackend().run(network, inputs, labels)
+        progress: Progress,
+        *,
+        keep_final_state: bool,
+    ) -> SimulationResult:
+        found = ReferenceBackend().run(network, inputs)
         counts = {name: count.copy() for name, count in found.counts.items()}
         counts["hidden"][1, 2] += self.wrong
         progress(len(inputs), len(inputs))
-        backend.measured = {"input_delay": 0, "output_delay": 2, "profile": {"cores": 7}}
-        return make_recording("loihi2", network, inputs, labels, counts, found.output, 1.5)
+        measured = {"input_delay": 0, "output_delay": 2, "profile": {"cores": 7}}
+        return SimulationResult(counts, found.output, extra=measured)
 
 
 @pytest.fixture
@@ -109,7 +108,7 @@ def board(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     """Make every board reachable."""
     board = Board()
     monkeypatch.setattr(Loihi2Backend, "why_unavailable", lambda self: self.choice.why_not())
-    monkeypatch.setattr(Loihi2Backend, "run", lambda self, *told: board(self, *told))
+    monkeypatch.setattr(Loihi2Backend, "simulate", board)
     return board
 
 

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem_hw.data.datasets import ImageDataset, load_dataset, split_validation
+from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.datasets import load_dataset
+from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import DataError
 
 

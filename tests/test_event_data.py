@@ -13,7 +13,8 @@ from command_line import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem_hw.data.datasets import Dataset, load_dataset
+from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.event_data import (
     BinnedEvents,
     EventDataset,

@@ -17,8 +17,9 @@ from torch import nn
 
 from tandem_hw.cli import main
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import load_dataset, read_digits
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.event_data import EventDataset
+from tandem_hw.data.images import read_digits
 from tandem_hw.data.moving_digits import INSTANTS, moving_digits
 from tandem_hw.errors import DataError
 from tandem_hw.export.freezing import freeze

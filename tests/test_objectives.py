@@ -18,7 +18,7 @@ from rounding import rounding_bound
 from torch import nn
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import ImageDataset
+from tandem_hw.data.dataset import ImageDataset
 from tandem_hw.data.event_data import BinnedEvents, EventDataset, event_dataset
 from tandem_hw.errors import DataError
 from tandem_hw.export.freezing import freeze

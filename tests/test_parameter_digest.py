@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,8 @@ from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network.layers import Layer
 from tandem_hw.network.parameter_digest import digest_of_layer, parameter_digest
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
-from tandem_hw.network.recording import Recording
 from tandem_hw.sim import reference as reference_module
+from tandem_hw.sim.backend import SimulationResult
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import VerificationError, compare, verify
@@ -75,7 +74,7 @@ class Sabotaged(ReferenceBackend):
         super().__init__()
         self.others = {item.name: item for item in (other, *other.skips)}
 
-    def run(self, *given: Any, **asked: Any) -> Recording:
+    def simulate(self, *given: Any, **asked: Any) -> SimulationResult:
         made = reference_module.synapse_of
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
@@ -83,7 +82,7 @@ class Sabotaged(ReferenceBackend):
                 "synapse_of",
                 lambda item, device: made(self.others.get(item.name, item), device),
             )
-            return replace(super().run(*given, **asked), backend=self.name)
+            return super().simulate(*given, **asked)
 
 
 @pytest.mark.parametrize("make", [small, small_graph_network, small_image_network])

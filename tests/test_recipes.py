@@ -17,7 +17,7 @@ from torch import nn
 from tandem_hw.cli import main
 from tandem_hw.cli import train as train_command
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import Dataset, ImageDataset
+from tandem_hw.data.dataset import Dataset, ImageDataset
 from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError
 from tandem_hw.learning.model import TandemNetwork

@@ -16,9 +16,8 @@ from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import DataError
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim import registry
-from tandem_hw.sim.backend import make_recording
+from tandem_hw.sim.backend import SimulationResult
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.zoo.recipes import RECIPES
@@ -197,12 +196,12 @@ class Spoilt(ReferenceBackend):
 
     name = "spoilt"
 
-    def run(self, network: QuantizedNetwork, *given: Any, **asked: Any) -> Any:
-        recording = super().run(network, *given, **asked)
-        output = recording.output.copy()
-        output[0, 0] += 1
-        prediction = output.argmax(axis=1)
-        return replace(recording, backend=self.name, output=output, prediction=prediction)
+    def simulate(self, *given: Any, **asked: Any) -> SimulationResult:
+        result = super().simulate(*given, **asked)
+        assert result.potential is not None
+        potential = result.potential.copy()
+        potential[0, 0] += 1
+        return replace(result, potential=potential)
 
 
 def test_verify_compares_bit_for_bit_and_shows_the_metrics_of_each_backend(
@@ -231,12 +230,11 @@ def test_verify_compares_bit_for_bit_and_shows_the_metrics_of_each_backend(
 def test_deploy_shows_the_metrics_too(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def board(backend: Loihi2Backend, network: Any, inputs: Any, labels: Any, _: Any) -> Any:
-        found = ReferenceBackend().run(network, inputs)
-        return make_recording("loihi2", network, inputs, labels, found.counts, found.output, 1.5)
+    def board(backend: Loihi2Backend, *given: Any, **asked: Any) -> SimulationResult:
+        return ReferenceBackend().simulate(*given, **asked)
 
     monkeypatch.setattr(Loihi2Backend, "why_unavailable", lambda self: self.choice.why_not())
-    monkeypatch.setattr(Loihi2Backend, "run", board)
+    monkeypatch.setattr(Loihi2Backend, "simulate", board)
     told = ("deploy", trained.net, "--data", trained.data, "--host", "10.0.0.1")
     assert f"MSE {trained.metrics['mse']:.4g}" in succeed(*told).stdout
     result = succeed(*told, "--verify", "--json", tmp_path / "d.json")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainings import anonymous
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import ImageDataset
+from tandem_hw.data.dataset import ImageDataset
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.learning.checkpoint import load_checkpoint, save_checkpoint
 from tandem_hw.learning.model import TandemNetwork

@@ -13,7 +13,7 @@ from recordings import FIRST, LABELS, NETWORK, copy_of, reference, samples, smal
 from tandem_hw.errors import BackendUnavailableError, ComparisonRefusedError, TandemError
 from tandem_hw.network.quantized import Dense, QuantizedNetwork, Readout
 from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import Backend, Progress, make_recording
+from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import VerificationError, compare, verify
 
@@ -310,7 +310,7 @@ def test_head_room_is_how_often_the_state_could_be_doubled() -> None:
     assert report.layers[1].head_room_bits is None
 
 
-class Faulty:
+class Faulty(Backend):
     """The reference under another name, with a potential of the first sample changed."""
 
     def __init__(self, name: str, change: int = 0, reason: str | None = None) -> None:
@@ -326,21 +326,20 @@ class Faulty:
     def check_network(self, network: QuantizedNetwork) -> None:
         pass
 
-    def run(
+    def simulate(
         self,
         network: QuantizedNetwork,
         inputs: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.int64] | None = None,
-        progress: Progress | None = None,
+        progress: Progress,
         *,
-        keep_final_state: bool = False,
-    ) -> Recording:
+        keep_final_state: bool,
+    ) -> SimulationResult:
         self.runs += 1
         self.asked_for_states = keep_final_state
-        true = ReferenceBackend().run(network, inputs, labels, progress)
+        true = ReferenceBackend().run(network, inputs, progress=progress)
         output = true.output.copy()
         output[0, 0] += self.change
-        return make_recording(self.name, network, inputs, labels, true.counts, output, 1.0)
+        return SimulationResult(true.counts, output)
 
 
 def run_all(*backends: Backend, **options: Any) -> Any:

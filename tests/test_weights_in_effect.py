@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import ImageDataset
+from tandem_hw.data.dataset import ImageDataset
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import ImageDataset
+from tandem_hw.data.dataset import ImageDataset
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.loop import train
 from tandem_hw.training.options import TrainingOptions

@@ -15,7 +15,7 @@ from torch import distributed as dist
 from torch import nn
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import ImageDataset
+from tandem_hw.data.dataset import ImageDataset
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.loop import train

@@ -2,7 +2,7 @@
 
 A child of the backends ``lava-cpu`` and ``lava-stock`` spends most of its time on starting Python,
 importing Lava and compiling modules. Here a server does that once. Every run still has a child of
-its own, in a process group of its own, that does all of ``lava_worker.main`` and is watched as any
+its own, in a process group of its own, that does all of ``worker.main`` and is watched as any
 other; only the command that would have started it is not run. That one the tests of failures and of
 the command line go through.
 

@@ -28,7 +28,8 @@ from tandem_hw.cli.options import (
 from tandem_hw.cli.terminal import make_console
 from tandem_hw.conversion.convert import convert
 from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
-from tandem_hw.data.datasets import Dataset, ImageDataset, load_dataset
+from tandem_hw.data.dataset import Dataset, ImageDataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError, FileFormatError
 from tandem_hw.export.files import check_name, write_network

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from tandem_hw.data.datasets import KNOWN_SPECS
+from tandem_hw.data.catalogue import KNOWN_SPECS
 from tandem_hw.network.quantized import Encoding, Reset
 from tandem_hw.zoo.models import MODELS
 

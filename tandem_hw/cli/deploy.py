@@ -142,7 +142,7 @@ def describe(
     """Return what a run on a board amounts to as plain data.
 
     Args:
-        runner: the backend after its run.
+        runner: the backend.
         network: what ran.
         recording: what came back.
         report: the comparison with the reference, where one was made.
@@ -155,7 +155,7 @@ def describe(
         "loihi_gen": runner.choice.loihi_gen,
         "samples": len(recording),
         "network_digest": recording.network_digest,
-        "measured": runner.measured,
+        "measured": dict(recording.extra),
         **activity_dict(summarise(network, recording)),
         "seconds": recording.seconds,
         "verification": None if report is None else report.to_dict(),
@@ -178,7 +178,7 @@ def _show(
     console = make_console()
     title = f"{len(recording)} samples on {runner.name} ({runner.choice})"
     console.print(activity_table(summarise(network, recording), title))
-    measured = dict(runner.measured)
+    measured = dict(recording.extra)
     profile = measured.pop("profile", {})
     for name, value in {**measured, **profile}.items():
         console.print(f"{name.replace('_', ' ')}: {value}")

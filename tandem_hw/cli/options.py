@@ -15,7 +15,9 @@ import numpy.typing as npt
 import torch
 
 from tandem_hw.atomic_write import atomic_path, require_writable
-from tandem_hw.data.datasets import KNOWN_SPECS, Dataset, data_source, load_dataset
+from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
+from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording

@@ -15,7 +15,8 @@ from tandem_hw.cli.options import check_device, check_outputs, device_option
 from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.cli.train_options import train_options, training_options
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import Dataset, load_dataset
+from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.model import TandemNetwork

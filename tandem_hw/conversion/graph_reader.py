@@ -10,24 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from tandem_hw.conversion import layer_reader, operation_reader
 from tandem_hw.conversion.forward_recorder import Call, ForwardError, record
+from tandem_hw.conversion.layer_builder import LayerBuilder
 from tandem_hw.conversion.layer_reader import SUPPORTED
-from tandem_hw.conversion.read_values import (
-    Ended,
-    ReadNetwork,
-    Refused,
-    Source,
-    Spikes,
-    Sum,
-    Value,
-)
-from tandem_hw.conversion.tensor_meanings import TensorMeanings
+from tandem_hw.conversion.read_values import ReadNetwork, Refused, Source, Sum, Value
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec
 from tandem_hw.network.quantized import Readout
 
 
@@ -76,13 +66,8 @@ def _together(refusals: list[str]) -> str:
     return "\n".join([f"{len(refusals)} things in the network cannot be converted:", *lines])
 
 
-class Reader(TensorMeanings):
-    """Reads operations as layers with neurons."""
-
-    def __init__(self, batch: Tensor, check: bool) -> None:
-        super().__init__(batch)
-        self.check = check
-        self.used: dict[int, str] = {}
+class Reader(LayerBuilder):
+    """Reads operations as layers with neurons, each by a module of its own."""
 
     def read_operation(
         self, path: str, name: str, tensor: Tensor, value: Value, call: Call
@@ -148,21 +133,6 @@ class Reader(TensorMeanings):
                 )
         return Sum(path, ((spec, source),), shape)
 
-    def _check_image(self, path: str, name: str, tensor: Tensor, value: Spikes | Sum) -> None:
-        """Refuse a layer that takes neurons in another arrangement than they have."""
-        shape = tuple(tensor.shape[1:])
-        if shape == value.shape:
-            return
-        if isinstance(value, Spikes) and value.index == FROM_INPUT:
-            raise ConversionError(
-                f"layer {path} ({name}) takes the input as {shape}; give such samples, "
-                f"input_shape={shape}, and leave out what reshapes them"
-            )
-        raise ConversionError(
-            f"layer {path} ({name}) comes after a Flatten; put it before, since neurons of shape "
-            f"{value.shape} cannot be rearranged to {shape}"
-        )
-
     def _use(self, path: str, module: nn.Module) -> None:
         """Refuse weights and statistics that two layers share."""
         for shared in (module, *module.parameters()):
@@ -201,176 +171,3 @@ class Reader(TensorMeanings):
         parameters = source.parameters | layer_reader.norm_parameters(path, norm)
         term = (replace(spec, **fields), replace(source, parameters=parameters))
         return Sum(taken.path, (term,), taken.shape)
-
-    def fire(self, path: str, value: Value, result: Tensor) -> Value:
-        """Put neurons behind a sum, at its ReLU."""
-        taken = self.take(value)
-        if taken is None:
-            return Refused()
-        if not isinstance(taken, Sum):
-            raise ConversionError(f"layer {path} does not follow a Conv2d or Linear")
-        return self._add_layer(taken, result)
-
-    def pooled(
-        self, path: str, spec: LayerSpec, tensor: Tensor, value: Value, result: Tensor
-    ) -> Value:
-        """Read an average pooling, which gets neurons only where it needs them."""
-        spikes = self._spikes(path, value, "pooling")
-        if spikes is None:
-            return Refused()
-        self._check_image(path, "pooling", tensor, spikes)
-        if all(size == 1 for size in (*spec.kernel, *spec.stride)) and not any(spec.padding):
-            return spikes
-        spikes = self.settled(spikes)
-        shape = spec.output_shape(spikes.shape)
-        pool_result = result.clone().reshape(-1, *shape)
-        return Spikes(spikes.index, shape, spec, path, pool_result)
-
-    def adaptive(
-        self, path: str, output_size: Any, tensor: Tensor, value: Value, result: Tensor
-    ) -> Value:
-        """Read an adaptive average pooling."""
-        spec = layer_reader.adaptive_pooling_spec(path, tuple(tensor.shape[2:]), output_size)
-        return self.pooled(path, spec, tensor, value, result)
-
-    def dropped(self, path: str, name: str, p: float, channels: bool, value: Value) -> Value:
-        """Read a dropout."""
-        spec = layer_reader.dropout_spec(path, p, channels)
-        spikes = self._spikes(f"{path} ({name})", value, "dropout")
-        if spikes is None:
-            return Refused()
-        spikes = self.settled(spikes)
-        before = self.found.batch if spikes.index < 0 else self.found.results[spikes.index]
-        return replace(spikes, index=self._append(replace(spec, source=spikes.index), path, before))
-
-    def reshaped(self, path: str, tensor: Tensor, value: Value, call: Call) -> Value:
-        """Read what leaves all values as they are; a tensor's own shape is looked at later."""
-        result = call.result
-        if result.numel() != tensor.numel() or result.shape[:1] != tensor.shape[:1]:
-            raise ConversionError(
-                f"operation {path} must flatten or keep the axes of a sample; it turns "
-                f"{tuple(tensor.shape)} into {tuple(result.shape)}, samples included"
-            )
-        self.check_unchanged(path, tensor, call)
-        return value
-
-    def check_unchanged(self, path: str, tensor: Tensor, call: Call) -> None:
-        """Refuse what is read as leaving values as they are and changes them."""
-        if not self.check:
-            return
-        before, after = tensor.to(call.result.dtype).reshape(-1), call.result.reshape(-1)
-        changed = any(tensor is one for one in call.overwritten)
-        if changed or before.shape != after.shape or not torch.equal(before, after):
-            raise ConversionError(
-                f"layer {path} changes the values that pass it in evaluation, by a hook or because "
-                f"it stays in training mode; remove its hooks, or pass check=False to convert "
-                f"without them"
-            )
-
-    def ended(self, what: str, axis: int | None, tensor: Tensor, value: Value) -> Value:
-        """Read a softmax, which may only be the network's end."""
-        taken = self.take(value)
-        if taken is None:
-            return Refused()
-        if not isinstance(taken, Sum) or axis not in (None, 1, 1 - tensor.dim()):
-            raise layer_reader.refuse_kind(what, "softmax")
-        return Ended(what, taken, tensor.clone())
-
-    # Values --------------------------------------------------------------------------------------
-
-    def _spikes(self, path: str, value: Value, kind: str = "") -> Spikes | None:
-        """Use spikes, or refuse what takes in sums whose ReLU is still to come."""
-        taken = self.take(value)
-        if not isinstance(taken, Sum):
-            return taken
-        if kind:
-            raise ConversionError(
-                f"layer {path} stands before the ReLU of {taken.path}; put it after the ReLU"
-            )
-        raise ConversionError(
-            f"layer {taken.path} is followed by {path} without a ReLU between; spikes are never "
-            f"negative, so put a ReLU there or merge the two layers"
-        )
-
-    def settled(self, spikes: Spikes) -> Spikes:
-        """Give a pooling that still waits neurons of its own."""
-        if spikes.pool is None:
-            return spikes
-        assert spikes.pool_result is not None  # they are set together
-        spec = replace(spikes.pool, source=spikes.index)
-        index = self._append(spec, spikes.pool_path, spikes.pool_result)
-        weight = layer_reader.pooling_weight(spec, spikes.pool_result)
-        self.found.sources.append((Source(spikes.pool_path, {"weight": weight}),))
-        return Spikes(index, spikes.shape)
-
-    def _folded_pool(self, spikes: Spikes) -> tuple[Spikes, tuple[int, ...]]:
-        """Fold a pooling into the fully connected layer behind it, where its windows are apart."""
-        pool = spikes.pool
-        if pool is None:
-            return spikes, (1, 1)
-        if pool.stride != pool.kernel or any(pool.padding):
-            return self.settled(spikes), (1, 1)
-        return replace(spikes, pool=None), pool.kernel
-
-    def _add_layer(self, value: Sum, result: Tensor) -> Spikes:
-        """Put neurons behind a sum; synapses with weights of their own are the main ones."""
-        terms = sorted(value.terms, key=lambda term: term[0].kind == "sum")
-        (main, _), *skips = terms
-        self.found.sources.append(tuple(source for _, source in terms))
-        spec = replace(main, skips=tuple(skip for skip, _ in skips))
-        result = result.clone().reshape(-1, *value.shape)
-        return Spikes(self._append(spec, value.path, result), value.shape)
-
-    def _append(self, spec: LayerSpec, path: str, result: Tensor) -> int:
-        """Add a layer; a source that is the layer before it goes without saying."""
-        index = len(self.found.layers)
-        if spec.source == index - 1:
-            spec = replace(spec, source=None)
-        self.found.layers.append(spec)
-        self.found.paths.append(path)
-        self.found.results.append(result)
-        return index
-
-    def finish(self, output: Any, readout: Readout) -> None:
-        """Check the end of the network against the readout."""
-        if not isinstance(output, Tensor):
-            raise ConversionError(
-                f"the forward pass returns {type(output).__name__}; it must return one tensor, so "
-                f"wrap it in a module that returns the logits alone"
-            )
-        value = self.meaning(output)
-        if value is None:
-            raise ConversionError(
-                "the result does not come from the input through operations that can be followed; "
-                "functions of TorchScript and other libraries are not seen, so use those of PyTorch"
-            )
-        if isinstance(value, Ended):
-            self.found.dropped, output = value.what, value.logits
-            value = value.value
-        taken = self.take(value)
-        if self.refusals:
-            return
-        self.unused.pop(id(taken), None)
-        for unused in self.unused.values():
-            self.refusals[f"the result of {self.name_of(unused)} is not used; leave it out"] = None
-        if not self.used:
-            raise ConversionError(f"the network has no layers with weights; supported: {SUPPORTED}")
-        if isinstance(taken, Sum):
-            self._add_layer(taken, output)
-            return
-        last = len(self.found.layers) - 1
-        if (
-            taken is None
-            or taken.index != last
-            or taken.pool is not None
-            or self.found.layers[last].kind == "dropout"
-        ):
-            raise ConversionError(
-                "the network must end in a layer with weights, whose potential or spikes are the "
-                "result"
-            )
-        if readout == "potential":
-            raise ConversionError(
-                "the last layer is followed by a ReLU; with readout "
-                '"potential" it must not be (or use readout="count")'
-            )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from torch import Tensor
 
 from tandem_hw.conversion import layer_reader
 from tandem_hw.conversion.forward_recorder import Call
+from tandem_hw.conversion.layer_builder import LayerBuilder
 from tandem_hw.conversion.read_values import Refused, Source, Sum, Value
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec
-
-if TYPE_CHECKING:
-    from tandem_hw.conversion.graph_reader import Reader
 
 #: What leaves all values as they are, and in their order.
 _RESHAPES: Final = frozenset(
@@ -29,7 +27,9 @@ _DROPOUTS: Final = {"dropout": False, "dropout1d": True, "dropout2d": True}
 _SOFTMAXES: Final = ("softmax", "log_softmax")
 
 
-def read(reader: Reader, path: str, name: str, tensor: Tensor, value: Value, call: Call) -> Value:
+def read(
+    reader: LayerBuilder, path: str, name: str, tensor: Tensor, value: Value, call: Call
+) -> Value:
     """Read one operation.
 
     Args:
@@ -89,7 +89,7 @@ def _takes_all(call: Call, tensor: Tensor) -> bool:
     return ordered and call.result.numel() == tensor.numel()
 
 
-def _added(reader: Reader, path: str, call: Call) -> Value:
+def _added(reader: LayerBuilder, path: str, call: Call) -> Value:
     """Read an addition: the synapses of both sides act on the same neurons."""
     operands = [*call.args, *(call.kwargs[name] for name in ("other",) if name in call.kwargs)]
     alpha = call.kwargs.get("alpha", 1)
@@ -141,7 +141,7 @@ def _no_layers(path: str) -> ConversionError:
     )
 
 
-def _averaged(reader: Reader, path: str, tensor: Tensor, value: Value, call: Call) -> Value:
+def _averaged(reader: LayerBuilder, path: str, tensor: Tensor, value: Value, call: Call) -> Value:
     """Read a mean over all spatial axes, which is a global average pooling."""
     axes = _argument(call, 1, "dim")
     rank = tensor.dim()
@@ -155,7 +155,7 @@ def _averaged(reader: Reader, path: str, tensor: Tensor, value: Value, call: Cal
 
 
 def _dropped(
-    reader: Reader, path: str, name: str, tensor: Tensor, value: Value, call: Call
+    reader: LayerBuilder, path: str, name: str, tensor: Tensor, value: Value, call: Call
 ) -> Value:
     if _argument(call, 2, "training", True):
         raise ConversionError(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tandem_hw.data.datasets import ImageDataset
+from tandem_hw.data.dataset import ImageDataset
 from tandem_hw.learning.calibration import without_ceilings
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.loop import evaluate

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.data.datasets import Dataset, Images
+from tandem_hw.data.dataset import Dataset, Images
 from tandem_hw.data.npz_arrays import READ_ERRORS, Labels, check_labels
 from tandem_hw.errors import DataError, how_to_install
 from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_MAX

@@ -29,7 +29,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.data.datasets import Need
+from tandem_hw.data.dataset import Need
 from tandem_hw.data.event_data import (
     BinnedEvents,
     EventDataset,

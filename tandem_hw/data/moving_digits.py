@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.data.datasets import Need, read_digits
+from tandem_hw.data.catalogue import MOVING_DIGITS
+from tandem_hw.data.dataset import Need
 from tandem_hw.data.event_data import (
     BinnedEvents,
     Counts,
@@ -24,9 +25,10 @@ from tandem_hw.data.event_data import (
     clip_counts,
     event_dataset,
 )
+from tandem_hw.data.images import read_digits
 from tandem_hw.errors import DataError
 
-NAME: Final = "moving-digits"
+NAME: Final = MOVING_DIGITS
 #: Pixels of the sensor along each axis.
 _SENSOR: Final = 24
 #: Sensor pixels that a pixel of a digit covers along each axis.

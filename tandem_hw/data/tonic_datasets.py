@@ -5,23 +5,24 @@ from __future__ import annotations
 import contextlib
 import http.client
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from torch.utils.data import Subset
 
-from tandem_hw.data.datasets import Need, split_validation
+from tandem_hw.data.dataset import Need
 from tandem_hw.data.event_data import (
     BinnedEvents,
     EventDataset,
+    Recordings,
     bin_events,
     event_dataset,
     import_tonic,
 )
 from tandem_hw.data.npz_arrays import READ_ERRORS
+from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import DataError
 
 
@@ -50,19 +51,19 @@ _SOURCES: Final = {
 _TEST_FRACTION: Final = 0.1
 
 
-def load_named(
-    spec: str, folder: Path, num_steps: int, input_bits: int, need: Need
+def load_tonic(
+    spec: str, need: Need, folder: Path, num_steps: int, input_bits: int
 ) -> EventDataset:
     """Load N-MNIST, DVS Gesture, CIFAR10-DVS or SHD, at the sensor's full size.
 
     CIFAR10-DVS has no test part: a tenth of each class is taken, always the same.
 
     Args:
-        spec: "nmnist", "dvs-gesture", "cifar10-dvs" or "shd".
+        spec: a name in ``catalogue.TONIC``.
+        need: "test" leaves the training part out.
         folder: where downloads are kept.
         num_steps: number of bins.
         input_bits: width of a count, 1 to 8.
-        need: "test" leaves the training part out.
 
     Raises:
         DataError: tonic is missing, or cannot download or read the data.
@@ -72,7 +73,7 @@ def load_named(
 
     def binned(recordings: Any, indices: Any) -> BinnedEvents:
         return bin_events(
-            Subset(recordings, indices),
+            _Chosen(recordings, indices),
             num_steps=num_steps,
             input_bits=input_bits,
             sensor_size=make.sensor_size,
@@ -93,6 +94,27 @@ def load_named(
     if need == "all":
         train = binned(whole, order[train_rows].tolist())
     return event_dataset(spec, train, binned(whole, order[test_rows].tolist()), source.classes)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Some recordings of a data set.
+
+    Attributes:
+        recordings: the data set.
+        indices: which of them, in this order.
+    """
+
+    recordings: Recordings
+    indices: Sequence[int]
+
+    def __len__(self) -> int:
+        """Return the number of recordings."""
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Return the events and the label of a recording."""
+        return self.recordings[self.indices[index]]
 
 
 def _open(spec: str, make: Callable[..., Any], folder: Path, **part: bool) -> Any:

@@ -37,9 +37,9 @@ from tandem_hw.network.quantized import (
     ConvTranspose2d,
     Dense,
     QuantizedNetwork,
+    check_inputs,
     require_quantized,
 )
-from tandem_hw.sim.backend import check_inputs
 
 FORMAT_NAME: Final = "tandem-hw network"
 FORMAT_VERSION: Final = 1

@@ -7,14 +7,16 @@ each synapse, spike or not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
+from tandem_hw.network.wiring import Connection
 
 
 @dataclass(frozen=True)
@@ -92,3 +94,40 @@ def summarise(network: QuantizedNetwork, recording: Recording) -> tuple[LayerSum
         macs = sum(int(synapses.fan_out.sum()) for synapses in (layer, *layer.skips))
         summaries.append(LayerSummary(layer.name, layer.neurons, spikes, rate, synops, macs))
     return tuple(summaries)
+
+
+def count_synops(
+    network: QuantizedNetwork,
+    inputs: npt.NDArray[np.uint8],
+    counts: Mapping[str, npt.NDArray[np.int32]],
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Count the synaptic operations of each sample: spikes times the synapses that they reach.
+
+    SynOps of layer l = sum over its connections, and over the inputs of each, of count * fan-out
+    (paper, section on efficiency). A graded input spike counts as one however large it is; what is
+    0 sends nothing.
+
+    Args:
+        network: what ran.
+        inputs: uint8 [samples, *network.sample_shape].
+        counts: spike counts per firing layer, [samples, *output_shape].
+
+    Returns:
+        Per layer, int64 [samples].
+    """
+    given: npt.NDArray[np.integer[Any]] = (inputs > 0).astype(np.int64)
+    if network.input.encoding == "constant":
+        given = given * network.num_steps
+    elif network.input.encoding == "events":
+        given = given.sum(axis=1)
+
+    def passed(connection: Connection) -> npt.NDArray[np.int64]:
+        source = connection.source
+        sent = given if source is None else counts[network.layers[source].name]
+        flat = sent.reshape(len(inputs), -1).astype(np.int64)
+        return flat @ connection.synapses.fan_out.reshape(-1)
+
+    return {
+        layer.name: np.sum([passed(connection) for connection in connections], axis=0)
+        for layer, connections in zip(network.layers, network.wiring.connections, strict=True)
+    }

@@ -14,8 +14,9 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
-from tandem_hw.errors import NetworkError
+from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.network.bounds import (
     StateBounds,
     StepInterval,
@@ -48,6 +49,7 @@ __all__ = [
     "Readout",
     "Reset",
     "Shape",
+    "check_inputs",
     "require_quantized",
 ]
 
@@ -273,4 +275,59 @@ def require_quantized(network: object) -> None:
         raise NetworkError(
             f"the network is a {type(network).__name__}, not a quantized network; tandem_hw.freeze "
             f"makes one of a TandemNetwork, and tandem_hw.convert that of a PyTorch network"
+        )
+
+
+def check_inputs(
+    network: QuantizedNetwork,
+    inputs: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64] | None = None,
+) -> None:
+    """Refuse inputs that the network cannot take, and labels that are not theirs.
+
+    Args:
+        network: what shall run.
+        inputs: the integer samples.
+        labels: whole numbers [samples], or None.
+
+    Raises:
+        NetworkError: it is no quantized network.
+        DataError: no samples, another dtype or shape, an integer that needs more bits, or labels
+            that are not one whole number for each sample.
+    """
+    require_quantized(network)
+    if not isinstance(inputs, np.ndarray):
+        raise DataError(
+            f"inputs are a {type(inputs).__name__}; give a NumPy array of uint8 (of a PyTorch "
+            f"tensor its .cpu().numpy())"
+        )
+    if inputs.dtype != np.uint8:
+        raise DataError(f"inputs are {inputs.dtype}; quantize them to uint8 first")
+    if inputs.shape[1:] != network.sample_shape:
+        steps = " (the steps come first)" if network.input.encoding == "events" else ""
+        raise DataError(
+            f"a sample has shape {inputs.shape[1:]}; the network takes {network.sample_shape}"
+            f"{steps}"
+        )
+    if not len(inputs):
+        raise DataError("there are no samples to run")
+    if int(inputs.max()) > network.input.largest:
+        raise DataError(
+            f"an input is {int(inputs.max())}; the network takes {network.input.bits}-bit "
+            f"integers up to {network.input.largest}"
+        )
+    if labels is not None:
+        _check_labels(labels, len(inputs))
+
+
+def _check_labels(labels: npt.NDArray[np.int64], samples: int) -> None:
+    if not isinstance(labels, np.ndarray):
+        raise DataError(
+            f"labels are a {type(labels).__name__}; give a NumPy array of whole numbers, one a "
+            f"sample"
+        )
+    if labels.shape != (samples,) or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"labels are {labels.dtype} of shape {labels.shape}; give the whole number of its "
+            f"class for each of the {samples} samples, shape ({samples},)"
         )

@@ -44,6 +44,8 @@ class Recording:
             where it was asked for and the backend has it.
         parameter_digest: per layer the ``parameter_digest`` of what the backend computed with;
             where it can tell.
+        extra: what else the backend measured, by name, as plain data (``loihi2``: the delays of its
+            interface, and the profile where one was asked for); it is not saved.
     """
 
     backend: str
@@ -60,11 +62,12 @@ class Recording:
     saturation: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     final_state: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
     parameter_digest: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
         names = ("counts", "synops", "peak", "saturation", "final_state", "parameter_digest")
-        for name in names:
+        for name in (*names, "extra"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __len__(self) -> int:

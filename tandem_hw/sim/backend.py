@@ -1,37 +1,93 @@
-"""What a backend is, and what all of them share."""
+"""What a backend is, and the one way in which all of them run."""
 
 from __future__ import annotations
 
 import hashlib
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.errors import BackendUnavailableError, DataError
-from tandem_hw.network.quantized import QuantizedNetwork, require_quantized
+from tandem_hw.errors import BackendUnavailableError
+from tandem_hw.network.activity import count_synops
+from tandem_hw.network.quantized import QuantizedNetwork, check_inputs
 from tandem_hw.network.recording import Recording
-from tandem_hw.network.wiring import Connection
 
 #: Called with the number of samples finished and the number of all samples.
 Progress = Callable[[int, int], None]
 
 
-class Backend(Protocol):
-    """Runs a quantized network on integer inputs, exactly or not at all."""
+@dataclass(frozen=True)
+class SimulationResult:
+    """What a backend found out about all samples, layers by their names, in PyTorch's axis order.
+
+    Attributes:
+        counts: spike counts per firing layer, int32 [samples, *output_shape].
+        potential: readout potentials in weight units, int32 [samples, outputs] in C order or
+            [samples, *output_shape], or None where the last layer is counted.
+        peak: largest magnitude of a state per layer, where the backend can see it.
+        saturation: values that left 24 bits, per layer and sample, where it counts them.
+        final_state: states at the window's end per firing layer, where it has them.
+        parameter_digest: per layer the digest of what it computed with, where it can tell.
+        extra: what else it measured, by name, as plain data that JSON can hold.
+    """
+
+    counts: Mapping[str, npt.NDArray[np.int32]]
+    potential: npt.NDArray[np.int32] | None
+    peak: Mapping[str, int] = field(default_factory=dict)
+    saturation: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    final_state: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
+    parameter_digest: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Backend(ABC):
+    """Runs a quantized network on integer inputs, exactly or not at all.
+
+    A new one says its name and how it simulates, and has a row in ``tandem_hw.sim.registry``.
+
+    Attributes:
+        name: by which it is asked for, and which its recordings bear.
+    """
 
     name: str
 
+    @abstractmethod
     def why_unavailable(self) -> str | None:
         """Return why this backend cannot run here and what to do about it, or None if it can."""
 
+    @abstractmethod
     def check_network(self, network: QuantizedNetwork) -> None:
         """Refuse a network that this backend cannot run exactly, before anything runs.
 
         Raises:
             NetworkError: names the layer, the value and what to do.
             ComparisonRefusedError: the backend runs another network.
+        """
+
+    @abstractmethod
+    def simulate(
+        self,
+        network: QuantizedNetwork,
+        inputs: npt.NDArray[np.uint8],
+        progress: Progress,
+        *,
+        keep_final_state: bool,
+    ) -> SimulationResult:
+        """Run every sample; ``run`` has checked all that can be checked before.
+
+        Args:
+            network: what to run.
+            inputs: uint8 [samples, *network.sample_shape].
+            progress: to be told now and then how many samples are done.
+            keep_final_state: as for ``run``.
+
+        Raises:
+            BackendError: the run failed.
         """
 
     def run(
@@ -57,10 +113,21 @@ class Backend(Protocol):
             Spike counts, outputs, predictions and synaptic operations.
 
         Raises:
-            DataError: the inputs do not fit the network.
             BackendUnavailableError: the backend cannot run here.
+            DataError: the inputs do not fit the network, or the labels not the inputs.
+            NetworkError: it is no quantized network, or the backend cannot run the network exactly.
+            ComparisonRefusedError: the backend runs another network.
             BackendError: the run failed.
         """
+        require_available(self)
+        check_inputs(network, inputs, labels)
+        self.check_network(network)
+        started = time.perf_counter()
+        result = self.simulate(
+            network, inputs, progress or _tell_nobody, keep_final_state=keep_final_state
+        )
+        seconds = time.perf_counter() - started
+        return make_recording(self.name, network, inputs, labels, result, seconds)
 
 
 def require_available(backend: Backend) -> None:
@@ -74,146 +141,48 @@ def require_available(backend: Backend) -> None:
         raise BackendUnavailableError(reason)
 
 
-def check_inputs(
-    network: QuantizedNetwork,
-    inputs: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.int64] | None = None,
-) -> None:
-    """Refuse inputs that the network cannot take, and labels that are not theirs.
-
-    Args:
-        network: what shall run.
-        inputs: the integer samples.
-        labels: whole numbers [samples], or None.
-
-    Raises:
-        NetworkError: it is no quantized network.
-        DataError: no samples, another dtype or shape, an integer that needs more bits, or labels
-            that are not one whole number for each sample.
-    """
-    require_quantized(network)
-    if not isinstance(inputs, np.ndarray):
-        raise DataError(
-            f"inputs are a {type(inputs).__name__}; give a NumPy array of uint8 (of a PyTorch "
-            f"tensor its .cpu().numpy())"
-        )
-    if inputs.dtype != np.uint8:
-        raise DataError(f"inputs are {inputs.dtype}; quantize them to uint8 first")
-    if inputs.shape[1:] != network.sample_shape:
-        steps = " (the steps come first)" if network.input.encoding == "events" else ""
-        raise DataError(
-            f"a sample has shape {inputs.shape[1:]}; the network takes {network.sample_shape}"
-            f"{steps}"
-        )
-    if not len(inputs):
-        raise DataError("there are no samples to run")
-    if int(inputs.max()) > network.input.largest:
-        raise DataError(
-            f"an input is {int(inputs.max())}; the network takes {network.input.bits}-bit "
-            f"integers up to {network.input.largest}"
-        )
-    if labels is not None:
-        _check_labels(labels, len(inputs))
-
-
-def _check_labels(labels: npt.NDArray[np.int64], samples: int) -> None:
-    if not isinstance(labels, np.ndarray):
-        raise DataError(
-            f"labels are a {type(labels).__name__}; give a NumPy array of whole numbers, one a "
-            f"sample"
-        )
-    if labels.shape != (samples,) or labels.dtype.kind not in "iu":
-        raise DataError(
-            f"labels are {labels.dtype} of shape {labels.shape}; give the whole number of its "
-            f"class for each of the {samples} samples, shape ({samples},)"
-        )
-
-
-def count_synops(
-    network: QuantizedNetwork,
-    inputs: npt.NDArray[np.uint8],
-    counts: Mapping[str, npt.NDArray[np.int32]],
-) -> dict[str, npt.NDArray[np.int64]]:
-    """Count the synaptic operations of each sample: spikes times the synapses that they reach.
-
-    SynOps of layer l = sum over its connections, and over the inputs of each, of count * fan-out
-    (paper, section on efficiency). A graded input spike counts as one however large it is; what is
-    0 sends nothing.
-
-    Args:
-        network: what ran.
-        inputs: uint8 [samples, *network.sample_shape].
-        counts: spike counts per firing layer, [samples, *output_shape].
-
-    Returns:
-        Per layer, int64 [samples].
-    """
-    given: npt.NDArray[np.integer[Any]] = (inputs > 0).astype(np.int64)
-    if network.input.encoding == "constant":
-        given = given * network.num_steps
-    elif network.input.encoding == "events":
-        given = given.sum(axis=1)
-
-    def passed(connection: Connection) -> npt.NDArray[np.int64]:
-        source = connection.source
-        sent = given if source is None else counts[network.layers[source].name]
-        flat = sent.reshape(len(inputs), -1).astype(np.int64)
-        return flat @ connection.synapses.fan_out.reshape(-1)
-
-    return {
-        layer.name: np.sum([passed(connection) for connection in connections], axis=0)
-        for layer, connections in zip(network.layers, network.wiring.connections, strict=True)
-    }
-
-
 def make_recording(
     backend: str,
     network: QuantizedNetwork,
     inputs: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64] | None,
-    counts: Mapping[str, npt.NDArray[np.int32]],
-    potential: npt.NDArray[np.int32] | None,
+    result: SimulationResult,
     seconds: float,
-    peak: Mapping[str, int] | None = None,
-    *,
-    saturation: Mapping[str, npt.NDArray[np.int64]] | None = None,
-    final_state: Mapping[str, npt.NDArray[np.int32]] | None = None,
-    parameter_digest: Mapping[str, str] | None = None,
 ) -> Recording:
-    """Put together what a backend measured; predictions and SynOps are derived here for all.
+    """Put together a recording; predictions and SynOps are derived here for all backends.
 
     Args:
         backend: name of the backend.
         network: what ran.
         inputs: the integer samples that it was given.
         labels: labels, or None.
-        counts: spike counts per firing layer, [samples, *output_shape].
-        potential: readout potentials in weight units, [samples, outputs] in C order or
-            [samples, *output_shape], or None where the last layer is counted.
+        result: what the backend found out.
         seconds: wall-clock time of the run.
-        peak: largest magnitude of a state per layer, where the backend can see it.
-        saturation: values that left 24 bits, per layer and sample, where it counts them.
-        final_state: states at the window's end per firing layer, where it has them.
-        parameter_digest: per layer the digest of what it computed with, where it can tell.
 
     Returns:
         The recording.
     """
-    result = counts[network.layers[-1].name] if potential is None else potential
-    output = result.reshape(len(inputs), -1)
+    potential = result.potential
+    last = result.counts[network.layers[-1].name] if potential is None else potential
+    output = last.reshape(len(inputs), -1)
     return Recording(
         backend=backend,
         network_digest=network.digest,
         input_digest=hashlib.sha256(np.ascontiguousarray(inputs).tobytes()).hexdigest(),
-        counts=counts,
+        counts=result.counts,
         output=output,
         readout=network.readout,
         prediction=output.argmax(axis=1).astype(np.int64),
         label=labels,
-        synops=count_synops(network, inputs, counts),
-        peak=peak or {},
+        synops=count_synops(network, inputs, result.counts),
+        peak=result.peak,
         seconds=seconds,
-        saturation=saturation or {},
-        final_state=final_state or {},
-        parameter_digest=parameter_digest or {},
+        saturation=result.saturation,
+        final_state=result.final_state,
+        parameter_digest=result.parameter_digest,
+        extra=result.extra,
     )
+
+
+def _tell_nobody(done: int, samples: int) -> None:
+    """Take progress in that nobody asked for."""

@@ -1,7 +1,8 @@
-"""What a PyTorch simulation gives batch by batch, put together as a recording needs it."""
+"""What a PyTorch simulation gives batch by batch, put together as a backend returns it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.network.whole_numbers import whole_numbers
+from tandem_hw.sim.backend import SimulationResult
 
 
 class BatchResults:
@@ -51,25 +53,23 @@ class BatchResults:
         saturated = activity.saturated().cpu().numpy()
         self._saturation.setdefault(name, []).append(saturated)
 
-    @property
-    def counts(self) -> dict[str, npt.NDArray[np.int32]]:
-        """Per firing layer the counts of all samples."""
-        return _joined(self._counts)
+    def together(
+        self, parameter_digest: Mapping[str, str], peak: Mapping[str, int] | None = None
+    ) -> SimulationResult:
+        """Return what all batches did.
 
-    @property
-    def potential(self) -> npt.NDArray[np.int32] | None:
-        """The readout's potentials of all samples, or None where it is counted."""
-        return np.concatenate(self._potentials) if self._potentials else None
-
-    @property
-    def saturation(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Per layer the values of each sample that left 24 bits."""
-        return _joined(self._saturation)
-
-    @property
-    def final_state(self) -> dict[str, npt.NDArray[np.int32]]:
-        """Per firing layer the states at the window's end; nothing unless they are kept."""
-        return _joined(self._final_state)
+        Args:
+            parameter_digest: per layer the digest of what it computed with.
+            peak: largest magnitude of a state per layer, where it was followed.
+        """
+        return SimulationResult(
+            counts=_joined(self._counts),
+            potential=np.concatenate(self._potentials) if self._potentials else None,
+            peak=peak or {},
+            saturation=_joined(self._saturation),
+            final_state=_joined(self._final_state),
+            parameter_digest=parameter_digest,
+        )
 
 
 def _joined(parts: dict[str, list[Any]]) -> dict[str, npt.NDArray[Any]]:

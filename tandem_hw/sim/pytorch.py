@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,15 +18,14 @@ from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.network.parameter_digest import parameter_digest
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import Progress, check_inputs, make_recording
+from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.batch_results import BatchResults
 from tandem_hw.sim.passed_on import PassedOn
 
 _BATCH = 256
 
 
-class PyTorchBackend:
+class PyTorchBackend(Backend):
     """Runs the trained model itself in place of the network that was exported from it.
 
     Attributes:
@@ -54,26 +52,21 @@ class PyTorchBackend:
                 "the checkpoint holds another network than the .net file; export it again"
             )
 
-    def run(
+    def simulate(
         self,
         network: QuantizedNetwork,
         inputs: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.int64] | None = None,
-        progress: Progress | None = None,
+        progress: Progress,
         *,
-        keep_final_state: bool = False,
-    ) -> Recording:
+        keep_final_state: bool,
+    ) -> SimulationResult:
         """Run the model in evaluation, and leave it in the mode that it was in.
 
-        See ``Backend.run``.
+        See ``Backend.simulate``.
 
         Raises:
-            ComparisonRefusedError: the network was not exported from this model, or the model
-                passes on something else than what its neurons gave.
+            ComparisonRefusedError: the model passes on something else than what its neurons gave.
         """
-        check_inputs(network, inputs, labels)
-        self.check_network(network)
-        started = time.perf_counter()
         results = BatchResults(keep_final_state)
         digests: dict[str, str] = {}
         passed_on = PassedOn(self.model)
@@ -91,20 +84,8 @@ class PyTorchBackend:
             for start in range(0, len(inputs), _BATCH):
                 batch = torch.from_numpy(inputs[start : start + _BATCH]).to(device)
                 passed_on.check_logits(self.model(batch, observe))
-                if progress is not None:
-                    progress(min(start + _BATCH, len(inputs)), len(inputs))
-        return make_recording(
-            self.name,
-            network,
-            inputs,
-            labels,
-            results.counts,
-            results.potential,
-            time.perf_counter() - started,
-            parameter_digest=digests,
-            saturation=results.saturation,
-            final_state=results.final_state,
-        )
+                progress(min(start + _BATCH, len(inputs)), len(inputs))
+        return results.together(digests)
 
 
 def _digest(layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters) -> str:

@@ -6,7 +6,6 @@ clip of the voltage included. The plain Python oracle in the tests judges it; it
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,9 +23,8 @@ from tandem_hw.arithmetic.neurons import (
 from tandem_hw.arithmetic.synapses import synapse_of
 from tandem_hw.network.bounds import reach
 from tandem_hw.network.parameter_digest import parameter_digest
-from tandem_hw.network.quantized import Layer, QuantizedNetwork
-from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import Progress, check_inputs, make_recording
+from tandem_hw.network.quantized import Layer, QuantizedNetwork, check_inputs
+from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.batch_results import BatchResults
 
 #: Values of one step and layer that a batch may hold. Small enough to stay in a core's cache,
@@ -36,7 +34,7 @@ _BATCH_VALUES = 1 << 20
 Activity = tuple[Layer, LayerActivity]
 
 
-class ReferenceBackend:
+class ReferenceBackend(Backend):
     """Integer-exact simulation in PyTorch.
 
     Attributes:
@@ -60,18 +58,15 @@ class ReferenceBackend:
         """Accept every network."""
 
     @torch.no_grad()
-    def run(
+    def simulate(
         self,
         network: QuantizedNetwork,
         inputs: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.int64] | None = None,
-        progress: Progress | None = None,
+        progress: Progress,
         *,
-        keep_final_state: bool = False,
-    ) -> Recording:
-        """Run every sample; see ``Backend.run``."""
-        check_inputs(network, inputs, labels)
-        started = time.perf_counter()
+        keep_final_state: bool,
+    ) -> SimulationResult:
+        """Run the samples batch by batch; see ``Backend.simulate``."""
         simulation = _Simulation(network, self.device)
         results = BatchResults(keep_final_state)
         done = 0
@@ -79,21 +74,8 @@ class ReferenceBackend:
             for layer, activity in simulation.activities(torch.from_numpy(batch).to(self.device)):
                 results.add(layer.name, activity)
             done += len(batch)
-            if progress is not None:
-                progress(done, len(inputs))
-        return make_recording(
-            self.name,
-            network,
-            inputs,
-            labels,
-            results.counts,
-            results.potential,
-            time.perf_counter() - started,
-            simulation.peak,
-            parameter_digest=simulation.parameter_digest(),
-            saturation=results.saturation,
-            final_state=results.final_state,
-        )
+            progress(done, len(inputs))
+        return results.together(simulation.parameter_digest(), simulation.peak)
 
 
 def _batches(

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tandem_hw.data.datasets import Dataset
+from tandem_hw.data.dataset import Dataset
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.learning.checkpoint import (
     Checkpoint,

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tandem_hw.data.datasets import Dataset
+from tandem_hw.data.dataset import Dataset
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording

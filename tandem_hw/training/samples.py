@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tandem_hw.data.datasets import Dataset, split_validation
+from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import InputSpec
 from tandem_hw.training.augmentation import PRESETS

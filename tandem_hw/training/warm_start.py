@@ -13,10 +13,10 @@ from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.calibration import calibrate_thresholds
 from tandem_hw.learning.checkpoint import FORMAT, load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.saved_parameters import find_parameters, without_wrapper
 from tandem_hw.learning.torch_file import read_torch_file
 from tandem_hw.learning.weights_in_effect import plain_state
 from tandem_hw.pointer_file import refuse_pointer
-from tandem_hw.training.saved_parameters import find_parameters, without_wrapper
 
 __all__ = [
     "calibrate_thresholds",

@@ -7,8 +7,6 @@ import json
 import os
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +19,9 @@ from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.fixed_point import STATE_FRACTION_BITS, STATE_LIMIT
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import Progress, check_inputs, make_recording, require_available
+from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.child.environment import lava_environment, worker_command
+from tandem_hw.sim.child.leaving import ERROR
 from tandem_hw.sim.child.watched_process import run_watched
 from tandem_hw.sim.lava_cpu import job as lava_job
 
@@ -31,7 +29,7 @@ from tandem_hw.sim.lava_cpu import job as lava_job
 WORKER = "tandem_hw.sim.lava_cpu.worker"
 
 
-class LavaCpuBackend:
+class LavaCpuBackend(Backend):
     """Runs a network as a Lava process graph on the CPU.
 
     Attributes:
@@ -76,20 +74,15 @@ class LavaCpuBackend:
     def _period(self, network: QuantizedNetwork) -> int:
         return default_period(network) if self.period is None else self.period
 
-    def run(
+    def simulate(
         self,
         network: QuantizedNetwork,
         inputs: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.int64] | None = None,
-        progress: Progress | None = None,
+        progress: Progress,
         *,
-        keep_final_state: bool = False,
-    ) -> Recording:
-        """Run every sample back to back; see ``Backend.run``."""
-        require_available(self)
-        check_inputs(network, inputs, labels)
-        self.check_network(network)
-        started = time.perf_counter()
+        keep_final_state: bool,
+    ) -> SimulationResult:
+        """Run every sample back to back; see ``Backend.simulate``."""
         period = self._period(network)
         with tempfile.TemporaryDirectory(prefix="tandem-hw-") as name:
             folder = Path(name)
@@ -104,18 +97,7 @@ class LavaCpuBackend:
             (folder / lava_job.OPTIONS).write_text(json.dumps(options), encoding="utf-8")
             self._run_child(folder, network, len(inputs), period, progress)
             _check_padding(network, folder)
-            results = _read_results(network, folder, len(inputs), keep_final_state)
-        return make_recording(
-            self.name,
-            network,
-            inputs,
-            labels,
-            results.counts,
-            results.potential,
-            time.perf_counter() - started,
-            final_state=results.final_state,
-            parameter_digest=results.parameter_digest,
-        )
+            return _read_results(network, folder, len(inputs), keep_final_state)
 
     def _run_child(
         self,
@@ -123,14 +105,13 @@ class LavaCpuBackend:
         network: QuantizedNetwork,
         samples: int,
         period: int,
-        progress: Progress | None,
+        progress: Progress,
     ) -> None:
         last, start = len(network.layers), window_start(network.depth)
 
         def finished_steps() -> int:
             steps = _read_progress(folder, last)[0]
-            if progress is not None:
-                progress(min(samples, max(0, steps - start) // period), samples)
+            progress(min(samples, max(0, steps - start) // period), samples)
             return steps
 
         run_watched(
@@ -141,7 +122,7 @@ class LavaCpuBackend:
             progress=finished_steps,
             start_timeout=self.start_timeout,
             stall_timeout=self.stall_timeout,
-            error_file=folder / lava_job.ERROR,
+            error_file=folder / ERROR,
         )
 
 
@@ -186,19 +167,9 @@ def _check_padding(network: QuantizedNetwork, folder: Path) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _Results:
-    """What the child left, in PyTorch's axis order, as ``make_recording`` takes it."""
-
-    counts: dict[str, npt.NDArray[np.int32]]
-    potential: npt.NDArray[np.int32] | None
-    final_state: dict[str, npt.NDArray[np.int32]]
-    parameter_digest: dict[str, str]
-
-
 def _read_results(
     network: QuantizedNetwork, folder: Path, samples: int, keep_final_state: bool
-) -> _Results:
+) -> SimulationResult:
     """Read what the child left, and check that it is complete."""
     counts: dict[str, npt.NDArray[np.int32]] = {}
     states: dict[str, npt.NDArray[np.int32]] = {}
@@ -221,4 +192,4 @@ def _read_results(
         potential = voltage.reshape(len(voltage), -1) >> STATE_FRACTION_BITS
         if potential.shape != (samples, network.outputs):
             raise BackendError(f"the Lava child process left potentials of shape {potential.shape}")
-    return _Results(counts, potential, states, digests)
+    return SimulationResult(counts, potential, final_state=states, parameter_digest=digests)

@@ -3,7 +3,7 @@
     source -> synapses -> neurons -> ... -> synapses -> readout
                              |-> SpikeCounter              |-> StateRecorder
 
-The layers come from ``lava_layers``; when which sample is in which layer is said in
+The layers come from ``tandem_hw.sim.graph.layers``; when which sample is in which layer is said in
 ``tandem_hw.chip.timing``.
 
 This module imports Lava; import it only where Lava is.
@@ -36,7 +36,7 @@ from tandem_hw.sim.lava_cpu.job import counts_path, progress_path, state_path
 
 @dataclass(frozen=True)
 class LavaGraph:
-    """A built graph; its results appear in the files of ``lava_job``.
+    """A built graph; its results appear in the files of ``tandem_hw.sim.lava_cpu.job``.
 
     Attributes:
         entry: a process of the graph; running it runs all.

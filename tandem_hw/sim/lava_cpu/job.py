@@ -9,7 +9,6 @@ INPUTS = "inputs.npy"
 OPTIONS = "options.json"
 #: By name of the layer, the ``parameter_digest`` of the processes that were built.
 DIGESTS = "digests.json"
-ERROR = "error.txt"
 #: What a layer's progress file holds, int64: the last step that it has finished, and the spikes
 #: that its neurons sent after a sample's window and before the next one.
 PROGRESS = ("last_step", "spikes_in_padding")

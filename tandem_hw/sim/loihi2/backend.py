@@ -1,9 +1,9 @@
 """The loihi2 backend: a Loihi 2 board behind SLURM or Ethernet, in a watched child process.
 
-It was never run on a board. What it assumes of one stands in ``loihi2_assumptions``, with public
-evidence; what can be proven without one is proven by tests. A run checks itself: the delays of the
-interface are measured, every process must be on neurocores, nothing may fire between two windows,
-and the first sample is run three times to show that the state was reset.
+It was never run on a board. What it assumes of one stands in ``assumptions``, with public evidence;
+what can be proven without one is proven by tests. A run checks itself: the delays of the interface
+are measured, every process must be on neurocores, nothing may fire between two windows, and the
+first sample is run three times to show that the state was reset.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from tandem_hw.chip.timing import board_period
 from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import Progress, check_inputs, make_recording, require_available
+from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.child.environment import lava_environment, worker_command
+from tandem_hw.sim.child.leaving import ERROR
 from tandem_hw.sim.child.watched_process import run_watched
-from tandem_hw.sim.lava_cpu import job as lava_job
 from tandem_hw.sim.loihi2 import job as loihi2_job
 from tandem_hw.sim.loihi2.calibration import check_input_path
 from tandem_hw.sim.loihi2.host import HostChoice, why_unavailable, without_host_variables
@@ -51,7 +50,7 @@ from tandem_hw.sim.loihi2.schedule import (
 IntArray = npt.NDArray[np.integer[Any]]
 
 
-class Loihi2Backend:
+class Loihi2Backend(Backend):
     """Runs a network on a Loihi 2 board, lowered to stock processes.
 
     Attributes:
@@ -60,7 +59,6 @@ class Loihi2Backend:
         compile_timeout: seconds that building and compiling may take.
         run_timeout: seconds that the run may take, waiting for a board included.
         profile: "time" or "power" to measure that, or None.
-        measured: after a run: the measured delays, and the profile where one was asked for.
     """
 
     name = "loihi2"
@@ -87,7 +85,6 @@ class Loihi2Backend:
         if profile is not None and profile not in PROFILES:
             raise BackendError(f"profile {profile} is not known; give one of {', '.join(PROFILES)}")
         self.profile = profile
-        self.measured: dict[str, Any] = {}
 
     def why_unavailable(self) -> str | None:
         """Return why no board can be reached from here, or None as far as can be told."""
@@ -105,20 +102,18 @@ class Loihi2Backend:
         check_lowering(network, period)
         chip_budget(network)  # refuses what no known board holds
 
-    def run(
+    def simulate(
         self,
         network: QuantizedNetwork,
         inputs: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.int64] | None = None,
-        progress: Progress | None = None,
+        progress: Progress,
         *,
-        keep_final_state: bool = False,  # no public code reads a state of many neurons in a step
-    ) -> Recording:
-        """Run every sample back to back; see ``Backend.run``. It has no final states."""
-        require_available(self)
-        check_inputs(network, inputs, labels)
-        self.check_network(network)
-        started = time.perf_counter()
+        keep_final_state: bool,  # no public code reads a state of many neurons in a step
+    ) -> SimulationResult:
+        """Run every sample back to back; see ``Backend.simulate``. It has no final states.
+
+        Its ``extra`` is the measured delays, and the profile where one was asked for.
+        """
         period = self._period(network)
         order = repeated_order(len(inputs))
         schedule = Schedule(network.depth, network.num_steps, period, order)
@@ -130,14 +125,12 @@ class Loihi2Backend:
             loihi2_job.write_options(folder, self.choice, period, self.profile)
             self._run_child(folder, schedule, progress)
             counts, potential = read_results(network, schedule, folder)
-            self.measured = _measured(folder)
-        seconds = time.perf_counter() - started
-        return make_recording(self.name, network, inputs, labels, counts, potential, seconds)
+            return SimulationResult(counts, potential, extra=_measured(folder))
 
     def _period(self, network: QuantizedNetwork) -> int:
         return board_period(network) if self.period is None else self.period
 
-    def _run_child(self, folder: Path, schedule: Schedule, progress: Progress | None) -> None:
+    def _run_child(self, folder: Path, schedule: Schedule, progress: Progress) -> None:
         limits = _Limits(self, folder, schedule, progress)
         run_watched(
             worker_command("tandem_hw.sim.loihi2.worker", folder, os.environ),
@@ -147,7 +140,7 @@ class Loihi2Backend:
             progress=limits,
             start_timeout=math.inf,  # the limits are wall-clock times of the two phases
             stall_timeout=math.inf,
-            error_file=folder / lava_job.ERROR,
+            error_file=folder / ERROR,
         )
 
 
@@ -155,7 +148,7 @@ class _Limits:
     """Tells how far a run is, and ends it when a phase takes longer than it may."""
 
     def __init__(
-        self, backend: Loihi2Backend, folder: Path, schedule: Schedule, progress: Progress | None
+        self, backend: Loihi2Backend, folder: Path, schedule: Schedule, progress: Progress
     ) -> None:
         self.folder, self.schedule, self.progress = folder, schedule, progress
         self.allowed = {
@@ -186,10 +179,9 @@ class _Limits:
                 f"{doing} for Loihi 2 took longer than {limit:g} seconds and was ended ({hint}); "
                 f"raise {option} if it needs more"
             )
-        if self.progress is not None:
-            done = (steps - self.schedule.first_step(self.schedule.depth)) // self.schedule.period
-            samples = int(self.schedule.order.max()) + 1
-            self.progress(min(samples, max(0, done)), samples)
+        done = (steps - self.schedule.first_step(self.schedule.depth)) // self.schedule.period
+        samples = int(self.schedule.order.max()) + 1
+        self.progress(min(samples, max(0, done)), samples)
         return steps
 
 

@@ -5,9 +5,10 @@
                                             |-> adapter -> StepRecorder |-> Read -> StepRecorder
                              clock -> adapter -> StepRecorder
 
-The layers are those that ``lava_layers`` lowers to stock processes; the adapters at the boundary
-come from lava-loihi (``lava.proc.embedded_io``) and are imported when the graph is built. What is
-assumed of them stands in ``tandem_hw.sim.loihi2.assumptions``. Nothing here was run on a board.
+The layers are those that ``tandem_hw.sim.graph.layers`` lowers to stock processes; the adapters at
+the boundary come from lava-loihi (``lava.proc.embedded_io``) and are imported when the graph is
+built. What is assumed of them stands in ``tandem_hw.sim.loihi2.assumptions``. Nothing here was run
+on a board.
 
 This module imports Lava; import it only where Lava is.
 """
@@ -68,7 +69,7 @@ def build_board_graph(
         network: what to run.
         marker: what is sent in the calibration.
         schedule: when which sample runs.
-        folder: holds the frames, and receives the records (``loihi2_job``).
+        folder: holds the frames, and receives the records (``tandem_hw.sim.loihi2.job``).
 
     Raises:
         BackendUnavailableError: lava-loihi's adapters cannot be imported.

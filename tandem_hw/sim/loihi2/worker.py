@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import TandemError
+from tandem_hw.sim.child.actor_watch import ActorWatch
+from tandem_hw.sim.child.leaving import fail, leave
 from tandem_hw.sim.child.watched_process import exit_with_parent
-from tandem_hw.sim.lava_cpu.worker import ActorWatch, fail, leave
 from tandem_hw.sim.loihi2 import job as loihi2_job
 
 if TYPE_CHECKING:

@@ -1,0 +1,184 @@
+"""Data sets of images and of features: scikit-learn's, torchvision's, and npz files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_hw.data.catalogue import DIABETES, DIGITS, TORCHVISION
+from tandem_hw.data.dataset import ImageDataset, Images, Need, Targets
+from tandem_hw.data.npz_arrays import (
+    READ_ERRORS,
+    Labels,
+    check_labels,
+    check_targets,
+    count_classes,
+    read_arrays,
+)
+from tandem_hw.data.splits import split_validation
+from tandem_hw.errors import DataError, how_to_install
+
+#: Share of scikit-learn's data that is tested on.
+_TEST_FRACTION: Final = 0.2
+_DIABETES_LARGEST: Final = 346.0
+#: Numbers of channels by which the axis order of four-dimensional images is told.
+_CHANNELS: Final = range(1, 5)
+
+
+def load_digits(need: Need) -> ImageDataset:
+    """Load scikit-learn's images of 8x8 pixels, [N, 1, 8, 8]."""
+    images, y, train, test = read_digits()
+    x = (images / 16).astype(np.float32)[:, np.newaxis]
+    if need == "test":
+        train = train[:0]
+    return ImageDataset(DIGITS, x[train], y[train], x[test], y[test], classes=10)
+
+
+def load_diabetes(need: Need) -> ImageDataset:
+    """Load a regression: ten measurements, and how far a disease has got a year later."""
+    from sklearn import datasets  # takes a second to import
+
+    features, progression = datasets.load_diabetes(return_X_y=True, scaled=False)
+    least, largest = features.min(axis=0), features.max(axis=0)
+    x = ((features - least) / (largest - least)).astype(np.float32)
+    y = (progression / _DIABETES_LARGEST).astype(np.float32)
+    train, test = split_validation(len(y), np.zeros(len(y), int), _TEST_FRACTION, seed=0)
+    if need == "test":
+        train = train[:0]
+    return ImageDataset(DIABETES, x[train], y[train], x[test], y[test], classes=0)
+
+
+def read_digits() -> tuple[npt.NDArray[Any], Labels, Labels, Labels]:
+    """Return scikit-learn's digits and how they are split, by the digit.
+
+    Returns:
+        Images [1797, 8, 8] of whole numbers 0 to 16, their labels, and the int64 indices of the
+        training and of the test samples.
+    """
+    from sklearn import datasets  # takes a second to import
+
+    images, labels = datasets.load_digits(return_X_y=True)
+    y = labels.astype(np.int64)
+    train, test = split_validation(len(y), y, _TEST_FRACTION, seed=0)
+    return images.reshape(-1, 8, 8), y, train, test
+
+
+def load_torchvision(spec: str, need: Need, folder: Path) -> ImageDataset:
+    """Load a data set of torchvision's, downloaded once.
+
+    Args:
+        spec: a key of ``TORCHVISION``.
+        need: "test" leaves the training part out.
+        folder: where downloads are kept.
+
+    Raises:
+        DataError: torchvision is missing, or the data cannot be had.
+    """
+    try:
+        from torchvision import datasets
+    # A torchvision that does not match the installed torch raises RuntimeError.
+    except (ImportError, RuntimeError) as error:
+        raise DataError(
+            f'data set "{spec}" needs torchvision, which cannot be imported ({error}): '
+            f"{how_to_install('vision')}"
+        ) from error
+    source = getattr(datasets, TORCHVISION[spec])
+    x_test, y_test = _from_torchvision(spec, source, folder, train=False)
+    if need == "test":
+        x_train, y_train = x_test[:0], y_test[:0]
+    else:
+        x_train, y_train = _from_torchvision(spec, source, folder, train=True)
+    return ImageDataset(spec, x_train, y_train, x_test, y_test, classes=10)
+
+
+def _from_torchvision(
+    spec: str, source: Callable[..., Any], folder: Path, train: bool
+) -> tuple[Images, Labels]:
+    try:
+        part = source(str(folder), train=train, download=True)
+        images, labels = np.asarray(part.data), np.asarray(part.targets)
+    except READ_ERRORS as error:
+        raise DataError(
+            f'data set "{spec}" could not be downloaded to {folder} or read from there ({error}); '
+            f"without a connection, put the data into an npz file and give npz:PATH"
+        ) from error
+    return _check_images(images, spec, "images"), check_labels(labels, len(images), spec, "labels")
+
+
+def load_npz(path: Path, need: Need, *, name: str) -> ImageDataset:
+    """Load images, and labels or targets, from an npz file (``load_dataset`` says which arrays).
+
+    Args:
+        path: the file.
+        need: "test" leaves the training part out, and the file need not have one.
+        name: the spec.
+
+    Raises:
+        DataError: the file cannot be read, or an array does not fit.
+    """
+    train_names = ["x_train", "y_train"] if need == "all" else []
+    arrays = read_arrays(path, [*train_names, "x_test", "y_test"], optional=["y_train"])
+    parts: dict[str, tuple[Images, Labels | Targets]] = {}
+    for part in ("train", "test") if need == "all" else ("test",):
+        images = _check_images(arrays[f"x_{part}"], path, f"x_{part}")
+        check = check_targets if arrays[f"y_{part}"].dtype.kind == "f" else check_labels
+        parts[part] = images, check(arrays[f"y_{part}"], len(images), path, f"y_{part}")
+    x_test, y_test = parts["test"]
+    x_train, y_train = parts.get("train", (x_test[:0], y_test[:0]))
+    if x_train.shape[1:] != x_test.shape[1:] or x_train.dtype != x_test.dtype:
+        raise DataError(
+            f"{path}: x_train has samples {x_train.shape[1:]} of {x_train.dtype}, x_test "
+            f"{x_test.shape[1:]} of {x_test.dtype}; they must be alike"
+        )
+    if y_train.dtype != y_test.dtype or y_train.shape[1:] != y_test.shape[1:]:
+        raise DataError(
+            f"{path}: y_train is {y_train.dtype} {y_train.shape}, y_test {y_test.dtype} "
+            f"{y_test.shape}; both hold labels, or targets with as many values a sample"
+        )
+    classes = 0 if y_test.dtype.kind == "f" else count_classes(arrays, path)
+    return ImageDataset(name, x_train, y_train, x_test, y_test, classes)
+
+
+# Checks ------------------------------------------------------------------------------------------
+
+
+def _check_images(images: npt.NDArray[Any], where: object, name: str) -> Images:
+    """Check data type and range, and put the channels first."""
+    native = images.dtype.newbyteorder("=")
+    if native not in (np.uint8, np.float32, np.float64):
+        raise DataError(
+            f"{where}: {name} is {images.dtype}; uint8 (0 to 255), float32 or float64 (0.0 to 1.0) "
+            f"is needed"
+        )
+    if images.size == 0:
+        raise DataError(f"{where}: {name} has shape {images.shape}: there are no samples")
+    if native != np.uint8:
+        low, high = images.min(), images.max()
+        if not (low >= 0 and high <= 1):  # not a number compares false
+            raise DataError(
+                f"{where}: {name} spans {low} to {high}; floats must be finite and in 0.0 to 1.0"
+            )
+    if images.ndim == 3:
+        images = images[:, np.newaxis]
+    elif images.ndim == 4:
+        images = _channels_first(images, where, name)
+    elif images.ndim != 2:
+        raise DataError(
+            f"{where}: {name} has shape {images.shape}; allowed are [N, H, W], [N, H, W, C], "
+            f"[N, C, H, W] and [N, features]"
+        )
+    return np.ascontiguousarray(images, native)
+
+
+def _channels_first(images: npt.NDArray[Any], where: object, name: str) -> npt.NDArray[Any]:
+    first, last = images.shape[1] in _CHANNELS, images.shape[3] in _CHANNELS
+    if first == last:
+        raise DataError(
+            f"{where}: {name} has shape {images.shape}, which is ambiguous: exactly one of axis 1 "
+            f"and axis 3 must have 1 to 4 entries, the channels"
+        )
+    return images if first else images.transpose(0, 3, 1, 2)

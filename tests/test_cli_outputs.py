@@ -13,11 +13,11 @@ import pytest
 import torch
 from command_line import run, succeed
 
-from tandem_hw.cli import train as train_command
 from tandem_hw.cli.options import check_outputs
+from tandem_hw.cli.work import train as train_command
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data import datasets
-from tandem_hw.data.datasets import data_source
+from tandem_hw.data import catalogue
+from tandem_hw.data.catalogue import data_source
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
@@ -177,7 +177,7 @@ def test_outputs_that_are_files_of_their_own_are_written(
 def test_downloaded_data_are_not_written_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "_downloads", lambda: tmp_path / "cache")
+    monkeypatch.setattr(catalogue, "downloads", lambda: tmp_path / "cache")
     images = tmp_path / "cache" / "MNIST" / "images"
     images.parent.mkdir(parents=True)
     images.write_text("pixels")

@@ -12,6 +12,18 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.data.catalogue import (
+    DIABETES,
+    DIGITS,
+    EVENTS_PREFIX,
+    KNOWN_SPECS,
+    MOVING_DIGITS,
+    NPZ_PREFIX,
+    TONIC,
+    TORCHVISION,
+    downloads,
+    path_in,
+)
 from tandem_hw.data.npz_arrays import (
     READ_ERRORS,
     Labels,
@@ -28,27 +40,8 @@ Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | npt.NDArray[np.float6
 Targets = npt.NDArray[np.float32]
 Need = Literal["all", "test"]
 
-_NPZ_PREFIX: Final = "npz:"
-_EVENTS_PREFIX: Final = "events:"
 _DIGITS_TEST_FRACTION: Final = 0.2
-#: A regression: ten measurements, and how far a disease has got a year later (scikit-learn).
-_DIABETES: Final = "diabetes"
 _DIABETES_LARGEST: Final = 346.0
-#: Names of the classes in ``torchvision.datasets``; each of them has ten labels.
-_TORCHVISION: Final = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
-_MOVING_DIGITS: Final = "moving-digits"
-#: Names of event data that tonic downloads (``tandem_hw.data.tonic_datasets``).
-_TONIC: Final = ("nmnist", "dvs-gesture", "cifar10-dvs", "shd")
-#: What ``spec`` may be, for messages and for the command line's help.
-KNOWN_SPECS: Final = (
-    "digits",
-    _DIABETES,
-    *_TORCHVISION,
-    "npz:PATH",
-    _MOVING_DIGITS,
-    *_TONIC,
-    "events:PATH",
-)
 #: Numbers of channels by which the axis order of four-dimensional images is told.
 _CHANNELS: Final = range(1, 5)
 
@@ -137,7 +130,7 @@ class ImageDataset(Dataset):
         if spec.encoding == "events":
             raise DataError(
                 f"{self.name}: holds images, and the network takes events; give event data, for "
-                f'instance {_MOVING_DIGITS}, or train with encoding "first_step" or "constant"'
+                f'instance {MOVING_DIGITS}, or train with encoding "first_step" or "constant"'
             )
         super().check_fit(spec, num_steps)
         for part, images in (("x_train", self.x_train), ("x_test", self.x_test)):
@@ -178,16 +171,16 @@ def load_dataset(
     Raises:
         DataError: the spec is unknown, or its data cannot be had, are damaged or do not fit.
     """
-    folder = folder or _downloads()
-    if spec.startswith(_NPZ_PREFIX):
-        return _load_npz(spec, _path_in(spec), need)
-    if spec == "digits":
+    folder = folder or downloads()
+    if spec.startswith(NPZ_PREFIX):
+        return _load_npz(spec, path_in(spec), need)
+    if spec == DIGITS:
         return _load_digits(spec, need)
-    if spec == _DIABETES:
+    if spec == DIABETES:
         return _load_diabetes(spec, need)
-    if spec in _TORCHVISION:
+    if spec in TORCHVISION:
         return _load_torchvision(spec, need, folder)
-    if spec in (_MOVING_DIGITS, *_TONIC) or spec.startswith(_EVENTS_PREFIX):
+    if spec in (MOVING_DIGITS, *TONIC) or spec.startswith(EVENTS_PREFIX):
         if num_steps is None or input_bits is None:
             raise DataError(
                 f"{spec}: events are counted in bins; give num_steps, the network's, and input_bits"
@@ -196,44 +189,15 @@ def load_dataset(
     raise DataError(f'data set "{spec}" is unknown; known are {", ".join(KNOWN_SPECS)}')
 
 
-def _path_in(spec: str) -> Path:
-    """Return the path behind a prefix; a shell does not expand "~" there."""
-    prefix, _, name = spec.partition(":")
-    if not name:
-        raise DataError(f'data set "{spec}" names no file; give {prefix}:PATH')
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise DataError(f"{spec}: {error}; write the path out") from error
-
-
-def _downloads() -> Path:
-    return Path.home() / ".cache" / "tandem-hw"
-
-
-def data_source(spec: str) -> Path | None:
-    """Return what ``load_dataset`` reads from the disk: a file, or the folder of downloads.
-
-    Args:
-        spec: as ``load_dataset`` takes it.
-
-    Returns:
-        None where nothing of the user's is read, or the spec is unknown.
-    """
-    if spec.startswith((_NPZ_PREFIX, _EVENTS_PREFIX)):
-        return _path_in(spec)
-    return _downloads() if spec in (*_TORCHVISION, *_TONIC) else None
-
-
 def _load_events(spec: str, need: Need, folder: Path, num_steps: int, input_bits: int) -> Dataset:
     # These modules are built on this one; tonic itself is imported where it is used.
     from tandem_hw.data import event_file, moving_digits, tonic_datasets
 
-    if spec == _MOVING_DIGITS:
+    if spec == MOVING_DIGITS:
         return moving_digits.moving_digits(num_steps, input_bits, need=need)
-    if spec in _TONIC:
+    if spec in TONIC:
         return tonic_datasets.load_named(spec, folder, num_steps, input_bits, need)
-    return event_file.load_event_file(_path_in(spec), num_steps, input_bits, need, name=spec)
+    return event_file.load_event_file(path_in(spec), num_steps, input_bits, need, name=spec)
 
 
 def split_validation(
@@ -332,7 +296,7 @@ def _load_torchvision(spec: str, need: Need, folder: Path) -> ImageDataset:
             f'data set "{spec}" needs torchvision, which cannot be imported ({error}); install it '
             f'with: pip install "tandem-hw[vision]"'
         ) from error
-    source = getattr(datasets, _TORCHVISION[spec])
+    source = getattr(datasets, TORCHVISION[spec])
     x_test, y_test = _from_torchvision(spec, source, folder, train=False)
     if need == "test":
         x_train, y_train = x_test[:0], y_test[:0]

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from tandem_hw.network.bounds import (
     synaptic_interval,
     window_bounds,
 )
+from tandem_hw.network.choices import Encoding, Readout, Reset
 from tandem_hw.network.convolutions import Conv1d, Conv2d, ConvTranspose2d
 from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
@@ -49,10 +50,6 @@ __all__ = [
     "Reset",
     "Shape",
 ]
-
-Reset = Literal["subtract", "zero"]
-Encoding = Literal["first_step", "constant", "events"]
-Readout = Literal["potential", "count"]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import numpy as np
 
 from tandem_hw.errors import NetworkError
+from tandem_hw.html_table import html_table
 from tandem_hw.network.bounds import (
     StateBounds,
     StepInterval,
@@ -33,7 +34,14 @@ from tandem_hw.network.fixed_point import (
     NUM_STEPS_MAX,
     threshold_parts,
 )
-from tandem_hw.network.layers import Dense, Layer, OneToOne, Shape, plain_integers
+from tandem_hw.network.layers import (
+    INPUT_SOURCE,
+    Dense,
+    Layer,
+    OneToOne,
+    Shape,
+    plain_integers,
+)
 from tandem_hw.network.wiring import Wiring, wire
 
 __all__ = [
@@ -159,6 +167,37 @@ class QuantizedNetwork:
                 threshold_parts(layer.threshold)
             except NetworkError as error:
                 raise NetworkError(f"layer {layer.name}: {error}") from error
+
+    def __repr__(self) -> str:
+        """Say in one line what the network is; the arrays are in its layers."""
+        neurons = sum(layer.neurons for layer in self.layers)
+        return (
+            f"QuantizedNetwork(input {self.input.shape}, {len(self.layers)} layers, {neurons} "
+            f"neurons, num_steps {self.num_steps}, reset {self.reset}, readout {self.readout}, "
+            f"digest {self.digest[:12]})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, for notebooks."""
+        names = [layer.name for layer in self.layers]
+        return html_table(
+            repr(self),
+            ("layer", "synapses", "from", "output", "weights", "threshold"),
+            (
+                (
+                    layer.name,
+                    ", ".join(type(one.synapses).__name__ for one in connections),
+                    ", ".join(
+                        INPUT_SOURCE if one.source is None else names[one.source]
+                        for one in connections
+                    ),
+                    "×".join(map(str, layer.output_shape)),
+                    sum(one.synapses.weight.size for one in connections),
+                    "readout" if layer.threshold is None else layer.threshold,
+                )
+                for layer, connections in zip(self.layers, self.wiring.connections, strict=True)
+            ),
+        )
 
     def __iter__(self) -> Iterator[Layer]:
         """Iterate over the layers."""

@@ -139,10 +139,8 @@ def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, f
     elif report.other_parameters:
         for found in report.other_parameters:
             console.print(f"MISMATCH: {found}", style="red")
-    elif report.difference is not None:
-        console.print(f"MISMATCH: first in {report.difference}", style="red")
     else:
-        console.print(f"SILENT: {report.silence}", style="red")
+        console.print(report.fault, style="red")
 
 
 def _what_was_compared(report: VerificationReport) -> str:

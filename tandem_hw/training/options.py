@@ -6,12 +6,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from tandem_hw.errors import DataError
 from tandem_hw.training.augmentation import PRESETS
-from tandem_hw.training.objectives import Objective, ObjectiveName, make_objective
+from tandem_hw.training.objective_names import ObjectiveName, check_objective
 from tandem_hw.training.schedule import Schedule
+
+if TYPE_CHECKING:
+    from tandem_hw.training.objectives import Objective
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class TrainingOptions:
                 raise DataError(
                     f'{name} is "{getattr(self, name)}"; allowed are {", ".join(allowed)}'
                 )
-        self.make_objective()
+        check_objective(self.objective, self.label_smoothing)
 
     def check_same(self, before: Mapping[str, Any], path: Path) -> None:
         """Refuse to resume a training that began with other options.
@@ -95,4 +98,7 @@ class TrainingOptions:
 
     def make_objective(self) -> Objective:
         """Return the objective that these options name."""
+        # The command line makes its options from these, and PyTorch takes seconds.
+        from tandem_hw.training.objectives import make_objective
+
         return make_objective(self.objective, self.label_smoothing)

@@ -52,7 +52,7 @@ PySpikeCounterModel.run_spk = run_spk
 #: Ctrl-C has to arrive, also where the tests run in the background of a script, which ignores it.
 _MAIN = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from tandem_hw.sim import lava_cpu; lava_cpu.WORKER = 'faulty_worker'; "
+    "from tandem_hw.sim.lava_cpu import backend; backend.WORKER = 'faulty_worker'; "
     "from tandem_hw.cli import main; main()"
 )
 _FAULTS = {

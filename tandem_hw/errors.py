@@ -6,6 +6,17 @@ of tandem-hw itself.
 """
 
 
+def how_to_install(extra: str) -> str:
+    """Return what to do about an optional package that is missing, for the end of a message.
+
+    tandem-hw is on no package index yet, so it says what to do with its sources.
+
+    Args:
+        extra: a key of ``project.optional-dependencies`` in ``pyproject.toml``.
+    """
+    return f"in the folder of tandem-hw's sources, pip install '.[{extra}]'"
+
+
 class TandemError(Exception):
     """Base of all errors that a user of tandem-hw can act on."""
 

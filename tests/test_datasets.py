@@ -266,7 +266,7 @@ def test_torchvision_data_become_channels_first(
 
 def test_a_missing_torchvision_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(DataError, match=r'pip install "tandem-hw\[vision\]"'):
+    with pytest.raises(DataError, match=r"pip install '\.\[vision\]'$"):
         load_dataset("mnist")
 
 

@@ -204,7 +204,7 @@ def test_files_that_do_not_keep_to_the_format_are_refused(tmp_path: Path, case: 
 
 def test_recorded_events_ask_for_tonic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tonic", None)
-    with pytest.raises(DataError, match=r"need tonic, .*pip install 'tandem-hw\[events\]'"):
+    with pytest.raises(DataError, match=r"need tonic, .*pip install '\.\[events\]'"):
         load(tmp_path, recorded())
 
 

@@ -291,7 +291,7 @@ def test_without_nir_the_message_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "nir", None)
-    with pytest.raises(BackendUnavailableError, match=r"pip install 'tandem-hw\[nir\]'"):
+    with pytest.raises(BackendUnavailableError, match=r"pip install '\.\[nir\]'"):
         write_nir(_exact_network(), tmp_path / "net.nir")
 
 

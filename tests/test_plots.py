@@ -67,7 +67,7 @@ def test_missing_matplotlib_is_named_with_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(BackendUnavailableError, match=r"pip install 'tandem-hw\[plots\]'$"):
+    with pytest.raises(BackendUnavailableError, match=r"pip install '\.\[plots\]'$"):
         check_plot(tmp_path / "run.png")
 
 

@@ -177,7 +177,7 @@ def test_a_plot_without_matplotlib_is_refused_before_any_work(
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: plots need matplotlib")
-    assert line.endswith("pip install 'tandem-hw[plots]'")
+    assert line.endswith("pip install '.[plots]'")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -18,14 +18,14 @@ import numpy.typing as npt
 
 from tandem_hw.data.dataset import Dataset, Images
 from tandem_hw.data.npz_arrays import READ_ERRORS, Labels, check_labels
-from tandem_hw.errors import DataError
+from tandem_hw.errors import DataError, how_to_install
 from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_MAX
 from tandem_hw.network.quantized import InputSpec
 
 Counts = npt.NDArray[np.uint8]
 
 _LOG = logging.getLogger(__name__)
-_INSTALL: Final = "pip install 'tandem-hw[events]'"
+_INSTALL: Final = how_to_install("events")
 #: A sensor with more values than this is taken for a mistake; real ones have some millions.
 _SENSOR_VALUES_MAX: Final = 1 << 26
 
@@ -252,8 +252,7 @@ def import_tonic() -> Any:
         import tonic.transforms
     except ImportError as error:
         raise DataError(
-            f"event recordings need tonic, which cannot be imported ({error}); install it with: "
-            f"{_INSTALL}"
+            f"event recordings need tonic, which cannot be imported ({error}): {_INSTALL}"
         ) from error
     return tonic
 

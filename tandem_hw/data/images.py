@@ -20,7 +20,7 @@ from tandem_hw.data.npz_arrays import (
     read_arrays,
 )
 from tandem_hw.data.splits import split_validation
-from tandem_hw.errors import DataError
+from tandem_hw.errors import DataError, how_to_install
 
 #: Share of scikit-learn's data that is tested on.
 _TEST_FRACTION: Final = 0.2
@@ -83,8 +83,8 @@ def load_torchvision(spec: str, need: Need, folder: Path) -> ImageDataset:
     # A torchvision that does not match the installed torch raises RuntimeError.
     except (ImportError, RuntimeError) as error:
         raise DataError(
-            f'data set "{spec}" needs torchvision, which cannot be imported ({error}); install it '
-            f'with: pip install "tandem-hw[vision]"'
+            f'data set "{spec}" needs torchvision, which cannot be imported ({error}): '
+            f"{how_to_install('vision')}"
         ) from error
     source = getattr(datasets, TORCHVISION[spec])
     x_test, y_test = _from_torchvision(spec, source, folder, train=False)

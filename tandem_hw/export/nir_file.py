@@ -16,7 +16,7 @@ import numpy as np
 from h5py import h5o
 
 from tandem_hw.atomic_write import atomic_path
-from tandem_hw.errors import BackendUnavailableError, FileFormatError
+from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_install
 from tandem_hw.export.hdf5_items import EXPANDED_BYTES_MAX, Entry, open_items
 from tandem_hw.export.hdf5_tree import below, shown
 
@@ -40,7 +40,7 @@ def load_nir() -> ModuleType:
         import nir
     except ImportError as error:
         raise BackendUnavailableError(
-            "NIR files need the package nir: pip install 'tandem-hw[nir]'"
+            f"NIR files need the package nir: {how_to_install('nir')}"
         ) from error
     module: ModuleType = nir
     return module

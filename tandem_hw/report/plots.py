@@ -1,7 +1,7 @@
 """Pictures of a run, as PNG: what came out against what was wanted, and each layer's spike rate.
 
-matplotlib draws them (``pip install 'tandem-hw[plots]'``), without a screen and without its global
-state; it is imported when a picture is asked for.
+matplotlib draws them (the extra ``plots``), without a screen and without its global state; it
+is imported when a picture is asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.atomic_write import atomic_path
-from tandem_hw.errors import BackendUnavailableError, FileFormatError
+from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_install
 from tandem_hw.network.activity import LayerSummary, summarise
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
@@ -52,8 +52,7 @@ def check_plot(path: Path) -> None:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise BackendUnavailableError(
-            f"plots need matplotlib, which cannot be imported ({error}): "
-            f"pip install 'tandem-hw[plots]'"
+            f"plots need matplotlib, which cannot be imported ({error}): {how_to_install('plots')}"
         ) from error
 
 

@@ -18,7 +18,7 @@ from tandem_hw.network.inputs import quantize_inputs
 from tandem_hw.network.quantized import Reset
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.loop import TrainingOptions, seed_everything, train
-from tandem_hw.training.run_folder import BEST_NAME
+from tandem_hw.training.run_files import BEST_NAME
 from tandem_hw.zoo.models import build
 
 

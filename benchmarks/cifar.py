@@ -18,7 +18,7 @@ from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.loop import TrainingOptions, seed_everything, train
-from tandem_hw.training.run_folder import BEST_NAME
+from tandem_hw.training.run_files import BEST_NAME
 from tandem_hw.training.schedule import Schedule
 
 #: An activation that no ceiling cuts off: what makes the ordinary network a plain ReLU network.

@@ -23,7 +23,7 @@ from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.loop import TrainingOptions, seed_everything, train
-from tandem_hw.training.run_folder import BEST_NAME
+from tandem_hw.training.run_files import BEST_NAME
 from tandem_hw.verification.step import VerificationReport, verify
 from tandem_hw.zoo.models import build
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tandem_hw.training.loop import TrainingOptions, train
     from tandem_hw.verification.step import compare, verify
 
+    __version__: str
+
 __all__ = [
     "QuantizedNetwork",
     "Recording",
@@ -77,6 +79,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module(f"{__name__}.version").installed_version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -18,10 +18,9 @@ from typing import Any
 import torch
 from click.testing import CliRunner
 
-import tandem_hw.cli.export
-import tandem_hw.cli.inspect
-import tandem_hw.cli.simulate
-import tandem_hw.cli.train  # noqa: F401  (so that it is there before the limit)
+import tandem_hw.cli.work.convert
+import tandem_hw.cli.work.simulate
+import tandem_hw.cli.work.train  # noqa: F401  (so that it is there before the limit)
 from tandem_hw.cli import main
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import TandemError

@@ -16,8 +16,9 @@ from trainings import anonymous
 
 from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError
-from tandem_hw.training.augmentation import PRESETS, Augmentation
+from tandem_hw.training.augmentation import augment
 from tandem_hw.training.loop import train
+from tandem_hw.training.options import PRESETS, Augmentation
 from tandem_hw.training.samples import TrainingData
 
 SHAPE = (40, 2, 6, 9)
@@ -38,7 +39,7 @@ def images(dtype: torch.dtype = torch.uint8) -> Tensor:
 
 
 def changed(augmentation: Augmentation, of: Tensor, seed: int = 0) -> Tensor:
-    return augmentation(of, torch.Generator().manual_seed(seed))
+    return augment(of, augmentation, torch.Generator().manual_seed(seed))
 
 
 def shifted(image: np.ndarray[Any, Any], down: int, right: int) -> np.ndarray[Any, Any]:

@@ -19,7 +19,7 @@ from tandem_hw.chip.connection_matrix import connection_matrix
 from tandem_hw.chip.partition import layer_budget
 from tandem_hw.chip.synapse_memory import dense_words, synapse_use
 from tandem_hw.cli import main
-from tandem_hw.cli.inspect import layer_table
+from tandem_hw.cli.work.network_tables import layer_table
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import (
     Conv1d,

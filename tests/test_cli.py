@@ -11,8 +11,8 @@ import pytest
 import torch
 from command_line import run, succeed, written_json
 
-from tandem_hw.cli import simulate as simulate_command
 from tandem_hw.cli.group import COMMANDS
+from tandem_hw.cli.work import simulate as simulate_command
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.quantized import QuantizedNetwork

@@ -15,7 +15,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from tandem_hw.cli import main
-from tandem_hw.cli import train as train_command
+from tandem_hw.cli.work import train as train_command
 from tandem_hw.conversion.convert import convert
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net

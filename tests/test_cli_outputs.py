@@ -15,9 +15,9 @@ import torch
 from command_line import run, succeed
 
 from tandem_hw.cli import main
-from tandem_hw.cli import train as train_command
 from tandem_hw.cli.group import COMMANDS
 from tandem_hw.cli.options import check_outputs
+from tandem_hw.cli.work import train as train_command
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data import catalogue
 from tandem_hw.data.catalogue import data_source

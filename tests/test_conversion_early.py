@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.signals import SpikingOptions
+from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import verify

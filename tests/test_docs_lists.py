@@ -34,7 +34,6 @@ NAMED_IN_COMMANDS = {
 TABLES = {"data": DATA_SETS, "model": MODELS, "recipe": RECIPES, "backend": BACKENDS}
 #: Help texts that are still written by hand.
 BY_HAND = {
-    "deploy": "leaves out diabetes and all events",
     "train": "leaves out diabetes",
 }
 

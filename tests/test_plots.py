@@ -20,7 +20,8 @@ from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
 from tandem_hw.report.plots import as_picture, check_plot, write_plot
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.training.objectives import ObjectiveName, real_values
+from tandem_hw.training.objective_names import ObjectiveName
+from tandem_hw.training.objectives import real_values
 
 SAMPLES = 12
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from test_cli import write_data
 from torch import nn
 
-from tandem_hw.cli import main
-from tandem_hw.cli import train as train_command
+from tandem_hw.cli import main, train
+from tandem_hw.cli.work import train as train_command
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset, ImageDataset
 from tandem_hw.data.event_data import EventDataset
@@ -27,7 +27,7 @@ from tandem_hw.zoo.recipes import RECIPES
 
 OPTIONS = {
     option.name: option
-    for option in train_command.command.params
+    for option in train.command.params
     if option.name not in ("out", "resume", "overwrite", "init", "recipe", "device")
 }
 #: The shape of one sample of the data sets that recipes name.

@@ -22,6 +22,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     *(("sim.graph",), ("sim.child",), ("sim",), ("conversion",), ("export",), ("training",)),
     *(("learning",), ("chip",), ("data",), ("zoo",), ("arithmetic",), ("network",)),
     *(("pointer_file",), ("atomic_write",), ("user_warnings",), ("errors",)),
+    ("deferred_import", "html_table", "version"),
 )
 #: The rooms whose modules may import a library.
 LIBRARIES = {

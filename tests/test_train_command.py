@@ -12,7 +12,7 @@ from test_cli import run, succeed, write_data
 from torch import nn
 from trainings import anonymous
 
-from tandem_hw.cli import train as train_command
+from tandem_hw.cli.work import train as train_command
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.learning.checkpoint import load_checkpoint

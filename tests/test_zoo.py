@@ -14,7 +14,8 @@ from tandem_hw.network.quantized import ConvTranspose2d, OneToOne
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import verify
-from tandem_hw.zoo.models import MODELS, build, cifarnet, lenet, mlp
+from tandem_hw.zoo.catalogue import MODELS
+from tandem_hw.zoo.models import build, cifarnet, lenet, mlp
 
 Described = list[tuple[object, ...]]
 

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import click
 
 from tandem_hw.data.catalogue import KNOWN_SPECS
-from tandem_hw.network.quantized import Encoding, Reset
-from tandem_hw.zoo.models import MODELS
+from tandem_hw.network.choices import Encoding, Reset
+from tandem_hw.zoo.catalogue import MODELS
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

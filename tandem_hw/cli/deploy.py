@@ -1,7 +1,7 @@
 """``tandem-hw deploy``: run a .net file on a Loihi 2 board.
 
 Nothing here imports PyTorch before a board is known to be within reach, so that the answer comes at
-once where there is none; that is why the options are not those of ``tandem_hw.cli.options``.
+once where there is none.
 """
 
 from __future__ import annotations
@@ -12,14 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tandem_hw.sim.backend import require_available
-from tandem_hw.sim.loihi2.backend import Loihi2Backend
-from tandem_hw.sim.loihi2.host import CHIP_GENERATIONS, DEFAULT_GENERATION, DEFAULT_HOST_BINARY
-from tandem_hw.sim.loihi2.profile import PROFILES
+from tandem_hw.cli.options import (
+    check_outputs,
+    data_option,
+    json_option,
+    load_network,
+    network_argument,
+    samples_option,
+    write_json,
+)
+from tandem_hw.sim.loihi2.host import (
+    CHIP_GENERATIONS,
+    DEFAULT_GENERATION,
+    DEFAULT_HOST_BINARY,
+    PROFILES,
+)
 
 if TYPE_CHECKING:
     from tandem_hw.network.quantized import QuantizedNetwork
     from tandem_hw.network.recording import Recording
+    from tandem_hw.sim.loihi2.backend import Loihi2Backend
     from tandem_hw.verification.step import VerificationReport
 
 #: Exit status of a mismatch.
@@ -27,13 +39,8 @@ EXIT_MISMATCH = 1
 
 
 @click.command("deploy")
-@click.argument("network_path", metavar="NET", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    default="digits",
-    show_default=True,
-    help="Data set: digits, npz:PATH, mnist, fashion-mnist or cifar10; its test part is used.",
-)
+@network_argument
+@data_option
 @click.option("--partition", help="SLURM partition with boards, such as oheogulch.")
 @click.option("--board", help="One SLURM node.")
 @click.option("--host", help="Address of a host on Ethernet.")
@@ -50,9 +57,7 @@ EXIT_MISMATCH = 1
     show_default=True,
     help="With --host: nxcore's driver server there.",
 )
-@click.option(
-    "--samples", type=click.IntRange(min=1), help="Use the first so many samples (default: all)."
-)
+@samples_option
 @click.option("--verify", is_flag=True, help="Compare every count with the reference backend.")
 @click.option(
     "--recording",
@@ -60,9 +65,7 @@ EXIT_MISMATCH = 1
     type=click.Path(path_type=Path),
     help="Write spike counts, potentials and predictions as npz.",
 )
-@click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), help="Write the results as JSON."
-)
+@json_option
 @click.option(
     "--period",
     type=click.IntRange(min=1),
@@ -103,18 +106,21 @@ def command(
     with --verify), 1 if it differs from the reference, 2 on an error. docs/loihi2.md tells how to
     begin.
     """
+    # These need NumPy and h5py, but no PyTorch.
+    from tandem_hw.sim.backend import require_available
+    from tandem_hw.sim.loihi2.backend import Loihi2Backend
+
     runner = Loihi2Backend(**board)
     require_available(runner)
     # What follows needs PyTorch, whose import takes seconds.
     from tandem_hw.cli.metrics import for_json
-    from tandem_hw.cli.options import check_outputs, load_samples, write_json
     from tandem_hw.cli.terminal import follow, progress_bars
-    from tandem_hw.export.files import read_network
+    from tandem_hw.cli.work.samples import load_samples
     from tandem_hw.sim.reference import ReferenceBackend
     from tandem_hw.verification.step import compare
 
     check_outputs(recording_path, json_path, inputs=[network_path], data=data)
-    network = read_network(network_path)
+    network = load_network(network_path)
     runner.check_network(network)
     given = load_samples(network, data, samples)
     with progress_bars() as progress:
@@ -170,9 +176,8 @@ def _show(
     metrics: Mapping[str, Mapping[str, float]],
 ) -> None:
     from tandem_hw.cli.metrics import shown_together
-    from tandem_hw.cli.simulate import activity_table
     from tandem_hw.cli.terminal import make_console
-    from tandem_hw.cli.verify import show_report
+    from tandem_hw.cli.work.run_tables import activity_table, show_report
     from tandem_hw.network.activity import summarise
 
     console = make_console()

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -14,8 +15,8 @@ import click
 from tandem_hw.errors import TandemError
 from tandem_hw.user_warnings import TandemWarning
 
-#: Commands and the modules that hold them; a module is imported when its command is called, so that
-#: the help appears at once.
+#: Commands and the modules that hold them. Their help is in there as well, so none of these modules
+#: imports NumPy or PyTorch at its top: what a command does is in ``tandem_hw.cli.work``.
 COMMANDS = {
     "train": "tandem_hw.cli.train",
     "export": "tandem_hw.cli.export",
@@ -45,6 +46,17 @@ class TandemGroup(click.Group):
         command = importlib.import_module(COMMANDS[cmd_name]).command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for a misspelt name propose those that are like it."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = [repr(one) for one in get_close_matches(name, COMMANDS)]
+            proposal = f" Did you mean {' or '.join(near)}?" if near else ""
+            ctx.fail(f"No such command {name!r}.{proposal}")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; our errors become a message and exit status 2, our warnings a line."""

@@ -1,31 +1,27 @@
-"""Options and steps that several commands share."""
+"""Options and steps that several commands share.
+
+The modules that hold commands and options import neither PyTorch nor NumPy at their top, so that
+help, completion and a refused argument come at once; what computes is imported when it is due.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-import numpy.typing as npt
-import torch
 
 from tandem_hw.atomic_write import atomic_path, require_writable
 from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
-from tandem_hw.data.dataset import Dataset
-from tandem_hw.data.datasets import load_dataset
-from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError
-from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
-from tandem_hw.sim.backend import Backend
-from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
-from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.errors import BackendUnavailableError, FileFormatError
 from tandem_hw.sim.registry import make_backend
-from tandem_hw.training.objectives import Objective, as_tensor, fitting_objective, real_values
+
+if TYPE_CHECKING:
+    from tandem_hw.network.quantized import QuantizedNetwork
+    from tandem_hw.sim.backend import Backend
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -43,6 +39,9 @@ json_option = click.option(
 )
 device_option = click.option(
     "--device", default="cpu", show_default=True, help="Where PyTorch computes: cpu, cuda, cuda:1."
+)
+simulation_only_option = click.option(
+    "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board can run it."
 )
 network_argument = click.argument("network_path", metavar="NET", type=click.Path(path_type=Path))
 
@@ -71,12 +70,26 @@ def lava_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def backend_from_options(name: str, options: dict[str, Any], device: str) -> Backend:
     """Make a backend with the options that it knows."""
+    # Imported here, since these classes need NumPy.
+    from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
+
     if name in (LavaCpuBackend.name, LavaStockBackend.name):
         return make_backend(name, **options)
-    if name == ReferenceBackend.name:
+    if name == "reference":
         check_device(device)
         return make_backend(name, device=device)
     return make_backend(name)
+
+
+def load_network(path: Path) -> QuantizedNetwork:
+    """Read NET, a network that tandem-hw or lava-dl wrote, or NIR.
+
+    Raises:
+        FileFormatError: it cannot be read.
+    """
+    from tandem_hw.export.files import read_network  # needs NumPy and h5py, but no PyTorch
+
+    return read_network(path)
 
 
 def check_device(device: str) -> None:
@@ -85,6 +98,10 @@ def check_device(device: str) -> None:
     Raises:
         BackendUnavailableError: names the device and what there is.
     """
+    if device == "cpu":
+        return  # it is always there
+    import torch  # takes seconds, and most runs have something to refuse before
+
     try:
         torch.zeros(1, device=device).cpu()  # the copy refuses a device without memory (meta)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -140,73 +157,6 @@ def _is_same(one: Path, other: Path) -> bool:
     if os.path.exists(one) or os.path.exists(other):
         return False
     return one.name == other.name and _is_same(one.parent, other.parent)
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Samples as a network takes them, and what its outputs are judged by.
-
-    Attributes:
-        inputs: uint8 [samples, *network.sample_shape].
-        labels: int64 [samples], or None where there are targets.
-        targets: float32 [samples, outputs] of a regression, or the images of a reconstruction in
-            [0, 1], flattened; None where there are labels.
-        objective: what the network does with them.
-    """
-
-    inputs: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64] | None
-    targets: npt.NDArray[np.float32] | None
-    objective: Objective
-
-    @property
-    def wanted(self) -> npt.NDArray[Any]:
-        """The labels or the targets, whichever there are."""
-        wanted = self.labels if self.targets is None else self.targets
-        assert wanted is not None  # one of the two is there
-        return wanted
-
-    def measure(self, network: QuantizedNetwork, recording: Recording) -> dict[str, float]:
-        """Return the objective's numbers for a recording of these samples.
-
-        Args:
-            network: what ran.
-            recording: what came out of it.
-        """
-        outputs = torch.from_numpy(real_values(network, recording))
-        return self.objective.measure(outputs, as_tensor(self.wanted))
-
-
-def load_samples(network: QuantizedNetwork, spec: str, samples: int | None) -> Samples:
-    """Load the test part of a data set as the integers that a network takes.
-
-    Raises:
-        DataError: the data cannot be read or do not fit the network.
-    """
-    dataset = load_dataset(
-        spec, need="test", num_steps=network.num_steps, input_bits=network.input.bits
-    )
-    return take_samples(network, dataset, samples)
-
-
-def take_samples(network: QuantizedNetwork, dataset: Dataset, samples: int | None) -> Samples:
-    """Return the test part of a data set as the integers that a network takes.
-
-    Raises:
-        DataError: the data do not fit the network, or there are fewer samples.
-    """
-    dataset.check_fit(network.input, network.num_steps)
-    if samples is not None and samples > len(dataset.y_test):
-        raise DataError(
-            f"{dataset.name}: has {len(dataset.y_test)} test samples, {samples} were asked for; "
-            f"give fewer"
-        )
-    objective = fitting_objective(dataset, network.outputs)
-    wanted = objective.targets(dataset, "test")[:samples]
-    inputs = dataset.integers(dataset.x_test[:samples], network.input)
-    if wanted.dtype.kind == "f":
-        return Samples(inputs, None, wanted, objective)
-    return Samples(inputs, wanted, None, objective)
 
 
 def write_json(content: dict[str, Any], path: Path | None) -> None:

@@ -9,12 +9,11 @@ from typing import Any, get_args
 
 import click
 
-from tandem_hw.learning.signals import Twin
+from tandem_hw.learning.spiking_options import Twin
+from tandem_hw.network.choices import Encoding, Readout, Reset
 from tandem_hw.network.fixed_point import DECAY_UNITY
-from tandem_hw.network.quantized import Encoding, Readout, Reset
-from tandem_hw.training.augmentation import PRESETS
-from tandem_hw.training.objectives import ObjectiveName
-from tandem_hw.training.options import EPOCHS_MAX, TrainingOptions
+from tandem_hw.training.objective_names import ObjectiveName
+from tandem_hw.training.options import EPOCHS_MAX, PRESETS, TrainingOptions
 from tandem_hw.training.schedule import Schedule
 from tandem_hw.zoo.recipes import RECIPES
 

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
-from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.options import (
-    Samples,
     backend_from_options,
     check_outputs,
     data_option,
     device_option,
     json_option,
     lava_options,
-    load_samples,
+    load_network,
     network_argument,
     samples_option,
-    write_json,
 )
-from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.errors import ComparisonRefusedError
-from tandem_hw.export.files import read_network
-from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
-from tandem_hw.network.saturation import head_room_line, saturation_lines
-from tandem_hw.sim.backend import Backend, require_available
-from tandem_hw.sim.pytorch import PyTorchBackend
-from tandem_hw.verification.step import VerificationReport, compare, record
+from tandem_hw.sim.registry import check_name
 
 #: Exit status of a mismatch.
 EXIT_MISMATCH = 1
@@ -80,107 +67,12 @@ def command(
         raise ComparisonRefusedError(
             f'--backends "{backends}" has an empty name; give names with one comma between two'
         )
+    for name in names:
+        check_name(name)
+    network = load_network(network_path)
+    # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
+    from tandem_hw.cli.work.verify import verify
+
     runners = [backend_from_options(name, lava, device) for name in names]
-    for runner in runners:
-        require_available(runner)
-    network = read_network(network_path)
-    if checkpoint is not None:
-        runners.append(PyTorchBackend(load_checkpoint(checkpoint).model))
-    for runner in runners:
-        runner.check_network(network)
-    given = load_samples(network, data, samples)
-    recordings = _run(network, given, runners)
-    report = compare(network, recordings)
-    metrics = {found.backend: given.measure(network, found) for found in recordings}
-    write_json(describe(report, given, metrics), json_path)
-    show_report(report, metrics)
-    if not report.match:
+    if not verify(network, runners, checkpoint, data, samples, json_path):
         raise click.exceptions.Exit(EXIT_MISMATCH)
-
-
-def _run(network: QuantizedNetwork, given: Samples, runners: list[Backend]) -> list[Recording]:
-    with progress_bars() as progress:
-        bars = {runner.name: follow(progress, runner.name) for runner in runners}
-        return record(network, given.inputs, given.labels, runners, progress=bars)
-
-
-def describe(
-    report: VerificationReport, given: Samples, metrics: Mapping[str, Mapping[str, float]]
-) -> dict[str, Any]:
-    """Return a report and the metrics as plain data.
-
-    Args:
-        report: the comparison.
-        given: the samples compared.
-        metrics: per backend, the objective's numbers.
-    """
-    return {
-        **report.to_dict(),
-        "objective": given.objective.name,
-        "metrics": {name: for_json(numbers) for name, numbers in metrics.items()},
-    }
-
-
-def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, float]]) -> None:
-    """Print a report for the terminal.
-
-    Args:
-        report: the comparison.
-        metrics: per backend, the objective's numbers.
-    """
-    table = Table(title=f"{report.samples} samples on {', '.join(report.backends)}")
-    numbers = (
-        "neurons",
-        "spikes",
-        "mismatched",
-        "final states",
-        "head room (bits)",
-        "SynOps a sample",
-        "MACs",
-    )
-    for name in ("layer", *numbers):
-        table.add_column(name, justify="left" if name == "layer" else "right")
-    # A counted readout is among the layers as well.
-    compared = {layer.name: layer for layer in (report.readout, *report.layers)}
-    for activity in report.activity:
-        layer = compared[activity.name]
-        table.add_row(
-            layer.name,
-            str(layer.neurons),
-            "readout" if layer.spikes is None else str(layer.spikes),
-            str(layer.mismatched),
-            "" if layer.mismatched_states is None else str(layer.mismatched_states),
-            "" if layer.head_room_bits is None else str(layer.head_room_bits),
-            f"{activity.synops_per_sample:.0f}",
-            str(activity.macs),
-        )
-    console = make_console()
-    console.print(table)
-    for name in report.backends:
-        console.print(f"{name}: {shown_together(metrics[name])}, {report.seconds[name]:.2f} s")
-    explained = [
-        head_room_line(layer.name, layer.head_room_bits)
-        for layer in compared.values()
-        if layer.head_room_bits is not None and layer.head_room_bits < 0
-    ]
-    warn(console, [*explained, *saturation_lines(report.saturation)])
-    console.print(_what_was_compared(report))
-    if report.match:
-        console.print("MATCH: every spike count and every output is equal", style="green")
-    elif report.other_parameters:
-        for found in report.other_parameters:
-            console.print(f"MISMATCH: {found}", style="red")
-    elif report.difference is not None:
-        console.print(f"MISMATCH: first in {report.difference}", style="red")
-    else:
-        console.print(f"SILENT: {report.silence}", style="red")
-
-
-def _what_was_compared(report: VerificationReport) -> str:
-    """Say what beside counts and outputs was compared on which backends."""
-    states = ", ".join(report.checked_states) or "no two backends"
-    parameters = ", ".join(report.checked_parameters) or "no backend"
-    return (
-        f"states at the window's end compared on {states}; weights, biases and thresholds in use "
-        f"compared with the network's on {parameters}"
-    )

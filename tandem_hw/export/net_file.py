@@ -15,7 +15,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +46,7 @@ from tandem_hw.network.quantized import (
     Shape,
     require_quantized,
 )
+from tandem_hw.version import installed_version
 
 FORMAT_NAME: Final = "tandem-hw network"
 #: 2: the decays of current and voltage belong to the network, and so to its digest.
@@ -109,7 +109,9 @@ def write_net(network: QuantizedNetwork, path: str | os.PathLike[str]) -> None:
             f".net, or use tandem_hw.write_nir"
         )
     check_sizes(network)
-    write_tree(path, _network_tree(network, f"tandem-hw {_version()}", _version_of(network)))
+    write_tree(
+        path, _network_tree(network, f"tandem-hw {installed_version()}", _version_of(network))
+    )
 
 
 def read_net(path: str | os.PathLike[str]) -> QuantizedNetwork:
@@ -143,13 +145,6 @@ def read_net(path: str | os.PathLike[str]) -> QuantizedNetwork:
     version = CHAIN_VERSION if is_old else _version_of(network)
     check_same(tree, _network_tree(network, tree.text_attribute("writer"), version))
     return network
-
-
-def _version() -> str:
-    try:
-        return metadata.version("tandem-hw")
-    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
-        return "(not installed)"
 
 
 def check_sizes(network: QuantizedNetwork) -> None:

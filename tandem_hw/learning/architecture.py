@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, get_args
 
 from tandem_hw.errors import ConversionError, NetworkError
-from tandem_hw.learning.layers import SpikingOptions
+from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.quantized import InputSpec, Readout
 
 #: What a layer can be.

@@ -32,7 +32,8 @@ from tandem_hw.arithmetic.neurons import (
 )
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters, RealSynapses, quantize_layer
-from tandem_hw.learning.signals import SpikingOptions, TandemSignal, Twin
+from tandem_hw.learning.signals import TandemSignal
+from tandem_hw.learning.spiking_options import SpikingOptions, Twin
 from tandem_hw.learning.surrogates import replace_by_count, replace_value
 from tandem_hw.learning.weights_in_effect import refresh_weights
 from tandem_hw.network.bounds import (

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tandem_hw.arithmetic.neurons import LayerActivity, SpikeTrain
 from tandem_hw.arithmetic.synapses import ConvGeometry, TransposedGeometry, inputs_first
 from tandem_hw.errors import ConversionError
+from tandem_hw.html_table import html_table
 from tandem_hw.learning.architecture import FOLDED_MAX, FROM_INPUT, Architecture, LayerSpec
 from tandem_hw.learning.layer_kinds import (
     TandemAvgPool,
@@ -97,6 +98,25 @@ class TandemNetwork(nn.Module):
             shapes.append(spec.output_shape(incoming[0]))
         self.layers = nn.ModuleList(modules)
         self._shapes = tuple(shapes)
+
+    def __repr__(self) -> str:
+        """Say in one line what the network is; its modules are in ``layers``."""
+        spec, options = self.architecture.input, self.architecture.options
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        return (
+            f"TandemNetwork(input {spec.shape}, {len(self.tandem_layers)} layers with neurons, "
+            f"{parameters} parameters, num_steps {options.num_steps}, reset {options.reset}, "
+            f"readout {self.architecture.readout})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, for notebooks."""
+        rows = []
+        for module, shape in zip(self.layers, self._shapes, strict=True):
+            name = module.name if isinstance(module, TandemLayer) else None
+            parameters = sum(parameter.numel() for parameter in module.parameters())
+            rows.append((name, type(module).__name__, "×".join(map(str, shape)), parameters))
+        return html_table(repr(self), ("layer", "kind", "output", "parameters"), rows)
 
     def _shape(self, source: int, shapes: list[Shape]) -> Shape:
         return self.architecture.input.shape if source == FROM_INPUT else shapes[source]

@@ -10,14 +10,15 @@ Sources: ``lava/proc/lif/models.py`` (``AbstractPyLifModelFixed``), ``lava/proc/
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Final
 
 from tandem_hw.errors import NetworkError
 
-IntArray = npt.NDArray[np.integer[Any]]
+if TYPE_CHECKING:  # the options of the command line take limits from here, and NumPy takes time
+    import numpy as np
+    import numpy.typing as npt
+
+    IntArray = npt.NDArray[np.integer[Any]]
 
 #: Fractional bits that Lava's LIF adds to activations and thresholds (``act_shift``,
 #: ``vth_shift``).
@@ -184,7 +185,7 @@ def bias_exponent(bias: IntArray) -> int:
     for exponent in range(BIAS_EXPONENT_MIN, BIAS_EXPONENT_MAX + 1):
         shift = exponent - STATE_FRACTION_BITS
         fits = BIAS_MANTISSA_MIN << shift <= low and high <= BIAS_MANTISSA_MAX << shift
-        if fits and not np.any(bias & ((1 << shift) - 1)):
+        if fits and not (bias & ((1 << shift) - 1)).any():
             return exponent
     limit = BIAS_MANTISSA_MAX << (BIAS_EXPONENT_MAX - STATE_FRACTION_BITS)
     raise NetworkError(
@@ -206,7 +207,7 @@ def check_weights(weight: IntArray, weight_bits: int) -> None:
     """
     if weight_bits not in WEIGHT_BITS_RANGE:
         raise NetworkError(f"weight_bits is {weight_bits}; allowed are 2 to 8")
-    if np.any(weight & 1):
+    if (weight & 1).any():
         raise NetworkError(
             "weights must be even: Lava drops the lowest bit of a matrix with both signs"
         )

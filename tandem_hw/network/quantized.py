@@ -11,12 +11,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import DataError, NetworkError
+from tandem_hw.html_table import html_table
 from tandem_hw.network.bounds import (
     StateBounds,
     StepInterval,
@@ -26,6 +27,7 @@ from tandem_hw.network.bounds import (
     synaptic_interval,
     window_bounds,
 )
+from tandem_hw.network.choices import Encoding, Readout, Reset
 from tandem_hw.network.convolutions import Conv1d, Conv2d, ConvTranspose2d
 from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
@@ -33,7 +35,14 @@ from tandem_hw.network.fixed_point import (
     NUM_STEPS_MAX,
     threshold_parts,
 )
-from tandem_hw.network.layers import Dense, Layer, OneToOne, Shape, plain_integers
+from tandem_hw.network.layers import (
+    INPUT_SOURCE,
+    Dense,
+    Layer,
+    OneToOne,
+    Shape,
+    plain_integers,
+)
 from tandem_hw.network.wiring import Wiring, wire
 
 __all__ = [
@@ -52,10 +61,6 @@ __all__ = [
     "check_inputs",
     "require_quantized",
 ]
-
-Reset = Literal["subtract", "zero"]
-Encoding = Literal["first_step", "constant", "events"]
-Readout = Literal["potential", "count"]
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,37 @@ class QuantizedNetwork:
                 threshold_parts(layer.threshold)
             except NetworkError as error:
                 raise NetworkError(f"layer {layer.name}: {error}") from error
+
+    def __repr__(self) -> str:
+        """Say in one line what the network is; the arrays are in its layers."""
+        neurons = sum(layer.neurons for layer in self.layers)
+        return (
+            f"QuantizedNetwork(input {self.input.shape}, {len(self.layers)} layers, {neurons} "
+            f"neurons, num_steps {self.num_steps}, reset {self.reset}, readout {self.readout}, "
+            f"digest {self.digest[:12]})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, for notebooks."""
+        names = [layer.name for layer in self.layers]
+        return html_table(
+            repr(self),
+            ("layer", "synapses", "from", "output", "weights", "threshold"),
+            (
+                (
+                    layer.name,
+                    ", ".join(type(one.synapses).__name__ for one in connections),
+                    ", ".join(
+                        INPUT_SOURCE if one.source is None else names[one.source]
+                        for one in connections
+                    ),
+                    "×".join(map(str, layer.output_shape)),
+                    sum(one.synapses.weight.size for one in connections),
+                    "readout" if layer.threshold is None else layer.threshold,
+                )
+                for layer, connections in zip(self.layers, self.wiring.connections, strict=True)
+            ),
+        )
 
     def __iter__(self) -> Iterator[Layer]:
         """Iterate over the layers."""

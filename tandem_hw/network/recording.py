@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.atomic_write import atomic_path
+from tandem_hw.html_table import html_table
 
 IntArray = npt.NDArray[np.integer[Any]]
 
@@ -69,6 +70,32 @@ class Recording:
         names = ("counts", "synops", "peak", "saturation", "final_state", "parameter_digest")
         for name in (*names, "extra"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __repr__(self) -> str:
+        """Say in one line what was recorded."""
+        judged = "" if self.accuracy is None else f", accuracy {self.accuracy:.2%}"
+        work = f", {self.synops_per_sample:.0f} SynOps a sample" if len(self) else ""
+        return (
+            f"Recording({self.backend}, {len(self)} samples{judged}{work}, "
+            f"network {self.network_digest[:12]})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, for notebooks."""
+        return html_table(
+            repr(self),
+            ("layer", "spikes", "SynOps", "largest state", "left 24 bits"),
+            (
+                (
+                    name,
+                    int(self.counts[name].sum(dtype=np.int64)) if name in self.counts else None,
+                    int(synops.sum()),
+                    self.peak.get(name),
+                    int(self.saturation[name].sum()) if name in self.saturation else None,
+                )
+                for name, synops in self.synops.items()
+            ),
+        )
 
     def __len__(self) -> int:
         """Return the number of samples."""

@@ -17,7 +17,7 @@ from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_in
 from tandem_hw.network.activity import LayerSummary, summarise
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
-from tandem_hw.training.objectives import ObjectiveName, real_values
+from tandem_hw.training.objective_names import ObjectiveName
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,6 +95,9 @@ def draw(
     """Return the figure that ``write_plot`` writes; the arguments are the same."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    # With PyTorch, which ``check_plot`` does without.
+    from tandem_hw.training.objectives import real_values
 
     layers = summarise(network, recording)
     height = max(_HALF_SIZE, _LAYER_HEIGHT * len(layers))

@@ -1,22 +1,35 @@
-"""The backends by name."""
+"""The backends by name; a backend is imported when it is made: the reference needs PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tandem_hw.deferred_import import imported_when_called
 from tandem_hw.errors import BackendUnavailableError
-from tandem_hw.sim.backend import Backend
-from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
-from tandem_hw.sim.loihi2.backend import Loihi2Backend
-from tandem_hw.sim.reference import ReferenceBackend
 
+if TYPE_CHECKING:
+    from tandem_hw.sim.backend import Backend
+
+#: What makes each backend, by the ``name`` that its class has as well.
 BACKENDS: dict[str, Callable[..., Backend]] = {
-    ReferenceBackend.name: ReferenceBackend,
-    LavaCpuBackend.name: LavaCpuBackend,
-    LavaStockBackend.name: LavaStockBackend,
-    Loihi2Backend.name: Loihi2Backend,
+    "reference": imported_when_called("tandem_hw.sim.reference", "ReferenceBackend"),
+    "lava-cpu": imported_when_called("tandem_hw.sim.lava_cpu.backend", "LavaCpuBackend"),
+    "lava-stock": imported_when_called("tandem_hw.sim.lava_cpu.backend", "LavaStockBackend"),
+    "loihi2": imported_when_called("tandem_hw.sim.loihi2.backend", "Loihi2Backend"),
 }
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no backend has, without importing one.
+
+    Raises:
+        BackendUnavailableError: there is no such backend.
+    """
+    if name not in BACKENDS:
+        raise BackendUnavailableError(
+            f'backend "{name}" is not known; there are {", ".join(BACKENDS)}'
+        )
 
 
 def make_backend(name: str, **options: Any) -> Backend:
@@ -29,8 +42,5 @@ def make_backend(name: str, **options: Any) -> Backend:
     Raises:
         BackendUnavailableError: there is no such backend.
     """
-    if name not in BACKENDS:
-        raise BackendUnavailableError(
-            f'backend "{name}" is not known; there are {", ".join(BACKENDS)}'
-        )
+    check_name(name)
     return BACKENDS[name](**options)

@@ -33,10 +33,8 @@ from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.training.distributed import Processes, own_device, started_processes
 from tandem_hw.training.objectives import Objective
 from tandem_hw.training.options import TrainingOptions
+from tandem_hw.training.run_files import BEST_NAME, LAST_NAME, METRICS_NAME
 from tandem_hw.training.run_folder import (
-    BEST_NAME,
-    LAST_NAME,
-    METRICS_NAME,
     RunIdentity,
     best_of_before,
     is_same_model,

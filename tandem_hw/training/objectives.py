@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,7 @@ from tandem_hw.data.dataset import Dataset
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
-
-ObjectiveName = Literal["classification", "regression", "reconstruction"]
+from tandem_hw.training.objective_names import ObjectiveName, check_objective
 
 
 class Objective(ABC):
@@ -226,12 +225,9 @@ def make_objective(name: ObjectiveName, label_smoothing: float = 0.0) -> Objecti
     Raises:
         DataError: the name is unknown, or something else than labels shall be smoothed.
     """
-    if name not in _OBJECTIVES:
-        raise DataError(f'objective is "{name}"; allowed are {", ".join(_OBJECTIVES)}')
+    check_objective(name, label_smoothing)
     if name == "classification":
         return Classification(label_smoothing)
-    if label_smoothing:
-        raise DataError(f"label_smoothing is for labels; a {name} has none, set it to 0")
     return _OBJECTIVES[name]()
 
 

@@ -1,4 +1,7 @@
-"""How to train: every number of a training in one place, checked before anything runs."""
+"""How to train: every number of a training in one place, checked before anything runs.
+
+Without PyTorch: the options of the command line are made from these.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,66 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tandem_hw.errors import DataError
-from tandem_hw.training.augmentation import PRESETS
-from tandem_hw.training.objectives import Objective, ObjectiveName, make_objective
-from tandem_hw.training.run_folder import BEST_NAME
+from tandem_hw.training.objective_names import ObjectiveName, check_objective
+from tandem_hw.training.run_files import BEST_NAME
 from tandem_hw.training.schedule import Schedule
 
 #: More passes over the data than any training needs.
 EPOCHS_MAX = 1_000_000
+if TYPE_CHECKING:
+    from tandem_hw.training.objectives import Objective
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far images may be changed (``tandem_hw.training.augmentation``).
+
+    Every number is drawn evenly from its range.
+
+    Attributes:
+        shift: pixels up, down, left and right; what comes in from outside is 0.
+        flip: mirror left and right, every second image.
+        rotation: degrees to either side.
+        scale: share by which an image may grow or shrink, 0 to below 1.
+        cutout: side in pixels of a square that becomes 0; its centre lies within the image.
+
+    Raises:
+        DataError: a number is out of its range.
+    """
+
+    shift: int = 0
+    flip: bool = False
+    rotation: float = 0.0
+    scale: float = 0.0
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no image."""
+        for name in ("shift", "cutout"):
+            if getattr(self, name) < 0:
+                raise DataError(
+                    f"augmentation: {name} is {getattr(self, name)}; give 0 or more pixels"
+                )
+        if not 0 <= self.rotation <= 180:
+            raise DataError(f"augmentation: rotation is {self.rotation}; give 0 to 180 degrees")
+        if not 0 <= self.scale < 1:
+            raise DataError(f"augmentation: scale is {self.scale}; give a share from 0 to below 1")
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is changed at all."""
+        return self != Augmentation()
+
+
+#: Augmentations by name; ``cifar`` is the field's usual one for CIFAR-10.
+PRESETS: Final = {
+    "none": Augmentation(),
+    "mnist": Augmentation(shift=2, rotation=10.0, scale=0.1),
+    "cifar": Augmentation(shift=4, flip=True),
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +87,7 @@ class TrainingOptions:
         objective: "classification", "regression" or "reconstruction"
             (``tandem_hw.training.objectives``).
         label_smoothing: of a classification, 0 to below 1.
-        augmentation: a preset of ``tandem_hw.training.augmentation``: "none", "mnist" or "cifar".
+        augmentation: one of ``PRESETS``: "none", "mnist" or "cifar".
         synop_weight: weight of SynOps over MACs in the loss (``tandem_hw.training.synop_penalty``).
         schedule: "tandem", "progressive" or "ordinary" (``tandem_hw.training.schedule``).
         samples: train on so many of the training samples, chosen by the seed; None for all.
@@ -78,7 +131,7 @@ class TrainingOptions:
                 raise DataError(
                     f'{name} is "{getattr(self, name)}"; allowed are {", ".join(allowed)}'
                 )
-        self.make_objective()
+        check_objective(self.objective, self.label_smoothing)
 
     def check_same(self, before: Mapping[str, Any], path: Path) -> None:
         """Refuse to resume a training that began with other options.
@@ -106,4 +159,7 @@ class TrainingOptions:
 
     def make_objective(self) -> Objective:
         """Return the objective that these options name."""
+        # The command line makes its options from these, and PyTorch takes seconds.
+        from tandem_hw.training.objectives import make_objective
+
         return make_objective(self.objective, self.label_smoothing)

@@ -33,14 +33,14 @@ import torch
 from tandem_hw.atomic_write import atomic_path, remove_abandoned, reported
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-
-BEST_NAME = "checkpoint.pt"
-LAST_NAME = "last.pt"
-METRICS_NAME = "metrics.json"
-LOCK_NAME = "training.lock"
-FILE_NAMES = (BEST_NAME, LAST_NAME, METRICS_NAME)
-#: All that a training writes in its folder.
-WRITTEN_NAMES = (*FILE_NAMES, LOCK_NAME)
+from tandem_hw.training.run_files import (
+    BEST_NAME,
+    FILE_NAMES,
+    LAST_NAME,
+    LOCK_NAME,
+    METRICS_NAME,
+    check_free,
+)
 
 #: What a lock of a training says, and more than it can be long.
 _LOCK_TEXT = re.compile(r"(process \d+ on \S*)\n")
@@ -60,20 +60,6 @@ class RunIdentity:
 
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     replaces: Mapping[str, str] = field(default_factory=dict)
-
-
-def check_free(folder: Path) -> None:
-    """Refuse a folder that holds any file of a training.
-
-    Raises:
-        FileFormatError: names the ways on.
-    """
-    for name in FILE_NAMES:
-        if os.path.lexists(folder / name):
-            raise FileFormatError(
-                f"{folder}: holds a training already; continue it with --resume, replace it with "
-                f"--overwrite, or give another --out"
-            )
 
 
 def new_run(folder: Path, *, overwrite: bool) -> RunIdentity:

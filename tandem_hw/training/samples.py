@@ -14,10 +14,10 @@ from tandem_hw.data.dataset import Dataset
 from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import InputSpec
-from tandem_hw.training.augmentation import PRESETS
+from tandem_hw.training.augmentation import augment
 from tandem_hw.training.distributed import Processes
 from tandem_hw.training.objectives import Objective, as_tensor
-from tandem_hw.training.options import TrainingOptions
+from tandem_hw.training.options import PRESETS, TrainingOptions
 
 #: Seeds of one training lie closer together than this, those of two further apart.
 SEED_STRIDE: Final = 100_003
@@ -129,7 +129,7 @@ class TrainingData:
         if self._inputs is not None:
             return self._inputs[indices.to(self.device)], targets
         assert self._images is not None  # one of the two is there
-        changed = self._augmentation(self._images[indices], self._generator)
+        changed = augment(self._images[indices], self._augmentation, self._generator)
         if self.options.objective == "reconstruction":
             largest = 255 if changed.dtype == torch.uint8 else 1
             targets = (changed.flatten(1).float() / largest).to(self.device)

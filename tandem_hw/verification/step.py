@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import ComparisonRefusedError, TandemError
+from tandem_hw.html_table import html_table
 from tandem_hw.network.activity import LayerSummary, activity_dict, summarise
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.parameter_digest import digest_of_layer
@@ -129,6 +130,31 @@ class VerificationReport:
     checked_parameters: tuple[str, ...] = ()
     checked_states: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Say in one line whether the backends agree, and where not."""
+        who = f"{self.samples} samples on {', '.join(self.backends)}"
+        return f"VerificationReport({'MATCH' if self.match else self.fault}, {who})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, for notebooks."""
+        # A counted readout is among the layers as well.
+        layers = {layer.name: layer for layer in (*self.layers, self.readout)}
+        return html_table(
+            repr(self),
+            ("layer", "neurons", "spikes", "mismatched", "final states", "head room (bits)"),
+            (
+                (
+                    layer.name,
+                    layer.neurons,
+                    "readout" if layer.spikes is None else layer.spikes,
+                    layer.mismatched,
+                    layer.mismatched_states,
+                    layer.head_room_bits,
+                )
+                for layer in layers.values()
+            ),
+        )
+
     @property
     def match(self) -> bool:
         """Whether everything is equal and the network was active."""
@@ -152,6 +178,15 @@ class VerificationReport:
         raise VerificationError(
             f"{self.silence}; use more samples or look at the network with tandem-hw inspect"
         )
+
+    @property
+    def fault(self) -> str:
+        """What is wrong first where nothing matches, in a line."""
+        if self.other_parameters:
+            return f"MISMATCH: {self.other_parameters[0]}"
+        if self.difference is not None:
+            return f"MISMATCH: first in {self.difference}"
+        return f"SILENT: {self.silence}"
 
     @property
     def silence(self) -> str:

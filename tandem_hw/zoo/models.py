@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import torch
 from torch import nn
 
 from tandem_hw.errors import ConversionError
-from tandem_hw.zoo.convolutional_networks import (
-    autoencoder,
-    chained_convolutions,
-    image_shape,
-    vgg11,
-    vgg16,
-)
-from tandem_hw.zoo.residual_networks import resnet18, resnet20
+from tandem_hw.zoo.catalogue import MODELS
+from tandem_hw.zoo.convolutional_networks import chained_convolutions, image_shape
 
 #: Parameters of the largest network that is made: samples of a small file can have any shape.
 _PARAMETERS_MAX: Final = 1 << 28
-
-Builder = Callable[[tuple[int, ...], int], nn.Sequential]
 
 
 def mlp(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
@@ -73,19 +65,6 @@ def cifarnet(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """
     layers = [(128, 1, 3), (256, 2, 3), (512, 2, 3), (1024, 1, 3), (512, 1, 3)]
     return _convolutional("cifarnet", input_shape, classes, layers, 1024)
-
-
-MODELS: dict[str, Builder] = {
-    "mlp": mlp,
-    "lenet": lenet,
-    "mnistnet": mnistnet,
-    "cifarnet": cifarnet,
-    "vgg11": vgg11,
-    "vgg16": vgg16,
-    "resnet20": resnet20,
-    "resnet18": resnet18,
-    "autoencoder": autoencoder,
-}
 
 
 def build(name: str, input_shape: tuple[int, ...], classes: int) -> nn.Sequential:

@@ -31,9 +31,12 @@ from tandem_hw.sim.child.environment import lava_environment, worker_command
 from tandem_hw.sim.child.leaving import ERROR
 from tandem_hw.sim.child.watched_process import run_watched
 from tandem_hw.sim.loihi2 import job as loihi2_job
-from tandem_hw.sim.loihi2.calibration import check_input_path
-from tandem_hw.sim.loihi2.host import HostChoice, why_unavailable, without_host_variables
-from tandem_hw.sim.loihi2.profile import PROFILES
+from tandem_hw.sim.loihi2.host import (
+    PROFILES,
+    HostChoice,
+    why_unavailable,
+    without_host_variables,
+)
 from tandem_hw.sim.loihi2.records import (
     cut_counts,
     cut_potentials,
@@ -96,6 +99,9 @@ class Loihi2Backend(Backend):
         Raises:
             NetworkError: says what is allowed.
         """
+        # PyTorch, which is in there, takes seconds; that there is no board is said at once.
+        from tandem_hw.sim.loihi2.calibration import check_input_path
+
         period = self._period(network)
         check_input_path(network)
         check_board_period(network, period)

@@ -27,6 +27,8 @@ CHIP_GENERATIONS: Final = ("N2A2", "N3B2", "N3B3", "N3C1", "N3D1")
 DEFAULT_GENERATION: Final = "N3B3"
 #: Default of ``use_ethernet_host``.
 DEFAULT_HOST_BINARY: Final = "nxcore/bin/nx_driver_server"
+#: What a run can measure besides (``tandem_hw.sim.loihi2.profile``).
+PROFILES: Final = ("time", "power")
 #: Variables of nxcore and Lava that overrule what a program asks for.
 HOST_VARIABLES: Final = (
     "SLURM",

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from tandem_hw.errors import BackendUnavailableError
 from tandem_hw.sim.loihi2.schedule import Schedule
 
-PROFILES: Final = ("time", "power")
 _MODULE = "lava.utils.loihi2_profiler"
 
 

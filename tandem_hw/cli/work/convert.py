@@ -1,0 +1,285 @@
+"""A conversion without a training: measured, judged layer by layer, written and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import nn
+
+from tandem_hw.cli.metrics import for_json, shown
+from tandem_hw.cli.options import check_device, write_json
+from tandem_hw.cli.terminal import make_console
+from tandem_hw.cli.work.budget_tables import budget_line
+from tandem_hw.cli.work.samples import Samples, take_samples
+from tandem_hw.conversion.convert import convert
+from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
+from tandem_hw.data.dataset import Dataset, ImageDataset
+from tandem_hw.data.datasets import load_dataset
+from tandem_hw.data.event_data import EventDataset
+from tandem_hw.errors import DataError, FileFormatError
+from tandem_hw.export.files import write_network
+from tandem_hw.export.freezing import freeze
+from tandem_hw.learning.architecture import Architecture
+from tandem_hw.learning.calibration import LayerCalibration, calibrate, starting_potential
+from tandem_hw.learning.checkpoint import load_checkpoint
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.network.activity import LayerSummary, summarise
+from tandem_hw.network.fixed_point import DECAY_UNITY, STATE_LIMIT
+from tandem_hw.network.inputs import default_scale
+from tandem_hw.network.quantized import QuantizedNetwork, Reset
+from tandem_hw.network.recording import Recording
+from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.objectives import as_tensor
+from tandem_hw.training.warm_start import is_tandem_checkpoint, load_parameters
+from tandem_hw.zoo.catalogue import MODELS
+from tandem_hw.zoo.models import build
+
+_NUM_STEPS, _WEIGHT_BITS, _INPUT_BITS = 7, 8, 4
+
+
+def run_conversion(
+    model_path: Path,
+    data: str,
+    out: Path,
+    model: str | None,
+    samples: int,
+    test_samples: int | None,
+    percentile: float | None,
+    simulation_only: bool,
+    json_path: Path | None,
+    device: str,
+    **wanted: Any,
+) -> None:
+    """Turn a trained network into integers, write them and show how good they are.
+
+    Args:
+        model_path: a state_dict, or a checkpoint.
+        data: the data set, as ``load_dataset`` takes it.
+        out: the file of the network.
+        model: the network of the zoo whose state_dict it is; None with a checkpoint.
+        samples: measure with so many training samples.
+        test_samples: judge by so many test samples; None for all.
+        percentile: share of the activations that can be sent; None for what errs least.
+        simulation_only: write it even if no board can run it.
+        json_path: where the result is written, or None.
+        device: where PyTorch computes.
+        wanted: settings of the spiking network, None for the checkpoint's or the usual one.
+
+    Raises:
+        TandemError: the files or the data cannot be used, or no board can run the network.
+    """
+    check_device(device)
+    start = _load(model_path, data, model, wanted)
+    network, dataset = start.network.to(device).eval(), start.dataset
+    measured = calibrate(network, _calibration_samples(network, dataset, samples), percentile)
+    frozen = freeze(network)
+    budget = budget_line(frozen, simulation_only)
+    given = take_samples(frozen, dataset, test_samples)
+    recording = ReferenceBackend(device).run(frozen, given.inputs, given.labels)
+    stages = [*_stages(start, given, device), _last_stage(frozen, given, recording)]
+    result = _Result(frozen, stages, measured, summarise(frozen, recording), recording)
+    write_network(frozen, out)
+    write_json({"data": dataset.name, **result.as_dict(given)}, json_path)
+    console = make_console()
+    console.print(result.table(given))
+    for line in result.remarks():
+        console.print(line, style="red")
+    console.print(budget)
+    console.print(f"wrote {out}")
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What is converted, with its data.
+
+    Attributes:
+        network: a tandem network with the trained weights.
+        ordinary: the same as ordinary PyTorch, or None where the file holds a checkpoint.
+    """
+
+    network: TandemNetwork
+    ordinary: nn.Module | None
+    dataset: Dataset
+
+
+def _load(path: Path, data: str, model: str | None, wanted: dict[str, Any]) -> _Start:
+    if is_tandem_checkpoint(path):
+        if model is not None:
+            raise FileFormatError(
+                f"{path}: is a checkpoint, which knows its network; leave --model away"
+            )
+        return _from_checkpoint(path, data, wanted)
+    if model is None:
+        raise FileFormatError(
+            f"{path}: holds parameters without their network; say with --model which of "
+            f"{', '.join(MODELS)} it is"
+        )
+    return _from_state_dict(path, data, model, wanted)
+
+
+def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) -> _Start:
+    settings = {
+        "num_steps": wanted["num_steps"] or _NUM_STEPS,
+        "reset": wanted["reset"] or "subtract",
+        "weight_bits": wanted["weight_bits"] or _WEIGHT_BITS,
+        "input_bits": wanted["input_bits"] or _INPUT_BITS,
+        "encoding": wanted["encoding"],
+    }
+    settings["initial_potential"] = _initial_potential(wanted, settings["reset"])
+    dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
+    if settings["encoding"] is None and isinstance(dataset, EventDataset):
+        settings["encoding"] = "events"
+    ordinary = build(model, dataset.shape, dataset.outputs)
+    load_parameters(ordinary, path)
+    return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
+
+
+def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
+    trained = load_checkpoint(path).model
+    spec, options = trained.architecture.input, trained.architecture.options
+    bits, reset = wanted["input_bits"] or spec.bits, wanted["reset"] or options.reset
+    encoding = wanted["encoding"] or spec.encoding
+    if wanted["encoding"] is None and reset != options.reset and encoding != "events":
+        encoding = "first_step" if reset == "subtract" else "constant"
+    if reset == "subtract":  # such neurons do not leak
+        options = replace(options, current_decay=DECAY_UNITY, voltage_decay=0)
+    architecture = Architecture(
+        replace(spec, bits=bits, scale=default_scale(bits), encoding=encoding),
+        replace(
+            options,
+            reset=reset,
+            num_steps=wanted["num_steps"] or options.num_steps,
+            weight_bits=wanted["weight_bits"] or options.weight_bits,
+            initial_potential=_initial_potential(wanted, reset),
+        ),
+        trained.architecture.layers,
+        trained.architecture.readout,
+    )
+    network = TandemNetwork(architecture)
+    network.load_state_dict(trained.state_dict())
+    steps = architecture.options.num_steps
+    return _Start(network, None, load_dataset(data, num_steps=steps, input_bits=bits))
+
+
+def _initial_potential(wanted: Mapping[str, Any], reset: Reset) -> float:
+    if wanted["initial_potential"] is not None:
+        return float(wanted["initial_potential"])
+    return starting_potential(reset)
+
+
+def _calibration_samples(network: TandemNetwork, dataset: Dataset, samples: int) -> torch.Tensor:
+    """Return training samples from all over the training part, which may be sorted by class."""
+    spec = network.architecture.input
+    dataset.check_fit(spec, network.architecture.options.num_steps)
+    found = len(dataset.x_train)
+    if not found:
+        raise DataError(f"{dataset.name}: has no training samples to measure with")
+    chosen = np.linspace(0, found - 1, min(samples, found)).astype(np.int64)
+    return torch.from_numpy(dataset.integers(dataset.x_train[chosen], spec))
+
+
+# The table ---------------------------------------------------------------------------------------
+
+
+def _stages(start: _Start, given: Samples, device: str) -> list[Stage]:
+    targets = as_tensor(given.wanted)
+    stages = []
+    if start.ordinary is not None and isinstance(start.dataset, ImageDataset):
+        stages.append(judge_ordinary(start.ordinary, start.dataset, targets, given.objective))
+    inputs = torch.from_numpy(given.inputs).to(device)
+    return stages + stages_of(start.network, inputs, targets.to(device), given.objective)
+
+
+def _last_stage(network: QuantizedNetwork, given: Samples, recording: Recording) -> Stage:
+    name = f"{network.layers[-1].name} on integers: what is written"
+    return Stage(name, len(network.layers), given.measure(network, recording))
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A conversion, ready to be shown."""
+
+    network: QuantizedNetwork
+    stages: Sequence[Stage]
+    measured: Mapping[str, LayerCalibration]
+    activity: Sequence[LayerSummary]
+    recording: Recording
+
+    @property
+    def silent(self) -> list[str]:
+        """Layers that never fired on the test samples."""
+        return [layer.name for layer in self.activity if layer.spikes == 0]
+
+    def table(self, given: Samples) -> Table:
+        """Return the stages, each beside what its layer does, for the terminal."""
+        metric = given.objective.metric
+        table = Table(title=f"{len(self.recording)} test samples")
+        numbers = (metric, "activation_max", "cut off", "spike rate", "largest state")
+        for name in ("stage", *numbers):
+            table.add_column(name, justify="left" if name == "stage" else "right")
+        for stage in self.stages:
+            value = shown(metric, stage.metrics[metric]).split(" ", 1)[1]
+            cells = self._layer_cells(stage.spiking_layers - 1) if stage.spiking_layers else ()
+            table.add_row(stage.name, value, *cells)
+        return table
+
+    def _layer_cells(self, index: int) -> tuple[str, ...]:
+        layer = self.activity[index]
+        measured = self.measured[layer.name]
+        share = self.recording.peak[layer.name] / STATE_LIMIT
+        return (
+            "" if measured.activation_max is None else f"{measured.activation_max:.4g}",
+            "" if measured.cut_off is None else f"{measured.cut_off:.2%}",
+            "" if layer.spike_rate is None else f"{layer.spike_rate:.4f}",
+            f"{share:.0%} of 24 bits",
+        )
+
+    def remarks(self) -> list[str]:
+        """Return a line about each thing that makes such a network useless."""
+        lines = []
+        if self.silent:
+            lines.append(
+                f"SILENT: {', '.join(self.silent)} never fired on the test samples; use more "
+                f"num-steps or a lower percentile, or train the network"
+            )
+        full = [name for name, peak in self.recording.peak.items() if peak >= STATE_LIMIT]
+        if full:
+            lines.append(
+                f"SATURATED: states of {', '.join(full)} left the chip's 24 bits on the test "
+                f"samples; measure with more --samples, or use fewer num-steps"
+            )
+        return lines
+
+    def as_dict(self, given: Samples) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return {
+            "samples": len(self.recording),
+            "network_digest": self.network.digest,
+            "objective": given.objective.name,
+            "stages": [
+                {
+                    "name": stage.name,
+                    "spiking_layers": stage.spiking_layers,
+                    **for_json(stage.metrics),
+                }
+                for stage in self.stages
+            ],
+            "layers": [
+                {
+                    "name": layer.name,
+                    "activation_max": self.measured[layer.name].activation_max,
+                    "cut_off": self.measured[layer.name].cut_off,
+                    "spike_rate": layer.spike_rate,
+                    "largest_state": self.recording.peak[layer.name],
+                    "state_limit": STATE_LIMIT,
+                }
+                for layer in self.activity
+            ],
+            "silent_layers": self.silent,
+        }

@@ -1,0 +1,136 @@
+"""A network as a table and as plain data; without PyTorch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich.table import Table
+
+from tandem_hw.network.fixed_point import STATE_LIMIT
+from tandem_hw.network.layers import INPUT_SOURCE
+from tandem_hw.network.quantized import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Layer,
+    OneToOne,
+    QuantizedNetwork,
+)
+from tandem_hw.network.saturation import beyond
+from tandem_hw.network.wiring import Connection
+
+
+def describe(network: QuantizedNetwork) -> dict[str, Any]:
+    """Return a network's description as plain data."""
+    wiring = network.wiring
+    return {
+        "input": {
+            "shape": list(network.input.shape),
+            "bits": network.input.bits,
+            "scale": network.input.scale,
+            "encoding": network.input.encoding,
+        },
+        "num_steps": network.num_steps,
+        "reset": network.reset,
+        "readout": network.readout,
+        "digest": network.digest,
+        "layers": [
+            {
+                **_connection(network, connections[0]),
+                "depth": depth,
+                "output_shape": list(layer.output_shape),
+                "neurons": layer.neurons,
+                "threshold": layer.threshold,
+                "current_decay": layer.current_decay,
+                "voltage_decay": layer.voltage_decay,
+                "bias": [int(layer.bias.min()), int(layer.bias.max())],
+                "state": [bounds.low, bounds.high],
+                "proven": bounds.proven,
+                "beyond": beyond(bounds),
+                "skips": [_connection(network, connection) for connection in connections[1:]],
+            }
+            for layer, bounds, connections, depth in zip(
+                network.layers, network.bounds, wiring.connections, wiring.depths, strict=True
+            )
+        ],
+    }
+
+
+def _connection(network: QuantizedNetwork, connection: Connection) -> dict[str, Any]:
+    """Describe the synapses of a layer or a skip, and what they are connected to."""
+    return {
+        "name": connection.synapses.name,
+        "kind": type(connection.synapses).__name__,
+        "source": _source(network, connection),
+        "delay": connection.delay,
+        "weights": connection.synapses.weight.size,
+        "weight_bits": connection.synapses.weight_bits,
+    }
+
+
+def _source(network: QuantizedNetwork, connection: Connection) -> str:
+    return INPUT_SOURCE if connection.source is None else network.layers[connection.source].name
+
+
+def layer_table(network: QuantizedNetwork) -> Table:
+    """Return a table of a network's layers for the terminal, a row for every skip path."""
+    table = Table(title=f"reset {network.reset}, num_steps {network.num_steps}")
+    left = ("layer", "from", "synapses")
+    for name in (*left, "output", "weights", "bits", "threshold", "bias"):
+        table.add_column(name, justify="left" if name in left else "right")
+    table.add_column(f"state within ±{STATE_LIMIT}")
+    weights = 0
+    for layer, bounds, connections in zip(
+        network.layers, network.bounds, network.wiring.connections, strict=True
+    ):
+        reach = f"{bounds.low} … {bounds.high}"
+        main, *skips = (_connection_cells(network, connection) for connection in connections)
+        table.add_row(
+            layer.name,
+            *main,
+            "readout" if layer.threshold is None else str(layer.threshold),
+            f"{layer.bias.min()} … {layer.bias.max()}",
+            f"proven ({reach})" if bounds.proven else f"not proven ({reach})",
+        )
+        for skip, cells in zip(layer.skips, skips, strict=True):
+            table.add_row(f"+ {skip.name}", *cells)
+        weights += sum(connection.synapses.weight.size for connection in connections)
+    total = sum(layer.neurons for layer in network)
+    table.caption = f"{total} neurons, {weights} weights"
+    return table
+
+
+def _connection_cells(network: QuantizedNetwork, connection: Connection) -> tuple[str, ...]:
+    """Return the columns from the source to the bits."""
+    synapses, late = connection.synapses, connection.delay
+    held = f", held back {late} {'step' if late == 1 else 'steps'}" if late else ""
+    return (
+        f"{_source(network, connection)}{held}",
+        _synapses(synapses),
+        pair(synapses.output_shape),
+        str(synapses.weight.size),
+        "" if isinstance(synapses, OneToOne) else str(synapses.weight_bits),
+    )
+
+
+def _synapses(layer: Layer) -> str:
+    if isinstance(layer, OneToOne):
+        return f"one to one, {layer.weight[0]}"
+    if not isinstance(layer, Conv1d | Conv2d | ConvTranspose2d):
+        return f"dense {math.prod(layer.input_shape)}→{layer.neurons}"
+    kind = "transposed conv" if isinstance(layer, ConvTranspose2d) else "conv"
+    parts = [f"{kind} {pair(layer.weight.shape[2:])}"]
+    for field, plain in (("stride", 1), ("padding", 0), ("dilation", 1), ("output_padding", 0)):
+        values = getattr(layer, field, (plain,))
+        if set(values) != {plain}:
+            shown = values[0] if len(set(values)) == 1 else pair(values)
+            parts.append(f"{field.replace('_', ' ')} {shown}")
+    if layer.groups != 1:
+        parts.append(f"{layer.groups} groups")
+    return ", ".join(parts)
+
+
+def pair(values: tuple[int, ...]) -> str:
+    """Return a shape as it is shown, such as 3×3."""
+    return "×".join(map(str, values))

@@ -1,0 +1,153 @@
+"""What runs did, and whether they agree, as tables and as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from tandem_hw.cli.metrics import for_json, shown_together
+from tandem_hw.cli.terminal import make_console, warn
+from tandem_hw.cli.work.samples import Samples
+from tandem_hw.network.activity import LayerSummary, activity_dict, total
+from tandem_hw.network.recording import Recording
+from tandem_hw.network.saturation import head_room_line, saturation_lines
+from tandem_hw.verification.step import VerificationReport
+
+
+def describe_run(
+    recording: Recording, layers: Sequence[LayerSummary], judged: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a recording amounts to as plain data.
+
+    Args:
+        recording: what came out of the run.
+        layers: what its layers did.
+        judged: the objective and its numbers.
+    """
+    return {
+        "backend": recording.backend,
+        "samples": len(recording),
+        "network_digest": recording.network_digest,
+        **judged,
+        **activity_dict(layers),
+        "seconds": recording.seconds,
+        "samples_per_second": len(recording) / recording.seconds,
+    }
+
+
+def last_line(recording: Recording, layers: Sequence[LayerSummary]) -> str:
+    """Return one line about the operations and the speed of a run."""
+    totals = total(layers)
+    return (
+        f"{totals.synops_per_sample:.0f} SynOps a sample, {totals.synops_per_mac:.2f} of "
+        f"the ordinary network's {totals.macs_per_sample} MACs; {recording.seconds:.2f} s "
+        f"({len(recording) / recording.seconds:.0f} samples a second)"
+    )
+
+
+def activity_table(layers: Sequence[LayerSummary], title: str) -> Table:
+    """Return a table of spikes, rates and operations for the terminal."""
+    table = Table(title=title)
+    for name in (
+        "layer",
+        "neurons",
+        "spikes",
+        "spike rate",
+        "SynOps a sample",
+        "MACs",
+        "SynOps/MACs",
+    ):
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    for layer in layers:
+        table.add_row(
+            layer.name,
+            str(layer.neurons),
+            "readout" if layer.spikes is None else str(layer.spikes),
+            "" if layer.spike_rate is None else f"{layer.spike_rate:.4f}",
+            f"{layer.synops_per_sample:.0f}",
+            str(layer.macs),
+            f"{layer.synops_per_sample / layer.macs:.2f}",
+        )
+    return table
+
+
+def describe_report(
+    report: VerificationReport, given: Samples, metrics: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Return a report and the metrics as plain data.
+
+    Args:
+        report: the comparison.
+        given: the samples compared.
+        metrics: per backend, the objective's numbers.
+    """
+    return {
+        **report.to_dict(),
+        "objective": given.objective.name,
+        "metrics": {name: for_json(numbers) for name, numbers in metrics.items()},
+    }
+
+
+def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a report for the terminal.
+
+    Args:
+        report: the comparison.
+        metrics: per backend, the objective's numbers.
+    """
+    table = Table(title=f"{report.samples} samples on {', '.join(report.backends)}")
+    numbers = (
+        "neurons",
+        "spikes",
+        "mismatched",
+        "final states",
+        "head room (bits)",
+        "SynOps a sample",
+        "MACs",
+    )
+    for name in ("layer", *numbers):
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    # A counted readout is among the layers as well.
+    compared = {layer.name: layer for layer in (report.readout, *report.layers)}
+    for activity in report.activity:
+        layer = compared[activity.name]
+        table.add_row(
+            layer.name,
+            str(layer.neurons),
+            "readout" if layer.spikes is None else str(layer.spikes),
+            str(layer.mismatched),
+            "" if layer.mismatched_states is None else str(layer.mismatched_states),
+            "" if layer.head_room_bits is None else str(layer.head_room_bits),
+            f"{activity.synops_per_sample:.0f}",
+            str(activity.macs),
+        )
+    console = make_console()
+    console.print(table)
+    for name in report.backends:
+        console.print(f"{name}: {shown_together(metrics[name])}, {report.seconds[name]:.2f} s")
+    explained = [
+        head_room_line(layer.name, layer.head_room_bits)
+        for layer in compared.values()
+        if layer.head_room_bits is not None and layer.head_room_bits < 0
+    ]
+    warn(console, [*explained, *saturation_lines(report.saturation)])
+    console.print(_what_was_compared(report))
+    if report.match:
+        console.print("MATCH: every spike count and every output is equal", style="green")
+    elif report.other_parameters:
+        for found in report.other_parameters:
+            console.print(f"MISMATCH: {found}", style="red")
+    else:
+        console.print(report.fault, style="red")
+
+
+def _what_was_compared(report: VerificationReport) -> str:
+    """Say what beside counts and outputs was compared on which backends."""
+    states = ", ".join(report.checked_states) or "no two backends"
+    parameters = ", ".join(report.checked_parameters) or "no backend"
+    return (
+        f"states at the window's end compared on {states}; weights, biases and thresholds in use "
+        f"compared with the network's on {parameters}"
+    )

@@ -1,0 +1,176 @@
+"""A training: its data, its network and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from tandem_hw.cli.metrics import shown, shown_together
+from tandem_hw.cli.options import check_device
+from tandem_hw.cli.terminal import make_console, progress_bars
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.datasets import load_dataset
+from tandem_hw.data.event_data import EventDataset
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.training.distributed import own_device, started_processes
+from tandem_hw.training.loop import (
+    StepReport,
+    seed_everything,
+    train,
+)
+from tandem_hw.training.options import TrainingOptions
+from tandem_hw.training.run_files import BEST_NAME
+from tandem_hw.training.warm_start import (
+    calibrate_thresholds,
+    is_tandem_checkpoint,
+    load_parameters,
+    load_tandem_parameters,
+)
+from tandem_hw.zoo.models import build
+
+#: Column of the progress bar, in rich's markup.
+_COLUMNS = "{task.fields[state]}"
+#: Training samples by which the thresholds of an ordinary network are set.
+_CALIBRATION_SAMPLES = 1024
+
+
+def run_training(
+    data: str,
+    model: str,
+    device: str,
+    out: Path,
+    init: Path | None,
+    options: TrainingOptions,
+    settings: dict[str, Any],
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Train a network of the zoo, and show how it goes.
+
+    Args:
+        data: the data set, as ``load_dataset`` takes it.
+        model: a network of the zoo.
+        device: where PyTorch computes.
+        out: the folder of the training.
+        init: a checkpoint or a state_dict to start from, or None.
+        options: how to train.
+        settings: what ``convert`` makes the network with.
+        resume: continue what is in the folder.
+        overwrite: take its place.
+
+    Raises:
+        TandemError: the device, the data or the folder cannot be used, or do not fit each other.
+    """
+    place = own_device(device)
+    check_device(place)
+    with started_processes(torch.device(place), options.batch_size) as processes:
+        with processes.first_goes_ahead():
+            dataset = _load(data, settings)
+        seed_everything(options.seed)
+        outputs = options.make_objective().outputs(dataset)
+        network = _make_network(model, outputs, dataset, init, settings)
+        with progress_bars(_COLUMNS, disable=not processes.is_first) as progress:
+            summary = train(
+                network,
+                dataset,
+                options,
+                out,
+                device=place,
+                resume=resume,
+                overwrite=overwrite,
+                report=_Bar(progress),
+                epoch_done=lambda epoch: progress.console.print(describe_epoch(epoch)),
+            )
+    if processes.is_first:
+        console = make_console()
+        console.print(describe_test(summary, len(dataset.y_test), out / BEST_NAME))
+        if summary.get("silent_layers"):
+            console.print(describe_silence(summary["silent_layers"]), style="red")
+
+
+def _load(data: str, settings: dict[str, Any]) -> Dataset:
+    """Load a data set; where it holds events, they are what the network is sent."""
+    dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
+    if settings["encoding"] is None and isinstance(dataset, EventDataset):
+        settings["encoding"] = "events"
+    return dataset
+
+
+def _make_network(
+    model: str, outputs: int, dataset: Dataset, init: Path | None, settings: dict[str, Any]
+) -> TandemNetwork:
+    """Build and convert a network of the zoo, from the start or from trained parameters."""
+    ordinary = build(model, dataset.shape, outputs)
+    is_tandem = init is not None and is_tandem_checkpoint(init)
+    if init is not None and not is_tandem:
+        load_parameters(ordinary, init)
+    network = convert(ordinary, input_shape=dataset.shape, **settings)
+    if init is not None and is_tandem:
+        load_tandem_parameters(network, init)
+    elif init is not None:
+        samples = dataset.x_train[:_CALIBRATION_SAMPLES]
+        calibrate_thresholds(
+            network, torch.from_numpy(dataset.integers(samples, network.architecture.input))
+        )
+    return network
+
+
+class _Bar:
+    """One progress bar, filled anew in every epoch."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task("training", total=None, state="")
+
+    def __call__(self, step: StepReport) -> None:
+        """Show how far the epoch is and how it goes."""
+        self.progress.update(
+            self.task,
+            description=f"epoch {step.epoch}/{step.epochs}",
+            completed=step.batch,
+            total=step.batches,
+            state=f"loss {step.loss:.4f}  {shown(step.metric_name, step.metric)}  "
+            f"spike rate {step.spike_rate:.3f}",
+        )
+
+
+def describe_epoch(epoch: dict[str, Any]) -> str:
+    """Return one line about an epoch's metrics."""
+    name = "accuracy" if "accuracy" in epoch else "mse"
+    validation = epoch[f"validation_{name}"]
+    held_out = "" if validation is None else f", validation {shown(name, validation)}"
+    spiking = epoch.get("spiking_layers")
+    spike = "layer spikes" if spiking == 1 else "layers spike"
+    stage = "" if spiking is None else f", {spiking} {spike}"
+    return (
+        f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, {shown(name, epoch[name])}"
+        f"{held_out}, spike rate {epoch['spike_rate']:.3f}{stage}"
+    )
+
+
+def describe_test(summary: dict[str, Any], samples: int, checkpoint: Path) -> str:
+    """Return one line about the test set."""
+    ordinary = summary["options"]["schedule"] == "ordinary"
+    network = "ordinary network" if ordinary else "integer network"
+    numbers = shown_together(
+        {
+            name.removeprefix("test_"): value
+            for name, value in summary.items()
+            if name.startswith("test_")
+        }
+    )
+    return f"test {numbers} of the {network} ({samples} samples); wrote {checkpoint}"
+
+
+def describe_silence(layers: Sequence[str]) -> str:
+    """Return one line about layers that fired for no test sample."""
+    return (
+        f"SILENT: {', '.join(layers)} never fired on the test samples, so what comes behind sees "
+        f"nothing of the input; use a smaller activation-max or learning rate, or more steps"
+    )

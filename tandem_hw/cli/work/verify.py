@@ -1,0 +1,61 @@
+"""A network on several backends: run, compared, written and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tandem_hw.cli.options import write_json
+from tandem_hw.cli.terminal import follow, progress_bars
+from tandem_hw.cli.work.run_tables import describe_report, show_report
+from tandem_hw.cli.work.samples import Samples, load_samples
+from tandem_hw.learning.checkpoint import load_checkpoint
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
+from tandem_hw.sim.backend import Backend, require_available
+from tandem_hw.sim.pytorch import PyTorchBackend
+from tandem_hw.verification.step import compare, record
+
+
+def verify(
+    network: QuantizedNetwork,
+    runners: list[Backend],
+    checkpoint: Path | None,
+    data: str,
+    samples: int | None,
+    json_path: Path | None,
+) -> bool:
+    """Run the test part of a data set on all backends, and show and write how they compare.
+
+    Args:
+        network: what runs.
+        runners: where; the first is the measure.
+        checkpoint: a trained model that is compared as well, or None.
+        data: the data set, as ``load_dataset`` takes it.
+        samples: only so many samples; None for all.
+        json_path: where the report is written, or None.
+
+    Returns:
+        Whether everything is equal and every layer fired.
+
+    Raises:
+        TandemError: a backend cannot run here, or not this network, or the data do not fit.
+    """
+    for runner in runners:
+        require_available(runner)
+    if checkpoint is not None:
+        runners = [*runners, PyTorchBackend(load_checkpoint(checkpoint).model)]
+    for runner in runners:
+        runner.check_network(network)
+    given = load_samples(network, data, samples)
+    recordings = _run(network, given, runners)
+    report = compare(network, recordings)
+    metrics = {found.backend: given.measure(network, found) for found in recordings}
+    write_json(describe_report(report, given, metrics), json_path)
+    show_report(report, metrics)
+    return report.match
+
+
+def _run(network: QuantizedNetwork, given: Samples, runners: list[Backend]) -> list[Recording]:
+    with progress_bars() as progress:
+        bars = {runner.name: follow(progress, runner.name) for runner in runners}
+        return record(network, given.inputs, given.labels, runners, progress=bars)

@@ -1,0 +1,129 @@
+"""What all layers of a tandem network share, checked when it is made.
+
+Without PyTorch: the options of the command line are made from it.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from tandem_hw.errors import ConversionError, NetworkError
+from tandem_hw.network.choices import Reset
+from tandem_hw.network.fixed_point import (
+    DECAY_UNITY,
+    NUM_STEPS_MAX,
+    WEIGHT_BITS_RANGE,
+    check_decay,
+)
+
+#: Gradient mask of the ordinary twin.
+Twin = Literal["clip", "relu"]
+
+
+@dataclass(frozen=True)
+class SpikingOptions:
+    """What all layers of one network share.
+
+    Attributes:
+        num_steps: length T of the window.
+        reset: "subtract" or "zero".
+        weight_bits: width of the signed weights, 2 to 8.
+        twin: gradient mask, "clip" or "relu".
+        activation_max: real activation at which a neuron fires in every step; the real value of one
+            spike is activation_max / T. Where thresholds are learnt, what they start from.
+        current_decay: what the current of firing layers loses a step, in 1/4096, with reset "zero".
+        voltage_decay: what their voltage loses a step, in 1/4096, with reset "zero".
+        initial_potential: share of the threshold that a window starts from, 0 to below 1, with
+            reset "subtract". With 0.5 a count is the activation rounded to the nearest, with 0 it
+            is rounded down.
+        learn_thresholds: train the firing threshold of every layer along with the weights.
+
+    Raises:
+        ConversionError: a value is of another type or out of range.
+    """
+
+    num_steps: int
+    reset: Reset
+    weight_bits: int = 8
+    twin: Twin = "clip"
+    activation_max: float = 2.0
+    current_decay: int = DECAY_UNITY
+    voltage_decay: int = 0
+    initial_potential: float = 0.0
+    learn_thresholds: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, kind in (("reset", Reset), ("twin", Twin)):
+            value, allowed = getattr(self, name), get_args(kind)
+            if value not in allowed:
+                raise ConversionError(f'{name} is "{value}"; allowed are {", ".join(allowed)}')
+        self._set("num_steps", self._whole("num_steps", range(1, NUM_STEPS_MAX + 1)))
+        self._set("weight_bits", self._whole("weight_bits", WEIGHT_BITS_RANGE))
+        self._check_leak()
+        self._check_start()
+        ceiling = self._real("activation_max")
+        if not (math.isfinite(ceiling) and ceiling > 0):
+            raise ConversionError(
+                f"activation_max must be a positive number, found {self.activation_max}"
+            )
+        self._set("activation_max", ceiling)
+        if not isinstance(self.learn_thresholds, bool):
+            raise ConversionError(
+                f"learn_thresholds is {self.learn_thresholds!r}; allowed are True and False"
+            )
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _whole(self, name: str, allowed: range) -> int:
+        value = getattr(self, name)
+        try:
+            number = operator.index(value)
+        except TypeError:
+            number = None
+        if number is None or number not in allowed:
+            kind = "" if number is not None else ", as a whole number"
+            raise ConversionError(
+                f"{name} is {value!r}; allowed are {allowed[0]} to {allowed[-1]}{kind}"
+            )
+        return number
+
+    def _real(self, name: str) -> float:
+        value = getattr(self, name)
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise ConversionError(f"{name} must be a number, found {value!r}") from error
+
+    def _check_leak(self) -> None:
+        current, voltage = self.current_decay, self.voltage_decay
+        try:
+            current, voltage = operator.index(current), operator.index(voltage)
+            check_decay(current, voltage)
+        except (NetworkError, TypeError) as error:
+            raise ConversionError(f"the decays must be integers in range: {error}") from error
+        if self.reset != "zero" and (current, voltage) != (DECAY_UNITY, 0):
+            raise ConversionError(
+                f"current_decay {current} and voltage_decay {voltage} are not possible with reset "
+                f'"{self.reset}"; only neurons with reset "zero" leak'
+            )
+        self._set("current_decay", current)
+        self._set("voltage_decay", voltage)
+
+    def _check_start(self) -> None:
+        share = self._real("initial_potential")
+        if not 0 <= share < 1:
+            raise ConversionError(
+                f"initial_potential is {share}; allowed are shares of the threshold from 0 to "
+                f"below 1"
+            )
+        if share and self.reset != "subtract":
+            raise ConversionError(
+                f'initial_potential {share} is not possible with reset "{self.reset}", '
+                f'whose windows start from zero on the chip; use 0, or reset "subtract"'
+            )
+        self._set("initial_potential", share)

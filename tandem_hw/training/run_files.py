@@ -1,0 +1,30 @@
+"""The names of a training's files, and whether a folder is free for one; without PyTorch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tandem_hw.errors import FileFormatError
+
+BEST_NAME = "checkpoint.pt"
+LAST_NAME = "last.pt"
+METRICS_NAME = "metrics.json"
+LOCK_NAME = "training.lock"
+FILE_NAMES = (BEST_NAME, LAST_NAME, METRICS_NAME)
+#: All that a training writes in its folder.
+WRITTEN_NAMES = (*FILE_NAMES, LOCK_NAME)
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds any file of a training.
+
+    Raises:
+        FileFormatError: names the ways on.
+    """
+    for name in FILE_NAMES:
+        if os.path.lexists(folder / name):
+            raise FileFormatError(
+                f"{folder}: holds a training already; continue it with --resume, replace it with "
+                f"--overwrite, or give another --out"
+            )

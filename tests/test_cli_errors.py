@@ -177,7 +177,7 @@ BAD_INPUTS = {
     # Backends and devices
     "verify model.net --backends reference,nothing": 'backend "nothing" is not known; there are',
     "verify model.net --data npz:data.npz --backends reference": "two or more different backends",
-    "verify model.net --data npz:data.npz --backends ,": "different backends, found none",
+    "verify model.net --data npz:data.npz --backends ,": '--backends "," has an empty name',
     f"{SIMULATE} --device nothing": "device nothing cannot be used .*; use --device cpu",
     f"{SIMULATE} --device cuda:99": "device cuda:99 cannot be used .*; use --device cpu",
     f"{SIMULATE} --device meta": "device meta cannot be used .*; use --device cpu",

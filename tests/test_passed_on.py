@@ -31,6 +31,7 @@ def make_model(readout: Readout = "potential") -> TandemNetwork:
         nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 3)
     )
     if readout == "count":
+        nn.init.constant_(ordinary[-1].bias, 1.0)  # so that it fires
         ordinary.append(nn.ReLU())
     return convert(ordinary, input_shape=SHAPE, num_steps=4, readout=readout).eval()
 

@@ -12,7 +12,7 @@ import torch
 from recordings import LABELS, NETWORK, samples
 from torch import nn
 
-from tandem_hw.errors import DataError, NetworkError
+from tandem_hw.errors import DataError, FileFormatError, NetworkError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.export.nir_writer import write_nir
 from tandem_hw.learning.conversion import convert
@@ -58,4 +58,11 @@ def test_a_model_is_no_quantized_network(tmp_path: Path, reached: str) -> None:
         message = f"is a {type(model).__name__}, not a quantized network; tandem_hw.freeze makes"
         with pytest.raises(NetworkError, match=message):
             calls[reached]()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["new.net", "NEW.NET"])
+def test_nir_does_not_get_the_name_of_a_net_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileFormatError, match=rf"{name}: has the name of a \.net file.*write_net"):
+        write_nir(NETWORK, tmp_path / name)
     assert list(tmp_path.iterdir()) == []

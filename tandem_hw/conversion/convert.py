@@ -11,13 +11,13 @@ from torch import nn
 
 from tandem_hw.conversion.borrowed_network import device_of, unwrapped
 from tandem_hw.conversion.check import check_conversion, read_as_it_is
+from tandem_hw.conversion.fidelity import warn_of_loss
 from tandem_hw.conversion.layer_reader import NORMS, SUPPORTED, check_finite
 from tandem_hw.conversion.read_values import ReadNetwork
 from tandem_hw.errors import ConversionError, DataError, NetworkError
 from tandem_hw.export.freezing import integer_network
 from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.calibration import Samples, calibrate, check_samples, starting_potential
-from tandem_hw.learning.conversion_fidelity import warn_of_loss
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.precision import check_network_precision

@@ -39,9 +39,9 @@ def command(
 ) -> None:
     """Train a network of the zoo on DATA.
 
-    DATA is digits (comes with scikit-learn), npz:PATH (x_train, y_train, x_test, y_test), or, with
-    torchvision, mnist, fashion-mnist or cifar10. Events are moving-digits (made here), events:PATH,
-    or, with tonic, nmnist, dvs-gesture, cifar10-dvs or shd.
+    DATA is digits or diabetes (which come with scikit-learn), npz:PATH (x_train, y_train, x_test,
+    y_test), or, with torchvision, mnist, fashion-mnist or cifar10. Events are moving-digits (made
+    here), events:PATH, or, with tonic, nmnist, dvs-gesture, cifar10-dvs or shd.
 
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """

@@ -63,8 +63,9 @@ class LavaCpuBackend(Backend):
         version = ".".join(map(str, sys.version_info[:2]))
         return (
             f"backend {self.name}: Lava is not installed (this is Python {version}; lava-nc 0.10.0 "
-            f"exists for Python 3.10 only). Use Python 3.10 and pip install tandem-hw, or use "
-            f"--backend reference, which gives the same counts"
+            f"exists for Python 3.10 only). Use a Python 3.10 and there, in the folder of "
+            f"tandem-hw's sources, pip install ., or use --backend reference, which gives the same "
+            f"counts"
         )
 
     def check_network(self, network: QuantizedNetwork) -> None:

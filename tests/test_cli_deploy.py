@@ -97,7 +97,7 @@ class Board:
     ) -> SimulationResult:
         found = ReferenceBackend().run(network, inputs)
         counts = {name: count.copy() for name, count in found.counts.items()}
-        counts["hidden"][1, 2] += self.wrong
+        counts["hidden"][1, 2] -= self.wrong
         progress(len(inputs), len(inputs))
         measured = {"input_delay": 0, "output_delay": 2, "profile": {"cores": 7}}
         return SimulationResult(counts, found.output, extra=measured)

@@ -109,7 +109,7 @@ def outputs_of(name: str, command: click.Command) -> Iterator[tuple[str, str]]:
     outputs = [p for key, p in paths.items() if key not in READ]
     assert outputs, f"{name} writes nothing that is known here"
     given, read = [name], [READ[key] for key in paths if key in READ]
-    for key in paths.keys() & READ.keys():
+    for key in filter(READ.get, paths):  # in the order of the options, the same in every process
         flag = [paths[key].opts[0]] if isinstance(paths[key], click.Option) else []
         given += [*flag, READ[key]]
     if any(p.name == "data" for p in command.params):

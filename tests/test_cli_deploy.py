@@ -98,7 +98,7 @@ class Board:
     ) -> Recording:
         found = ReferenceBackend().run(network, inputs, labels)
         counts = {name: count.copy() for name, count in found.counts.items()}
-        counts["hidden"][1, 2] += self.wrong
+        counts["hidden"][1, 2] -= self.wrong
         progress(len(inputs), len(inputs))
         backend.measured = {"input_delay": 0, "output_delay": 2, "profile": {"cores": 7}}
         return make_recording("loihi2", network, inputs, labels, counts, found.output, 1.5)

@@ -27,7 +27,7 @@ from tandem_hw.export.net_file import write_net
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.training.run_folder import WRITTEN_NAMES
+from tandem_hw.training.run_files import WRITTEN_NAMES
 from tandem_hw.zoo.models import build
 
 SHAPE = (1, 6, 6)

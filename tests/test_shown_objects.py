@@ -129,7 +129,7 @@ def test_a_report_of_a_mismatch_names_the_place() -> None:
 
 
 def test_a_report_of_other_parameters_or_of_silence_says_so() -> None:
-    strange = copy_of(FIRST, parameter_digest={"conv": "0" * 64})
+    strange = copy_of(FIRST, parameter_digest={**FIRST.parameter_digest, "conv": "0" * 64})
     assert repr(compare(NETWORK, [FIRST, strange])).startswith(
         "VerificationReport(MISMATCH: other: layer conv ran with other weights"
     )

@@ -38,12 +38,6 @@ def environment(**settings: object) -> dict[str, str]:
     return os.environ | {name: str(value) for name, value in own.items()}
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def gradient_bound() -> float:
     """Return how far the gradients of ONE_STEP may differ because they were summed otherwise.
 
@@ -62,7 +56,9 @@ def gradient_bound() -> float:
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Run two_processes.py twice at the same time, and return what each process ended with."""
     folder = tmp_path_factory.mktemp("ranks")
-    group = {"WORLD_SIZE": PROCESSES, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    group: dict[str, object] = {"WORLD_SIZE": PROCESSES}
+    if "lo" in dict(socket.if_nameindex()).values():
+        group["GLOO_SOCKET_IFNAME"] = "lo"  # no look-up of this machine's name
     started = [
         subprocess.Popen(
             [sys.executable, str(HERE / "two_processes.py"), str(folder)],

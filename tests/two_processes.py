@@ -5,7 +5,9 @@ Arguments: the folder for the results.
 
 from __future__ import annotations
 
+import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,14 @@ def refused(folder: Path) -> str:
 
 
 def main(folder: Path) -> None:
-    dist.init_process_group("gloo")
+    dist.init_process_group(
+        "gloo",
+        # A file, since a port that is free now may be another program's in a moment.
+        init_method=(folder / "rendezvous").as_uri(),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+        timeout=timedelta(seconds=90),
+    )
     found: dict[str, Any] = {
         "one step": trained(ONE_STEP, folder / "one"),
         "several steps": trained(SEVERAL_STEPS, folder / "several"),

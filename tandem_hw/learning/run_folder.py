@@ -257,32 +257,40 @@ def locked(folder: Path) -> Iterator[None]:
 def _open_locked(path: Path) -> tuple[IO[str], bool]:
     """Open and lock a file; return it, and whether the system can lock files at all."""
     while True:
-        file = _open_lock(path)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            said = _LOCK_TEXT.fullmatch(_start_of(file))
-            file.close()
-            raise FileFormatError(
-                f"{path.parent}: {said[1] if said else 'another process'} is training in this "
-                f"folder; wait for it or end it, or give another --out"
-            ) from error
-        except OSError as error:
-            _LOGGER.warning(
-                "%s: the file system cannot lock files (%s); nothing keeps a second training out "
-                "of this folder",
-                path.parent,
-                error.strerror,
-            )
+        with contextlib.ExitStack() as unless_returned:
+            file = unless_returned.enter_context(_open_lock(path))
+            can_lock = _lock(file, path)
+            # One that was removed by its last holder meanwhile is opened anew.
+            if can_lock and not _is_at(file, path):
+                continue
             _require_lock(file, path)
-            return file, False
-        if _is_at(file, path):  # or else removed by its last holder meanwhile
-            _require_lock(file, path)
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
-            return file, True
-        file.close()
+            if can_lock:
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+                file.flush()
+            unless_returned.pop_all()
+            return file, can_lock
+
+
+def _lock(file: IO[str], path: Path) -> bool:
+    """Lock an open file, or refuse where another process has; False where nothing can be locked."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        said = _LOCK_TEXT.fullmatch(_start_of(file))
+        raise FileFormatError(
+            f"{path.parent}: {said[1] if said else 'another process'} is training in this "
+            f"folder; wait for it or end it, or give another --out"
+        ) from error
+    except OSError as error:
+        _LOGGER.warning(
+            "%s: the file system cannot lock files (%s); nothing keeps a second training out "
+            "of this folder",
+            path.parent,
+            error.strerror,
+        )
+        return False
+    return True
 
 
 def _open_lock(path: Path) -> IO[str]:
@@ -300,7 +308,6 @@ def _require_lock(file: IO[str], path: Path) -> None:
     """Refuse a file that a training has not made."""
     text, names = _start_of(file), os.fstat(file.fileno()).st_nlink
     if names > 1 or (text and not _LOCK_TEXT.fullmatch(text)):
-        file.close()
         raise _no_lock(path)
 
 

@@ -12,7 +12,9 @@ import numpy as np
 from benchmarks.result import finish, json_option
 from tandem_hw.chip.budget import chips_for
 from tandem_hw.chip.partition import LayerBudget, input_budget, layer_budget
-from tandem_hw.network.quantized import Conv2d, Dense, Layer, Shape
+from tandem_hw.network.quantized import Layer, Shape
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense
 
 #: The bound on the error that the documentation promises.
 ALLOWED_ERROR = 0.30

@@ -10,17 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.network.fixed_point import floor_threshold
-from tandem_hw.network.quantized import (
-    Conv2d,
-    Dense,
-    Encoding,
-    InputSpec,
-    Layer,
-    OneToOne,
-    QuantizedNetwork,
-    Readout,
-    Reset,
-)
+from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout, Reset
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 
 RESETS: tuple[Reset, ...] = ("subtract", "zero")
 SAMPLES = 3

@@ -13,7 +13,8 @@ from graph_cases import graph_cases
 from layer_cases import layer_cases
 
 from tandem_hw.network.fixed_point import floor_threshold
-from tandem_hw.network.quantized import Dense, Encoding, InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.quantized import Encoding, InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.synapses.dense import Dense
 
 
 def cases() -> Iterator[Case]:

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from tandem_hw.chip import constants as chip_constants
-from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork, Reset
+from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Reset
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense
 
 
 def dense(inputs: int, outputs: int, threshold: int | None = 64, name: str = "dense") -> Dense:

@@ -10,21 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from tandem_hw.network.convolutions import Convolution
+from tandem_hw.network.synapses.convolutions import Convolution
 from tandem_hw.network.fixed_point import floor_threshold, weight_limit
-from tandem_hw.network.quantized import (
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
-    Encoding,
-    InputSpec,
-    Layer,
-    OneToOne,
-    QuantizedNetwork,
-    Readout,
-    Reset,
-)
+from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout, Reset
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 
 #: Reach of a layer's biases in weight units: most of them small beside the synaptic input.
 _BIASES = (0, 0, 5, 40, 300, 4095, 8190)

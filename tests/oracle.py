@@ -16,15 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.network.quantized import (
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
-    Layer,
-    OneToOne,
-    QuantizedNetwork,
-)
+from tandem_hw.network.quantized import Layer, QuantizedNetwork
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import SimulationResult, make_recording
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, QuantizedNetwork, Readout
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Readout
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
 

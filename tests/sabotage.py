@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tandem_hw.network.layers import Layer, OneToOne, one_to_one_parts
+from tandem_hw.network.layers import Layer
+from tandem_hw.network.synapses.dense import OneToOne, one_to_one_parts
 from tandem_hw.network.quantized import QuantizedNetwork
 
 

@@ -21,14 +21,9 @@ from tandem_hw.chip.synapse_memory import dense_words, synapse_use
 from tandem_hw.cli import main
 from tandem_hw.cli.work.network_tables import layer_table
 from tandem_hw.export.net_file import write_net
-from tandem_hw.network.quantized import (
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    OneToOne,
-    QuantizedNetwork,
-    Reset,
-)
+from tandem_hw.network.quantized import QuantizedNetwork, Reset
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
+from tandem_hw.network.synapses.dense import OneToOne
 from tandem_hw.sim.reference import ReferenceBackend
 
 

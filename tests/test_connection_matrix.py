@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tandem_hw.chip.axis_order import from_lava, lava_shape, to_lava
 from tandem_hw.chip.connection_matrix import connection_matrix
-from tandem_hw.network.quantized import ConvTranspose2d
+from tandem_hw.network.synapses.convolutions import ConvTranspose2d
 
 
 @st.composite

@@ -19,7 +19,9 @@ from tandem_hw.errors import ComparisonRefusedError, ConversionError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.layer_kinds import TandemConv
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.network.quantized import Conv2d, Dense, QuantizedNetwork
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend

@@ -16,7 +16,8 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Dense, OneToOne
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import verify

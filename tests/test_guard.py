@@ -19,7 +19,8 @@ from tandem_hw.network.fixed_point import (
     WEIGHT_EXPONENT_MAX,
     floor_threshold,
 )
-from tandem_hw.network.quantized import Dense, InputSpec, OneToOne, QuantizedNetwork
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 
 
 def layer(threshold: int, bias: int = 0) -> Dense:

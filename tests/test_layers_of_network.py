@@ -16,19 +16,11 @@ from hypothesis import strategies as st
 from networks import networks
 
 from tandem_hw.errors import NetworkError
-from tandem_hw.network.convolutions import Convolution
-from tandem_hw.network.layers import one_to_one_parts
-from tandem_hw.network.quantized import (
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
-    InputSpec,
-    Layer,
-    OneToOne,
-    QuantizedNetwork,
-    Shape,
-)
+from tandem_hw.network.synapses.convolutions import Convolution
+from tandem_hw.network.synapses.dense import one_to_one_parts
+from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Shape
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.network.wiring import wire
 
 Float64 = torch.float64

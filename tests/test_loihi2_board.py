@@ -18,7 +18,9 @@ import pytest
 from networks import random_inputs, small_network
 
 from tandem_hw.errors import BackendError, BackendUnavailableError
-from tandem_hw.network.quantized import Conv1d, Dense, InputSpec, OneToOne, QuantizedNetwork
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
+from tandem_hw.network.synapses.convolutions import Conv1d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.sim.child.watched_process import group_members
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.loihi2 import backend as loihi2

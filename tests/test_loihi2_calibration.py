@@ -14,16 +14,9 @@ from oracle import run_layer
 
 from tandem_hw.chip.timing import board_period, window_start
 from tandem_hw.errors import BackendError, DataError, NetworkError
-from tandem_hw.network.quantized import (
-    Conv1d,
-    ConvTranspose2d,
-    Dense,
-    Encoding,
-    InputSpec,
-    Layer,
-    OneToOne,
-    QuantizedNetwork,
-)
+from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork
+from tandem_hw.network.synapses.convolutions import Conv1d, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.sim.loihi2.assumptions import ADAPTER_DELAY_MAX, RESET_INTERVAL_MAX
 from tandem_hw.sim.loihi2.backend import sent_frames
 from tandem_hw.sim.loihi2.calibration import (

@@ -18,7 +18,9 @@ from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export import net_file
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.network.fixed_point import weight_limit
-from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork
+from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense
 
 # Small networks ----------------------------------------------------------------------------------
 

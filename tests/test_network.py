@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from networks import networks, small_network
 
 from tandem_hw.errors import NetworkError
-from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, Layer, OneToOne, QuantizedNetwork
+from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 
 NETWORK = small_network()
 CONV, HIDDEN, READOUT = NETWORK.layers

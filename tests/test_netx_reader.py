@@ -17,7 +17,8 @@ from tandem_hw.export import hdf5_items
 from tandem_hw.export.files import read_network
 from tandem_hw.export.net_file import write_net
 from tandem_hw.export.netx_reader import read_netx
-from tandem_hw.network.quantized import Conv2d, Dense
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.reference import trace
 
 Edit = Callable[[h5py.File], None]

@@ -28,7 +28,9 @@ from tandem_hw.export.files import read_network, write_network
 from tandem_hw.export.nir_reader import read_nir
 from tandem_hw.export.nir_writer import step_inputs, to_nir, why_inexact, write_nir
 from tandem_hw.network.fixed_point import DECAY_UNITY
-from tandem_hw.network.quantized import Conv1d, Conv2d, Dense, InputSpec, QuantizedNetwork
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.reference import ReferenceBackend, trace
 
 nir = pytest.importorskip("nir")

@@ -17,7 +17,9 @@ from torch.nn import functional as F
 from tandem_hw.errors import ConversionError, FileFormatError, NetworkError, TandemError
 from tandem_hw.export.nir_import import from_nir
 from tandem_hw.export.nir_writer import to_nir
-from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, OneToOne, QuantizedNetwork
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.sim.reference import ReferenceBackend
 
 nir = pytest.importorskip("nir")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from networks import networks, random_inputs, small_network
 
 from tandem_hw.errors import BackendUnavailableError, DataError
-from tandem_hw.network.quantized import Dense, InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import require_available
 from tandem_hw.sim.reference import ReferenceBackend

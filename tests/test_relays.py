@@ -8,7 +8,8 @@ from networks import networks
 
 from tandem_hw.chip.relays import relay_stages
 from tandem_hw.chip.timing import window_start
-from tandem_hw.network.quantized import Dense, InputSpec, OneToOne, QuantizedNetwork
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 
 
 def identity(name: str, source: str) -> OneToOne:

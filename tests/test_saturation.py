@@ -13,7 +13,8 @@ from networks import random_inputs, small_network
 from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, SpikeTrain, simulate_layer
 from tandem_hw.network.bounds import StateBounds
 from tandem_hw.network.fixed_point import STATE_LIMIT
-from tandem_hw.network.quantized import Dense, InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.saturation import (
     ADVICE,
     LayerSaturation,

@@ -15,7 +15,8 @@ from tandem_hw.chip.timing import (
     window_start,
 )
 from tandem_hw.errors import NetworkError
-from tandem_hw.network.quantized import Dense, InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.synapses.dense import Dense
 
 RESETS: tuple[Reset, ...] = ("subtract", "zero")
 

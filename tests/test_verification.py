@@ -11,7 +11,8 @@ from networks import small_graph_network
 from recordings import FIRST, LABELS, NETWORK, copy_of, reference, samples, small_network
 
 from tandem_hw.errors import BackendUnavailableError, ComparisonRefusedError, TandemError
-from tandem_hw.network.quantized import Dense, QuantizedNetwork, Readout
+from tandem_hw.network.quantized import QuantizedNetwork, Readout
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.reference import ReferenceBackend

@@ -10,7 +10,8 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.network.quantized import ConvTranspose2d, OneToOne
+from tandem_hw.network.synapses.convolutions import ConvTranspose2d
+from tandem_hw.network.synapses.dense import OneToOne
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import verify

@@ -19,7 +19,8 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.export.net_file import write_net
 from tandem_hw.export.nir_writer import write_nir
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
-from tandem_hw.network.quantized import Conv2d, InputSpec, QuantizedNetwork
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
+from tandem_hw.network.synapses.convolutions import Conv2d
 
 Content = dict[str, Any]
 #: Sizes of a heap's object: the library goes round for ever with the first.

@@ -14,8 +14,9 @@ The functions called ``fast`` are for real values, where the last bit does not m
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,24 +24,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tandem_hw.arithmetic.exact_sums import Way, exact_sum
-from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Layer, OneToOne
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
+from tandem_hw.network.synapses.geometry import Geometry, TransposedGeometry, row_geometry
+from tandem_hw.network.synapses.kind import Synapses, row_of
 
-
-@dataclass(frozen=True)
-class ConvGeometry:
-    """Geometry of a convolution, one number an axis, as in ``torch.nn.Conv2d`` and ``Conv1d``."""
-
-    stride: tuple[int, ...] = (1, 1)
-    padding: tuple[int, ...] = (0, 0)
-    dilation: tuple[int, ...] = (1, 1)
-    groups: int = 1
-
-
-@dataclass(frozen=True)
-class TransposedGeometry(ConvGeometry):
-    """Geometry of a transposed convolution, as in ``torch.nn.ConvTranspose2d``."""
-
-    output_padding: tuple[int, ...] = (0, 0)
+#: From a signal and the weights to synaptic inputs, such as ``dense``.
+Product = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,7 +42,7 @@ class WeightedSynapse:
         weight: the weights that it is called with.
     """
 
-    function: Callable[[Tensor, Tensor], Tensor]
+    function: Product
     weight: Tensor
 
     def __call__(self, signal: Tensor) -> Tensor:
@@ -60,25 +50,18 @@ class WeightedSynapse:
         return self.function(signal, self.weight)
 
 
-def synapse_of(layer: Layer, device: torch.device | str = "cpu") -> WeightedSynapse:
-    """Return the main synapses of a quantized layer as a function of one step's signal.
+def synapse_of(synapses: Synapses, device: torch.device | str = "cpu") -> WeightedSynapse:
+    """Return synapses of a quantized network as a function of one step's signal.
 
     Args:
-        layer: a layer or one of its skips.
-        device: where its weights are kept.
+        synapses: of one kind or another.
+        device: where their weights are kept.
+
+    Raises:
+        NetworkError: a kind without an exact product here.
     """
-    weight = torch.from_numpy(layer.weight.astype(np.float32)).to(device)
-    if isinstance(layer, ConvTranspose2d):
-        transposed = TransposedGeometry(
-            layer.stride, layer.padding, layer.dilation, layer.groups, layer.output_padding
-        )
-        return WeightedSynapse(partial(convolve_transposed, geometry=transposed), weight)
-    if isinstance(layer, Conv1d | Conv2d):
-        geometry = ConvGeometry(layer.stride, layer.padding, layer.dilation, layer.groups)
-        return WeightedSynapse(partial(convolve, geometry=geometry), weight)
-    if isinstance(layer, OneToOne):
-        return WeightedSynapse(one_to_one, weight)
-    return WeightedSynapse(dense, weight)
+    product = row_of(_PRODUCTS, synapses, "the arithmetic in PyTorch")(synapses)
+    return WeightedSynapse(product, torch.from_numpy(synapses.weight.astype(np.float32)).to(device))
 
 
 def dense(signal: Tensor, weight: Tensor) -> Tensor:
@@ -112,7 +95,7 @@ def one_to_one(signal: Tensor, weight: Tensor) -> Tensor:
     return signal * weight
 
 
-def convolve(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+def convolve(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Return the convolution of a signal of integers, exactly on every device.
 
     Args:
@@ -140,7 +123,7 @@ def convolve_transposed(signal: Tensor, weight: Tensor, geometry: TransposedGeom
     return exact_sum(_ways(_TRANSPOSED, signal), signal, weight, geometry)
 
 
-def convolve_fast(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+def convolve_fast(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Return a convolution of real values by the device's fastest algorithm; see ``convolve``."""
     function = F.conv1d if signal.dim() == 3 else F.conv2d
     return function(
@@ -181,27 +164,13 @@ def inputs_first(weight: Tensor, groups: int) -> Tensor:
     return per_group.reshape(-1, *per_group.shape[2:])
 
 
-def _rows(geometry: ConvGeometry) -> ConvGeometry:
-    return ConvGeometry(
-        (1, *geometry.stride), (0, *geometry.padding), (1, *geometry.dilation), geometry.groups
-    )
-
-
-def _convolve_unfolded(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+def _convolve_unfolded(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     if signal.dim() == 3:  # an image of one row
-        return _convolve_unfolded(signal[:, :, None], weight[:, :, None], _rows(geometry))[:, :, 0]
+        return _convolve_unfolded(signal[:, :, None], weight[:, :, None], row_geometry(geometry))[
+            :, :, 0
+        ]
     kernel = weight.shape[2:]
-    lengths = [
-        (
-            signal.shape[2 + axis]
-            + 2 * geometry.padding[axis]
-            - geometry.dilation[axis] * (kernel[axis] - 1)
-            - 1
-        )
-        // geometry.stride[axis]
-        + 1
-        for axis in range(2)
-    ]
+    lengths = geometry.output_lengths(signal.shape[2:], kernel)
     patches = F.unfold(signal, tuple(kernel), geometry.dilation, geometry.padding, geometry.stride)
     batch, groups = signal.shape[0], geometry.groups
     grouped = patches.reshape(batch, groups, -1, patches.shape[-1])
@@ -216,12 +185,8 @@ def _fold_products(signal: Tensor, weight: Tensor, geometry: TransposedGeometry)
     matrix = matrix.permute(0, 1, 3, 2).reshape(groups, -1, weight.shape[1])
     products = (matrix @ grouped).reshape(signal.shape[0], -1, grouped.shape[-1])
     # All that is reached, and then what the padding leaves of it.
-    reached = [
-        (signal.shape[2 + axis] - 1) * geometry.stride[axis]
-        + geometry.dilation[axis] * (kernel[axis] - 1)
-        + 1
-        for axis in range(2)
-    ]
+    whole = replace(geometry, padding=(0, 0), output_padding=(0, 0))
+    reached = whole.output_lengths(signal.shape[2:], kernel)
     image = F.fold(
         products, (reached[0], reached[1]), tuple(kernel), geometry.dilation, 0, geometry.stride
     )
@@ -240,6 +205,16 @@ def _dense(signal: Tensor, weight: Tensor, geometry: None) -> Tensor:
 _DENSE: tuple[Way, ...] = (_dense,)
 _CONVOLUTIONS: tuple[Way, ...] = (convolve_fast, _convolve_unfolded)
 _TRANSPOSED: tuple[Way, ...] = (convolve_transposed_fast, _fold_products)
+
+
+#: The exact product of each kind of synapses.
+_PRODUCTS: dict[type[Synapses], Callable[[Any], Product]] = {
+    Conv2d: lambda synapses: partial(convolve, geometry=synapses.geometry),
+    Conv1d: lambda synapses: partial(convolve, geometry=synapses.geometry),
+    ConvTranspose2d: lambda synapses: partial(convolve_transposed, geometry=synapses.geometry),
+    Dense: lambda _: dense,
+    OneToOne: lambda _: one_to_one,
+}
 
 
 def _ways(ways: tuple[Way, ...], signal: Tensor) -> tuple[Way, ...]:

@@ -220,7 +220,7 @@ def neuron_parts(
         if clocks and obstacle is None:
             guard = guard_for(layer, bounds, network.reset, network.num_steps, period)
             clocks = guard.copies if guard.mantissa else 0
-        inhibits = network.reset == "subtract" and layer.threshold is not None
+        inhibits = network.reset == "subtract" and layer.fires
         parts.append(NeuronParts(inhibits, clocks))
     return parts
 
@@ -244,14 +244,14 @@ def _energy(
     for index, (layer, layer_parts) in enumerate(zip(network.layers, parts, strict=True)):
         if recording is None:
             synops += _most_synops(network, index)
-            spikes = float(layer.neurons * network.num_steps)
+            spikes = float(layer.num_neurons * network.num_steps)
         else:
             synops += float(recording.synops[layer.name].mean())
             spikes = _spikes_per_sample(recording, layer.name)
         relays = stages.get(index, 0)
         synops += spikes * (layer_parts.self_inhibition + relays)
-        synops += layer_parts.clocks * layer.neurons
-        updates += (layer.neurons * (1 + relays) + layer_parts.clocks) * period
+        synops += layer_parts.clocks * layer.num_neurons
+        updates += (layer.num_neurons * (1 + relays) + layer_parts.clocks) * period
     return EnergyEstimate(synops, recording is not None, updates)
 
 

@@ -58,12 +58,13 @@ def inhibition_parts(layer: Layer) -> tuple[int, int]:
     Raises:
         NetworkError: the exponent is larger than a weight's can be.
     """
-    assert layer.threshold is not None  # only firing layers reset
-    mantissa, exponent = threshold_parts(layer.threshold)
+    threshold = layer.neurons.threshold
+    assert threshold is not None  # only firing layers reset
+    mantissa, exponent = threshold_parts(threshold)
     if exponent > WEIGHT_EXPONENT_MAX:
         reach = INHIBITORY_WEIGHT_MAX << WEIGHT_EXPONENT_MAX
         raise NetworkError(
-            f"layer {layer.name}: threshold {layer.threshold} needs a weight exponent of "
+            f"layer {layer.name}: threshold {threshold} needs a weight exponent of "
             f"{exponent}, the chip has up to {WEIGHT_EXPONENT_MAX}: its reset by subtraction "
             f"reaches {reach} weight units; train with fewer input bits or a smaller "
             f"activation_max"
@@ -90,8 +91,9 @@ def guard_for(layer: Layer, bounds: StateBounds, reset: str, num_steps: int, per
     Raises:
         NetworkError: the biases need a guard beyond 24 bits.
     """
-    assert layer.threshold is not None  # a readout never fires
-    largest_bias = max(0, int(layer.bias.max()))
+    threshold = layer.neurons.threshold
+    assert threshold is not None  # a readout never fires
+    largest_bias = max(0, int(layer.neurons.bias.max()))
     if reset == "zero":
         wanted = (period - num_steps) * largest_bias
         if wanted >= STATE_LIMIT // 2:
@@ -101,9 +103,9 @@ def guard_for(layer: Layer, bounds: StateBounds, reset: str, num_steps: int, per
                 f"choose num_steps closer to the period of {period} steps"
             )
         return _parts(wanted, proven=True, start=0)
-    start = max(0, largest_bias - layer.threshold + 1)
-    guard = _parts(max(0, bounds.high - 2 * layer.threshold + 1), proven=True, start=start)
-    if bounds.proven and bounds.low - layer.threshold - guard.strength > -STATE_LIMIT:
+    start = max(0, largest_bias - threshold + 1)
+    guard = _parts(max(0, bounds.high - 2 * threshold + 1), proven=True, start=start)
+    if bounds.proven and bounds.low - threshold - guard.strength > -STATE_LIMIT:
         return guard
     return _parts(STATE_LIMIT // 2, proven=False, start=start)
 
@@ -128,7 +130,7 @@ def check_lowering(network: QuantizedNetwork, period: int) -> None:
 
 def needs_guard(network: QuantizedNetwork, layer: Layer, period: int) -> bool:
     """Return whether a layer could fire between two windows, so that it has to be silenced."""
-    return layer.threshold is not None and period > network.num_steps
+    return layer.fires and period > network.num_steps
 
 
 def _parts(wanted: int, *, proven: bool, start: int) -> Guard:

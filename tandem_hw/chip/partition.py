@@ -33,9 +33,15 @@ from tandem_hw.chip.constants import (
     NEURONS_PER_CORE,
     SYNAPSE_WORDS_PER_CORE,
 )
-from tandem_hw.chip.synapse_memory import SynapseUse, dense_words, one_to_one_use, synapse_use
+from tandem_hw.chip.synapse_memory import (
+    SynapseUse,
+    dense_words,
+    in_blocks,
+    one_to_one_use,
+    synapse_use,
+)
 from tandem_hw.errors import NetworkError
-from tandem_hw.network.quantized import Conv1d, Conv2d, Layer, Shape
+from tandem_hw.network.quantized import Layer, Shape
 
 #: What a core can run out of: the field of ``CoreUse``, what it counts, and how much there is.
 _LIMITS = (
@@ -132,20 +138,20 @@ def layer_budget(layer: Layer, parts: NeuronParts = PLAIN) -> LayerBudget:
     Raises:
         NetworkError: not even one neuron fits a core.
     """
-    synapses = (layer, *layer.skips)
-    if any(isinstance(item, Conv1d | Conv2d) for item in synapses):
-        return _block_budget(layer, synapses, parts)
+    if any(in_blocks(item) for item in layer.synapses):
+        return _block_budget(layer, parts)
 
     def use(neurons: int) -> CoreUse:
-        return _core_use(neurons, [synapse_use(item, neurons, neurons) for item in synapses], parts)
+        uses = [synapse_use(item, neurons, neurons) for item in layer.synapses]
+        return _core_use(neurons, uses, parts)
 
-    cores, core = _even_split(layer.neurons, use)
+    cores, core = _even_split(layer.num_neurons, use)
     if core.ratio > 1:
         raise NetworkError(
             f"layer {layer.name}: one neuron and its synapses need {core.excess}, so no chip holds "
             f"it; put a convolution with a larger stride or fewer channels before it"
         )
-    return LayerBudget(layer.name, layer.neurons, cores, int(parts.clocks > 0), core)
+    return LayerBudget(layer.name, layer.num_neurons, cores, int(parts.clocks > 0), core)
 
 
 def relay_budget(layer: Layer, stage: int) -> LayerBudget:
@@ -159,9 +165,9 @@ def relay_budget(layer: Layer, stage: int) -> LayerBudget:
         The estimate: each relay is a Process of its own, so it has cores of its own.
     """
     cores, core = _even_split(
-        layer.neurons, lambda neurons: _core_use(neurons, [one_to_one_use(neurons)], PLAIN)
+        layer.num_neurons, lambda neurons: _core_use(neurons, [one_to_one_use(neurons)], PLAIN)
     )
-    return LayerBudget(f"{layer.name}, relay {stage}", layer.neurons, cores, 0, core)
+    return LayerBudget(f"{layer.name}, relay {stage}", layer.num_neurons, cores, 0, core)
 
 
 def input_budget(shape: Shape, name: str = "input") -> LayerBudget:
@@ -191,15 +197,14 @@ def _even_split(neurons: int, use: Callable[[int], CoreUse]) -> tuple[int, CoreU
         cores = min(cores * core.ratio, neurons)
 
 
-def _block_budget(layer: Layer, synapses: Sequence[Layer], parts: NeuronParts) -> LayerBudget:
+def _block_budget(layer: Layer, parts: NeuronParts) -> LayerBudget:
     def use(neurons: int, channels: int) -> CoreUse:
-        return _core_use(
-            neurons, [synapse_use(item, neurons, channels) for item in synapses], parts
-        )
+        uses = [synapse_use(item, neurons, channels) for item in layer.synapses]
+        return _core_use(neurons, uses, parts)
 
     smallest = use(1, 1)
     if smallest.ratio > 1:
-        kernel = sum(math.prod(item.weight.shape[1:]) for item in synapses)
+        kernel = sum(math.prod(item.weight.shape[1:]) for item in layer.synapses)
         raise NetworkError(
             f"layer {layer.name}: one output channel with its kernel of {kernel} weights needs "
             f"{smallest.excess}, so no chip holds it; use fewer input channels, groups or a "
@@ -209,7 +214,7 @@ def _block_budget(layer: Layer, synapses: Sequence[Layer], parts: NeuronParts) -
     # A layer (C, L) is for Lava an image of height 1.
     shape = (channels, 1, *lengths) if len(lengths) == 1 else layer.output_shape
     cores, block, core = _best_block(shape, use)
-    return LayerBudget(layer.name, layer.neurons, cores, int(parts.clocks > 0), core, block)
+    return LayerBudget(layer.name, layer.num_neurons, cores, int(parts.clocks > 0), core, block)
 
 
 def _best_block(shape: Shape, use: Callable[[int, int], CoreUse]) -> tuple[int, Shape, CoreUse]:

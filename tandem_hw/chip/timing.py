@@ -43,7 +43,7 @@ def check_period(network: QuantizedNetwork, period: int) -> None:
             f'a period of {period} steps is too short: reset "{network.reset}" with num_steps '
             f"{network.num_steps} needs at least {least}"
         )
-    leaky = [layer.name for layer in network.layers if layer.leaks]
+    leaky = [layer.name for layer in network.layers if layer.neurons.leaks]
     if leaky and period > least:
         raise NetworkError(
             f"a period of {period} steps is not supported: layer {leaky[0]} leaks, so no "

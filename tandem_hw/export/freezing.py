@@ -16,16 +16,9 @@ from tandem_hw.learning.layer_kinds import TandemConv, TandemConvTranspose2d, Ta
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.network.layers import INPUT_SOURCE
-from tandem_hw.network.quantized import (
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
-    Layer,
-    OneToOne,
-    QuantizedNetwork,
-    Shape,
-)
+from tandem_hw.network.quantized import Layer, QuantizedNetwork, Shape
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.network.whole_numbers import whole_numbers
 from tandem_hw.user_warnings import UncalibratedWarning
 

@@ -32,20 +32,10 @@ from tandem_hw.export.hdf5_tree import (
     write_tree,
 )
 from tandem_hw.export.netx_weights import netx_changes
-from tandem_hw.network.convolutions import Convolution
 from tandem_hw.network.layers import INPUT_SOURCE
-from tandem_hw.network.quantized import (
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
-    InputSpec,
-    Layer,
-    OneToOne,
-    QuantizedNetwork,
-    Shape,
-    require_quantized,
-)
+from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Shape, require_quantized
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, Convolution, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.version import installed_version
 
 FORMAT_NAME: Final = "tandem-hw network"
@@ -242,10 +232,10 @@ def _layer_tree(layer: Layer, reset: str) -> Group:
     children = {
         **synapses.children,
         "shape": _numbers(layer.output_shape),
-        "bias": layer.bias.astype("<i4"),
+        "bias": layer.neurons.bias.astype("<i4"),
     }
-    if layer.threshold is not None:
-        children["neuron"] = _neuron_tree(layer, layer.threshold, reset)
+    if layer.fires:
+        children["neuron"] = _neuron_tree(layer, layer.neurons.threshold, reset)
     if layer.skips:
         children["skips"] = _numbered([_synapses_tree(skip) for skip in layer.skips])
     return Group(synapses.attributes, children)
@@ -273,8 +263,8 @@ def _neuron_tree(layer: Layer, threshold: int, reset: str) -> Group:
     return Group(
         children={
             "type": _text(_CUBA),
-            "iDecay": _numbers(layer.current_decay),  # netx computes du = iDecay - 1
-            "vDecay": _numbers(layer.voltage_decay),
+            "iDecay": _numbers(layer.neurons.current_decay),  # netx computes du = iDecay - 1
+            "vDecay": _numbers(layer.neurons.voltage_decay),
             "vThMant": vth,
             "refDelay": _numbers(1),
             "gradedSpike": _numbers(0),

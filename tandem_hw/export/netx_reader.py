@@ -20,15 +20,9 @@ from tandem_hw.export.hdf5_tree import FORMAT
 from tandem_hw.export.net_file import check_sizes
 from tandem_hw.export.netx_weights import netx_changes
 from tandem_hw.network.fixed_point import DECAY_UNITY
-from tandem_hw.network.quantized import (
-    Conv2d,
-    Dense,
-    InputSpec,
-    Layer,
-    QuantizedNetwork,
-    Readout,
-    Shape,
-)
+from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Readout, Shape
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense
 
 Int64Array = npt.NDArray[np.int64]
 

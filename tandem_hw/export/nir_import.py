@@ -26,18 +26,9 @@ from tandem_hw.export.nir_graph import Real, RealNeurons, RealPath, fitted, real
 from tandem_hw.export.nir_reader import is_ours
 from tandem_hw.learning.quantizer import RealSynapses, quantize_layer
 from tandem_hw.network.layers import INPUT_SOURCE
-from tandem_hw.network.quantized import (
-    Conv1d,
-    Conv2d,
-    Dense,
-    InputSpec,
-    Layer,
-    OneToOne,
-    QuantizedNetwork,
-    Readout,
-    Reset,
-    Shape,
-)
+from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Readout, Reset, Shape
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.network.whole_numbers import whole_numbers
 
 _KINDS: Final[dict[str, type[Layer]]] = {

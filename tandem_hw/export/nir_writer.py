@@ -29,17 +29,10 @@ import numpy.typing as npt
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.net_file import network_attributes
 from tandem_hw.export.nir_file import Tree, load_nir, write_nir_tree
-from tandem_hw.network.convolutions import Convolution
-from tandem_hw.network.layers import INPUT_SOURCE, Layer, OneToOne
-from tandem_hw.network.quantized import (
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
-    QuantizedNetwork,
-    check_inputs,
-    require_quantized,
-)
+from tandem_hw.network.layers import INPUT_SOURCE, Layer
+from tandem_hw.network.quantized import QuantizedNetwork, check_inputs, require_quantized
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, Convolution, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 
 FORMAT_NAME: Final = "tandem-hw network"
 FORMAT_VERSION: Final = 1
@@ -163,7 +156,7 @@ def _why_layer_inexact(layer: Layer, num_steps: int) -> str | None:
         )
     if not isinstance(layer, Dense | Conv1d | Conv2d):
         return f"is a {type(layer).__name__}, which NIR does not have; use another kind of layer"
-    if layer.leaks:
+    if layer.neurons.leaks:
         return "leaks, which other programs do not do in integers; train without a leak"
     if isinstance(layer, Conv2d) and len(set(layer.weight.shape[2:])) > 1:
         height, width = layer.weight.shape[2:]
@@ -171,7 +164,7 @@ def _why_layer_inexact(layer: Layer, num_steps: int) -> str | None:
             f"has a kernel of {height} x {width}; nir takes the height for the width, so use a "
             f"square one"
         )
-    if layer.threshold is None and np.any(layer.bias % num_steps):
+    if not layer.fires and np.any(layer.neurons.bias % num_steps):
         return (
             f"is a readout whose bias counts once; NIR adds a share in each of {num_steps} steps, "
             f'which must be whole: train with readout "count", or without that bias'
@@ -211,7 +204,7 @@ def network_tree(network: QuantizedNetwork, time_step: float, *, tandem_only: bo
     }
     before = "input"
     for index, layer in enumerate(network):
-        neurons = "output" if layer.threshold is None else neuron_node(index)
+        neurons = "output" if not layer.fires else neuron_node(index)
         for number, synapses in enumerate((layer, *layer.skips)):
             node = synapse_node(index, number)
             chain = [names[synapses.source] if synapses.source else before]
@@ -224,8 +217,8 @@ def network_tree(network: QuantizedNetwork, time_step: float, *, tandem_only: bo
             nodes[node] = _synapses(synapses, network.num_steps, tandem_only)
             nodes[node]["metadata"] |= {} if number else _layer_metadata(layer)
             edges += pairwise([*chain, node, neurons])
-        if layer.threshold is not None:
-            nodes[neurons] = _neurons(layer, layer.threshold, time_step, tandem_only)
+        if layer.fires:
+            nodes[neurons] = _neurons(layer, layer.neurons.threshold, time_step, tandem_only)
             before = neurons
     if before == neurons:  # they fire
         edges.append((before, "output"))
@@ -254,8 +247,8 @@ def least_values(network: QuantizedNetwork, *, tandem_only: bool) -> int:
                 if isinstance(synapses, Conv1d):
                     size += synapses.input_shape[0] ** 2  # the identity before it
             total += size
-        if layer.threshold is not None and not tandem_only:
-            total += 3 * layer.neurons
+        if layer.fires and not tandem_only:
+            total += 3 * layer.num_neurons
     return total
 
 
@@ -327,7 +320,7 @@ def _synapses(layer: Layer, num_steps: int, tandem_only: bool) -> Tree:
         node |= {name: np.array(getattr(layer, name)) for name in KINDS[kind][1]}
         return {**node, "metadata": metadata}
     # A readout adds up what comes in: the shares of all steps are its bias.
-    share = layer.bias if layer.threshold is not None else layer.bias // num_steps
+    share = layer.neurons.bias if layer.fires else layer.neurons.bias // num_steps
     node = {"type": "Affine", "weight": layer.weight.astype(np.float32)}
     if isinstance(layer, Convolution):
         node = {"type": kind, "weight": _ungrouped(layer), "groups": 1, **_geometry(layer)}
@@ -337,11 +330,11 @@ def _synapses(layer: Layer, num_steps: int, tandem_only: bool) -> Tree:
 def _layer_metadata(layer: Layer) -> Tree:
     """Return what a layer has and a skip has not."""
     return {
-        "bias": layer.bias,
-        "current_decay": layer.current_decay,
-        "voltage_decay": layer.voltage_decay,
+        "bias": layer.neurons.bias,
+        "current_decay": layer.neurons.current_decay,
+        "voltage_decay": layer.neurons.voltage_decay,
         "skips": len(layer.skips),
-        **({} if layer.threshold is None else {"threshold": layer.threshold}),
+        **({} if not layer.fires else {"threshold": layer.neurons.threshold}),
     }
 
 

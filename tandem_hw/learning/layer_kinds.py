@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tandem_hw.arithmetic.synapses import (
-    ConvGeometry,
-    TransposedGeometry,
     convolve,
     convolve_fast,
     convolve_transposed,
@@ -22,12 +20,13 @@ from tandem_hw.arithmetic.synapses import (
     one_to_one,
 )
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, TandemSignal
+from tandem_hw.network.synapses.geometry import Geometry, TransposedGeometry
 
 
 class TandemConv(TandemLayer):
     """Tandem layer of a convolution over one or two axes; weights [out, in / groups, *kernel]."""
 
-    def __init__(self, *arguments: Any, geometry: ConvGeometry) -> None:
+    def __init__(self, *arguments: Any, geometry: Geometry) -> None:
         super().__init__(*arguments)
         self.geometry = geometry
 
@@ -57,7 +56,7 @@ class TandemAvgPool(TandemConv):
         options: SpikingOptions,
         channels: int,
         kernel: tuple[int, ...],
-        geometry: ConvGeometry,
+        geometry: Geometry,
     ) -> None:
         weight = torch.full((channels, 1, *kernel), 1 / math.prod(kernel), dtype=torch.float32)
         super().__init__(name, options, weight, None, None, True, geometry=geometry)

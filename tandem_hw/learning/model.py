@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw.arithmetic.neurons import LayerActivity, SpikeTrain
-from tandem_hw.arithmetic.synapses import ConvGeometry, TransposedGeometry, inputs_first
+from tandem_hw.arithmetic.synapses import inputs_first
 from tandem_hw.errors import ConversionError
 from tandem_hw.html_table import html_table
 from tandem_hw.learning.architecture import FOLDED_MAX, FROM_INPUT, Architecture, LayerSpec
@@ -28,6 +28,7 @@ from tandem_hw.learning.layers import Observer, SpikingOptions, TandemLayer, Tan
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.network.quantized import Shape
+from tandem_hw.network.synapses.geometry import Geometry, TransposedGeometry
 
 __all__ = [
     "Architecture",
@@ -301,7 +302,7 @@ def _make_synapses(
 ) -> TandemLayer:
     if spec.kind == "sum":
         return TandemOneToOne(name, options, fires)
-    geometry = ConvGeometry(spec.stride, spec.padding, spec.dilation, spec.groups)
+    geometry = Geometry(spec.stride, spec.padding, spec.dilation, spec.groups)
     if spec.kind == "avgpool":
         pooling = replace(geometry, groups=shape[0])
         return TandemAvgPool(name, options, shape[0], spec.kernel, pooling)

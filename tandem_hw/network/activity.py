@@ -89,10 +89,10 @@ def summarise(network: QuantizedNetwork, recording: Recording) -> tuple[LayerSum
         spikes = rate = None
         if layer.name in recording.counts:
             spikes = int(recording.counts[layer.name].sum(dtype=np.int64))
-            rate = spikes / (len(recording) * layer.neurons * network.num_steps)
+            rate = spikes / (len(recording) * layer.num_neurons * network.num_steps)
         synops = float(recording.synops[layer.name].mean())
-        macs = sum(int(synapses.fan_out.sum()) for synapses in (layer, *layer.skips))
-        summaries.append(LayerSummary(layer.name, layer.neurons, spikes, rate, synops, macs))
+        macs = sum(int(synapses.fan_out.sum()) for synapses in layer.synapses)
+        summaries.append(LayerSummary(layer.name, layer.num_neurons, spikes, rate, synops, macs))
     return tuple(summaries)
 
 

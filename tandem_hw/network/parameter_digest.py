@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.network.layers import Layer, Shape
+from tandem_hw.network.layers import Layer
+from tandem_hw.network.synapses.geometry import Shape
 
 
 def parameter_digest(
@@ -26,8 +27,8 @@ def parameter_digest(
     """Return the SHA-256 of one layer's weights, biases and threshold.
 
     Args:
-        weights: integers in weight units, in PyTorch's axis order, of whatever dtype: those of the
-            main synapses and then of each skip.
+        weights: integers in weight units, in PyTorch's axis order, of whatever dtype: those of
+            each of its inputs.
         bias: integers in weight units, broadcastable to ``output_shape``.
         threshold: firing threshold in weight units, None for a readout.
         output_shape: shape of the neurons.
@@ -49,5 +50,6 @@ def parameter_digest(
 
 def digest_of_layer(layer: Layer) -> str:
     """Return the ``parameter_digest`` that a layer of a network has to have on every backend."""
-    weights = [synapses.weight for synapses in (layer, *layer.skips)]
-    return parameter_digest(weights, layer.bias_image(), layer.threshold, layer.output_shape)
+    weights = [synapses.weight for synapses in layer.synapses]
+    threshold = layer.neurons.threshold
+    return parameter_digest(weights, layer.bias_image(), threshold, layer.output_shape)

@@ -1,17 +1,16 @@
 """The quantized network: integers only, in the chip's vocabulary, checked when built.
 
-Its layers come from ``tandem_hw.network.layers`` and ``tandem_hw.network.convolutions``, how they
-are connected is worked out in ``tandem_hw.network.wiring``.
+Its layers come from ``tandem_hw.network.layers`` and ``tandem_hw.network.synapses``, how they are
+connected is worked out in ``tandem_hw.network.wiring``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,32 +27,22 @@ from tandem_hw.network.bounds import (
     window_bounds,
 )
 from tandem_hw.network.choices import Encoding, Readout, Reset
-from tandem_hw.network.convolutions import Conv1d, Conv2d, ConvTranspose2d
 from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
     INPUT_BITS_RANGE,
     NUM_STEPS_MAX,
     threshold_parts,
 )
-from tandem_hw.network.layers import (
-    INPUT_SOURCE,
-    Dense,
-    Layer,
-    OneToOne,
-    Shape,
-    plain_integers,
-)
+from tandem_hw.network.layers import Layer
+from tandem_hw.network.network_digest import network_digest
+from tandem_hw.network.synapses.geometry import Shape
+from tandem_hw.network.synapses.kind import plain_integers
 from tandem_hw.network.wiring import Wiring, wire
 
 __all__ = [
-    "Conv1d",
-    "Conv2d",
-    "ConvTranspose2d",
-    "Dense",
     "Encoding",
     "InputSpec",
     "Layer",
-    "OneToOne",
     "QuantizedNetwork",
     "Readout",
     "Reset",
@@ -150,7 +139,7 @@ class QuantizedNetwork:
         assert self.wiring is not None  # working it out checks it
         for index, layer in enumerate(self.layers):
             is_readout = self.readout == "potential" and index == len(self.layers) - 1
-            if is_readout != (layer.threshold is None):
+            if is_readout == layer.fires:
                 raise NetworkError(
                     f"layer {layer.name}: a threshold is {'not ' if is_readout else ''}needed with "
                     f'readout "{self.readout}"'
@@ -158,22 +147,23 @@ class QuantizedNetwork:
 
     def _check_neurons(self, layer: Layer) -> None:
         """Check what only one of the resets, or only a firing layer, can have."""
-        if layer.leaks and (self.reset != "zero" or layer.threshold is None):
-            kind = "a readout" if layer.threshold is None else f'reset "{self.reset}"'
+        neurons = layer.neurons
+        if neurons.leaks and (self.reset != "zero" or neurons.threshold is None):
+            kind = "a readout" if neurons.threshold is None else f'reset "{self.reset}"'
             raise NetworkError(
-                f"layer {layer.name}: current_decay {layer.current_decay} and voltage_decay "
-                f"{layer.voltage_decay} are not possible with {kind}; only firing layers with "
+                f"layer {layer.name}: current_decay {neurons.current_decay} and voltage_decay "
+                f"{neurons.voltage_decay} are not possible with {kind}; only firing layers with "
                 f'reset "zero" leak, all others need {DECAY_UNITY} and 0'
             )
-        if layer.threshold is not None and self.reset == "subtract":
+        if neurons.threshold is not None and self.reset == "subtract":
             try:
-                threshold_parts(layer.threshold)
+                threshold_parts(neurons.threshold)
             except NetworkError as error:
                 raise NetworkError(f"layer {layer.name}: {error}") from error
 
     def __repr__(self) -> str:
         """Say in one line what the network is; the arrays are in its layers."""
-        neurons = sum(layer.neurons for layer in self.layers)
+        neurons = sum(layer.num_neurons for layer in self.layers)
         return (
             f"QuantizedNetwork(input {self.input.shape}, {len(self.layers)} layers, {neurons} "
             f"neurons, num_steps {self.num_steps}, reset {self.reset}, readout {self.readout}, "
@@ -182,23 +172,19 @@ class QuantizedNetwork:
 
     def _repr_html_(self) -> str:
         """Return a table of the layers, for notebooks."""
-        names = [layer.name for layer in self.layers]
         return html_table(
             repr(self),
             ("layer", "synapses", "from", "output", "weights", "threshold"),
             (
                 (
                     layer.name,
-                    ", ".join(type(one.synapses).__name__ for one in connections),
-                    ", ".join(
-                        INPUT_SOURCE if one.source is None else names[one.source]
-                        for one in connections
-                    ),
+                    ", ".join(type(synapses).__name__ for synapses in layer.synapses),
+                    ", ".join(one.source for one in layer.inputs),
                     "×".join(map(str, layer.output_shape)),
-                    sum(one.synapses.weight.size for one in connections),
-                    "readout" if layer.threshold is None else layer.threshold,
+                    sum(synapses.weight.size for synapses in layer.synapses),
+                    layer.neurons.threshold if layer.fires else "readout",
                 )
-                for layer, connections in zip(self.layers, self.wiring.connections, strict=True)
+                for layer in self.layers
             ),
         )
 
@@ -215,12 +201,12 @@ class QuantizedNetwork:
     @property
     def spiking_layers(self) -> tuple[Layer, ...]:
         """The layers whose neurons fire."""
-        return tuple(layer for layer in self.layers if layer.threshold is not None)
+        return tuple(layer for layer in self.layers if layer.fires)
 
     @property
     def outputs(self) -> int:
         """Number of values of the result; the last layer's, flattened in C order."""
-        return self.layers[-1].neurons
+        return self.layers[-1].num_neurons
 
     @cached_property
     def wiring(self) -> Wiring:
@@ -258,11 +244,11 @@ class QuantizedNetwork:
                     self.num_steps,
                     self.wiring.takes_input(index) and self.input.encoding,
                 ),
-                layer.bias.astype(np.int64),
-                layer.threshold,
+                layer.neurons.bias.astype(np.int64),
+                layer.neurons.threshold,
                 self.reset,
-                layer.current_decay,
-                layer.voltage_decay,
+                layer.neurons.current_decay,
+                layer.neurons.voltage_decay,
             )
             for index, (layer, interval) in enumerate(
                 zip(self.layers, self.step_intervals, strict=True)
@@ -272,33 +258,7 @@ class QuantizedNetwork:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over every field and array: two networks with one digest are the same network."""
-        state = hashlib.sha256()
-        for name, value in _described(self):
-            state.update(f"{name}={value!r};".encode() if not isinstance(value, bytes) else value)
-        return state.hexdigest()
-
-
-#: Fields that came later, with what they were before; left out then, a digest stays what it was.
-_LATER_FIELDS: dict[str, Any] = {"source": "", "skips": ()}
-
-
-def _described(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Walk the fields of nested dataclasses in order, arrays as little-endian bytes."""
-    yield f"{path}type", type(item).__name__
-    for field in fields(item):
-        value, name = getattr(item, field.name), f"{path}{field.name}"
-        if isinstance(value, np.ndarray):
-            yield f"{name}.shape", value.shape
-            yield name, np.ascontiguousarray(value, value.dtype.newbyteorder("<")).tobytes()
-        elif field.name in _LATER_FIELDS and value == _LATER_FIELDS[field.name]:
-            continue
-        elif field.name in ("layers", "skips"):
-            for index, layer in enumerate(value):
-                yield from _described(layer, f"{path}{field.name}.{index}.")
-        elif field.name == "input":
-            yield from _described(value, "input.")
-        else:
-            yield name, value
+        return network_digest(self)
 
 
 def require_quantized(network: object) -> None:

@@ -67,7 +67,7 @@ def summarise_saturation(
                     int(recording.saturation[layer.name].sum()),
                     int(np.count_nonzero(recording.saturation[layer.name])),
                     len(recording),
-                    layer.threshold is None,
+                    not layer.fires,
                 )
                 for layer in network
             )

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tandem_hw.errors import NetworkError
-from tandem_hw.network.layers import INPUT_SOURCE, Layer, Shape
+from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer
+from tandem_hw.network.synapses.geometry import Shape
+from tandem_hw.network.synapses.kind import Synapses
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,12 @@ class Connection:
     """Synapses and where their spikes come from.
 
     Attributes:
-        synapses: a layer itself, for its main synapses, or one of its skips.
+        synapses: one of a layer's inputs.
         source: index of the layer whose spikes come in; None for the network's input.
         delay: steps by which the spikes are held back beyond the one step of every synapse.
     """
 
-    synapses: Layer
+    synapses: Synapses
     source: int | None
     delay: int
 
@@ -34,7 +36,7 @@ class Wiring:
     """The graph of a network.
 
     Attributes:
-        connections: per layer its connections, the main synapses first.
+        connections: per layer its connections, in the order of ``Layer.inputs``.
         depths: per layer the number of layers on the longest path from the input to it, itself
             included.
     """
@@ -75,10 +77,7 @@ def wire(layers: Sequence[Layer], input_shape: Shape) -> Wiring:
     all_connections: list[tuple[Connection, ...]] = []
     depths: list[int] = []
     for index, layer in enumerate(layers):
-        before = layers[index - 1].name if index else INPUT_SOURCE
-        pairs = [
-            (synapses, _source(synapses, before, indices)) for synapses in (layer, *layer.skips)
-        ]
+        pairs = [(one.synapses, _source(one, indices)) for one in layer.inputs]
         for synapses, source in pairs:
             _check_shapes(synapses, layer, input_shape if source is None else layers[source])
         source_depths = [0 if source is None else depths[source] for _, source in pairs]
@@ -105,36 +104,23 @@ def wire(layers: Sequence[Layer], input_shape: Shape) -> Wiring:
 
 
 def _check_names(layers: Sequence[Layer]) -> None:
-    names = [synapses.name for layer in layers for synapses in (layer, *layer.skips)]
+    names = [synapses.name for layer in layers for synapses in layer.synapses]
     if len(set(names)) != len(names):
         raise NetworkError(f"layer names are not unique: {names}")
     if INPUT_SOURCE in names:
         raise NetworkError(f'no layer can be named "{INPUT_SOURCE}", which means what comes in')
-    for layer in layers:
-        for skip in layer.skips:
-            if not skip.source or skip.skips:
-                raise NetworkError(
-                    f"layer {layer.name}: its skip {skip.name} needs a source and no skips of its "
-                    f"own"
-                )
-            if skip.threshold is not None or skip.leaks or skip.bias.any():
-                raise NetworkError(
-                    f"layer {layer.name}: its skip {skip.name} has synapses only; threshold, leak "
-                    f"and bias belong to the layer"
-                )
 
 
-def _source(synapses: Layer, before: str, indices: dict[str, int | None]) -> int | None:
-    name = synapses.source or before
-    if name not in indices:
+def _source(one: Input, indices: dict[str, int | None]) -> int | None:
+    if one.source not in indices:
         raise NetworkError(
-            f'layer {synapses.name} takes its spikes from "{name}", which is no layer before it; '
-            f"there are {', '.join(indices)}"
+            f'layer {one.synapses.name} takes its spikes from "{one.source}", which is no layer '
+            f"before it; there are {', '.join(indices)}"
         )
-    return indices[name]
+    return indices[one.source]
 
 
-def _check_shapes(synapses: Layer, layer: Layer, source: Layer | Shape) -> None:
+def _check_shapes(synapses: Synapses, layer: Layer, source: Layer | Shape) -> None:
     coming = source.output_shape if isinstance(source, Layer) else source
     if synapses.input_shape != coming:
         raise NetworkError(

@@ -82,7 +82,7 @@ def _batches(
     network: QuantizedNetwork, inputs: npt.NDArray[np.uint8], size: int | None
 ) -> Iterator[npt.NDArray[np.uint8]]:
     if size is None:
-        size = max(1, _BATCH_VALUES // max(layer.neurons for layer in network))
+        size = max(1, _BATCH_VALUES // max(layer.num_neurons for layer in network))
     for start in range(0, len(inputs), size):
         yield np.ascontiguousarray(inputs[start : start + size])
 
@@ -101,12 +101,12 @@ class _Simulation:
         self.neurons = [
             NeuronParameters(
                 bias=torch.from_numpy(layer.bias_image().astype(np.float64)).to(device),
-                threshold=layer.threshold,
+                threshold=layer.neurons.threshold,
                 reset=network.reset,
                 proven=bounds.proven,
                 input_reach=reach(interval),
-                current_decay=layer.current_decay,
-                voltage_decay=layer.voltage_decay,
+                current_decay=layer.neurons.current_decay,
+                voltage_decay=layer.neurons.voltage_decay,
             )
             for layer, bounds, interval in zip(
                 network.layers, network.bounds, network.step_intervals, strict=True

@@ -106,10 +106,10 @@ def _items(network: QuantizedNetwork, recording: Recording, samples: int) -> Ite
         yield "labels", recording.label, (samples,)
     for layer in network:
         neurons = (samples, *layer.output_shape)
-        if layer.threshold is not None:
+        if layer.fires:
             counts = recording.counts.get(layer.name, missing)
             yield f"counts of layer {layer.name}", counts, neurons
-        if recording.final_state and layer.threshold is not None:
+        if recording.final_state and layer.fires:
             state = recording.final_state.get(layer.name, missing)
             yield f"final states of layer {layer.name}", state, neurons
         synops = recording.synops.get(layer.name, missing)
@@ -173,7 +173,7 @@ def _check_possible(network: QuantizedNetwork, recording: Recording) -> None:
 def _check_consistent(network: QuantizedNetwork, recording: Recording) -> None:
     """Check that what is said twice is said alike."""
     last = network.layers[-1]
-    if last.threshold is not None:
+    if last.fires:
         counted = recording.counts[last.name].reshape(recording.output.shape)
         if not np.array_equal(recording.output, counted):
             raise ComparisonRefusedError(

@@ -101,9 +101,7 @@ def quantities(network: QuantizedNetwork, recordings: Sequence[Recording]) -> It
     for layer in network:
         shape = (len(recordings[0]), *layer.output_shape)
         results = [
-            recording.output.reshape(shape)
-            if layer.threshold is None
-            else recording.counts[layer.name]
+            recording.output.reshape(shape) if not layer.fires else recording.counts[layer.name]
             for recording in recordings
         ]
         names = [recording.backend for recording in recordings]

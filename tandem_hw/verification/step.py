@@ -372,7 +372,7 @@ def _compare_layer(
     counts = recordings[0].counts.get(layer.name)
     return LayerComparison(
         name=layer.name,
-        neurons=layer.neurons,
+        neurons=layer.num_neurons,
         spikes=None if counts is None else int(counts.sum(dtype=np.int64)),
         mismatched=mismatched[RESULT] or 0,
         head_room_bits=_head_room(recordings, layer.name),
@@ -390,7 +390,7 @@ def _head_room(recordings: Sequence[Recording], name: str) -> int | None:
 
 def _is_silent(layer: Layer, recordings: Sequence[Recording]) -> bool:
     """Return whether a layer never fired, or a readout holds nothing but its bias, everywhere."""
-    if layer.threshold is not None:
+    if layer.fires:
         return not any(recording.counts[layer.name].any() for recording in recordings)
     bias = np.broadcast_to(layer.bias_image(), layer.output_shape).reshape(-1)
     return all(

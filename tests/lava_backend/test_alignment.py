@@ -7,15 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from tandem_hw.chip.timing import default_period
-from tandem_hw.network.quantized import (
-    Conv2d,
-    Dense,
-    Encoding,
-    InputSpec,
-    Layer,
-    QuantizedNetwork,
-    Readout,
-)
+from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend

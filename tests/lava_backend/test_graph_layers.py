@@ -14,18 +14,9 @@ import pytest
 
 from tandem_hw.chip.timing import board_period, default_period
 from tandem_hw.network.fixed_point import weight_limit
-from tandem_hw.network.quantized import (
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
-    InputSpec,
-    Layer,
-    OneToOne,
-    QuantizedNetwork,
-    Readout,
-    Reset,
-)
+from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Readout, Reset
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare

@@ -18,7 +18,8 @@ from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, SpikeTrain,
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.export.netx_reader import read_netx
-from tandem_hw.network.quantized import Dense, InputSpec, QuantizedNetwork
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend, trace
 from tandem_hw.verification.step import verify

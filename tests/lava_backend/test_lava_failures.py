@@ -16,7 +16,8 @@ import pytest
 
 from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
-from tandem_hw.network.quantized import Dense, InputSpec, QuantizedNetwork
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.child.watched_process import group_members
 from tandem_hw.sim.lava_cpu import backend as lava_cpu
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend

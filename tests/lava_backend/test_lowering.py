@@ -17,7 +17,7 @@ from lava.proc.sparse.process import Sparse
 
 from tandem_hw.chip.timing import board_period, default_period
 from tandem_hw.errors import BackendError, NetworkError
-from tandem_hw.network.quantized import Dense as DenseLayer
+from tandem_hw.network.synapses.dense import Dense as DenseLayer
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.lava_cpu.graph import build_graph

@@ -22,7 +22,9 @@ from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_w
 from tandem_hw.chip.timing import total_steps, window_start
 from tandem_hw.export import net_file
 from tandem_hw.export.net_file import write_net
-from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.reference import trace
 
 _STEPS = 4

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from rich.table import Table
 
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.layers import INPUT_SOURCE
-from tandem_hw.network.quantized import (
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Layer,
-    OneToOne,
-    QuantizedNetwork,
-)
+from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.saturation import beyond
+from tandem_hw.network.synapses.dense import OneToOne
 from tandem_hw.network.wiring import Connection
 
 
@@ -40,11 +33,11 @@ def describe(network: QuantizedNetwork) -> dict[str, Any]:
                 **_connection(network, connections[0]),
                 "depth": depth,
                 "output_shape": list(layer.output_shape),
-                "neurons": layer.neurons,
-                "threshold": layer.threshold,
-                "current_decay": layer.current_decay,
-                "voltage_decay": layer.voltage_decay,
-                "bias": [int(layer.bias.min()), int(layer.bias.max())],
+                "neurons": layer.num_neurons,
+                "threshold": layer.neurons.threshold,
+                "current_decay": layer.neurons.current_decay,
+                "voltage_decay": layer.neurons.voltage_decay,
+                "bias": [int(layer.neurons.bias.min()), int(layer.neurons.bias.max())],
                 "state": [bounds.low, bounds.high],
                 "proven": bounds.proven,
                 "beyond": beyond(bounds),
@@ -89,14 +82,14 @@ def layer_table(network: QuantizedNetwork) -> Table:
         table.add_row(
             layer.name,
             *main,
-            "readout" if layer.threshold is None else str(layer.threshold),
-            f"{layer.bias.min()} … {layer.bias.max()}",
+            "readout" if not layer.fires else str(layer.neurons.threshold),
+            f"{layer.neurons.bias.min()} … {layer.neurons.bias.max()}",
             f"proven ({reach})" if bounds.proven else f"not proven ({reach})",
         )
-        for skip, cells in zip(layer.skips, skips, strict=True):
+        for skip, cells in zip(layer.synapses[1:], skips, strict=True):
             table.add_row(f"+ {skip.name}", *cells)
         weights += sum(connection.synapses.weight.size for connection in connections)
-    total = sum(layer.neurons for layer in network)
+    total = sum(layer.num_neurons for layer in network)
     table.caption = f"{total} neurons, {weights} weights"
     return table
 
@@ -107,28 +100,11 @@ def _connection_cells(network: QuantizedNetwork, connection: Connection) -> tupl
     held = f", held back {late} {'step' if late == 1 else 'steps'}" if late else ""
     return (
         f"{_source(network, connection)}{held}",
-        _synapses(synapses),
+        synapses.title,
         pair(synapses.output_shape),
         str(synapses.weight.size),
         "" if isinstance(synapses, OneToOne) else str(synapses.weight_bits),
     )
-
-
-def _synapses(layer: Layer) -> str:
-    if isinstance(layer, OneToOne):
-        return f"one to one, {layer.weight[0]}"
-    if not isinstance(layer, Conv1d | Conv2d | ConvTranspose2d):
-        return f"dense {math.prod(layer.input_shape)}→{layer.neurons}"
-    kind = "transposed conv" if isinstance(layer, ConvTranspose2d) else "conv"
-    parts = [f"{kind} {pair(layer.weight.shape[2:])}"]
-    for field, plain in (("stride", 1), ("padding", 0), ("dilation", 1), ("output_padding", 0)):
-        values = getattr(layer, field, (plain,))
-        if set(values) != {plain}:
-            shown = values[0] if len(set(values)) == 1 else pair(values)
-            parts.append(f"{field.replace('_', ' ')} {shown}")
-    if layer.groups != 1:
-        parts.append(f"{layer.groups} groups")
-    return ", ".join(parts)
 
 
 def pair(values: tuple[int, ...]) -> str:

@@ -27,6 +27,7 @@ from tandem_hw.chip.timing import check_period, window_start
 from tandem_hw.network.bounds import StateBounds
 from tandem_hw.network.fixed_point import VTH_MAX
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
+from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.network.wiring import Connection
 from tandem_hw.sim.graph.processes.integrate_and_fire import IF
 from tandem_hw.sim.graph.stock_neurons import INTEGRATOR, Window, stock_bias, stock_neurons
@@ -74,7 +75,7 @@ class NetworkProcesses:
     """
 
     layers: tuple[LayerProcesses, ...]
-    inputs: tuple[tuple[Layer, AbstractProcess], ...]
+    inputs: tuple[tuple[Synapses, AbstractProcess], ...]
 
     def feed(self, signal: Any) -> None:
         """Connect an out port in Lava's shape of the network's input to all that take it."""
@@ -102,7 +103,7 @@ def connect_layers(
     check_period(network, period)
     wiring, stages = network.wiring, relay_stages(network.wiring)
     layers: list[LayerProcesses] = []
-    inputs: list[tuple[Layer, AbstractProcess]] = []
+    inputs: list[tuple[Synapses, AbstractProcess]] = []
     signals: list[list[Any]] = []  # of each layer its spikes, held back by 0, 1, ... steps
     for index, (layer, bounds) in enumerate(zip(network.layers, network.bounds, strict=True)):
         window = Window(network.num_steps, period, window_start(wiring.depths[index]))
@@ -141,7 +142,7 @@ def _neurons(
         return (_resetting(layer, window),)
     common: dict[str, Any] = {
         "shape": lava_shape(layer.output_shape),
-        "threshold": layer.threshold,
+        "threshold": layer.neurons.threshold,
         "bias": _bias(layer),
         "reset": network.reset,
     }
@@ -159,17 +160,18 @@ def _bias(layer: Layer) -> Any:
 
 def _resetting(layer: Layer, window: Window) -> LIFReset:
     """Return neurons that need no guard: a readout, or windows that follow each other at once."""
+    threshold = layer.neurons.threshold
     return LIFReset(
         shape=lava_shape(layer.output_shape),
         # A voltage is clipped below 2^23 and the comparison is strict: 2^17 is never exceeded.
-        vth=VTH_MAX + 1 if layer.threshold is None else layer.threshold - 1,
+        vth=VTH_MAX + 1 if threshold is None else threshold - 1,
         reset_interval=window.period,
         reset_offset=window.offset % window.period,
         **stock_bias(_bias(layer)),
-        **(INTEGRATOR if layer.threshold is None else _decays(layer)),
+        **(INTEGRATOR if threshold is None else _decays(layer)),
     )
 
 
 def _decays(layer: Layer) -> dict[str, int]:
     """Return du and dv of neurons that reset to zero; Lava takes off du + 1."""
-    return {"du": layer.current_decay - 1, "dv": layer.voltage_decay}
+    return {"du": layer.neurons.current_decay - 1, "dv": layer.neurons.voltage_decay}

@@ -177,10 +177,10 @@ def _read_results(
     potential = None
     try:
         for index, layer in enumerate(network.layers, start=1):
-            if layer.threshold is None or keep_final_state:
+            if not layer.fires or keep_final_state:
                 state = np.load(lava_job.state_path(folder, index))
                 states[layer.name] = from_lava(state, layer.output_shape)
-            if layer.threshold is not None:
+            if layer.fires:
                 left = np.load(lava_job.counts_path(folder, index))
                 counts[layer.name] = from_lava(left, layer.output_shape)
         digests = json.loads((folder / lava_job.DIGESTS).read_text(encoding="utf-8"))

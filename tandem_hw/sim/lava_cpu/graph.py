@@ -113,9 +113,9 @@ def build_graph(
     for index, processes in enumerate(built.layers, start=1):
         # A readout never fires; its counter says how far the run is.
         processes.neuron.s_out.connect(_counter(processes, index, samples, folder).a_in)
-        if keep_final_state or processes.layer.threshold is None:
+        if keep_final_state or not processes.layer.fires:
             # The current of a neuron that resets by subtraction is whole, its voltage cleared.
-            current = network.reset == "subtract" and processes.layer.threshold is not None
+            current = network.reset == "subtract" and processes.layer.fires
             state = processes.neuron.u if current else processes.neuron.v
             _recorder(processes, index, samples, folder).state.connect_var(state)
     return LavaGraph(source, total_steps(network, samples, period), built.layers)

@@ -7,10 +7,20 @@ takes the values from here, so that a change here is the only one. ``docs/loihi2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
+
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d
+from tandem_hw.network.synapses.dense import Dense
+from tandem_hw.network.synapses.kind import Synapses
 
 #: ``reset_interval`` of a LIFReset on the chip is a power of two, up to this (seen from 16).
 RESET_INTERVAL_MAX: Final = 1024
+#: What the adapter of a graded input takes, by the kind of synapses that it feeds (lava-dl's choice).
+INPUT_ADAPTERS: Final[dict[type[Synapses], Literal["vector", "image"]]] = {
+    Dense: "vector",
+    Conv1d: "image",
+    Conv2d: "image",
+}
 #: Bits of a graded input for the adapter of a dense first layer and of a convolution.
 DENSE_MESSAGE_BITS: Final = 24
 CONV_MESSAGE_BITS: Final = 16

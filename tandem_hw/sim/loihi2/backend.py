@@ -233,7 +233,7 @@ def read_results(
             layer.name: np.load(
                 loihi2_job.record_path(
                     folder,
-                    loihi2_job.VOLTAGE if layer.threshold is None else loihi2_job.spikes(index),
+                    loihi2_job.VOLTAGE if not layer.fires else loihi2_job.spikes(index),
                 ),
                 mmap_mode="r",
             )
@@ -247,7 +247,7 @@ def read_results(
     potential: npt.NDArray[np.int32] | None = None
     for layer, depth in zip(network.layers, network.wiring.depths, strict=True):
         values: IntArray
-        if layer.threshold is None:
+        if not layer.fires:
             assert delays.read is not None  # the calibration of a readout by potential
             values = cut_potentials(records[layer.name], schedule, delays.read, layer.name)
         else:
@@ -255,7 +255,7 @@ def read_results(
         require_reset(values, schedule.order, layer.name)
         first = first_of_each(values, schedule.order).astype(np.int32)
         kept = from_lava(first, layer.output_shape)
-        if layer.threshold is None:
+        if not layer.fires:
             potential = kept.reshape(len(kept), -1)
         else:
             counts[layer.name] = kept

@@ -26,9 +26,9 @@ from tandem_hw.arithmetic.synapses import synapse_of
 from tandem_hw.chip.timing import window_start
 from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.network.fixed_point import STATE_FRACTION_BITS
-from tandem_hw.network.quantized import Conv1d, Conv2d, Dense, QuantizedNetwork
+from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.whole_numbers import whole_numbers
-from tandem_hw.sim.loihi2.assumptions import ADAPTER_DELAY_MAX
+from tandem_hw.sim.loihi2.assumptions import ADAPTER_DELAY_MAX, INPUT_ADAPTERS
 from tandem_hw.sim.loihi2.records import (
     clock_delay,
     matching_delay,
@@ -81,9 +81,10 @@ def check_input_path(network: QuantizedNetwork) -> None:
             f"the network's input goes to {', '.join(layer.name for layer in taking)}; backend "
             f"loihi2 feeds one layer only: put a layer before them, or run it on lava-stock"
         )
-    if not isinstance(taking[0], Dense | Conv1d | Conv2d):
+    if type(taking[0]) not in INPUT_ADAPTERS:
+        *names, last = [kind.__name__ for kind in INPUT_ADAPTERS]
         raise NetworkError(
-            f"layer {taking[0].name}: backend loihi2 feeds Dense, Conv1d and Conv2d with the "
+            f"layer {taking[0].name}: backend loihi2 feeds {', '.join(names)} and {last} with the "
             f"network's input, not {type(taking[0]).__name__}; put one of them before it, or run "
             f"it on lava-stock"
         )
@@ -205,7 +206,9 @@ def _first_layer(
     network: QuantizedNetwork, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.int32]:
     """Return spikes or potentials [windows, steps, *output_shape] of the first layer."""
-    drive = synapse_of(network.layers[0])(torch.from_numpy(frame[None].astype(np.float32)))
+    drive = synapse_of(network.layers[0].synapses[0])(
+        torch.from_numpy(frame[None].astype(np.float32))
+    )
 
     def scaled(signal: torch.Tensor) -> torch.Tensor:
         return signal.reshape(-1, *([1] * (drive.ndim - 1))) * drive
@@ -216,9 +219,11 @@ def _first_layer(
 def _moves(network: QuantizedNetwork, frames: npt.NDArray[np.uint8]) -> bool:
     """Whether samples [samples, sends, *input.shape] make the first layer do anything else."""
     train = np.zeros((network.num_steps, *frames.shape[:1], *frames.shape[2:]), dtype=np.uint8)
-    silent = _simulate(network, train[:, :1], synapse_of(network.layers[0]))
+    silent = _simulate(network, train[:, :1], synapse_of(network.layers[0].synapses[0]))
     train[: frames.shape[1]] = frames.swapaxes(0, 1)
-    return bool((_simulate(network, train, synapse_of(network.layers[0])) != silent).any())
+    return bool(
+        (_simulate(network, train, synapse_of(network.layers[0].synapses[0])) != silent).any()
+    )
 
 
 def _simulate(
@@ -228,14 +233,14 @@ def _simulate(
     layer, steps = network.layers[0], len(signal)
     neurons = NeuronParameters(
         bias=torch.from_numpy(layer.bias_image().astype(np.float64)),
-        threshold=layer.threshold,
+        threshold=layer.neurons.threshold,
         reset=network.reset,
         proven=False,  # the steps are others than those that the bounds are proven for
-        current_decay=layer.current_decay,
-        voltage_decay=layer.voltage_decay,
+        current_decay=layer.neurons.current_decay,
+        voltage_decay=layer.neurons.voltage_decay,
     )
     incoming = [Incoming(SpikeTrain(torch.from_numpy(np.ascontiguousarray(signal))), synapse)]
-    if layer.threshold is None:
+    if not layer.fires:
         runs = (simulate_layer(incoming, neurons, end) for end in range(1, steps + 1))
         states = torch.stack([run.potential for run in runs if run.potential is not None], dim=1)
     else:
@@ -272,7 +277,7 @@ def calibrate(
     read = None if clock_voltage is None else read_delay(clock_voltage)
     answers = expected_answers(network, marker, schedule)
     begin = window_start(1) - 1 + output
-    if network.layers[0].threshold is None:
+    if not network.layers[0].fires:
         assert read is not None  # a readout by potential is read
         first_layer = sign_extend(first_layer) >> STATE_FRACTION_BITS
         begin = window_start(1) - 1 + read

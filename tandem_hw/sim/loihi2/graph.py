@@ -30,7 +30,8 @@ from lava.proc.lif.process import LIF
 
 from tandem_hw.errors import BackendError, BackendUnavailableError
 from tandem_hw.network.fixed_point import STATE_FRACTION_BITS
-from tandem_hw.network.quantized import Conv1d, Conv2d, Layer, QuantizedNetwork
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.synapses.kind import Synapses, row_of
 from tandem_hw.sim.graph.layers import LayerProcesses, connect_layers
 from tandem_hw.sim.graph.processes.step_recorder import StepRecorder
 from tandem_hw.sim.graph.processes.step_source import StepSource
@@ -40,6 +41,7 @@ from tandem_hw.sim.loihi2.assumptions import (
     CONV_MESSAGE_BITS,
     CONV_SPIKE_EXP,
     DENSE_MESSAGE_BITS,
+    INPUT_ADAPTERS,
     NEUROCORE_MODEL,
     PINNED_MODELS,
 )
@@ -77,16 +79,16 @@ def build_board_graph(
     """
     adapters = _Adapters()
     built = connect_layers(network, schedule.period, lowered=True)
-    source = _source(network.layers[0], marker, schedule, folder)
-    adapter = adapters.into_chip(network.layers[0], source.s_out.shape)
+    ((taking, first),) = built.inputs  # ``check_input_path`` sees to it
+    source = _source(taking, marker, schedule, folder)
+    adapter = adapters.into_chip(taking, source.s_out.shape)
     source.s_out.connect(adapter.inp)
-    ((_, first),) = built.inputs  # ``check_input_path`` sees to it
     adapter.out.connect(first.s_in)
     recorders = _Recorders(source, folder, schedule.total_steps)
     chip: dict[str, AbstractProcess] = {}
     for index, layer in enumerate(built.layers, start=1):
         chip |= _named(layer)
-        if layer.layer.threshold is None:
+        if not layer.layer.fires:
             _record_voltage(adapters, layer.neuron, recorders, loihi2_job.VOLTAGE)
         else:
             _record_spikes(adapters, layer.neuron, recorders, loihi2_job.spikes(index))
@@ -101,12 +103,16 @@ def build_board_graph(
 def _named(processes: LayerProcesses) -> dict[str, AbstractProcess]:
     """Return all processes of a layer by names for messages."""
     layer, named = processes.layer, {}
-    for synapses, process in zip((layer, *layer.skips), processes.synapses, strict=True):
-        which = "" if synapses is layer else f" of skip {synapses.name}"
+    for synapses, process in zip(layer.synapses, processes.synapses, strict=True):
+        which = "" if synapses.name == layer.name else f" of skip {synapses.name}"
         named[f"layer {layer.name}, synapses{which}"] = process
     for what, parts in (("its neurons", processes.parts), ("its relays", processes.relays)):
         named |= {f"layer {layer.name}, part {i} of {what}": part for i, part in enumerate(parts)}
     return named
+
+
+def _takes_images(synapses: Synapses) -> bool:
+    return row_of(INPUT_ADAPTERS, synapses, "backend loihi2's input") == "image"
 
 
 class _Adapters:
@@ -122,9 +128,9 @@ class _Adapters:
                 f"lava-loihi for lava-nc 0.10.0 again"
             ) from error
 
-    def into_chip(self, layer: Layer, shape: tuple[int, ...]) -> Any:
-        """Return the adapter for graded input, lava-dl's choice by the kind of the first layer."""
-        if isinstance(layer, Conv1d | Conv2d):
+    def into_chip(self, synapses: Synapses, shape: tuple[int, ...]) -> Any:
+        """Return the adapter for graded input, lava-dl's choice by the kind of the first synapses."""
+        if _takes_images(synapses):
             return self.spike.PyToN3ConvAdapter(
                 shape=shape,
                 num_message_bits=CONV_MESSAGE_BITS,
@@ -160,10 +166,10 @@ class _Recorders:
         return recorder
 
 
-def _source(layer: Layer, marker: Marker, schedule: Schedule, folder: Path) -> StepSource:
+def _source(synapses: Synapses, marker: Marker, schedule: Schedule, folder: Path) -> StepSource:
     return StepSource(
         marker=marker.frame,
-        image=isinstance(layer, Conv1d | Conv2d),
+        image=_takes_images(synapses),
         pattern=marker.pattern,
         marker_start=SOURCE_STEP,
         frames_path=str(folder / loihi2_job.FRAMES),

@@ -106,7 +106,7 @@ def _calibrate(folder: Path, network: QuantizedNetwork, marker: Marker, schedule
     from tandem_hw.sim.loihi2.calibration import calibrate
 
     records, first = _Records(folder, schedule.calibration_steps), network.layers[0]
-    recorded = records[loihi2_job.VOLTAGE if first.threshold is None else loihi2_job.spikes(1)]
+    recorded = records[loihi2_job.VOLTAGE if not first.fires else loihi2_job.spikes(1)]
     delays = calibrate(
         network,
         marker,

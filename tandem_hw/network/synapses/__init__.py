@@ -1,0 +1,1 @@
+"""What a network becomes on Loihi, in plain numbers."""

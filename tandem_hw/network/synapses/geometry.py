@@ -1,0 +1,108 @@
+"""The geometry of convolutions: how many positions they give, and which positions meet.
+
+Everything is said axis by axis, (y, x) or (l,), and follows ``torch.nn.Conv2d``, ``Conv1d`` and
+``ConvTranspose2d``. Whoever takes a geometry checks that it suits (``convolutions.Convolution``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Shape = tuple[int, ...]
+#: Output positions and the input positions that they meet, int64, one to one.
+Meetings = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Geometry of a convolution, one number an axis.
+
+    Attributes:
+        stride: at least 1.
+        padding: zeros on either side, at least 0.
+        dilation: at least 1.
+        groups: both channel counts are divisible by it.
+    """
+
+    stride: Shape = (1, 1)
+    padding: Shape = (0, 0)
+    dilation: Shape = (1, 1)
+    groups: int = 1
+
+    def output_lengths(self, lengths: Sequence[int], kernel: Sequence[int]) -> Shape:
+        """Return the lengths that go out, below 1 where the kernel is too large.
+
+        Args:
+            lengths: of what comes in, without its channels.
+            kernel: lengths of the kernel.
+        """
+        return tuple(
+            self._output_length(axis, length, size)
+            for axis, (length, size) in enumerate(zip(lengths, kernel, strict=True))
+        )
+
+    def meetings(self, axis: int, length: int, kernel: int) -> list[Meetings]:
+        """Return which output positions meet which input positions along one axis.
+
+        Args:
+            axis: spatial axis, from 0.
+            length: of what comes in.
+            kernel: length of the kernel.
+
+        Returns:
+            For each place of the kernel the pairs that it joins; what meets padding is left out.
+        """
+        outputs = np.arange(self._output_length(axis, length, kernel), dtype=np.int64)
+        starts = outputs * self.stride[axis] - self.padding[axis]
+        places = [starts + place * self.dilation[axis] for place in range(kernel)]
+        return [_inside(outputs, inputs, length) for inputs in places]
+
+    def _output_length(self, axis: int, length: int, kernel: int) -> int:
+        padded = length + 2 * self.padding[axis]
+        return (padded - self._reach(axis, kernel)) // self.stride[axis] + 1
+
+    def _reach(self, axis: int, kernel: int) -> int:
+        return self.dilation[axis] * (kernel - 1) + 1
+
+
+@dataclass(frozen=True)
+class TransposedGeometry(Geometry):
+    """Geometry of a transposed convolution, in which inputs and outputs change their parts.
+
+    Attributes:
+        output_padding: outputs that are added at the end, less than the stride or the dilation.
+    """
+
+    output_padding: Shape = (0, 0)
+
+    def meetings(self, axis: int, length: int, kernel: int) -> list[Meetings]:
+        """Return which output positions meet which input positions; see ``Geometry``."""
+        inputs = np.arange(length, dtype=np.int64)
+        starts = inputs * self.stride[axis] - self.padding[axis]
+        places = [starts + place * self.dilation[axis] for place in range(kernel)]
+        size = self._output_length(axis, length, kernel)
+        return [_inside(inputs, outputs, size)[::-1] for outputs in places]
+
+    def _output_length(self, axis: int, length: int, kernel: int) -> int:
+        spread = (length - 1) * self.stride[axis] - 2 * self.padding[axis]
+        return spread + self._reach(axis, kernel) + self.output_padding[axis]
+
+
+def row_geometry(geometry: Geometry) -> Geometry:
+    """Return the geometry of one axis as that of an image of one row."""
+    return replace(
+        geometry,
+        stride=(1, *geometry.stride),
+        padding=(0, *geometry.padding),
+        dilation=(1, *geometry.dilation),
+    )
+
+
+def _inside(given: npt.NDArray[np.int64], reached: npt.NDArray[np.int64], length: int) -> Meetings:
+    """Leave out the pairs whose reached position is none."""
+    inside = (reached >= 0) & (reached < length)
+    return given[inside], reached[inside]

@@ -166,9 +166,8 @@ def inputs_first(weight: Tensor, groups: int) -> Tensor:
 
 def _convolve_unfolded(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     if signal.dim() == 3:  # an image of one row
-        return _convolve_unfolded(signal[:, :, None], weight[:, :, None], row_geometry(geometry))[
-            :, :, 0
-        ]
+        image, row = signal[:, :, None], row_geometry(geometry)
+        return _convolve_unfolded(image, weight[:, :, None], row)[:, :, 0]
     kernel = weight.shape[2:]
     lengths = geometry.output_lengths(signal.shape[2:], kernel)
     patches = F.unfold(signal, tuple(kernel), geometry.dilation, geometry.padding, geometry.stride)

@@ -1,7 +1,8 @@
 """The synapses of a convolution as one sparse matrix, in Lava's order of the neurons.
 
 Lava has no process for a transposed one. With the weights W[i, j] of kernel place (i, j), [out,
-in], and matrices Y[i] and X[j] that say which output row or column an input's reaches through that place,
+in], and matrices Y[i] and X[j] that say which output row or column an input's reaches through that
+place,
 
     matrix = sum over (i, j) of  X[j] (x) Y[i] (x) W[i, j]        ((x): Kronecker product)
 

@@ -15,7 +15,7 @@ from tandem_hw.network.synapses.kind import Synapses
 
 #: ``reset_interval`` of a LIFReset on the chip is a power of two, up to this (seen from 16).
 RESET_INTERVAL_MAX: Final = 1024
-#: What the adapter of a graded input takes, by the kind of synapses that it feeds (lava-dl's choice).
+#: What the adapter of a graded input takes, by the kind of synapses behind it (lava-dl's choice).
 INPUT_ADAPTERS: Final[dict[type[Synapses], Literal["vector", "image"]]] = {
     Dense: "vector",
     Conv1d: "image",

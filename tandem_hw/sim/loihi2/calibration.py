@@ -22,7 +22,7 @@ from tandem_hw.arithmetic.neurons import (
     Synapse,
     simulate_layer,
 )
-from tandem_hw.arithmetic.synapses import synapse_of
+from tandem_hw.arithmetic.synapses import WeightedSynapse, synapse_of
 from tandem_hw.chip.timing import window_start
 from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.network.fixed_point import STATE_FRACTION_BITS
@@ -206,9 +206,7 @@ def _first_layer(
     network: QuantizedNetwork, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.int32]:
     """Return spikes or potentials [windows, steps, *output_shape] of the first layer."""
-    drive = synapse_of(network.layers[0].synapses[0])(
-        torch.from_numpy(frame[None].astype(np.float32))
-    )
+    drive = _first_synapse(network)(torch.from_numpy(frame[None].astype(np.float32)))
 
     def scaled(signal: torch.Tensor) -> torch.Tensor:
         return signal.reshape(-1, *([1] * (drive.ndim - 1))) * drive
@@ -216,14 +214,19 @@ def _first_layer(
     return _simulate(network, windows.T, scaled)
 
 
+def _first_synapse(network: QuantizedNetwork) -> WeightedSynapse:
+    """Return what takes the input: one path only, as ``check_input_path`` sees to."""
+    (synapses,) = network.layers[0].synapses
+    return synapse_of(synapses)
+
+
 def _moves(network: QuantizedNetwork, frames: npt.NDArray[np.uint8]) -> bool:
     """Whether samples [samples, sends, *input.shape] make the first layer do anything else."""
     train = np.zeros((network.num_steps, *frames.shape[:1], *frames.shape[2:]), dtype=np.uint8)
-    silent = _simulate(network, train[:, :1], synapse_of(network.layers[0].synapses[0]))
+    synapse = _first_synapse(network)
+    silent = _simulate(network, train[:, :1], synapse)
     train[: frames.shape[1]] = frames.swapaxes(0, 1)
-    return bool(
-        (_simulate(network, train, synapse_of(network.layers[0].synapses[0])) != silent).any()
-    )
+    return bool((_simulate(network, train, synapse) != silent).any())
 
 
 def _simulate(

@@ -129,7 +129,7 @@ class _Adapters:
             ) from error
 
     def into_chip(self, synapses: Synapses, shape: tuple[int, ...]) -> Any:
-        """Return the adapter for graded input, lava-dl's choice by the kind of the first synapses."""
+        """Return the adapter for graded input; lava-dl chooses by what it feeds."""
         if _takes_images(synapses):
             return self.spike.PyToN3ConvAdapter(
                 shape=shape,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from tandem_hw.learning.architecture import FROM_INPUT
@@ -15,10 +13,12 @@ from tandem_hw.learning.calibration import was_measured
 from tandem_hw.learning.layer_kinds import TandemConv, TandemConvTranspose2d, TandemOneToOne
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork, check_tandem
-from tandem_hw.network.layers import INPUT_SOURCE
-from tandem_hw.network.quantized import Layer, QuantizedNetwork, Shape
+from tandem_hw.learning.quantizer import IntegerParameters
+from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
+from tandem_hw.network.quantized import QuantizedNetwork, Shape
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
 from tandem_hw.network.synapses.dense import Dense, OneToOne
+from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.network.whole_numbers import whole_numbers
 from tandem_hw.user_warnings import UncalibratedWarning
 
@@ -72,31 +72,14 @@ def integer_network(model: TandemNetwork) -> QuantizedNetwork:
         sources = origins.of(index)
         scales = [model.input_scale if one is None else one.spike_value for one in sources]
         integers = module.integer_parameters(*scales)
-        before = layers[-1] if layers else None
         shapes = [_shape(one, layers, architecture.input.shape) for one in sources]
-        skips = tuple(
-            _frozen(
-                synapses,
-                weight,
-                shape,
-                bias=torch.zeros(len(weight), dtype=torch.float64),
-                source=INPUT_SOURCE if origin is None else origin.name,
-            )
-            for synapses, weight, shape, origin in list(
-                zip(module.synapses, integers.weights, shapes, sources, strict=True)
-            )[1:]
-        )
-        layers.append(
-            _frozen(
-                module,
-                integers.weight,
-                shapes[0],
-                bias=integers.bias,
-                threshold=integers.threshold,
-                source=_source_name(sources[0], before),
-                skips=skips,
+        inputs = tuple(
+            Input(INPUT_SOURCE if origin is None else origin.name, _frozen(synapses, weight, shape))
+            for synapses, weight, shape, origin in zip(
+                module.synapses, integers.weights, shapes, sources, strict=True
             )
         )
+        layers.append(Layer(module.name, _neurons(module, integers), inputs))
         readout_scale = integers.unit if integers.threshold is None else module.spike_value
     return QuantizedNetwork(
         input=architecture.input,
@@ -133,43 +116,27 @@ def _shape(origin: TandemLayer | None, layers: list[Layer], input_shape: Shape) 
     return next(layer.output_shape for layer in layers if layer.name == origin.name)
 
 
-def _source_name(origin: TandemLayer | None, before: Layer | None) -> str:
-    """Return the name of a source, or nothing where it is the layer before."""
-    if origin is None:
-        return "" if before is None else INPUT_SOURCE
-    return "" if before is not None and before.name == origin.name else origin.name
+def _neurons(layer: TandemLayer, integers: IntegerParameters) -> Neurons:
+    bias = whole_numbers(integers.bias.numpy(), np.int64, f"layer {layer.name}: biases")
+    if integers.threshold is None:
+        return Neurons(bias, threshold=None)
+    decays = (layer.options.current_decay, layer.options.voltage_decay)
+    return Neurons(bias, integers.threshold, *decays)
 
 
-def _frozen(
-    layer: TandemLayer,
-    weight: Tensor,
-    input_shape: Shape,
-    *,
-    bias: Tensor,
-    source: str,
-    threshold: int | None = None,
-    skips: tuple[Layer, ...] = (),
-) -> Layer:
-    """Return the main synapses of a layer, with neurons if it has a threshold, as integers."""
-    options = layer.options
+def _frozen(layer: TandemLayer, weight: Tensor, input_shape: Shape) -> Synapses:
+    """Return the synapses of a layer or of a skip as integers."""
     arguments: dict[str, Any] = {
         "name": layer.name,
         "weight": whole_numbers(weight.numpy(), np.int64, f"layer {layer.name}: weights"),
-        "weight_bits": options.weight_bits,
-        "bias": whole_numbers(bias.numpy(), np.int64, f"layer {layer.name}: biases"),
-        "threshold": threshold,
+        "weight_bits": layer.options.weight_bits,
         "input_shape": input_shape,
-        "source": source,
-        "skips": skips,
     }
-    if threshold is not None:
-        arguments["current_decay"] = options.current_decay
-        arguments["voltage_decay"] = options.voltage_decay
     if isinstance(layer, TandemOneToOne):
         return OneToOne(**arguments | {"weight_bits": 8})
     if isinstance(layer, TandemConvTranspose2d):
-        return ConvTranspose2d(**arguments, **asdict(layer.geometry))
+        return ConvTranspose2d(**arguments, geometry=layer.geometry)
     if isinstance(layer, TandemConv):
         kind = Conv1d if len(layer.geometry.stride) == 1 else Conv2d
-        return kind(**arguments, **asdict(layer.geometry))
+        return kind(**arguments, geometry=layer.geometry)
     return Dense(**arguments)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,10 +31,12 @@ from tandem_hw.export.hdf5_tree import (
     write_tree,
 )
 from tandem_hw.export.netx_weights import netx_changes
-from tandem_hw.network.layers import INPUT_SOURCE
-from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Shape, require_quantized
-from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, Convolution, ConvTranspose2d
-from tandem_hw.network.synapses.dense import Dense, OneToOne
+from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Shape, require_quantized
+from tandem_hw.network.synapses.catalogue import SYNAPSE_KINDS
+from tandem_hw.network.synapses.convolutions import Conv2d, Convolution
+from tandem_hw.network.synapses.dense import Dense
+from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.version import installed_version
 
 FORMAT_NAME: Final = "tandem-hw network"
@@ -60,25 +61,8 @@ _NAME_BYTES_MAX: Final = 1024
 _CHOICE_LENGTH_MAX: Final = 40
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """How a layer of one type is stored."""
-
-    make: type[Layer]
-    weight_axes: tuple[str, ...]
-    geometry: tuple[str, ...] = ()  # of convolutions, which have ``groups`` as well
-
-
-_GEOMETRY: Final = ("stride", "padding", "dilation")
-_IMAGE: Final = ("out", "in / groups", "kernel_h", "kernel_w")
-_KINDS: Final = {
-    "conv": _Kind(Conv2d, _IMAGE, _GEOMETRY),
-    "conv1d": _Kind(Conv1d, ("out", "in / groups", "kernel"), _GEOMETRY),
-    "convT": _Kind(ConvTranspose2d, _IMAGE, (*_GEOMETRY, "output_padding")),
-    "dense": _Kind(Dense, ("out", "in")),
-    "one_to_one": _Kind(OneToOne, ("1",)),
-}
-_TYPE_NAMES: Final = {kind.make: name for name, kind in _KINDS.items()}
+#: Kinds of synapses by the type that a file has for them.
+_KINDS: Final = {kind.file_type: kind for kind in SYNAPSE_KINDS}
 
 
 def write_net(network: QuantizedNetwork, path: str | os.PathLike[str]) -> None:
@@ -146,31 +130,31 @@ def check_sizes(network: QuantizedNetwork) -> None:
                 f"{name}: shape {shape} is too large: at most {_LENGTH_MAX} a dimension and "
                 f"{_VALUES_MAX} values are allowed"
             )
-    for synapses in (one for layer in network for one in (layer, *layer.skips)):
+    for synapses in (one for layer in network for one in layer.synapses):
         name = synapses.name
         if len(name.encode()) > _NAME_BYTES_MAX:
             raise NetworkError(f"the layer name {name[:40]}… is over {_NAME_BYTES_MAX} bytes")
-        for field in _KINDS[_type_name(synapses)].geometry:
-            if max(getattr(synapses, field)) > _LENGTH_MAX:
-                raise NetworkError(
-                    f"{name}: {field} {getattr(synapses, field)} is over {_LENGTH_MAX}"
-                )
+        for field, values in synapses.geometry_numbers.items():
+            if max(values) > _LENGTH_MAX:
+                raise NetworkError(f"{name}: {field} {values} is over {_LENGTH_MAX}")
 
 
-def _type_name(layer: Layer) -> str:
-    if type(layer) not in _TYPE_NAMES:
+def _type_name(synapses: Synapses) -> str:
+    if type(synapses) not in SYNAPSE_KINDS:
         raise NetworkError(
-            f"layer {layer.name}: a .net file has no {type(layer).__name__}; it holds "
-            f"{', '.join(kind.make.__name__ for kind in _KINDS.values())}"
+            f"layer {synapses.name}: a .net file has no {type(synapses).__name__}; it holds "
+            f"{', '.join(kind.__name__ for kind in SYNAPSE_KINDS)}"
         )
-    return _TYPE_NAMES[type(layer)]
+    return synapses.file_type
 
 
 def _is_chain(network: QuantizedNetwork) -> bool:
     """Whether version 2 has a place for a network."""
+    before = (INPUT_SOURCE, *(layer.name for layer in network.layers))
     is_chain = all(
-        isinstance(layer, Conv2d | Dense) and not layer.source and not layer.skips
-        for layer in network
+        [one.source for one in layer.inputs] == [source]
+        and isinstance(layer.synapses[0], Conv2d | Dense)
+        for layer, source in zip(network.layers, before, strict=False)
     )
     shapes_are_old = len(network.input.shape) != 2 and len(network.layers[-1].output_shape) == 1
     return is_chain and shapes_are_old
@@ -179,7 +163,9 @@ def _is_chain(network: QuantizedNetwork) -> bool:
 def _netx_changes(network: QuantizedNetwork) -> bool:
     """Whether netx, which knows no reset by subtraction, would run a chain with other weights."""
     return network.reset == "zero" and any(
-        isinstance(layer, Dense) and netx_changes(layer.weight) for layer in network
+        isinstance(synapses, Dense) and netx_changes(synapses.weight)
+        for layer in network
+        for synapses in layer.synapses
     )
 
 
@@ -207,11 +193,12 @@ def network_attributes(network: QuantizedNetwork) -> dict[str, int | float | str
 
 def _network_tree(network: QuantizedNetwork, writer: str, version: int) -> Group:
     entries = [Group(children={"type": _text("input"), "shape": _numbers(network.input.shape)})]
+    before = INPUT_SOURCE
     for layer in network:
-        takes_image = isinstance(layer, Dense) and len(layer.input_shape) > 1
-        if takes_image and version == CHAIN_VERSION:
+        if version == CHAIN_VERSION and is_flattened(layer.synapses[0]):
             entries.append(Group(children={"type": _text("flatten")}))
-        entries.append(_layer_tree(layer, network.reset))
+        entries.append(_layer_tree(layer, before, network.reset))
+        before = layer.name
     return Group(
         attributes={
             FORMAT: FORMAT_NAME,
@@ -227,35 +214,51 @@ def _numbered(entries: list[Group]) -> Group:
     return Group(children={str(index): entry for index, entry in enumerate(entries)})
 
 
-def _layer_tree(layer: Layer, reset: str) -> Group:
-    synapses = _synapses_tree(layer)
+def is_flattened(synapses: Synapses) -> bool:
+    """Return whether synapses take images or rows as one vector."""
+    return isinstance(synapses, Dense) and len(synapses.input_shape) > 1
+
+
+def stored_source(source: str, before: str) -> str | None:
+    """Return what a file says of the source of a layer's first synapses: None if it is ``before``.
+
+    Args:
+        source: name of the source.
+        before: name of the layer before, or of the input.
+    """
+    return None if source == before else source
+
+
+def _layer_tree(layer: Layer, before: str, reset: str) -> Group:
+    first, *others = layer.inputs
+    synapses = _synapses_tree(first.synapses, stored_source(first.source, before))
     children = {
         **synapses.children,
         "shape": _numbers(layer.output_shape),
         "bias": layer.neurons.bias.astype("<i4"),
     }
-    if layer.fires:
-        children["neuron"] = _neuron_tree(layer, layer.neurons.threshold, reset)
-    if layer.skips:
-        children["skips"] = _numbered([_synapses_tree(skip) for skip in layer.skips])
+    if layer.neurons.threshold is not None:
+        children["neuron"] = _neuron_tree(layer.neurons, layer.neurons.threshold, reset)
+    if others:
+        children["skips"] = _numbered([_synapses_tree(one.synapses, one.source) for one in others])
     return Group(synapses.attributes, children)
 
 
-def _synapses_tree(layer: Layer) -> Group:
-    """Return what a layer and a skip have in common."""
-    kind = _KINDS[_type_name(layer)]
+def _synapses_tree(synapses: Synapses, source: str | None) -> Group:
+    """Return what the first synapses of a layer and its others have in common."""
     children: dict[str, Group | Array] = {
-        "type": _text(_type_name(layer)),
-        "weight": layer.weight.astype(np.dtype(layer.weight_dtype).newbyteorder("<")),
+        "type": _text(_type_name(synapses)),
+        "weight": synapses.weight.astype(np.dtype(synapses.weight_dtype).newbyteorder("<")),
     }
-    children |= {field: _numbers(getattr(layer, field)) for field in kind.geometry}
-    if isinstance(layer, Convolution):
-        children["groups"] = _numbers(layer.groups)
-    source = {"source": layer.source} if layer.source else {}
-    return Group({"name": layer.name, "weight_bits": layer.weight_bits, **source}, children)
+    if isinstance(synapses, Convolution):
+        numbers = synapses.geometry_numbers.items()
+        children |= {field: _numbers(values) for field, values in numbers}
+        children["groups"] = _numbers(synapses.geometry.groups)
+    said = {} if source is None else {"source": source}
+    return Group({"name": synapses.name, "weight_bits": synapses.weight_bits, **said}, children)
 
 
-def _neuron_tree(layer: Layer, threshold: int, reset: str) -> Group:
+def _neuron_tree(neurons: Neurons, threshold: int, reset: str) -> Group:
     # A neuron fires when its voltage exceeds vth; ours fires at the threshold itself.
     vth = _numbers(threshold - 1)
     if reset == "subtract":
@@ -263,8 +266,8 @@ def _neuron_tree(layer: Layer, threshold: int, reset: str) -> Group:
     return Group(
         children={
             "type": _text(_CUBA),
-            "iDecay": _numbers(layer.neurons.current_decay),  # netx computes du = iDecay - 1
-            "vDecay": _numbers(layer.neurons.voltage_decay),
+            "iDecay": _numbers(neurons.current_decay),  # netx computes du = iDecay - 1
+            "vDecay": _numbers(neurons.voltage_decay),
             "vThMant": vth,
             "refDelay": _numbers(1),
             "gradedSpike": _numbers(0),
@@ -327,26 +330,27 @@ def _any_text(tree: Group, name: str) -> Any:
 
 def _read_layer(entry: Group, outputs: Mapping[str, Shape], before: str) -> Layer:
     """Read a layer; ``outputs`` has the shapes of those that were read, ``before`` is the last."""
-    neurons: dict[str, Any] = {"bias": entry.array("bias")}
-    if "neuron" in entry.children:
-        neuron = entry.group("neuron")
-        neurons["threshold"] = _single(neuron, "vThMant") + 1
-        if neuron.text("type") == _CUBA:
-            neurons["current_decay"] = _single(neuron, "iDecay")
-            neurons["voltage_decay"] = _single(neuron, "vDecay")
+    inputs = [_read_input(entry, outputs, before)]
     if "skips" in entry.children:
         skips = entry.group("skips")
-        neurons["skips"] = tuple(
-            _read_synapses(skips.group(str(index)), outputs, before, {})
-            for index in range(len(skips.children))
-        )
-    return _read_synapses(entry, outputs, before, neurons)
+        for index in range(len(skips.children)):
+            inputs.append(_read_input(skips.group(str(index)), outputs, None))
+    return Layer(inputs[0].synapses.name, _read_neurons(entry), tuple(inputs))
 
 
-def _read_synapses(
-    entry: Group, outputs: Mapping[str, Shape], before: str, neurons: Mapping[str, Any]
-) -> Layer:
-    """Read what a layer and a skip have in common; ``neurons`` are the fields of a layer alone."""
+def _read_neurons(entry: Group) -> Neurons:
+    bias = entry.array("bias")
+    if "neuron" not in entry.children:
+        return Neurons(bias, threshold=None)
+    neuron = entry.group("neuron")
+    threshold = _single(neuron, "vThMant") + 1
+    if neuron.text("type") != _CUBA:
+        return Neurons(bias, threshold)
+    return Neurons(bias, threshold, _single(neuron, "iDecay"), _single(neuron, "vDecay"))
+
+
+def _read_input(entry: Group, outputs: Mapping[str, Shape], before: str | None) -> Input:
+    """Read synapses and their source; one that is not said is ``before``, if there can be one."""
     name = entry.text("type")
     if name not in _KINDS:
         raise FileFormatError(
@@ -359,8 +363,14 @@ def _read_synapses(
             f"{entry.location}/weight has shape {weight.shape}; a {name} layer needs "
             f"[{', '.join(kind.weight_axes)}]"
         )
-    source = entry.text_attribute("source") if "source" in entry.attributes else ""
-    if (source or before) not in outputs:
+    source = before
+    if "source" in entry.attributes:
+        source = entry.text_attribute("source")
+    if source is None:
+        raise FileFormatError(
+            f"{entry.location} needs a source, since it is a skip path; it is damaged"
+        )
+    if source not in outputs:
         raise FileFormatError(
             f"{entry.location}: attribute source is {shown(source)}, which is no layer before it"
         )
@@ -368,16 +378,12 @@ def _read_synapses(
         "name": entry.text_attribute("name"),
         "weight": weight,
         "weight_bits": entry.integer_attribute("weight_bits"),
-        "bias": np.zeros(weight.shape[0], np.int32),
-        "threshold": None,
-        "input_shape": outputs[source or before],
-        "source": source,
-        **neurons,
+        "input_shape": outputs[source],
     }
-    arguments |= {field: entry.integers(field) for field in kind.geometry}
-    if kind.geometry:
-        arguments["groups"] = _single(entry, "groups")
-    return kind.make(**arguments)
+    if kind.geometry_type is not None:
+        numbers = {name: entry.integers(name) for name in kind.geometry_type.axis_names()}
+        arguments["geometry"] = kind.geometry_type(groups=_single(entry, "groups"), **numbers)
+    return Input(source, kind(**arguments))
 
 
 def _single(entry: Group, name: str) -> int:

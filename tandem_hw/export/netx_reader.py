@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,12 @@ from tandem_hw.export.hdf5_items import Entry, open_items
 from tandem_hw.export.hdf5_tree import FORMAT
 from tandem_hw.export.net_file import check_sizes
 from tandem_hw.export.netx_weights import netx_changes
-from tandem_hw.network.fixed_point import DECAY_UNITY
-from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Readout, Shape
+from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Readout, Shape
 from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.dense import Dense
+from tandem_hw.network.synapses.geometry import Geometry
+from tandem_hw.network.synapses.kind import Synapses
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -41,14 +43,6 @@ _PLAIN_NEURON: Final = {
     "gradedSpike": (0,),
     "messageBits": (0,),
 }
-
-
-class _Neuron(NamedTuple):
-    """What the neurons of one layer share; see ``Layer``."""
-
-    threshold: int | None
-    current_decay: int = DECAY_UNITY
-    voltage_decay: int = 0
 
 
 def read_netx(path: str | os.PathLike[str], num_steps: int | None = None) -> QuantizedNetwork:
@@ -103,7 +97,7 @@ def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
     shape = _input_shape(entries.entry("0"))
     spec = InputSpec(shape, bits=1, scale=1.0, encoding="events")
     layers: list[Layer] = []
-    flattened = False
+    source, flattened = INPUT_SOURCE, False
     for index in range(count):
         entry = entries.entry(str(index))
         kind = entry.text("type")
@@ -118,9 +112,9 @@ def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
             flattened = True
             continue
         is_last = index == count - 1
-        layer = _layer(entry, f"{kind}{index}", shape, is_last, flattened)
-        flattened, shape = False, layer.output_shape
-        layers.append(layer)
+        synapses, neurons = _layer(entry, f"{kind}{index}", shape, is_last, flattened)
+        layers.append(Layer(synapses.name, neurons, (Input(source, synapses),)))
+        source, flattened, shape = synapses.name, False, synapses.output_shape
     if not layers:
         raise FileFormatError(f"{entries.location} holds no layer with weights")
     if num_steps is None:
@@ -130,7 +124,7 @@ def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
                 f"tandem_hw.read_netx(path, num_steps=...)"
             )
         num_steps = root.entry("simulation").integer("tSample")
-    readout: Readout = "potential" if layers[-1].threshold is None else "count"
+    readout: Readout = "count" if layers[-1].fires else "potential"
     return QuantizedNetwork(spec, tuple(layers), num_steps, "zero", readout)
 
 
@@ -145,11 +139,13 @@ def _input_shape(first: Entry) -> Shape:
             f"of the input, so it must be of type input or dense"
         )
     if first.has("neuron"):
-        _neuron(first)  # its spikes are what goes in
+        _threshold_and_decays(first)  # its spikes are what goes in
     return tuple(first.integers("shape").reshape(-1).tolist())
 
 
-def _layer(entry: Entry, name: str, shape: Shape, is_last: bool, flattened: bool) -> Layer:
+def _layer(
+    entry: Entry, name: str, shape: Shape, is_last: bool, flattened: bool
+) -> tuple[Synapses, Neurons]:
     if entry.has("delay") and np.any(entry.integers("delay")):
         raise FileFormatError(f"{entry.where('delay')} is not 0; delays are not supported")
     if entry.has("weight_exp") and entry.integers("weight_exp").any():
@@ -158,7 +154,9 @@ def _layer(entry: Entry, name: str, shape: Shape, is_last: bool, flattened: bool
         if flattened:
             raise FileFormatError(f"{entry.location} is a convolution behind a flatten")
         conv = _convolution(entry, name, shape)
-        return _as_dense(conv) if is_last and conv.output_shape[1:] == (1, 1) else conv
+        neurons = _neurons(entry, len(conv.weight))
+        is_dense = is_last and conv.output_shape[1:] == (1, 1)
+        return (_as_dense(conv) if is_dense else conv), neurons
     if len(shape) == 3 and not flattened:
         raise FileFormatError(
             f"{entry.location} is dense and takes an image {shape}; a flatten must come before it"
@@ -169,22 +167,10 @@ def _layer(entry: Entry, name: str, shape: Shape, is_last: bool, flattened: bool
         raise FileFormatError(
             f"{entry.location} has no neuron, so it never fires; only the last layer may be so"
         )
-    neuron = _neuron(entry) if entry.has("neuron") else _Neuron(None)
-    return Dense(**_parameters(entry, name, weight, shape, neuron))
-
-
-def _parameters(
-    entry: Entry, name: str, weight: Int64Array, shape: Shape, neuron: _Neuron
-) -> dict[str, Any]:
-    """Return what all layers have; the layer itself checks every range."""
-    return {
-        "name": name,
-        "weight": weight,
-        "weight_bits": _WEIGHT_BITS,
-        "bias": _bias(entry, len(weight)),
-        "input_shape": shape,
-        **neuron._asdict(),
-    }
+    dense = Dense(name, weight, _WEIGHT_BITS, shape)
+    if entry.has("neuron"):
+        return dense, _neurons(entry, len(weight))
+    return dense, Neurons(_bias(entry, len(weight)), threshold=None)
 
 
 def _convolution(entry: Entry, name: str, shape: Shape) -> Conv2d:
@@ -196,13 +182,9 @@ def _convolution(entry: Entry, name: str, shape: Shape) -> Conv2d:
             f"{entry.where('weight')} has shape {weight.shape}; a convolution needs [out, in / "
             f"groups, kernel_h, kernel_w], or one more axis of length 1"
         )
-    conv = Conv2d(
-        **_parameters(entry, name, weight, shape, _neuron(entry)),
-        stride=_pair(entry, "stride"),
-        padding=_pair(entry, "padding"),
-        dilation=_pair(entry, "dilation"),
-        groups=entry.integer("groups"),
-    )
+    pairs = {field: _pair(entry, field) for field in Geometry.axis_names()}
+    geometry = Geometry(groups=entry.integer("groups"), **pairs)
+    conv = Conv2d(name, weight, _WEIGHT_BITS, shape, geometry)
     said = tuple(entry.integers("shape").reshape(-1).tolist())
     if said != conv.output_shape:
         raise FileFormatError(
@@ -212,27 +194,22 @@ def _convolution(entry: Entry, name: str, shape: Shape) -> Conv2d:
 
 
 def _as_dense(conv: Conv2d) -> Dense:
-    """Return the dense layer that a convolution of a single position is."""
+    """Return the dense synapses that a convolution of a single position is."""
     out, per_group = conv.weight.shape[:2]
     if out * math.prod(conv.input_shape) > _DENSE_MAX:
         raise NetworkError(f"layer {conv.name} is too large for a dense layer")
     weight = np.zeros((out, *conv.input_shape), dtype=np.int16)
-    taps = [
-        np.arange(conv.weight.shape[2 + axis]) * conv.dilation[axis] - conv.padding[axis]
+    # Of each axis, by the place of the kernel, the input that it meets: none lies in the padding.
+    rows, columns = (
+        {place: int(met[0]) for place, (_, met) in enumerate(conv.meetings(axis)) if len(met)}
         for axis in range(2)
-    ]
-    inside = [
-        np.flatnonzero((tap >= 0) & (tap < length))  # what lies in the padding is no synapse
-        for tap, length in zip(taps, conv.input_shape[1:], strict=True)
-    ]
+    )
     for channel in range(out):
-        first = channel // (out // conv.groups) * per_group
-        sources = np.arange(first, first + per_group)
-        places = np.ix_(sources, *(tap[kept] for tap, kept in zip(taps, inside, strict=True)))
-        weight[channel][places] = conv.weight[channel][np.ix_(np.arange(per_group), *inside)]
-    shared = ("name", "weight_bits", "bias", "input_shape", *_Neuron._fields)
-    parameters: dict[str, Any] = {name: getattr(conv, name) for name in shared}
-    return Dense(weight=weight.reshape(out, -1), **parameters)
+        first = channel // (out // conv.geometry.groups) * per_group
+        places = np.ix_(range(first, first + per_group), [*rows.values()], [*columns.values()])
+        kernel = np.ix_(range(per_group), [*rows], [*columns])
+        weight[channel][places] = conv.weight[channel][kernel]
+    return Dense(conv.name, weight.reshape(out, -1), conv.weight_bits, conv.input_shape)
 
 
 def _dense_weight(entry: Entry) -> Int64Array:
@@ -269,7 +246,12 @@ def _bias(entry: Entry, channels: int) -> Int64Array:
     return bias
 
 
-def _neuron(entry: Entry) -> _Neuron:
+def _neurons(entry: Entry, channels: int) -> Neurons:
+    threshold, current_decay, voltage_decay = _threshold_and_decays(entry)
+    return Neurons(_bias(entry, channels), threshold, current_decay, voltage_decay)
+
+
+def _threshold_and_decays(entry: Entry) -> tuple[int, int, int]:
     neuron = entry.entry("neuron")
     kind = neuron.text("type")
     if kind not in _NEURON_TYPES:
@@ -285,7 +267,7 @@ def _neuron(entry: Entry) -> _Neuron:
     # netx computes du = iDecay - 1, and Lava takes off du + 1.
     decays = (neuron.integer("iDecay"), neuron.integer("vDecay"))
     # Lava fires above vth, ours at the threshold.
-    return _Neuron(neuron.integer("vThMant") + 1, *decays)
+    return neuron.integer("vThMant") + 1, *decays
 
 
 def _pair(entry: Entry, name: str) -> tuple[int, int]:

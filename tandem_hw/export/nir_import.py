@@ -25,17 +25,15 @@ from tandem_hw.export.nir_file import Tree, child, read_nir_tree
 from tandem_hw.export.nir_graph import Real, RealNeurons, RealPath, fitted, real_layers
 from tandem_hw.export.nir_reader import is_ours
 from tandem_hw.learning.quantizer import RealSynapses, quantize_layer
-from tandem_hw.network.layers import INPUT_SOURCE
-from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Readout, Reset, Shape
+from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Readout, Reset, Shape
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d
 from tandem_hw.network.synapses.dense import Dense, OneToOne
+from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.network.whole_numbers import whole_numbers
 
-_KINDS: Final[dict[str, type[Layer]]] = {
-    "Dense": Dense,
-    "Conv1d": Conv1d,
-    "Conv2d": Conv2d,
-    "OneToOne": OneToOne,
+_KINDS: Final[dict[str, type[Synapses]]] = {
+    kind.__name__: kind for kind in (Dense, Conv1d, Conv2d, OneToOne)
 }
 
 
@@ -132,7 +130,7 @@ class _Importer:
             made.append(layer)
             self.shapes[neurons.name] = layer.output_shape
             self.names[neurons.name] = layer.name
-        is_readout = layers[-1].threshold is None
+        is_readout = not made[-1].fires
         readout: Readout = "potential" if is_readout else "count"
         scale = unit if is_readout else 1.0
         return QuantizedNetwork(self.spec, tuple(made), self.num_steps, self.reset, readout, scale)
@@ -157,12 +155,12 @@ class _Importer:
             whole_numbers(weight.numpy(), np.int64, f"layer {main.name}: weights")
             for weight in integers.weights
         ]
-        skips = [
-            self._made(path, weight, np.zeros(len(weight), np.int64), None, ())
-            for path, weight in zip(paths[1:], weights[1:], strict=True)
-        ]
         whole = whole_numbers(integers.bias.numpy(), np.int64, f"layer {main.name}: biases")
-        layer = self._made(main, weights[0], whole, integers.threshold, tuple(skips))
+        try:
+            inputs = tuple(map(self._input, paths, weights))
+            layer = Layer(inputs[0].synapses.name, Neurons(whole, integers.threshold), inputs)
+        except NetworkError as error:
+            raise ConversionError(f"{self.where}: {error}") from error
         self._check_parameters(neurons, layer)
         return layer, integers.unit
 
@@ -221,34 +219,26 @@ class _Importer:
         factors = gains.reshape(-1, *[1] * (path.weight.ndim - 1))
         return RealSynapses(torch.from_numpy(path.weight * factors), scale)
 
-    def _made(
-        self,
-        path: RealPath,
-        weight: Any,
-        bias: Any,
-        threshold: int | None,
-        skips: tuple[Layer, ...],
-    ) -> Layer:
-        try:
-            return _KINDS[path.kind](
-                # A layer of this name would be taken for what comes in.
-                name=f"{path.name}_" if path.name == INPUT_SOURCE else path.name,
-                weight=weight,
-                weight_bits=self.weight_bits if path.weight is not None else 8,
-                bias=bias,
-                threshold=threshold,
-                input_shape=self.shapes[path.source],
-                source=self.names[path.source],
-                skips=skips,
-                **path.geometry,
-            )
-        except NetworkError as error:
-            raise ConversionError(f"{self.where}: {error}") from error
+    def _input(self, path: RealPath, weight: Any) -> Input:
+        """Return the synapses of a path and their source."""
+        kind = _KINDS[path.kind]
+        geometry = {}
+        if kind.geometry_type is not None:
+            geometry["geometry"] = kind.geometry_type(**path.geometry)
+        synapses = kind(
+            # A layer of this name would be taken for what comes in.
+            name=f"{path.name}_" if path.name == INPUT_SOURCE else path.name,
+            weight=weight,
+            weight_bits=self.weight_bits if path.weight is not None else 8,
+            input_shape=self.shapes[path.source],
+            **geometry,
+        )
+        return Input(self.names[path.source], synapses)
 
     def _check_parameters(self, neurons: RealNeurons, layer: Layer) -> None:
         for parameter in (neurons.resistance, neurons.threshold):
-            if parameter is not None and parameter.size not in (1, layer.neurons):
+            if parameter is not None and parameter.size not in (1, layer.num_neurons):
                 raise ConversionError(
                     f"{self.where}: node {neurons.name} is made for {parameter.size} neurons; "
-                    f"{layer.name} feeds {layer.neurons}"
+                    f"{layer.name} feeds {layer.num_neurons}"
                 )

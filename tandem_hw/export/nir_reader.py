@@ -35,8 +35,8 @@ from tandem_hw.export.nir_writer import (
     network_tree,
     synapse_node,
 )
-from tandem_hw.network.layers import INPUT_SOURCE
-from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Shape
+from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Shape
 
 #: More layers than any chip holds, and more skips than a layer needs.
 _LAYERS_MAX = 1024
@@ -163,54 +163,51 @@ def _layer(nodes: Tree, index: int, outputs: dict[str, Shape], before: str, wher
     count = integer(metadata, "skips", here)
     if not 0 <= count <= _SKIPS_MAX:
         raise FileFormatError(f"{here}: {count} skips; allowed are 0 to {_SKIPS_MAX}")
-    neurons = {
-        "bias": integers(metadata, "bias", here),
-        "threshold": integer(metadata, "threshold", here) if "threshold" in metadata else None,
-        "current_decay": integer(metadata, "current_decay", here),
-        "voltage_decay": integer(metadata, "voltage_decay", here),
-        "skips": tuple(
-            _synapses(nodes, synapse_node(index, number), outputs, before, where, {})
-            for number in range(1, count + 1)
-        ),
-    }
-    return _synapses(nodes, main, outputs, before, where, neurons)
+    neurons = Neurons(
+        bias=integers(metadata, "bias", here),
+        threshold=integer(metadata, "threshold", here) if "threshold" in metadata else None,
+        current_decay=integer(metadata, "current_decay", here),
+        voltage_decay=integer(metadata, "voltage_decay", here),
+    )
+    first = _input(nodes, main, outputs, before, where)
+    others = [
+        _input(nodes, synapse_node(index, number), outputs, None, where)
+        for number in range(1, count + 1)
+    ]
+    return Layer(first.synapses.name, neurons, (first, *others))
 
 
-def _synapses(
-    nodes: Tree,
-    name: str,
-    outputs: dict[str, Shape],
-    before: str,
-    where: str,
-    neurons: dict[str, Any],
-) -> Layer:
-    """Return a layer, or a skip where there are no ``neurons``."""
+def _input(
+    nodes: Tree, name: str, outputs: dict[str, Shape], before: str | None, where: str
+) -> Input:
+    """Return synapses and their source; one that is not said is ``before``, if there can be one."""
     node, here = child(nodes, name, where), f"{where}/{name}"
     metadata = child(node, "metadata", here)
     there = f"{here}/metadata"
     kind = text(metadata, "kind", there)
     if kind not in KINDS:
         raise FileFormatError(f"{there}/kind is {shown(kind)}; allowed are {', '.join(KINDS)}")
-    make, geometry = KINDS[kind]
-    source = text(metadata, "source", there) if "source" in metadata else ""
-    if (source or before) not in outputs:
+    make = KINDS[kind]
+    has_source = before is None or "source" in metadata
+    source = text(metadata, "source", there) if has_source else before
+    if source not in outputs:
         raise FileFormatError(f"{there}/source is {shown(source)}, which is no layer before it")
     weight = integers(node, "weight", here)
-    arguments: dict[str, Any] = {field: _shape(node, field, here) for field in geometry}
-    if geometry:
+    arguments: dict[str, Any] = {}
+    if make.geometry_type is not None:
         groups = integer(metadata, "groups", there)
-        arguments["groups"] = groups
+        numbers = {field: _shape(node, field, here) for field in make.geometry_type.axis_names()}
+        arguments["geometry"] = make.geometry_type(groups=groups, **numbers)
         if text(node, "type", here) == kind:  # a node of NIR, which has zeros between the groups
             weight = _grouped(weight, groups, here)
-    return make(
+    synapses = make(
         name=text(metadata, "name", there),
         weight=weight,
         weight_bits=integer(metadata, "weight_bits", there),
-        input_shape=outputs[source or before],
-        source=source,
-        **(neurons or {"bias": np.zeros(weight.shape[:1], np.int32), "threshold": None}),
+        input_shape=outputs[source],
         **arguments,
     )
+    return Input(source, synapses)
 
 
 def _grouped(weight: npt.NDArray[np.int64], groups: int, where: str) -> npt.NDArray[np.int64]:

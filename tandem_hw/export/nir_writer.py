@@ -19,6 +19,7 @@ What the nodes do not say is in their metadata, from which ``nir_reader`` restor
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -27,25 +28,21 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import FileFormatError, NetworkError
-from tandem_hw.export.net_file import network_attributes
+from tandem_hw.export.net_file import is_flattened, network_attributes, stored_source
 from tandem_hw.export.nir_file import Tree, load_nir, write_nir_tree
 from tandem_hw.network.layers import INPUT_SOURCE, Layer
 from tandem_hw.network.quantized import QuantizedNetwork, check_inputs, require_quantized
-from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, Convolution, ConvTranspose2d
-from tandem_hw.network.synapses.dense import Dense, OneToOne
+from tandem_hw.network.synapses.catalogue import SYNAPSE_KINDS
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, Convolution
+from tandem_hw.network.synapses.dense import Dense
+from tandem_hw.network.synapses.kind import Synapses, row_of
 
 FORMAT_NAME: Final = "tandem-hw network"
 FORMAT_VERSION: Final = 1
 #: Length of a step in NIR's seconds, by default: what SpikingJelly takes for granted.
 TIME_STEP: Final = 1e-4
-#: Layers by the name that a node's metadata have, with the fields of their geometry.
-KINDS: Final[dict[str, tuple[type[Layer], tuple[str, ...]]]] = {
-    "Dense": (Dense, ()),
-    "OneToOne": (OneToOne, ()),
-    "Conv1d": (Conv1d, ("stride", "padding", "dilation")),
-    "Conv2d": (Conv2d, ("stride", "padding", "dilation")),
-    "ConvTranspose2d": (ConvTranspose2d, ("stride", "padding", "dilation", "output_padding")),
-}
+#: Kinds of synapses by the name that a node's metadata have.
+KINDS: Final = {kind.__name__: kind for kind in SYNAPSE_KINDS}
 #: What the type of a node begins with that no NIR reader knows. All of them stop at it.
 PRIVATE: Final = "Tandem"
 
@@ -149,17 +146,18 @@ def why_inexact(network: QuantizedNetwork) -> str | None:
 
 
 def _why_layer_inexact(layer: Layer, num_steps: int) -> str | None:
-    if layer.skips:
+    if len(layer.inputs) > 1:
         return (
             "has a skip path: nirtorch.load, which Norse and sinabs use, runs such a layer before "
             "all of its inputs are there; leave the skip path out"
         )
-    if not isinstance(layer, Dense | Conv1d | Conv2d):
-        return f"is a {type(layer).__name__}, which NIR does not have; use another kind of layer"
+    (synapses,) = layer.synapses
+    if type(synapses) not in _NODES:
+        return f"is a {type(synapses).__name__}, which NIR does not have; use another kind of layer"
     if layer.neurons.leaks:
         return "leaks, which other programs do not do in integers; train without a leak"
-    if isinstance(layer, Conv2d) and len(set(layer.weight.shape[2:])) > 1:
-        height, width = layer.weight.shape[2:]
+    if isinstance(synapses, Conv2d) and len(set(synapses.kernel)) > 1:
+        height, width = synapses.kernel
         return (
             f"has a kernel of {height} x {width}; nir takes the height for the width, so use a "
             f"square one"
@@ -202,26 +200,30 @@ def network_tree(network: QuantizedNetwork, time_step: float, *, tandem_only: bo
     names = {INPUT_SOURCE: "input"} | {
         layer.name: neuron_node(index) for index, layer in enumerate(network)
     }
-    before = "input"
+    before, neurons = INPUT_SOURCE, "input"
     for index, layer in enumerate(network):
-        neurons = "output" if not layer.fires else neuron_node(index)
-        for number, synapses in enumerate((layer, *layer.skips)):
-            node = synapse_node(index, number)
-            chain = [names[synapses.source] if synapses.source else before]
-            if isinstance(synapses, Dense) and len(synapses.input_shape) > 1:
+        neurons = neuron_node(index) if layer.fires else "output"
+        for number, (source, synapses) in enumerate(layer.inputs):
+            node, chain = synapse_node(index, number), [names[source]]
+            if is_flattened(synapses):
                 chain.append(f"flatten_{index}_{number}")
                 nodes[chain[-1]] = _flatten(synapses)
             if isinstance(synapses, Conv1d) and not tandem_only:
                 chain.append(f"identity_{index}_{number}")
                 nodes[chain[-1]] = _identity(synapses)
-            nodes[node] = _synapses(synapses, network.num_steps, tandem_only)
-            nodes[node]["metadata"] |= {} if number else _layer_metadata(layer)
+            nodes[node] = _private(synapses) if tandem_only else _node(synapses)
+            said = source if number else stored_source(source, before)
+            nodes[node]["metadata"] = _synapses_metadata(synapses, said)
+            if number == 0:
+                nodes[node]["metadata"] |= _layer_metadata(layer)
+                if not tandem_only:
+                    nodes[node]["bias"] = _bias_of_a_step(layer, network.num_steps)
             edges += pairwise([*chain, node, neurons])
-        if layer.fires:
+        if layer.neurons.threshold is not None:
             nodes[neurons] = _neurons(layer, layer.neurons.threshold, time_step, tandem_only)
-            before = neurons
-    if before == neurons:  # they fire
-        edges.append((before, "output"))
+        before = layer.name
+    if neurons != "output":  # they fire
+        edges.append((neurons, "output"))
     nodes["output"] = {"type": "Output", "shape": np.array(network.layers[-1].output_shape)}
     return {
         "type": "NIRGraph",
@@ -240,10 +242,10 @@ def least_values(network: QuantizedNetwork, *, tandem_only: bool) -> int:
     """
     total = 0
     for layer in network:
-        for synapses in (layer, *layer.skips):
+        for synapses in layer.synapses:
             size = synapses.weight.size
             if isinstance(synapses, Convolution) and not tandem_only:
-                size *= synapses.groups  # zeros between the groups
+                size *= synapses.geometry.groups  # zeros between the groups
                 if isinstance(synapses, Conv1d):
                     size += synapses.input_shape[0] ** 2  # the identity before it
             total += size
@@ -277,22 +279,22 @@ def _graph_metadata(network: QuantizedNetwork, time_step: float, tandem_only: bo
     }
 
 
-def _flatten(layer: Layer) -> Tree:
+def _flatten(synapses: Synapses) -> Tree:
     return {
         "type": "Flatten",
-        "input_type": np.array(layer.input_shape),
+        "input_type": np.array(synapses.input_shape),
         "start_dim": 0,
         "end_dim": -1,
     }
 
 
-def _identity(layer: Conv1d) -> Tree:
+def _identity(synapses: Conv1d) -> Tree:
     """Return a node that hands everything on, for programs that do not know Conv1d.
 
     ``nirtorch.load`` (Norse, sinabs) leaves out a node that its program does not know, and runs the
     rest. Where there are two of them it fails, as it should.
     """
-    channels, length = layer.input_shape
+    channels, length = synapses.input_shape
     return {
         "type": "Conv1d",
         "weight": np.eye(channels, dtype=np.float32)[:, :, None],
@@ -305,52 +307,82 @@ def _identity(layer: Conv1d) -> Tree:
     }
 
 
-def _synapses(layer: Layer, num_steps: int, tandem_only: bool) -> Tree:
-    """Return the node of synapses, with the bias of a step."""
-    kind = type(layer).__name__
-    metadata = {
-        "kind": kind,
-        "name": layer.name,
-        "weight_bits": layer.weight_bits,
-        **({"source": layer.source} if layer.source else {}),
-        **({"groups": layer.groups} if isinstance(layer, Convolution) else {}),
+def _synapses_metadata(synapses: Synapses, source: str | None) -> Tree:
+    """Return what the nodes of all synapses say; no source is the layer before."""
+    metadata: Tree = {
+        "kind": type(synapses).__name__,
+        "name": synapses.name,
+        "weight_bits": synapses.weight_bits,
     }
-    if tandem_only:
-        node: Tree = {"type": f"{PRIVATE}{kind}", "weight": layer.weight.astype(np.float32)}
-        node |= {name: np.array(getattr(layer, name)) for name in KINDS[kind][1]}
-        return {**node, "metadata": metadata}
-    # A readout adds up what comes in: the shares of all steps are its bias.
-    share = layer.neurons.bias if layer.fires else layer.neurons.bias // num_steps
-    node = {"type": "Affine", "weight": layer.weight.astype(np.float32)}
-    if isinstance(layer, Convolution):
-        node = {"type": kind, "weight": _ungrouped(layer), "groups": 1, **_geometry(layer)}
-    return {**node, "bias": share.astype(np.float32), "metadata": metadata}
+    if source is not None:
+        metadata["source"] = source
+    if isinstance(synapses, Convolution):
+        metadata["groups"] = synapses.geometry.groups
+    return metadata
 
 
 def _layer_metadata(layer: Layer) -> Tree:
-    """Return what a layer has and a skip has not."""
+    """Return what a layer has, said with its first synapses."""
+    threshold = layer.neurons.threshold
     return {
         "bias": layer.neurons.bias,
         "current_decay": layer.neurons.current_decay,
         "voltage_decay": layer.neurons.voltage_decay,
-        "skips": len(layer.skips),
-        **({} if not layer.fires else {"threshold": layer.neurons.threshold}),
+        "skips": len(layer.inputs) - 1,
+        **({} if threshold is None else {"threshold": threshold}),
     }
 
 
-def _geometry(layer: Convolution) -> Tree:
-    """Return what a convolution of NIR has, numbers where there is one axis."""
-    axes: Tree = {name: getattr(layer, name) for name in ("stride", "padding", "dilation")}
-    axes["input_shape"] = layer.input_shape[1:]
-    return {name: value[0] if layer.rank == 1 else np.array(value) for name, value in axes.items()}
+def _bias_of_a_step(layer: Layer, num_steps: int) -> npt.NDArray[np.float32]:
+    """Return what NIR adds in every step: a readout adds up the shares, which are its bias."""
+    bias = layer.neurons.bias
+    return (bias if layer.fires else bias // num_steps).astype(np.float32)
 
 
-def _ungrouped(layer: Convolution) -> npt.NDArray[np.float32]:
+def _private(synapses: Synapses) -> Tree:
+    """Return a node of synapses of a type that NIR does not know."""
+    node: Tree = {
+        "type": f"{PRIVATE}{type(synapses).__name__}",
+        "weight": synapses.weight.astype(np.float32),
+    }
+    return node | {name: np.array(values) for name, values in synapses.geometry_numbers.items()}
+
+
+def _node(synapses: Synapses) -> Tree:
+    """Return a node of NIR for synapses, with a bias of 0."""
+    node = row_of(_NODES, synapses, "NIR")(synapses)
+    return {**node, "bias": np.zeros(len(synapses.weight), np.float32)}
+
+
+def _affine(synapses: Dense) -> Tree:
+    return {"type": "Affine", "weight": synapses.weight.astype(np.float32)}
+
+
+def _convolution(synapses: Convolution) -> Tree:
+    """Return a node of a convolution, with numbers where there is one axis."""
+    numbers = synapses.geometry_numbers | {"input_shape": synapses.input_shape[1:]}
+    return {
+        "type": type(synapses).__name__,
+        "weight": _ungrouped(synapses),
+        "groups": 1,
+        **{name: n[0] if synapses.rank == 1 else np.array(n) for name, n in numbers.items()},
+    }
+
+
+#: How NIR says each kind that it has.
+_NODES: dict[type[Synapses], Callable[[Any], Tree]] = {
+    Dense: _affine,
+    Conv1d: _convolution,
+    Conv2d: _convolution,
+}
+
+
+def _ungrouped(synapses: Convolution) -> npt.NDArray[np.float32]:
     """Return weights [out, in, ...] with zeros between the groups; nir checks no other shapes."""
-    out, per_group = layer.weight.shape[:2]
-    weight = np.zeros((out, per_group * layer.groups, *layer.weight.shape[2:]), np.float32)
-    for rows, columns in group_blocks(out, per_group, layer.groups):
-        weight[rows, columns] = layer.weight[rows]
+    (out, per_group), groups = synapses.weight.shape[:2], synapses.geometry.groups
+    weight = np.zeros((out, per_group * groups, *synapses.kernel), np.float32)
+    for rows, columns in group_blocks(out, per_group, groups):
+        weight[rows, columns] = synapses.weight[rows]
     return weight
 
 

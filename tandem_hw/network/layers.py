@@ -42,7 +42,7 @@ class Neurons:
         voltage_decay: what the voltage loses a step, in 1/4096; 0 is no leak, as above.
     """
 
-    bias: npt.NDArray[np.signedinteger[Any]]
+    bias: npt.NDArray[Any]
     threshold: int | None
     current_decay: int = DECAY_UNITY
     voltage_decay: int = 0

@@ -14,7 +14,8 @@ from tandem_hw.network.synapses.geometry import Geometry, Meetings, Shape, Trans
 from tandem_hw.network.synapses.kind import Synapses, plain_integers
 
 _IMAGE_AXES = ("out", "in / groups", "kernel_h", "kernel_w")
-#: The numbers of a geometry that are given for each axis, with the least that they can be.
+#: The numbers of a geometry that are given for each axis, with the least that they can be, which is
+#: what is plain and goes without saying.
 _LEAST = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
 
 
@@ -62,14 +63,17 @@ class Convolution(Synapses):
                 f"{owner}its geometry is a {type(geometry).__name__}; a {type(self).__name__} "
                 f"needs a {self.geometry_type.__name__ if self.geometry_type else None}"
             )
-        names = [entry.name for entry in fields(geometry)]
-        plain_integers(geometry, owner, *names)
-        for name in [name for name in names if name in _LEAST]:
-            values = getattr(geometry, name)
+        plain_integers(geometry, owner, *(entry.name for entry in fields(geometry)))
+        for name, values in self.geometry_numbers.items():
             least = _LEAST[name]
             if not isinstance(values, tuple) or len(values) != self.rank or min(values) < least:
                 wanted = {1: "one", 2: "two"}[self.rank]
                 raise NetworkError(f"{owner}{name} {values} must be {wanted} of >= {least}")
+
+    @property
+    def geometry_numbers(self) -> dict[str, Shape]:
+        """The numbers of the geometry that are given for each axis, by name."""
+        return {name: getattr(self.geometry, name) for name in self.geometry.axis_names()}
 
     @property
     def kernel(self) -> Shape:
@@ -103,9 +107,8 @@ class Convolution(Synapses):
     _word: ClassVar[str] = "conv"
 
     def _not_plain(self) -> Iterator[str]:
-        for name, plain in (("stride", 1), ("padding", 0), ("dilation", 1), ("output_padding", 0)):
-            values = getattr(self.geometry, name, (plain,))
-            if set(values) != {plain}:
+        for name, values in self.geometry_numbers.items():
+            if set(values) != {_LEAST[name]}:
                 shown = values[0] if len(set(values)) == 1 else _pair(values)
                 yield f"{name.replace('_', ' ')} {shown}"
         if self.geometry.groups != 1:

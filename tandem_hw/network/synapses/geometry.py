@@ -7,7 +7,7 @@ Everything is said axis by axis, (y, x) or (l,), and follows ``torch.nn.Conv2d``
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,11 @@ class Geometry:
     padding: Shape = (0, 0)
     dilation: Shape = (1, 1)
     groups: int = 1
+
+    @classmethod
+    def axis_names(cls) -> tuple[str, ...]:
+        """Return the names of the fields that have a number for each axis."""
+        return tuple(entry.name for entry in fields(cls) if entry.name != "groups")
 
     def output_lengths(self, lengths: Sequence[int], kernel: Sequence[int]) -> Shape:
         """Return the lengths that go out, below 1 where the kernel is too large.

@@ -129,6 +129,11 @@ class Synapses:
         raise NotImplementedError
 
     @property
+    def geometry_numbers(self) -> dict[str, Shape]:
+        """The numbers of the geometry that are given for each axis, by name; none without one."""
+        return {}
+
+    @property
     def title(self) -> str:
         """What they are in a few words, for a table."""
         raise NotImplementedError

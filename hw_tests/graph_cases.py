@@ -7,11 +7,18 @@ from dataclasses import replace
 from typing import get_args
 
 import numpy as np
-from case_networks import Case, case_of, identity, projection, random_inputs, synapses
 
-from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Reset
-from tandem_hw.network.synapses.convolutions import Conv1d, ConvTranspose2d
-from tandem_hw.network.synapses.dense import Dense
+from hw_tests.case_networks import Case, case_of, identity, projection, random_inputs, synapses
+from tandem_hw.network.quantized import (
+    Conv1d,
+    ConvTranspose2d,
+    Dense,
+    Encoding,
+    InputSpec,
+    Layer,
+    QuantizedNetwork,
+    Reset,
+)
 
 _SHAPE = (4, 5, 4)
 #: Weight of an identity path; a spike is worth the threshold behind it.

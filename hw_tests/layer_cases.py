@@ -7,11 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from case_networks import Case, case_of, synapses
 
-from tandem_hw.network.quantized import Layer, Reset
-from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
-from tandem_hw.network.synapses.dense import Dense
+from hw_tests.case_networks import Case, case_of, synapses
+from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Dense, Layer, Reset
 
 #: The first layer takes integers of up to 7.
 _FIRST = 1200

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem_hw.errors import NetworkError
-from tandem_hw.network.synapses.convolutions import Convolution
-from tandem_hw.network.synapses.dense import one_to_one_parts
 from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Shape
-from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
-from tandem_hw.network.synapses.dense import Dense, OneToOne
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, Convolution, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense, OneToOne, one_to_one_parts
 from tandem_hw.network.wiring import wire
 from tests.helpers import oracle
+from tests.helpers.layers import changed, network_of
 from tests.helpers.networks import networks
 
 Float64 = torch.float64
@@ -28,7 +26,7 @@ Float64 = torch.float64
 
 def all_synapses(network: QuantizedNetwork) -> Iterator[Layer]:
     for layer in network:
-        yield from (layer, *layer.skips)
+        yield from layer.synapses
 
 
 # Against PyTorch ---------------------------------------------------------------------------------
@@ -36,7 +34,7 @@ def all_synapses(network: QuantizedNetwork) -> Iterator[Layer]:
 
 def in_pytorch(layer: Layer) -> torch.nn.Module:
     """Return PyTorch's own layer with the same weights."""
-    weight = torch.from_numpy(layer.weight.astype(np.float64))
+    weight = torch.from_numpy(layer.synapses[0].weight.astype(np.float64))
     made: torch.nn.Module
     if isinstance(layer, Dense):
         linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False, dtype=Float64)
@@ -46,13 +44,18 @@ def in_pytorch(layer: Layer) -> torch.nn.Module:
     arguments: dict[str, Any] = {
         name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")
     }
-    channels, kernel = (layer.input_shape[0], layer.weight.shape[0]), layer.weight.shape[2:]
+    channels, kernel = (
+        (layer.synapses[0].input_shape[0], layer.synapses[0].weight.shape[0]),
+        layer.synapses[0].weight.shape[2:],
+    )
     arguments |= {"bias": False, "dtype": Float64}
     if isinstance(layer, ConvTranspose2d):
-        arguments["output_padding"] = layer.output_padding
+        arguments["output_padding"] = layer.synapses[0].geometry.output_padding
         made = torch.nn.ConvTranspose2d(*channels, kernel, **arguments)
         # Input channels first: [groups, out, in] becomes [groups, in, out].
-        parts = weight.reshape(layer.groups, -1, *weight.shape[1:]).transpose(1, 2)
+        parts = weight.reshape(layer.synapses[0].geometry.groups, -1, *weight.shape[1:]).transpose(
+            1, 2
+        )
         weight = parts.reshape(channels[0], -1, *kernel)
     else:
         kind = torch.nn.Conv1d if isinstance(layer, Conv1d) else torch.nn.Conv2d
@@ -71,13 +74,13 @@ def test_every_kind_has_the_shape_and_the_synapses_of_pytorch_s_layer() -> None:
     def look(network: QuantizedNetwork, seed: int) -> None:
         for layer in all_synapses(network):
             seen[type(layer).__name__] += 1
-            signal = np.random.default_rng(seed).integers(0, 9, layer.input_shape)
+            signal = np.random.default_rng(seed).integers(0, 9, layer.synapses[0].input_shape)
             walked = np.zeros(layer.output_shape, np.int64).reshape(-1)
             for source, targets in enumerate(oracle.synapses(layer)):
                 for neuron, weight in targets:
                     walked[neuron] += weight * int(signal.reshape(-1)[source])
             if isinstance(layer, OneToOne):
-                expected = signal * int(layer.weight[0])
+                expected = signal * int(layer.synapses[0].weight[0])
             else:
                 batch = torch.from_numpy(signal[None].astype(np.float64))
                 expected = in_pytorch(layer)(batch)[0].numpy()
@@ -215,12 +218,12 @@ def test_one_to_one_weights_are_all_of_a_mantissa_and_an_exponent() -> None:
 # Wiring ------------------------------------------------------------------------------------------
 
 
-def dense(name: str, **fields: Any) -> Dense:
+def dense(name: str, **fields: Any) -> Layer:
     made: Dense = layer_of(Dense, (3,), (3, 3), name=name, **fields)
     return made
 
 
-def skip(name: str, source: str, **fields: Any) -> Dense:
+def skip(name: str, source: str, **fields: Any) -> Layer:
     return dense(name, **({"threshold": None, "source": source} | fields))
 
 
@@ -323,7 +326,7 @@ def test_impossible_graphs_are_refused(layers: tuple[Layer, ...], message: str) 
         wire(layers, (3,))
     spec = InputSpec((3,), 4, 1.0)
     with pytest.raises(NetworkError, match=message):
-        QuantizedNetwork(spec, layers, 4, "zero", "count")
+        network_of(spec, layers, 4, "zero", "count")
 
 
 def test_the_last_layer_need_not_feed_any() -> None:
@@ -334,12 +337,12 @@ def test_a_leak_and_a_readout_are_looked_at_behind_skips_too() -> None:
     spec = InputSpec((3,), 4, 1.0)
     block = dense("b", skips=(skip("s", "a"),), threshold=1001)
     with pytest.raises(NetworkError, match="layer b: threshold 1001 has"):
-        QuantizedNetwork(spec, (A, block, replace(OUT, threshold=None)), 4, "subtract")
+        network_of(spec, (A, block, changed(OUT, threshold=None)), 4, "subtract")
 
 
 def test_convolutions_of_equal_fields_differ_by_their_kind() -> None:
     plain = layer_of(Conv2d, (2, 2, 2), (2, 2, 1, 1))
     transposed = layer_of(ConvTranspose2d, (2, 2, 2), (2, 2, 1, 1))
     spec = InputSpec((2, 2, 2), 4, 1.0)
-    made = [QuantizedNetwork(spec, (one,), 4, "zero", "count") for one in (plain, transposed)]
+    made = [network_of(spec, (one,), 4, "zero", "count") for one in (plain, transposed)]
     assert made[0].digest != made[1].digest

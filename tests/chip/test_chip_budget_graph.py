@@ -21,6 +21,7 @@ from tandem_hw.cli.work.network_tables import layer_table
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.layers import Layer
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
+from tandem_hw.network.synapses.convolutions import ConvTranspose2d
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers.chip_layers import check_cores, chip_network, convolution, dense
 from tests.helpers.layers import (
@@ -63,10 +64,12 @@ def test_a_transposed_convolution_takes_the_words_of_its_matrix(
 ) -> None:
     layer = transposed((4, 5, 6), 6, **geometry)
     share = -(-layer.num_neurons // cores)
-    reached = connection_matrix(layer).toarray() != 0
+    (path,) = layer.synapses
+    assert isinstance(path, ConvTranspose2d)
+    reached = connection_matrix(path).toarray() != 0
     pieces = [reached[start : start + share] for start in range(0, layer.num_neurons, share)]
     synapses = [piece.sum(axis=0) for piece in pieces]  # of each axon of a core
-    use = synapse_use(layer, share, share)
+    use = synapse_use(path, share, share)
     words = [sum(dense_words(int(count)) for count in core) for core in synapses]
     assert use.words == max(words)
     assert use.axons_in == max(np.count_nonzero(core) for core in synapses)

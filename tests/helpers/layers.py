@@ -91,13 +91,11 @@ def changed(layer: Layer, **changes: Any) -> Layer:
     neurons = {field: changes.pop(field) for field in _NEURONS & set(changes)}
     inputs = map(as_input, changes.pop("skips", others))
     source = changes.pop("source", first.source)
-    synapses = first.synapses
-    geometry = getattr(synapses, "geometry", None)
-    numbers = {} if geometry is None else {field.name for field in fields(geometry)} & set(changes)
-    if numbers:
-        new = {field: changes.pop(field) for field in numbers}
-        synapses = replace(synapses, geometry=replace(geometry, **new))  # type: ignore[call-arg, type-var]
-    synapses = replace(synapses, **changes)
+    geometry: Any = getattr(first.synapses, "geometry", None)
+    if geometry is not None:
+        names = {field.name for field in fields(geometry)} & set(changes)
+        changes["geometry"] = replace(geometry, **{name: changes.pop(name) for name in names})
+    synapses = replace(first.synapses, **changes)
     return Layer(
         synapses.name, replace(layer.neurons, **neurons), (Input(source, synapses), *inputs)
     )

@@ -74,7 +74,7 @@ class Sabotaged(ReferenceBackend):
 
     def __init__(self, other: Layer) -> None:
         super().__init__()
-        self.others = {item.name: item for item in (other, *other.skips)}
+        self.others = {item.name: item for item in other.synapses}
 
     def simulate(self, *given: Any, **asked: Any) -> SimulationResult:
         made = reference_module.synapse_of

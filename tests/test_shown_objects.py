@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 import tandem_hw
+from tandem_hw.network.layers import chain
 from tandem_hw import convert
 from tandem_hw.html_table import html_table
 from tandem_hw.verification.step import compare
@@ -78,7 +79,9 @@ def test_a_network_with_skips_shows_all_sources_and_weights() -> None:
 
 
 def test_names_of_layers_are_escaped() -> None:
-    layers = tuple(replace(layer, name=f"<b>{layer.name}") for layer in NETWORK)
+    layers = chain(
+        *((replace(layer.synapses[0], name=f"<b>{layer.name}"), layer.neurons) for layer in NETWORK)
+    )
     table = Table(replace(NETWORK, layers=layers)._repr_html_())
     assert table.tags == TAGS
     assert [row[0] for row in table.rows[1:]] == ["<b>conv", "<b>hidden", "<b>out"]

@@ -368,7 +368,8 @@ def _read_input(entry: Group, outputs: Mapping[str, Shape], before: str | None) 
         source = entry.text_attribute("source")
     if source is None:
         raise FileFormatError(
-            f"{entry.location} needs a source, since it is a skip path; it is damaged"
+            f"{entry.location}: the skip {entry.text_attribute('name')} needs a source; export the "
+            f"network again"
         )
     if source not in outputs:
         raise FileFormatError(

@@ -19,7 +19,7 @@ from tandem_hw.export.hdf5_items import Entry, open_items
 from tandem_hw.export.hdf5_tree import FORMAT
 from tandem_hw.export.net_file import check_sizes
 from tandem_hw.export.netx_weights import netx_changes
-from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
+from tandem_hw.network.layers import Neurons, chain
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Readout, Shape
 from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.dense import Dense
@@ -96,8 +96,8 @@ def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
         )
     shape = _input_shape(entries.entry("0"))
     spec = InputSpec(shape, bits=1, scale=1.0, encoding="events")
-    layers: list[Layer] = []
-    source, flattened = INPUT_SOURCE, False
+    parts: list[tuple[Synapses, Neurons]] = []
+    flattened = False
     for index in range(count):
         entry = entries.entry(str(index))
         kind = entry.text("type")
@@ -112,10 +112,9 @@ def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
             flattened = True
             continue
         is_last = index == count - 1
-        synapses, neurons = _layer(entry, f"{kind}{index}", shape, is_last, flattened)
-        layers.append(Layer(synapses.name, neurons, (Input(source, synapses),)))
-        source, flattened, shape = synapses.name, False, synapses.output_shape
-    if not layers:
+        parts.append(_layer(entry, f"{kind}{index}", shape, is_last, flattened))
+        flattened, shape = False, parts[-1][0].output_shape
+    if not parts:
         raise FileFormatError(f"{entries.location} holds no layer with weights")
     if num_steps is None:
         if not root.has("simulation"):
@@ -124,8 +123,9 @@ def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
                 f"tandem_hw.read_netx(path, num_steps=...)"
             )
         num_steps = root.entry("simulation").integer("tSample")
+    layers = chain(*parts)
     readout: Readout = "count" if layers[-1].fires else "potential"
-    return QuantizedNetwork(spec, tuple(layers), num_steps, "zero", readout)
+    return QuantizedNetwork(spec, layers, num_steps, "zero", readout)
 
 
 def _input_shape(first: Entry) -> Shape:

@@ -130,3 +130,16 @@ class Layer:
     def bias_image(self) -> npt.NDArray[np.signedinteger[Any]]:
         """Return the bias in a shape that broadcasts over ``output_shape``."""
         return self.neurons.bias.reshape(-1, *([1] * (len(self.output_shape) - 1)))
+
+
+def chain(*parts: tuple[Synapses, Neurons]) -> tuple[Layer, ...]:
+    """Return layers one behind the other, the first of them on the network's input.
+
+    Args:
+        parts: the synapses of each layer, whose name it gets, and its neurons.
+    """
+    sources = (INPUT_SOURCE, *(synapses.name for synapses, _ in parts))
+    return tuple(
+        Layer(synapses.name, neurons, (Input(source, synapses),))
+        for source, (synapses, neurons) in zip(sources, parts, strict=False)
+    )

@@ -242,7 +242,14 @@ def saturating(workspace: Workspace, tmp_path: Path) -> Path:
     readout = network.layers[-1]
     spec = replace(network.input, bits=8, encoding="constant")
     weight = np.full((3, 36), 254)
-    layer = changed(readout, weight=weight, bias=[4000] * 3, input_shape=spec.shape, weight_bits=8)
+    layer = changed(
+        readout,
+        weight=weight,
+        bias=[4000] * 3,
+        input_shape=spec.shape,
+        weight_bits=8,
+        source="input",
+    )
     path = tmp_path / "saturating.net"
     write_net(replace(network, input=spec, layers=(layer,)), path)
     return path

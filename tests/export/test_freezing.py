@@ -23,6 +23,7 @@ from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
 from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.dense import Dense
+from tandem_hw.network.synapses.geometry import Geometry
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import verify
@@ -241,12 +242,12 @@ def test_evaluation_follows_the_chip_even_where_states_leave_24_bits(reset: Any)
 def test_the_frozen_network_has_the_models_integers_shapes_and_geometry() -> None:
     model = trained(conv_network(), num_steps=3)
     network = freeze(model)
-    conv, grouped, dense = network.layers
+    conv, grouped, dense = (layer.synapses[0] for layer in network.layers)
     assert isinstance(conv, Conv2d)
     assert isinstance(grouped, Conv2d)
     assert isinstance(dense, Dense)
-    assert (conv.synapses[0].geometry.padding, conv.output_shape) == ((1, 1), (8, 6, 6))
-    assert (grouped.stride, grouped.padding, grouped.groups) == ((2, 1), (1, 0), 2)
+    assert (conv.geometry.padding, conv.output_shape) == ((1, 1), (8, 6, 6))
+    assert grouped.geometry == Geometry((2, 1), (1, 0), groups=2)
     assert (grouped.output_shape, dense.output_shape) == ((6, 3, 5), (4,))
     assert network.input == model.architecture.input
     scales = [model.input_scale, 0.4 / 3, 0.4 / 3]

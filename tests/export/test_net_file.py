@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export import net_file
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.network.fixed_point import weight_limit
-from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork
+from tandem_hw.network.layers import Input, Layer
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.network.synapses.dense import Dense
 from tests.helpers.layers import changed, conv2d_layer, dense_layer, network_of
 from tests.helpers.networks import networks as graphs
@@ -112,13 +113,17 @@ def networks(draw: st.DrawFn) -> QuantizedNetwork:
 def assert_same(found: Any, expected: Any) -> None:
     """Compare every field of two networks or parts of them."""
     assert type(found) is type(expected)
+    if isinstance(expected, Input):
+        assert found.source == expected.source
+        assert_same(found.synapses, expected.synapses)
+        return
     for field in fields(expected):
         value, wanted = getattr(found, field.name), getattr(expected, field.name)
-        if field.name in ("layers", "skips"):
+        if field.name in ("layers", "inputs"):
             assert len(value) == len(wanted)
             for layer, other in zip(value, wanted, strict=True):
                 assert_same(layer, other)
-        elif field.name == "input":
+        elif is_dataclass(wanted):
             assert_same(value, wanted)
         elif isinstance(wanted, np.ndarray):
             assert value.dtype == wanted.dtype
@@ -201,12 +206,9 @@ def test_a_layer_that_no_file_has_a_place_for_is_refused(tmp_path: Path) -> None
     class Pooled(Dense):
         pass
 
-    layers = (
-        CONV,
-        Pooled(
-            OUT.name, OUT.synapses[0].weight, 8, OUT.neurons.bias, None, OUT.synapses[0].input_shape
-        ),
-    )
+    (out,) = OUT.synapses
+    pooled = Pooled(out.name, out.weight, 8, out.input_shape)
+    layers = (CONV, replace(OUT, inputs=(Input("conv", pooled),)))
     network = replace(small_file_network(), layers=layers)
     with pytest.raises(
         NetworkError, match=r"layer out: a \.net file has no Pooled; it holds Conv2d"
@@ -218,8 +220,13 @@ def test_a_layer_that_no_file_has_a_place_for_is_refused(tmp_path: Path) -> None
 def test_the_name_of_a_skip_is_limited_too(tmp_path: Path) -> None:
     network = small_graph_network()
     block = network.layers[1]
-    skips = (replace(block.synapses[1:][0], name="n" * 1025),)
-    layers = (network.layers[0], changed(block, skips=skips), network.layers[2])
+    first, (source, skip), *others = block.inputs
+    renamed = Input(source, replace(skip, name="n" * 1025))
+    layers = (
+        network.layers[0],
+        replace(block, inputs=(first, renamed, *others)),
+        network.layers[2],
+    )
     with pytest.raises(NetworkError, match=r"the layer name nnn.*is over 1024 bytes"):
         write_net(replace(network, layers=layers), tmp_path / "model.net")
 

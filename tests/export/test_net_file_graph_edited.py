@@ -107,7 +107,7 @@ GRAPH_EDITS: dict[str, tuple[Edit, str]] = {
     ),
     "skip without a source": (
         remove_attribute("graph/2/skips/1", "source"),
-        "its skip other needs a source",
+        "the skip other needs a source",
     ),
     "source that is a number": (put_attribute("graph/2", "source", 1), "not a text"),
     "name of a skip taken twice": (

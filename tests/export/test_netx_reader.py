@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tandem_hw.export.net_file import write_net
 from tandem_hw.export.netx_reader import read_netx
 from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.dense import Dense
+from tandem_hw.network.synapses.geometry import Geometry
 from tandem_hw.sim.reference import trace
 from tests.helpers.command_line import run, succeed
 from tests.helpers.layers import conv2d_layer, dense_layer
@@ -108,27 +110,19 @@ def without(name: str) -> Edit:
 
 def test_every_number_of_a_file_is_where_it_belongs(path: Path) -> None:
     network = read_netx(path)
-    conv, dense = network.layers
+    first, last = network.layers
+    (conv,), (dense,) = first.synapses, last.synapses
     assert isinstance(conv, Conv2d)
     assert (network.num_steps, network.reset, network.readout) == (6, "zero", "potential")
     assert (network.input.shape, network.input.encoding) == ((2, 5, 5), "events")
     assert (conv.name, dense.name) == ("conv1", "dense3")
-    np.testing.assert_array_equal(conv.synapses[0].weight, CONV_WEIGHT)
-    np.testing.assert_array_equal(conv.neurons.bias, CONV_BIAS)
+    np.testing.assert_array_equal(conv.weight, CONV_WEIGHT)
+    np.testing.assert_array_equal(first.neurons.bias, CONV_BIAS)
     np.testing.assert_array_equal(dense.weight, DENSE_WEIGHT)
-    assert not dense.bias.any()
-    assert (
-        conv.synapses[0].geometry.stride,
-        conv.synapses[0].geometry.padding,
-        conv.synapses[0].geometry.dilation,
-        conv.synapses[0].geometry.groups,
-    ) == ((2, 1), (1, 0), (1, 1), 2)
-    assert (conv.neurons.threshold, conv.neurons.current_decay, conv.neurons.voltage_decay) == (
-        41,
-        3000,
-        123,
-    )
-    assert (dense.threshold, dense.current_decay, dense.voltage_decay) == (None, 4096, 0)
+    assert not last.neurons.bias.any()
+    assert conv.geometry == Geometry((2, 1), (1, 0), (1, 1), 2)
+    assert astuple(first.neurons)[1:] == (41, 3000, 123)
+    assert astuple(last.neurons)[1:] == (None, 4096, 0)
     assert read_netx(path, num_steps=9).num_steps == 9
 
 

@@ -19,6 +19,7 @@ from tandem_hw.export.nir_writer import to_nir
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.dense import OneToOne
+from tandem_hw.network.synapses.geometry import Geometry
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import random_inputs
@@ -162,7 +163,7 @@ def test_pooling_and_skips_are_the_same_network(tmp_path: Path, reset: Any, kind
     recording = ReferenceBackend().run(network, inputs)
     names = {"if1": "conv", "if2": "conv2", "if3": "conv3"}
     assert [layer.name for layer in network] == ["conv", "conv2", "conv3", "linear"]
-    assert [skip.source for skip in network.layers[2].synapses[1:]] == ["conv2"]
+    assert [one.source for one in network.layers[2].inputs[1:]] == ["conv2"]
     for node, layer in names.items():
         assert 0.1 < counts[node].mean() / STEPS < 0.9
         assert np.array_equal(recording.counts[layer], counts[node])
@@ -213,9 +214,9 @@ def test_spikes_without_weights_are_one_to_one_synapses() -> None:
     graph = _graph(nodes, "input first if1 second if2 output", "if1 if2")
     spec = InputSpec((6,), 1, 1.0, "events")
     network = _import(graph, input_spec=spec)
-    (skip,) = network.layers[1].synapses[1:]
+    _, (source, skip) = network.layers[1].inputs
     assert isinstance(skip, OneToOne)
-    assert (skip.source, int(skip.weight[0])) == ("first", 1)
+    assert (source, int(skip.weight[0])) == ("first", 1)
     nodes["if2"].v_threshold[0] = 200
     with pytest.raises(ConversionError, match="unlike thresholds"):
         _import(graph, input_spec=spec)
@@ -231,9 +232,9 @@ def test_pooling_alone_is_a_layer_of_one_group_a_channel(kind: str, whole: int) 
     }
     graph = _graph(nodes, "input conv if1 pool if2 output")
     network = _import(graph)
-    pool = network.layers[1]
+    (pool,) = network.layers[1].synapses
     assert isinstance(pool, Conv2d)
-    assert (pool.groups, pool.stride, pool.padding) == (4, (2, 2), (1, 1))
+    assert pool.geometry == Geometry((2, 2), (1, 1), groups=4)
     inputs = random_inputs(network, 4)
     recording = ReferenceBackend().run(network, inputs)
     counts, _ = _simulate(graph, inputs, "zero")

@@ -13,8 +13,7 @@ from benchmarks.result import finish, json_option
 from tandem_hw.chip.budget import chips_for
 from tandem_hw.chip.partition import LayerBudget, input_budget, layer_budget
 from tandem_hw.network.quantized import Layer, Shape
-from tandem_hw.network.synapses.convolutions import Conv2d
-from tandem_hw.network.synapses.dense import Dense
+from tests.helpers.layers import conv2d_layer, dense_layer
 
 #: The bound on the error that the documentation promises.
 ALLOWED_ERROR = 0.30
@@ -59,12 +58,12 @@ class Published:
             weight = np.zeros((channels, shape[0], kernel, kernel), np.int16)
             bias = np.zeros(channels, np.int32)
             geometry = {"stride": stride, "padding": padding}
-            layers.append(Conv2d(f"conv{index}", weight, 8, bias, 64, shape, **geometry))
+            layers.append(conv2d_layer(f"conv{index}", weight, 8, bias, 64, shape, **geometry))
             shape = layers[-1].output_shape
         sizes = (int(np.prod(shape)), *self.dense)
         for index, (inputs, outputs) in enumerate(pairwise(sizes)):
             weight, bias = np.zeros((outputs, inputs), np.int16), np.zeros(outputs, np.int32)
-            layers.append(Dense(f"dense{index}", weight, 8, bias, 64, (inputs,)))
+            layers.append(dense_layer(f"dense{index}", weight, 8, bias, 64, (inputs,)))
         return layers
 
 

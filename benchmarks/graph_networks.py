@@ -48,12 +48,12 @@ def _compared(recipe: str, samples: int, folder: Path) -> dict[str, Any]:
         raise click.ClickException(f"{recipe}: layers {report.silent_layers} are silent")
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     tested = {name: value for name, value in metrics.items() if name.startswith("test_")}
-    skips = sum(len(layer.skips) for layer in network)
+    skips = sum(len(layer.synapses[1:]) for layer in network)
     return {
         "recipe": recipe,
         "layers": len(network.layers),
         "skips": skips,
-        "neurons": sum(layer.neurons for layer in network),
+        "neurons": sum(layer.num_neurons for layer in network),
         "samples": samples,
         "spikes": sum(layer.spikes or 0 for layer in report.layers),
         "different": different(report),

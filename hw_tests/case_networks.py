@@ -12,7 +12,9 @@ import numpy.typing as npt
 from tandem_hw.network.fixed_point import floor_threshold
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout, Reset
 from tandem_hw.network.synapses.convolutions import Conv2d
-from tandem_hw.network.synapses.dense import Dense, OneToOne
+from tandem_hw.network.synapses.dense import Dense
+from tandem_hw.network.synapses.kind import Synapses
+from tests.helpers.layers import conv2d_layer, dense_layer, make, network_of, one_to_one_layer
 
 RESETS: tuple[Reset, ...] = ("subtract", "zero")
 SAMPLES = 3
@@ -66,7 +68,7 @@ def convolutional(
         size = (channels, shape[0] // groups, *kernel)
         first = name == "conv1"
         layers.append(
-            Conv2d(
+            conv2d_layer(
                 name=name,
                 weight=2 * generator.integers(-reach, reach + 1, size),
                 weight_bits=weight_bits,
@@ -82,7 +84,7 @@ def convolutional(
         )
     hidden = dense("hidden", layers[-1].output_shape, 10, 2 * reach, generator, weight_bits)
     readout = dense("readout", hidden.output_shape, 5, None, generator, weight_bits)
-    return QuantizedNetwork(spec, (*layers, hidden, readout), num_steps, reset)
+    return network_of(spec, (*layers, hidden, readout), num_steps, reset)
 
 
 def dense(
@@ -92,10 +94,10 @@ def dense(
     threshold: int | None,
     generator: np.random.Generator,
     weight_bits: int = 8,
-) -> Dense:
+) -> Layer:
     """Return a dense layer of random weights and biases of both signs."""
     reach = (1 << (weight_bits - 1)) - 1
-    return Dense(
+    return dense_layer(
         name=name,
         weight=2 * generator.integers(-reach, reach + 1, (out, int(np.prod(input_shape)))),
         weight_bits=weight_bits,
@@ -117,7 +119,7 @@ def synapses(
     input_shape: tuple[int, ...],
     channels: int,
     *,
-    kind: type[Layer] = Conv2d,
+    kind: type[Synapses] = Conv2d,
     kernel: int | tuple[int, ...] = 3,
     threshold: int | None = 300,
     bias_reach: int = 100,
@@ -133,7 +135,7 @@ def synapses(
         kernel: length of the kernel, along all axes or along each.
         threshold: firing threshold, or None.
         bias_reach: largest magnitude of a bias.
-        fields: further fields of the layer.
+        fields: further fields of the layer, as ``tests.helpers.layers.make`` takes them.
     """
     generator = np.random.default_rng(list(name.encode()))
     if kind is Dense:
@@ -141,7 +143,8 @@ def synapses(
     else:
         sizes = (kernel,) * (len(input_shape) - 1) if isinstance(kernel, int) else kernel
         shape = (channels, input_shape[0] // fields.get("groups", 1), *sizes)
-    return kind(
+    return make(
+        kind,
         name=name,
         weight=2 * generator.integers(-127, 128, shape),
         weight_bits=8,
@@ -160,10 +163,12 @@ def projection(
     return synapses(name, input_shape, channels, **wanted)
 
 
-def identity(shape: tuple[int, ...], source: str, weight: int = 300) -> OneToOne:
+def identity(shape: tuple[int, ...], source: str, weight: int = 300) -> Layer:
     """Return a skip path that adds a layer's spikes as they are, each worth ``weight``."""
     name = f"identity-from-{source}"
-    return OneToOne(name, np.array([weight]), 8, np.zeros(1, int), None, shape, source=source)
+    return one_to_one_layer(
+        name, np.array([weight]), 8, np.zeros(1, int), None, shape, source=source
+    )
 
 
 def case_of(
@@ -176,6 +181,6 @@ def case_of(
     input_shape: tuple[int, ...] | None = None,
 ) -> Case:
     """Return a case of given layers and 3-bit inputs."""
-    spec = InputSpec(input_shape or layers[0].input_shape, 3, 1 / 7, encoding)
-    network = QuantizedNetwork(spec, layers, num_steps, reset, readout)
+    spec = InputSpec(input_shape or layers[0].synapses[0].input_shape, 3, 1 / 7, encoding)
+    network = network_of(spec, layers, num_steps, reset, readout)
     return Case(f"{reset}-{name}", network, random_inputs(network))

@@ -13,8 +13,8 @@ from hw_tests.case_networks import RESETS, SAMPLES, Case, convolutional, dense, 
 from hw_tests.graph_cases import graph_cases
 from hw_tests.layer_cases import layer_cases
 from tandem_hw.network.fixed_point import floor_threshold
-from tandem_hw.network.quantized import Encoding, InputSpec, QuantizedNetwork, Reset
-from tandem_hw.network.synapses.dense import Dense
+from tandem_hw.network.quantized import Encoding, InputSpec, Reset
+from tests.helpers.layers import changed, dense_layer, network_of
 
 
 def cases() -> Iterator[Case]:
@@ -79,7 +79,7 @@ def _readout_cases(reset: Reset) -> Iterator[Case]:
     spec = InputSpec((12,), bits=4, scale=1 / 15, encoding="constant")
     for readout, threshold in (("potential", None), ("count", 96)):
         layer = dense("only", (12,), 5, threshold, generator)
-        network = QuantizedNetwork(spec, (layer,), 4, reset, readout)  # type: ignore[arg-type]
+        network = network_of(spec, (layer,), 4, reset, readout)  # type: ignore[arg-type]
         yield Case(f"{reset}-one-layer-{readout}", network, random_inputs(network))
 
 
@@ -88,9 +88,7 @@ def _leak_cases() -> Iterator[Case]:
     for current, voltage in ((4096, 123), (1024, 0), (3000, 1024), (1, 4095)):
         plain = convolutional("zero", 8, encoding="events")
         layers = tuple(
-            replace(layer, current_decay=current, voltage_decay=voltage)
-            if layer.threshold is not None
-            else layer
+            changed(layer, current_decay=current, voltage_decay=voltage) if layer.fires else layer
             for layer in plain.layers
         )
         network = replace(plain, layers=layers)
@@ -101,7 +99,7 @@ def _overflow_case(reset: Reset) -> Case:
     """Return a case whose sums leave 24 bits, so that the current wraps and the voltage clips."""
     generator = np.random.default_rng(4)
     spec = InputSpec((40,), bits=8, scale=1 / 255, encoding="constant")
-    first = Dense(
+    first = dense_layer(
         "first",
         2 * generator.integers(-127, 128, (30, 40)),
         8,
@@ -110,7 +108,7 @@ def _overflow_case(reset: Reset) -> Case:
         spec.shape,
     )
     readout = dense("readout", first.output_shape, 5, None, generator)
-    network = QuantizedNetwork(spec, (first, readout), 7, reset)
+    network = network_of(spec, (first, readout), 7, reset)
     assert not network.bounds[0].proven
     return Case(f"{reset}-overflow", network, random_inputs(network), proven=False)
 
@@ -124,7 +122,7 @@ def _two_layers(
 ) -> Case:
     """Return a case whose first layer is given and whose readout is random."""
     spec = InputSpec((weight.shape[1],), bits=4, scale=1 / 15, encoding="constant")
-    first = Dense("first", weight, 8, bias, 320, spec.shape)
+    first = dense_layer("first", weight, 8, bias, 320, spec.shape)
     readout = dense("readout", first.output_shape, 4, None, np.random.default_rng(2))
-    network = QuantizedNetwork(spec, (first, readout), 4, reset)
+    network = network_of(spec, (first, readout), 4, reset)
     return Case(name, network, random_inputs(network), fires)

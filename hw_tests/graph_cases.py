@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 
 from hw_tests.case_networks import Case, case_of, identity, projection, random_inputs, synapses
-from tandem_hw.network.quantized import (
-    Conv1d,
-    ConvTranspose2d,
-    Dense,
-    Encoding,
-    InputSpec,
-    Layer,
-    QuantizedNetwork,
-    Reset,
-)
+from tandem_hw.network.quantized import Encoding, InputSpec, Layer, Reset
+from tandem_hw.network.synapses.convolutions import Conv1d, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense
+from tests.helpers.layers import changed, network_of
 
 _SHAPE = (4, 5, 4)
 #: Weight of an identity path; a spike is worth the threshold behind it.
@@ -35,7 +28,7 @@ def graph_cases(reset: Reset) -> Iterator[Case]:
     yield _overflow_case(reset)
     if reset == "zero":
         layers = [
-            replace(layer, current_decay=current, voltage_decay=voltage)
+            changed(layer, current_decay=current, voltage_decay=voltage)
             for layer, current, voltage in zip(
                 _block(2)[:-1], (4096, 1024, 2000), (100, 0, 4095), strict=True
             )
@@ -59,7 +52,7 @@ def _same(name: str, **fields: object) -> Layer:
 def _block(length: int, weight: int = _WHOLE) -> list[Layer]:
     """Return a first layer, a residual block of some layers with an identity path, a readout."""
     layers = [_first(), *(_same(f"block{index}") for index in range(1, length + 1))]
-    layers[-1] = replace(layers[-1], skips=(identity(_SHAPE, "first", weight),))
+    layers[-1] = changed(layers[-1], skips=(identity(_SHAPE, "first", weight),))
     return [*layers, _readout(layers[-1])]
 
 
@@ -94,7 +87,7 @@ def _projection_cases(reset: Reset) -> Iterator[Case]:
         synapses("block2", (6, 3, 2), 6, padding=(1, 1)),
     ]
     skip = projection("projection", _SHAPE, 6, "first", stride=(2, 2))
-    down[-1] = replace(down[-1], skips=(skip,))
+    down[-1] = changed(down[-1], skips=(skip,))
     yield case_of("residual-projection", reset, *down, _readout(down[-1]))
     # A second block upon the first one, with an identity path of its own.
     more = [
@@ -112,7 +105,7 @@ def _projection_cases(reset: Reset) -> Iterator[Case]:
         padding=(1, 0),
     )  # fmt: skip
     narrow = [*down[:2], synapses("side", _SHAPE, 4, kernel=(2, 1), source="first")]
-    narrow[-1] = replace(narrow[-1], skips=(wide,))
+    narrow[-1] = changed(narrow[-1], skips=(wide,))
     yield case_of("transposed-projection", reset, *narrow, _readout(narrow[-1]))
 
 
@@ -127,7 +120,7 @@ def _many_path_cases(reset: Reset) -> Iterator[Case]:
     last = _same("last", skips=skips)
     yield case_of("many-skips", reset, first, second, third, last, _readout(last))
     # The layer's own synapses are those of the shorter path.
-    main = replace(_same("main", source="first"), skips=(projection("recent", _SHAPE, 4, "third"),))
+    main = changed(_same("main", source="first"), skips=(projection("recent", _SHAPE, 4, "third"),))
     yield case_of("own-synapses-held-back", reset, first, second, third, main, _readout(main))
     branches = [
         first,
@@ -142,7 +135,7 @@ def _many_path_cases(reset: Reset) -> Iterator[Case]:
 def _input_cases(reset: Reset) -> Iterator[Case]:
     for encoding in get_args(Encoding):
         yield case_of(f"parallel-first-layers-{encoding}", reset, *_parallel(), encoding=encoding)
-    shared = replace(_first(), skips=(projection("beside", (2, 5, 4), 4, "input"),), source="input")
+    shared = changed(_first(), skips=(projection("beside", (2, 5, 4), 4, "input"),), source="input")
     for encoding in get_args(Encoding):
         yield case_of(
             f"input-through-two-kernels-{encoding}", reset, shared, _readout(shared),
@@ -163,9 +156,9 @@ def _parallel() -> list[Layer]:
 def _readout_cases(reset: Reset) -> Iterator[Case]:
     first, second = _first(), _same("second")
     skip = projection("shortcut", _SHAPE, 5, "first", kind=Dense)
-    readout = replace(_readout(second), skips=(skip,))
+    readout = changed(_readout(second), skips=(skip,))
     yield case_of("skip-into-the-readout", reset, first, second, readout)
-    counted = replace(readout, threshold=400)
+    counted = changed(readout, threshold=400)
     yield case_of("skip-into-a-counted-readout", reset, first, second, counted, readout="count")
     image = _same("image", threshold=None, skips=(identity(_SHAPE, "first"),))
     yield case_of("skip-into-an-image", reset, first, second, image)
@@ -176,14 +169,14 @@ def _overflow_case(reset: Reset) -> Case:
     generator = np.random.default_rng(4)
     spec = InputSpec((40,), bits=8, scale=1 / 255, encoding="constant")
     first, beside = (
-        replace(
+        changed(
             synapses(name, (40,), 30, kind=Dense, threshold=240 << 6, source="input"),
             weight=2 * generator.integers(-80, 81, (30, 40)),
         )
         for name in ("first", "beside")
     )
-    skip = replace(beside, threshold=None, bias=np.zeros(30, int))
-    first = replace(first, skips=(skip,))
-    network = QuantizedNetwork(spec, (first, _readout(first)), 7, reset)
+    skip = changed(beside, threshold=None, bias=np.zeros(30, int))
+    first = changed(first, skips=(skip,))
+    network = network_of(spec, (first, _readout(first)), 7, reset)
     assert not network.bounds[0].proven
     return Case(f"{reset}-overflow-of-two-paths", network, random_inputs(network), proven=False)

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from hw_tests.case_networks import Case, case_of, synapses
-from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Dense, Layer, Reset
+from tandem_hw.network.quantized import Layer, Reset
+from tandem_hw.network.synapses.convolutions import Conv1d, ConvTranspose2d
+from tandem_hw.network.synapses.dense import Dense
+from tests.helpers.layers import changed, conv2d_layer
 
 #: The first layer takes integers of up to 7.
 _FIRST = 1200
@@ -89,7 +92,7 @@ def _pooling_cases(reset: Reset) -> Iterator[Case]:
     """Yield spiking average pooling: depthwise, one weight for all, no bias."""
     for name, kernel, stride in (("average-pooling", 2, 2), ("average-pooling-overlaps", 3, 2)):
         first = synapses("first", (2, 7, 6), 4, threshold=_FIRST, padding=(1, 1))
-        pooling = Conv2d(
+        pooling = conv2d_layer(
             "pooling", np.full((4, 1, kernel, kernel), 64), 8, np.zeros(4, int),
             64 * kernel * kernel, first.output_shape, stride=(stride, stride), groups=4,
         )  # fmt: skip
@@ -103,10 +106,10 @@ def _autoencoder_cases(reset: Reset) -> Iterator[Case]:
         layers = autoencoder()
         yield case_of(f"autoencoder-{encoding}", reset, *layers, encoding=encoding)
     layers = autoencoder()
-    counted = replace(layers[-1], threshold=300)
+    counted = changed(layers[-1], threshold=300)
     yield case_of("autoencoder-counted", reset, *layers[:-1], counted, readout="count")
     if reset == "zero":
-        leaking = [replace(layer, current_decay=1024, voltage_decay=200) for layer in layers[:-1]]
+        leaking = [changed(layer, current_decay=1024, voltage_decay=200) for layer in layers[:-1]]
         yield case_of("autoencoder-leak", reset, *leaking, layers[-1], num_steps=8)
     signal = synapses("signal", (2, 9), 4, kind=Conv1d, threshold=_FIRST, stride=(2,))
     result = synapses("result", signal.output_shape, 2, kind=Conv1d, threshold=None)

@@ -70,7 +70,7 @@ def test_a_network_says_what_it_is() -> None:
 def test_a_network_with_skips_shows_all_sources_and_weights() -> None:
     network = small_graph_network()
     rows = Table(network._repr_html_()).rows[1:]
-    assert any(layer.skips for layer in network)
+    assert any(layer.synapses[1:] for layer in network)
     for row, layer, connections in zip(rows, network, network.wiring.connections, strict=True):
         assert row[0] == layer.name
         assert row[2].count(", ") == len(connections) - 1

@@ -16,8 +16,6 @@ from torch import Tensor
 from tandem_hw.arithmetic import exact_sums
 from tandem_hw.arithmetic.exact_sums import _extreme_operands, _Problem, exact_arithmetic, exact_sum
 from tandem_hw.arithmetic.synapses import (
-    ConvGeometry,
-    TransposedGeometry,
     _convolve_unfolded,
     convolve,
     convolve_fast,
@@ -25,9 +23,10 @@ from tandem_hw.arithmetic.synapses import (
     dense,
 )
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT
+from tandem_hw.network.synapses.geometry import Geometry, TransposedGeometry
 from tests.helpers.onednn import onednn
 
-SAME = ConvGeometry((1, 1), (1, 1))
+SAME = Geometry((1, 1), (1, 1))
 needs_nnpack = pytest.mark.skipif(
     not torch.backends.nnpack.is_available(), reason="this PyTorch has no NNPACK on this machine"
 )
@@ -48,7 +47,7 @@ def operands(batch: int, channels: int = 14, size: int = 8) -> tuple[Tensor, Ten
     return torch.from_numpy(signal).float(), torch.from_numpy(weight).float()
 
 
-def exact(signal: Tensor, weight: Tensor, geometry: ConvGeometry = SAME) -> Tensor:
+def exact(signal: Tensor, weight: Tensor, geometry: Geometry = SAME) -> Tensor:
     return _convolve_unfolded(signal.double(), weight.double(), geometry).float()
 
 
@@ -105,7 +104,7 @@ def test_nnpack_stays_off_while_any_thread_adds() -> None:
     assert nnpack_is_on()
 
 
-def by_fourier(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+def by_fourier(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Convolve as a transform does."""
     (py, px), (ky, kx) = geometry.padding, weight.shape[2:]
     size = [n + 2 * p + k for n, p, k in zip(signal.shape[2:], (py, px), (ky, kx), strict=True)]
@@ -116,32 +115,32 @@ def by_fourier(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor
     return full[:, :, :height, :width]
 
 
-def by_fourier_and_rounded(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+def by_fourier_and_rounded(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Hide the fractions; the sums are wrong all the same."""
     return by_fourier(signal, weight, geometry).round()
 
 
-def by_short_sums(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+def by_short_sums(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Give results in the 8 digits of bfloat16."""
     return convolve_fast(signal, weight, geometry).bfloat16().float()
 
 
-def by_short_factors(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+def by_short_factors(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Take operands of 7 bits, one too few."""
     return convolve_fast((signal / 2).trunc() * 2, weight, geometry)
 
 
-def wrong_in_the_last_sample(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+def wrong_in_the_last_sample(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     result = convolve_fast(signal, weight, geometry)
     result[-1] += 1 / 64
     return result
 
 
-def wrong_from_16_samples_on(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+def wrong_from_16_samples_on(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     return convolve_fast(signal, weight, geometry) * (1 if len(signal) < 16 else 1 + 2**-20)
 
 
-def wrong_in_one_channel(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+def wrong_in_one_channel(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     result = convolve_fast(signal, weight, geometry)
     result[:, 2] += (result[:, 2] > 1 << 20).float()
     return result
@@ -177,7 +176,7 @@ def test_an_algorithm_that_rounds_is_not_used(
 def test_what_rounds_for_large_batches_alone_is_used_for_small_ones() -> None:
     calls: list[int] = []
 
-    def spied(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+    def spied(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         calls.append(len(signal))
         return wrong_from_16_samples_on(signal, weight, geometry)
 
@@ -203,20 +202,20 @@ def test_where_everything_rounds_float64_takes_its_place() -> None:
 def test_each_problem_is_tried_once_and_again_when_a_setting_changes() -> None:
     calls = 0
 
-    def counted(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+    def counted(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         nonlocal calls
         calls += 1
         return convolve_fast(signal, weight, geometry)
 
     signal, weight = operands(3)
 
-    def added(geometry: ConvGeometry = SAME, signal: Tensor = signal) -> int:
+    def added(geometry: Geometry = SAME, signal: Tensor = signal) -> int:
         before = calls
         exact_sum((counted, _convolve_unfolded), signal, weight, geometry)
         return calls - before
 
     assert [added(), added(), added()] == [2, 1, 1]
-    assert [added(ConvGeometry()), added(ConvGeometry())] == [2, 1]
+    assert [added(Geometry()), added(Geometry())] == [2, 1]
     last = signal.to(memory_format=torch.channels_last)
     assert [added(signal=last), added(signal=last), added()] == [2, 1, 1]
     with onednn(False):

@@ -8,11 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem_hw.arithmetic.synapses import (
-    ConvGeometry,
-    TransposedGeometry,
     _convolve_unfolded,
     _fold_products,
-    _rows,
     convolve,
     convolve_transposed,
     dense,
@@ -20,12 +17,13 @@ from tandem_hw.arithmetic.synapses import (
     one_to_one,
 )
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT
+from tandem_hw.network.synapses.geometry import Geometry, TransposedGeometry, row_geometry
 
 Int64 = npt.NDArray[np.int64]
-Problem = tuple[Int64, Int64, ConvGeometry]
+Problem = tuple[Int64, Int64, Geometry]
 
 
-def brute_force(signal: Int64, weight: Int64, geometry: ConvGeometry) -> Int64:
+def brute_force(signal: Int64, weight: Int64, geometry: Geometry) -> Int64:
     """Add up every product by the definition of a convolution."""
     groups, (pad_y, pad_x) = geometry.groups, geometry.padding
     padded = np.pad(signal, [(0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)])
@@ -74,7 +72,7 @@ def problems(draw: st.DrawFn) -> Problem:
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     signal = random.integers(0, 256, (draw(st.integers(1, 3)), inputs, *size))
     weight = 2 * random.integers(-127, 128, (outputs, inputs // groups, *kernel))
-    return signal, weight, ConvGeometry(stride, padding, dilation, groups)
+    return signal, weight, Geometry(stride, padding, dilation, groups)
 
 
 @given(problems())
@@ -88,13 +86,13 @@ def test_both_convolutions_add_the_products_of_every_geometry(problem: Problem) 
 def test_a_convolution_over_one_axis_is_one_over_an_image_of_one_row(problem: Problem) -> None:
     signal, weight, geometry = problem
     signal, weight = signal[:, :, :1], weight[:, :, :1]
-    one = ConvGeometry(
+    one = Geometry(
         geometry.stride[1:], geometry.padding[1:], geometry.dilation[1:], geometry.groups
     )
-    expected = brute_force(signal, weight, _rows(one))[:, :, 0]
+    expected = brute_force(signal, weight, row_geometry(one))[:, :, 0]
     row, kernel = torch.from_numpy(signal).float(), torch.from_numpy(weight).float()
     assert np.array_equal(convolve(row[:, :, 0], kernel[:, :, 0], one).numpy(), expected)
-    unfolded = _convolve_unfolded(row, kernel, _rows(one))[:, :, 0]
+    unfolded = _convolve_unfolded(row, kernel, row_geometry(one))[:, :, 0]
     assert np.array_equal(unfolded.numpy(), expected)
 
 
@@ -182,7 +180,7 @@ def test_sums_just_under_the_accumulator_limit_are_exact(
     signal = random.integers(250, 256, (batch, 14, 8, 8))
     weight = np.full((16, 14, 3, 3), 254)
     weight[8:] = 2 * random.integers(-127, 128, (8, 14, 3, 3))
-    geometry = ConvGeometry(stride, (1, 1))
+    geometry = Geometry(stride, (1, 1))
     reached = brute_force(signal, weight, geometry).max()
     assert 0.95 * ACCUMULATOR_LIMIT < reached < ACCUMULATOR_LIMIT
     check((signal, weight, geometry))

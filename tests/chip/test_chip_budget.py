@@ -37,8 +37,9 @@ from tandem_hw.network.quantized import (
     Reset,
 )
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers.chip_layers import check_cores, convolution, dense, network_of
+from tests.helpers.chip_layers import check_cores, chip_network, convolution, dense
 from tests.helpers.command_line import run
+from tests.helpers.layers import changed, network_of
 from tests.helpers.networks import networks, random_inputs, small_network
 from tests.helpers.project import ROOT
 
@@ -172,7 +173,7 @@ def test_a_convolution_is_covered_within_every_limit(
 ) -> None:
     layer = convolution(shape, channels, kernel, padding=(1, 1))
     budget = layer_budget(layer, parts)
-    check_cores(budget, layer.neurons)
+    check_cores(budget, layer.num_neurons)
     block = budget.block
     assert block is not None
     assert block[0] & (block[0] - 1) == 0
@@ -210,8 +211,8 @@ def test_a_board_works_in_periods_of_a_power_of_two(
 ) -> None:
     layers = (dense(6, 5, name="a"), dense(5, 4, name="b"), dense(4, 3, None, name="readout"))
     spec = InputSpec((6,), 4, 1 / 15)
-    layers = tuple(replace(layer, bias=np.full(layer.neurons, 3)) for layer in layers)
-    network = QuantizedNetwork(spec, layers, num_steps, reset, "potential")
+    layers = tuple(changed(layer, bias=np.full(layer.num_neurons, 3)) for layer in layers)
+    network = network_of(spec, layers, num_steps, reset, "potential")
     budget = chip_budget(network)
     assert budget.obstacle is None
     assert (budget.period, budget.latency) == (period, num_steps + 3)
@@ -227,7 +228,7 @@ def test_a_board_works_in_periods_of_a_power_of_two(
 def test_chips_have_120_cores_and_boards_are_the_smallest_that_hold_them(
     cores: int, chips: int
 ) -> None:
-    budget = chip_budget(network_of(dense(4, 3)))
+    budget = chip_budget(chip_network(dense(4, 3)))
     layer = replace(budget.layers[0], cores=cores)
     budget = replace(budget, layers=(layer,))
     assert chips_for(cores) == budget.chips == chips
@@ -238,15 +239,15 @@ def test_chips_have_120_cores_and_boards_are_the_smallest_that_hold_them(
 
 def test_energy_is_that_of_the_published_constants() -> None:
     layers = (dense(6, 5, name="a"), dense(5, 3, name="b"))
-    energy = chip_budget(network_of(*layers)).energy
+    energy = chip_budget(chip_network(*layers)).energy
     assert not energy.recorded
     # An input spike goes in once, neurons fire T times.
     assert energy.synops == 6 * 5 * 1 + 5 * 3 * 8
     assert energy.neuron_updates == (5 + 3) * 8
     assert energy.loihi1_joules == pytest.approx((150 * 23.6 + 64 * 81) * 1e-12)
     assert energy.hala_point_joules == pytest.approx(150 * 2600 / 380e12)
-    clocked = chip_budget(network_of(*layers, reset="subtract", num_steps=7))
-    clocks = [part.clocks for part in neuron_parts(network_of(*layers, reset="subtract"), 16)]
+    clocked = chip_budget(chip_network(*layers, reset="subtract", num_steps=7))
+    clocks = [part.clocks for part in neuron_parts(chip_network(*layers, reset="subtract"), 16)]
     resets = (5 + 3) * 7
     synops = 6 * 5 + 5 * 3 * 7 + resets + 5 * clocks[0] + 3 * clocks[1]
     assert clocked.energy.synops == synops
@@ -261,7 +262,7 @@ def test_a_recording_gives_the_energy_of_its_spikes(reset: Reset) -> None:
     bound, energy = chip_budget(network).energy, chip_budget(network, recording).energy
     parts = neuron_parts(network, 8 if reset == "subtract" else 4)
     clocks = sum(
-        part.clocks * layer.neurons for part, layer in zip(parts, network.layers, strict=True)
+        part.clocks * layer.num_neurons for part, layer in zip(parts, network.layers, strict=True)
     )
     resets = spikes if reset == "subtract" else 0
     assert energy.recorded
@@ -278,7 +279,7 @@ def test_a_recording_of_another_network_is_refused() -> None:
 
 
 def test_what_cannot_be_built_from_stock_processes_is_said() -> None:
-    budget = chip_budget(network_of(dense(4, 3, threshold=1 << 17), reset="subtract"))
+    budget = chip_budget(chip_network(dense(4, 3, threshold=1 << 17), reset="subtract"))
     assert budget.obstacle is not None
     assert budget.obstacle.startswith("layer dense: threshold 131072 needs a weight exponent")
     assert budget.summary.splitlines()[1] == f"not for a board as it is: {budget.obstacle}"
@@ -289,8 +290,8 @@ def too_many_cores() -> QuantizedNetwork:
     """Return a network of 2^32 neurons, more than 1152 chips hold, brought down to one."""
     large = convolution((1, 2048, 2048), 1024, 1, name="large")
     small = convolution(large.output_shape, 1, 1, name="small", stride=(2048, 2048))
-    last = replace(dense(1, 1), input_shape=small.output_shape)
-    return network_of(large, small, last)
+    last = changed(dense(1, 1), input_shape=small.output_shape)
+    return chip_network(large, small, last)
 
 
 REFUSED = [
@@ -401,4 +402,4 @@ def test_export_refuses_neurons_that_no_stock_process_runs_in_a_board_s_period(
     assert not out.exists()
     written = run("export", tmp_path / "model.pt", "--out", out, "--simulation-only")
     assert written.exit_code == 0
-    assert read_net(out).layers[0].current_decay == 3000
+    assert read_net(out).layers[0].neurons.current_decay == 3000

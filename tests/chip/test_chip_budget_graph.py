@@ -19,22 +19,31 @@ from tandem_hw.chip.synapse_memory import dense_words, synapse_use
 from tandem_hw.cli import main
 from tandem_hw.cli.work.network_tables import layer_table
 from tandem_hw.export.net_file import write_net
+from tandem_hw.network.layers import Layer
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
-from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
-from tandem_hw.network.synapses.dense import OneToOne
+from tandem_hw.network.synapses.convolutions import ConvTranspose2d
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers.chip_layers import check_cores, convolution, dense, network_of
+from tests.helpers.chip_layers import check_cores, chip_network, convolution, dense
+from tests.helpers.layers import (
+    changed,
+    conv1d_layer,
+    conv2d_layer,
+    conv_transpose2d_layer,
+    one_to_one_layer,
+)
 from tests.helpers.networks import random_inputs
 
 
-def transposed(shape: tuple[int, int, int], channels: int, **geometry: Any) -> ConvTranspose2d:
+def transposed(shape: tuple[int, int, int], channels: int, **geometry: Any) -> Layer:
     groups = geometry.get("groups", 1)
     weight = np.full((channels, shape[0] // groups, 3, 3), 2, np.int16)
-    return ConvTranspose2d("up", weight, 8, np.zeros(channels, np.int32), 64, shape, **geometry)
+    return conv_transpose2d_layer(
+        "up", weight, 8, np.zeros(channels, np.int32), 64, shape, **geometry
+    )
 
 
-def identity(name: str, source: str, shape: tuple[int, ...]) -> OneToOne:
-    return OneToOne(name, np.array([32]), 8, np.zeros(1, int), None, shape, source=source)
+def identity(name: str, source: str, shape: tuple[int, ...]) -> Layer:
+    return one_to_one_layer(name, np.array([32]), 8, np.zeros(1, int), None, shape, source=source)
 
 
 def residual(reset: Reset = "zero") -> QuantizedNetwork:
@@ -43,9 +52,9 @@ def residual(reset: Reset = "zero") -> QuantizedNetwork:
     first, second, third = (
         convolution(shape, 2, padding=(1, 1), name=name) for name in ("first", "second", "third")
     )
-    third = replace(third, skips=(identity("skip", "first", shape),))
-    last = replace(dense(72, 3, name="last"), input_shape=shape)
-    return network_of(first, second, third, last, reset=reset, num_steps=4)
+    third = changed(third, skips=(identity("skip", "first", shape),))
+    last = changed(dense(72, 3, name="last"), input_shape=shape)
+    return chip_network(first, second, third, last, reset=reset, num_steps=4)
 
 
 @pytest.mark.parametrize("cores", [1, 2, 5, 16])
@@ -54,11 +63,13 @@ def test_a_transposed_convolution_takes_the_words_of_its_matrix(
     geometry: dict[str, Any], cores: int
 ) -> None:
     layer = transposed((4, 5, 6), 6, **geometry)
-    share = -(-layer.neurons // cores)
-    reached = connection_matrix(layer).toarray() != 0
-    pieces = [reached[start : start + share] for start in range(0, layer.neurons, share)]
+    share = -(-layer.num_neurons // cores)
+    (path,) = layer.synapses
+    assert isinstance(path, ConvTranspose2d)
+    reached = connection_matrix(path).toarray() != 0
+    pieces = [reached[start : start + share] for start in range(0, layer.num_neurons, share)]
     synapses = [piece.sum(axis=0) for piece in pieces]  # of each axon of a core
-    use = synapse_use(layer, share, share)
+    use = synapse_use(path, share, share)
     words = [sum(dense_words(int(count)) for count in core) for core in synapses]
     assert use.words == max(words)
     assert use.axons_in == max(np.count_nonzero(core) for core in synapses)
@@ -70,14 +81,14 @@ def test_a_transposed_convolution_is_split_as_a_dense_layer_is() -> None:
     check_cores(budget, 32 * 33 * 33)
     assert budget.block is None
     # All of its synapses at 3.1 a word need 127 cores; words and cores that are not full double it.
-    least = layer.fan_out.sum() / 3.1 / chip_constants.SYNAPSE_WORDS_PER_CORE
+    least = layer.synapses[0].fan_out.sum() / 3.1 / chip_constants.SYNAPSE_WORDS_PER_CORE
     assert least < budget.cores < 2.5 * least
 
 
 def test_a_convolution_over_one_axis_is_an_image_of_height_1() -> None:
     weight, bias = np.zeros((8, 4, 5), np.int16), np.zeros(8, np.int32)
-    series = Conv1d("series", weight, 8, bias, 64, (4, 1000), padding=(2,))
-    image = Conv2d("image", weight[:, :, None], 8, bias, 64, (4, 1, 1000), padding=(0, 2))
+    series = conv1d_layer("series", weight, 8, bias, 64, (4, 1000), padding=(2,))
+    image = conv2d_layer("image", weight[:, :, None], 8, bias, 64, (4, 1, 1000), padding=(0, 2))
     budget = layer_budget(series)
     assert budget == replace(layer_budget(image), name="series")
     assert budget.cores > 1
@@ -98,10 +109,12 @@ def test_synapses_of_a_skip_lie_in_the_cores_of_the_neurons_and_relays_in_their_
     assert budget.cores == sum(layer.total_cores for layer in budget.layers) + 1
     assert budget.latency == 4 + 4
     assert json.loads(json.dumps(budget.as_dict()))["relays"][0]["name"] == relay.name
-    fan_out = sum(float(layer.fan_out.sum()) for layer in network.layers[1:])
+    fan_out = sum(float(layer.synapses[0].fan_out.sum()) for layer in network.layers[1:])
     spikes = neurons * 4  # of one layer, all of its neurons in every step
     into_skip, into_relay = spikes, spikes
-    synops = float(network.layers[0].fan_out.sum()) + fan_out * 4 + into_skip + into_relay
+    synops = (
+        float(network.layers[0].synapses[0].fan_out.sum()) + fan_out * 4 + into_skip + into_relay
+    )
     assert budget.energy.synops == synops
     assert budget.energy.neuron_updates == (4 * neurons + 3) * 4
 
@@ -109,7 +122,8 @@ def test_synapses_of_a_skip_lie_in_the_cores_of_the_neurons_and_relays_in_their_
 def test_relays_add_a_synop_to_every_recorded_spike_that_they_hand_on() -> None:
     network = residual()
     layers = tuple(
-        replace(layer, weight=np.full_like(layer.weight, 8), threshold=32) for layer in network
+        changed(layer, weight=np.full_like(layer.synapses[0].weight, 8), threshold=32)
+        for layer in network
     )
     network = replace(network, layers=layers)
     recording = ReferenceBackend().run(network, random_inputs(network, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn import functional
 from tandem_hw.chip.axis_order import from_lava, lava_shape, to_lava
 from tandem_hw.chip.connection_matrix import connection_matrix
 from tandem_hw.network.synapses.convolutions import ConvTranspose2d
+from tandem_hw.network.synapses.geometry import TransposedGeometry
 
 
 @st.composite
@@ -48,9 +50,8 @@ def test_matrix_is_the_transposed_convolution_of_pytorch(
     generator, groups = np.random.default_rng(seed), drawn["groups"]
     weight = 2 * generator.integers(-127, 128, (groups * out_group, in_group, *drawn["kernel"]))
     shape = (groups * in_group, *drawn["size"])
-    layer = ConvTranspose2d(
-        "t", weight, 8, np.zeros(len(weight), int), 2, shape, groups=groups, **drawn["geometry"]
-    )
+    geometry = TransposedGeometry(groups=groups, **drawn["geometry"])
+    layer = ConvTranspose2d("t", weight, 8, shape, geometry)
     signal = generator.integers(0, 256, shape)
     # PyTorch has the input channels first: [in, out / groups, y, x].
     ordered = weight.reshape(groups, out_group, in_group, *drawn["kernel"]).swapaxes(1, 2)
@@ -72,12 +73,8 @@ def test_matrix_is_the_transposed_convolution_of_pytorch(
     np.testing.assert_array_equal(fan_out, layer.fan_out)
 
 
-def _without_zeros(layer: ConvTranspose2d) -> ConvTranspose2d:
-    fields = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
-    return ConvTranspose2d(
-        "ones", np.full_like(layer.weight, 2), 8, layer.bias, 2, layer.input_shape,
-        output_padding=layer.output_padding, **fields,
-    )  # fmt: skip
+def _without_zeros(synapses: ConvTranspose2d) -> ConvTranspose2d:
+    return replace(synapses, weight=np.full_like(synapses.weight, 2))
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,14 @@ from tandem_hw.network.fixed_point import (
     WEIGHT_EXPONENT_MAX,
     floor_threshold,
 )
-from tandem_hw.network.quantized import Dense, InputSpec, OneToOne, QuantizedNetwork
+from tandem_hw.network.layers import Layer
+from tandem_hw.network.quantized import InputSpec
+from tests.helpers.layers import changed, dense_layer, network_of, one_to_one_layer
 from tests.helpers.networks import small_network
 
 
-def layer(threshold: int, bias: int = 0) -> Dense:
-    return Dense("hidden", np.array([[2]]), 8, np.array([bias]), threshold, (1,))
+def layer(threshold: int, bias: int = 0) -> Layer:
+    return dense_layer("hidden", np.array([[2]]), 8, np.array([bias]), threshold, (1,))
 
 
 def fits_registers(guard: Guard) -> bool:
@@ -86,12 +88,14 @@ def test_a_threshold_beyond_an_inhibitory_weight_is_refused_by_name() -> None:
 
 
 def test_a_guard_outlasts_what_a_skip_path_adds() -> None:
-    plain = [Dense(name, 8 * np.eye(3, dtype=int), 8, np.zeros(3, int), 8, (3,)) for name in "abc"]
-    skip = OneToOne("skip", np.array([1024]), 8, np.zeros(1, int), None, (3,), source="a")
+    plain = [
+        dense_layer(name, 8 * np.eye(3, dtype=int), 8, np.zeros(3, int), 8, (3,)) for name in "abc"
+    ]
+    skip = one_to_one_layer("skip", np.array([1024]), 8, np.zeros(1, int), None, (3,), source="a")
     guards = []
-    for last in (plain[2], replace(plain[2], skips=(skip,))):
+    for last in (plain[2], changed(plain[2], skips=(skip,))):
         layers = (plain[0], plain[1], last)
-        network = QuantizedNetwork(InputSpec((3,), 1, 1.0), layers, 3, "subtract", "count")
+        network = network_of(InputSpec((3,), 1, 1.0), layers, 3, "subtract", "count")
         check_lowering(network, 4)
         guards.append(guard_for(last, network.bounds[2], "subtract", 3, 4))
     without, within = guards
@@ -105,7 +109,7 @@ def test_lowering_of_a_network_is_checked_before_anything_is_built() -> None:
     network = small_network("subtract")
     check_lowering(network, 5)
     conv, hidden, readout = network.layers
-    large = replace(network, layers=(replace(conv, threshold=40_960), hidden, readout))
+    large = replace(network, layers=(changed(conv, threshold=40_960), hidden, readout))
     with pytest.raises(NetworkError, match="conv: threshold 40960"):
         check_lowering(large, 5)
     with pytest.raises(NetworkError, match="period of 4 steps is too short"):

@@ -7,17 +7,20 @@ from hypothesis import given, settings
 
 from tandem_hw.chip.relays import relay_stages
 from tandem_hw.chip.timing import window_start
-from tandem_hw.network.quantized import Dense, InputSpec, OneToOne, QuantizedNetwork
+from tandem_hw.network.layers import Layer
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
+from tandem_hw.network.synapses.dense import OneToOne
+from tests.helpers.layers import dense_layer, network_of, one_to_one_layer
 from tests.helpers.networks import networks
 
 
-def identity(name: str, source: str) -> OneToOne:
-    return OneToOne(name, np.array([2]), 8, np.zeros(1, int), None, (3,), source=source)
+def identity(name: str, source: str) -> Layer:
+    return one_to_one_layer(name, np.array([2]), 8, np.zeros(1, int), None, (3,), source=source)
 
 
-def dense(name: str, source: str, *skips: OneToOne) -> Dense:
+def dense(name: str, source: str, *skips: OneToOne) -> Layer:
     weight, bias = 2 * np.eye(3, dtype=int), np.zeros(3, int)
-    return Dense(name, weight, 8, bias, 2, (3,), source=source, skips=skips)
+    return dense_layer(name, weight, 8, bias, 2, (3,), source=source, skips=skips)
 
 
 def test_relays_of_one_layer_are_shared_by_all_that_take_its_spikes() -> None:
@@ -28,7 +31,7 @@ def test_relays_of_one_layer_are_shared_by_all_that_take_its_spikes() -> None:
         dense("d", "c", identity("a to d", "a"), identity("b to d", "b")),
         dense("e", "a", identity("d to e", "d"), identity("c to e", "c")),
     )
-    network = QuantizedNetwork(InputSpec((3,), 4, 1 / 15), layers, 4, "zero", "count")
+    network = network_of(InputSpec((3,), 4, 1 / 15), layers, 4, "zero", "count")
     assert network.wiring.depths == (1, 1, 2, 3, 4)
     # a feeds c at once, d one step late and e two; b and c feed d and e one step late.
     assert relay_stages(network.wiring) == {0: 2, 1: 1, 2: 1}

@@ -16,14 +16,14 @@ from tandem_hw.chip.timing import (
 )
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
-from tandem_hw.network.synapses.dense import Dense
+from tests.helpers.layers import changed, dense_layer, network_of
 
 RESETS: tuple[Reset, ...] = ("subtract", "zero")
 
 
 def chain(depth: int, num_steps: int, reset: Reset) -> QuantizedNetwork:
     layers = tuple(
-        Dense(
+        dense_layer(
             name=f"layer {index}",
             weight=np.array([[2]]),
             weight_bits=8,
@@ -33,7 +33,7 @@ def chain(depth: int, num_steps: int, reset: Reset) -> QuantizedNetwork:
         )
         for index in range(1, depth + 1)
     )
-    return QuantizedNetwork(InputSpec((1,), 1, 1.0), layers, num_steps, reset)
+    return network_of(InputSpec((1,), 1, 1.0), layers, num_steps, reset)
 
 
 def windows(network: QuantizedNetwork, index: int, samples: int, period: int) -> list[range]:
@@ -119,7 +119,7 @@ def test_a_board_resets_at_the_next_power_of_two(reset: Reset, num_steps: int, p
 
 def test_a_leaky_layer_needs_windows_that_follow_each_other_at_once() -> None:
     plain = chain(2, 4, "zero")
-    layers = (replace(plain.layers[0], voltage_decay=1), *plain.layers[1:])
+    layers = (changed(plain.layers[0], voltage_decay=1), *plain.layers[1:])
     network = replace(plain, layers=layers)
     check_period(network, 4)
     with pytest.raises(NetworkError, match=f"5 steps .* layer {layers[0].name} leaks.*use 4"):

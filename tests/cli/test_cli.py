@@ -19,6 +19,7 @@ from tandem_hw.sim import registry
 from tandem_hw.sim.backend import Progress, SimulationResult
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers.command_line import run, succeed, written_json
+from tests.helpers.layers import changed
 
 TRAINING = ("--model", "mlp", "--epochs", "3", "--batch-size", "8", "--num-steps", "4")
 SAMPLES = 24
@@ -140,7 +141,9 @@ def test_a_leak_goes_from_the_command_line_to_the_file(
     succeed("train", workspace.data, *TRAINING, *leak, "--out", tmp_path / "run")
     succeed("export", tmp_path / "run" / "checkpoint.pt", "--out", tmp_path / "leaky.net")
     network = read_net(tmp_path / "leaky.net")
-    decays = [(layer.current_decay, layer.voltage_decay) for layer in network.layers]
+    decays = [
+        (layer.neurons.current_decay, layer.neurons.voltage_decay) for layer in network.layers
+    ]
     assert decays == [(3000, 200)] * (len(decays) - 1) + [(4096, 0)]
     succeed("inspect", tmp_path / "leaky.net", "--json", tmp_path / "leaky.json")
     first = written_json(tmp_path / "leaky.json")["layers"][0]
@@ -189,9 +192,9 @@ def test_inspect_shows_and_writes_what_is_in_the_file(workspace: Workspace, tmp_
     }
     for layer, described in zip(network, content["layers"], strict=True):
         assert described["name"] == layer.name
-        assert described["neurons"] == layer.neurons
-        assert described["threshold"] == layer.threshold
-        assert described["weights"] == layer.weight.size
+        assert described["neurons"] == layer.num_neurons
+        assert described["threshold"] == layer.neurons.threshold
+        assert described["weights"] == layer.synapses[0].weight.size
 
 
 def test_simulate_writes_a_recording_and_a_summary_that_agree(
@@ -239,7 +242,7 @@ def saturating(workspace: Workspace, tmp_path: Path) -> Path:
     readout = network.layers[-1]
     spec = replace(network.input, bits=8, encoding="constant")
     weight = np.full((3, 36), 254)
-    layer = replace(readout, weight=weight, bias=[4000] * 3, input_shape=spec.shape, weight_bits=8)
+    layer = changed(readout, weight=weight, bias=[4000] * 3, input_shape=spec.shape, weight_bits=8)
     path = tmp_path / "saturating.net"
     write_net(replace(network, input=spec, layers=(layer,)), path)
     return path
@@ -355,7 +358,7 @@ def test_verify_leaves_with_status_1_when_a_layer_is_silent(
     workspace: Workspace, tmp_path: Path, twin: type[Twin]
 ) -> None:
     network = read_net(workspace.net)
-    silent = replace(network.layers[1], threshold=1 << 17)
+    silent = changed(network.layers[1], threshold=1 << 17)
     layers = (network.layers[0], silent, *network.layers[2:])
     write_net(replace(network, layers=layers), tmp_path / "silent.net")
     result = run(

@@ -102,7 +102,7 @@ def test_a_checkpoint_keeps_its_options_but_for_those_that_are_given(
         "subtract",
         "first_step",
     )
-    assert {layer.weight_bits for layer in network.layers} == {6}
+    assert {layer.synapses[0].weight_bits for layer in network.layers} == {6}
     assert content["stages"][0]["name"] == "inputs of 4 bits"
     assert content["stages"][-1]["accuracy"] > 0.9
     content, _ = converted(
@@ -111,7 +111,7 @@ def test_a_checkpoint_keeps_its_options_but_for_those_that_are_given(
     )
     network = read_net(tmp_path / "new.net")
     assert (network.num_steps, network.reset, network.input.encoding) == (16, "zero", "constant")
-    assert {layer.weight_bits for layer in network.layers} == {8}
+    assert {layer.synapses[0].weight_bits for layer in network.layers} == {8}
     assert network.input.bits == 5
     assert network.input.scale == 1 / 31
     assert content["samples"] == 10

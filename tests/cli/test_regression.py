@@ -21,6 +21,7 @@ from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.zoo.recipes import RECIPES
 from tests.helpers.command_line import run, succeed, written_json
+from tests.helpers.layers import changed
 
 TRAINING = (
     *("--model", "mlp", "--epochs", 12, "--batch-size", 10, "--learning-rate", 5e-3),
@@ -247,7 +248,9 @@ def test_deploy_shows_the_metrics_too(
 def test_a_network_that_suits_neither_is_refused(trained: Trained, tmp_path: Path) -> None:
     network = read_net(trained.net)
     last = network.layers[-1]
-    last = replace(last, weight=last.weight[[0, 0, 0]], bias=last.bias[[0, 0, 0]])
+    last = changed(
+        last, weight=last.synapses[0].weight[[0, 0, 0]], bias=last.neurons.bias[[0, 0, 0]]
+    )
     write_net(replace(network, layers=(*network.layers[:-1], last)), tmp_path / "three.net")
     result = run("simulate", tmp_path / "three.net", "--data", trained.data)
     assert result.exit_code == 2

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tandem_hw.arithmetic.synapses import ConvGeometry
 from tandem_hw.conversion.convert import SUPPORTED, convert
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.layer_kinds import TandemConv, TandemDropout, TandemLinear
 from tandem_hw.learning.model import LayerSpec, TandemNetwork
+from tandem_hw.network.synapses.geometry import Geometry
 
 IMAGE = (2, 8, 8)
 
@@ -57,21 +57,21 @@ def test_every_kind_of_layer_is_converted_in_order() -> None:
 @pytest.mark.parametrize(
     ("conv", "geometry"),
     [
-        (nn.Conv2d(2, 4, 3), ConvGeometry()),
+        (nn.Conv2d(2, 4, 3), Geometry()),
         (
             nn.Conv2d(2, 4, (1, 3), (2, 1), (0, 2), (1, 2), 2),
-            ConvGeometry((2, 1), (0, 2), (1, 2), 2),
+            Geometry((2, 1), (0, 2), (1, 2), 2),
         ),
-        (nn.Conv2d(2, 4, 3, padding="valid"), ConvGeometry()),
-        (nn.Conv2d(2, 4, (3, 5), padding="same"), ConvGeometry(padding=(1, 2))),
+        (nn.Conv2d(2, 4, 3, padding="valid"), Geometry()),
+        (nn.Conv2d(2, 4, (3, 5), padding="same"), Geometry(padding=(1, 2))),
         (
             nn.Conv2d(2, 4, (2, 3), padding="same", dilation=(2, 1)),
-            ConvGeometry((1, 1), (1, 1), (2, 1)),
+            Geometry((1, 1), (1, 1), (2, 1)),
         ),
     ],
     ids=["plain", "everything", "valid", "same", "same and dilated"],
 )
-def test_a_convolution_keeps_its_geometry(conv: nn.Conv2d, geometry: ConvGeometry) -> None:
+def test_a_convolution_keeps_its_geometry(conv: nn.Conv2d, geometry: Geometry) -> None:
     features = conv(torch.zeros(1, *IMAGE)).numel()
     model = to_spiking(conv, nn.ReLU(), nn.Flatten(), nn.Linear(features, 3))
     first = model.tandem_layers[0]

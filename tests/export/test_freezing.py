@@ -20,12 +20,13 @@ from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.layer_kinds import TandemConv
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
 from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.dense import Dense
-from tandem_hw.network.recording import Recording
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import verify
+from tests.helpers.layers import changed
 
 IMAGE = (2, 6, 6)
 Inputs = npt.NDArray[np.uint8]
@@ -140,7 +141,7 @@ def test_evaluation_and_the_frozen_network_agree_after_training(
     )
     network = require_equal(model, some_inputs(20))
     assert (network.num_steps, network.reset, network.readout) == (num_steps, reset, readout)
-    assert {layer.weight_bits for layer in network} == {weight_bits}
+    assert {layer.synapses[0].weight_bits for layer in network} == {weight_bits}
 
 
 LEAKS = [(4096, 500), (3000, 0), (1024, 1024), (1, 4095)]
@@ -169,12 +170,14 @@ def test_training_evaluation_and_reference_agree_on_leaky_neurons(
         optimizer.step()
     frozen = require_equal(model, inputs)
     firing = frozen.spiking_layers
-    assert {(layer.current_decay, layer.voltage_decay) for layer in firing} == {leak}
-    assert not frozen.layers[-1].leaks
+    assert {(layer.neurons.current_decay, layer.neurons.voltage_decay) for layer in firing} == {
+        leak
+    }
+    assert not frozen.layers[-1].neurons.leaks
     # The leak is no ornament: without it other spikes come out.
     plain = replace(
         frozen,
-        layers=tuple(replace(layer, current_decay=4096, voltage_decay=0) for layer in frozen),
+        layers=tuple(changed(layer, current_decay=4096, voltage_decay=0) for layer in frozen),
     )
     leaky, without = (ReferenceBackend().run(each, inputs) for each in (frozen, plain))
     assert any(np.any(leaky.counts[name] != without.counts[name]) for name in leaky.counts)
@@ -225,8 +228,8 @@ def test_evaluation_follows_the_chip_even_where_states_leave_24_bits(reset: Any)
     frozen = require_equal(model, inputs)
     assert not frozen.bounds[0].proven
     # Negative weights alone can only make a neuron fire once its current has wrapped.
-    assert (frozen.layers[0].weight[4:] <= 0).all()
-    assert not frozen.layers[0].bias.any()
+    assert (frozen.layers[0].synapses[0].weight[4:] <= 0).all()
+    assert not frozen.layers[0].neurons.bias.any()
     expected = ReferenceBackend().run(frozen, inputs)
     assert expected.counts["dense1"][:, 4:].any()
     found = PyTorchBackend(model).run(frozen, inputs).saturation
@@ -242,7 +245,7 @@ def test_the_frozen_network_has_the_models_integers_shapes_and_geometry() -> Non
     assert isinstance(conv, Conv2d)
     assert isinstance(grouped, Conv2d)
     assert isinstance(dense, Dense)
-    assert (conv.padding, conv.output_shape) == ((1, 1), (8, 6, 6))
+    assert (conv.synapses[0].geometry.padding, conv.output_shape) == ((1, 1), (8, 6, 6))
     assert (grouped.stride, grouped.padding, grouped.groups) == ((2, 1), (1, 0), 2)
     assert (grouped.output_shape, dense.output_shape) == ((6, 3, 5), (4,))
     assert network.input == model.architecture.input
@@ -250,10 +253,10 @@ def test_the_frozen_network_has_the_models_integers_shapes_and_geometry() -> Non
     for layer, tandem, scale in zip(network, model.tandem_layers, scales, strict=True):
         integers = tandem.integer_parameters(scale)
         assert layer.name == tandem.name
-        assert layer.weight.any()
-        assert np.array_equal(layer.weight, integers.weight.numpy())
-        assert np.array_equal(layer.bias, integers.bias.numpy())
-        assert layer.threshold == integers.threshold
+        assert layer.synapses[0].weight.any()
+        assert np.array_equal(layer.synapses[0].weight, integers.weight.numpy())
+        assert np.array_equal(layer.neurons.bias, integers.bias.numpy())
+        assert layer.neurons.threshold == integers.threshold
     assert isinstance(model.tandem_layers[0], TandemConv)
 
 

@@ -16,7 +16,9 @@ from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export import net_file
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.network.fixed_point import weight_limit
-from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, Layer, QuantizedNetwork
+from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork
+from tandem_hw.network.synapses.dense import Dense
+from tests.helpers.layers import changed, conv2d_layer, dense_layer, network_of
 from tests.helpers.networks import networks as graphs
 from tests.helpers.networks import small_file_network, small_graph_network, small_image_network
 
@@ -45,7 +47,7 @@ def parameters(draw: st.DrawFn, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 @st.composite
-def convolutions(draw: st.DrawFn, name: str, shape: tuple[int, ...]) -> Conv2d:
+def convolutions(draw: st.DrawFn, name: str, shape: tuple[int, ...]) -> Layer:
     groups = draw(st.sampled_from([g for g in (1, 2) if shape[0] % g == 0]))
     kernel = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
     pairs = {
@@ -53,7 +55,7 @@ def convolutions(draw: st.DrawFn, name: str, shape: tuple[int, ...]) -> Conv2d:
         for field, least in (("stride", 1), ("dilation", 1))
     }
     weight_shape = (groups * draw(st.integers(1, 2)), shape[0] // groups, *kernel)
-    return Conv2d(
+    return conv2d_layer(
         name=name,
         threshold=draw(thresholds),
         input_shape=shape,
@@ -89,7 +91,7 @@ def networks(draw: st.DrawFn) -> QuantizedNetwork:
             silent = is_last and readout == "potential"
             features = (draw(st.integers(1, 4)), int(np.prod(shape)))
             layers.append(
-                Dense(
+                dense_layer(
                     name=name,
                     threshold=None if silent else draw(thresholds),
                     input_shape=shape,
@@ -97,7 +99,7 @@ def networks(draw: st.DrawFn) -> QuantizedNetwork:
                 )
             )
         shape = layers[-1].output_shape
-    return QuantizedNetwork(
+    return network_of(
         spec,
         tuple(layers),
         draw(st.integers(1, 4096)),
@@ -168,17 +170,17 @@ def test_a_graph_comes_back_as_it_was_and_gives_the_same_bytes_again(
 
 
 CONV, OUT = small_file_network().layers
-SIGNAL = Dense("signal", np.full((3, 12), 4), 8, np.zeros(3, int), None, (2, 6))
+SIGNAL = dense_layer("signal", np.full((3, 12), 4), 8, np.zeros(3, int), None, (2, 6))
 
 
 @pytest.mark.parametrize(
     ("network", "version"),
     [
         (small_file_network(), 2),
-        (replace(small_file_network(), layers=(CONV, replace(OUT, source="conv"))), 3),
-        (replace(small_file_network(), layers=(replace(CONV, source="input"), OUT)), 3),
-        (replace(small_file_network(), layers=(replace(CONV, threshold=None),)), 3),
-        (QuantizedNetwork(InputSpec((2, 6), 4, 1.0), (SIGNAL,), 4, "zero"), 3),
+        (replace(small_file_network(), layers=(CONV, changed(OUT, source="conv"))), 3),
+        (replace(small_file_network(), layers=(changed(CONV, source="input"), OUT)), 3),
+        (replace(small_file_network(), layers=(changed(CONV, threshold=None),)), 3),
+        (network_of(InputSpec((2, 6), 4, 1.0), (SIGNAL,), 4, "zero"), 3),
         (small_graph_network(), 3),
         (small_image_network(), 3),
     ],
@@ -199,7 +201,12 @@ def test_a_layer_that_no_file_has_a_place_for_is_refused(tmp_path: Path) -> None
     class Pooled(Dense):
         pass
 
-    layers = (CONV, Pooled(OUT.name, OUT.weight, 8, OUT.bias, None, OUT.input_shape))
+    layers = (
+        CONV,
+        Pooled(
+            OUT.name, OUT.synapses[0].weight, 8, OUT.neurons.bias, None, OUT.synapses[0].input_shape
+        ),
+    )
     network = replace(small_file_network(), layers=layers)
     with pytest.raises(
         NetworkError, match=r"layer out: a \.net file has no Pooled; it holds Conv2d"
@@ -211,17 +218,17 @@ def test_a_layer_that_no_file_has_a_place_for_is_refused(tmp_path: Path) -> None
 def test_the_name_of_a_skip_is_limited_too(tmp_path: Path) -> None:
     network = small_graph_network()
     block = network.layers[1]
-    skips = (replace(block.skips[0], name="n" * 1025),)
-    layers = (network.layers[0], replace(block, skips=skips), network.layers[2])
+    skips = (replace(block.synapses[1:][0], name="n" * 1025),)
+    layers = (network.layers[0], changed(block, skips=skips), network.layers[2])
     with pytest.raises(NetworkError, match=r"the layer name nnn.*is over 1024 bytes"):
         write_net(replace(network, layers=layers), tmp_path / "model.net")
 
 
 def test_another_weight_gives_other_bytes(tmp_path: Path) -> None:
     network = small_file_network()
-    weight = network.layers[1].weight.copy()
+    weight = network.layers[1].synapses[0].weight.copy()
     weight[2, 17] = -weight[2, 17] or 2
-    other = replace(network, layers=(network.layers[0], replace(network.layers[1], weight=weight)))
+    other = replace(network, layers=(network.layers[0], changed(network.layers[1], weight=weight)))
     write_net(network, tmp_path / "one.net")
     write_net(other, tmp_path / "two.net")
     assert (tmp_path / "one.net").read_bytes() != (tmp_path / "two.net").read_bytes()
@@ -236,7 +243,7 @@ def test_the_file_follows_lava_dl_s_schema(tmp_path: Path, reset: str) -> None:
         kinds = [entries[str(index)]["type"][0] for index in range(len(entries))]
         assert kinds == [b"input", b"conv", b"flatten", b"dense"]
         assert entries["0/shape"][:].tolist() == [1, 5, 5]
-        assert entries["1/weight"][:].tolist() == network.layers[0].weight.tolist()
+        assert entries["1/weight"][:].tolist() == network.layers[0].synapses[0].weight.tolist()
         assert entries["1/bias"][:].tolist() == [3, -4]
         assert entries["1/stride"][:].tolist() == [2, 2]
         assert entries["1/groups"][()] == 1
@@ -318,7 +325,7 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(model: Path) -> None:
 @pytest.mark.parametrize("index", [0, 1])
 def test_every_flipped_byte_of_the_weights_is_refused(model: Path, index: int) -> None:
     whole = model.read_bytes()
-    weights = small_file_network().layers[index].weight.astype("<i2").tobytes()
+    weights = small_file_network().layers[index].synapses[0].weight.astype("<i2").tobytes()
     start = whole.index(weights)
     for offset in range(0, len(weights), 3):
         damaged = bytearray(whole)
@@ -423,9 +430,9 @@ def _inhibiting(least: int, reset: Any = "zero") -> QuantizedNetwork:
     """Return a dense layer without positive weights, which only its bias makes fire."""
     weight = np.full((3, 4), -2)
     weight[0, 0] = least
-    layer = Dense("dense", weight, 8, np.full(3, 500), 40, (4,))
+    layer = dense_layer("dense", weight, 8, np.full(3, 500), 40, (4,))
     spec = InputSpec((4,), 1, 1.0, "events")
-    return QuantizedNetwork(spec, (layer,), 5, reset, "count")
+    return network_of(spec, (layer,), 5, reset, "count")
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_a_chain_written_as_a_graph_is_refused(model: Path) -> None:
 
 
 def test_one_changed_weight_is_refused_as_altered(model: Path) -> None:
-    weight = int(small_file_network("zero", reach=20).layers[1].weight[0, 0])
+    weight = int(small_file_network("zero", reach=20).layers[1].synapses[0].weight[0, 0])
     message = refused_after(
         model, lambda file: file["layer/3/weight"].__setitem__((0, 0), weight ^ 2)
     )
@@ -170,11 +170,17 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "negative padding": (set_value("layer/1/padding", -1), "padding"),
     "no groups": (set_value("layer/1/groups", 0), "groups"),
     "weights of another type": (
-        put("layer/3/weight", small_file_network("zero", reach=20).layers[1].weight.astype("<i4")),
+        put(
+            "layer/3/weight",
+            small_file_network("zero", reach=20).layers[1].synapses[0].weight.astype("<i4"),
+        ),
         "layer/3/weight has dtype int32; int16 is expected",
     ),
     "weights in another byte order": (
-        put("layer/3/weight", small_file_network("zero", reach=20).layers[1].weight.astype(">i2")),
+        put(
+            "layer/3/weight",
+            small_file_network("zero", reach=20).layers[1].synapses[0].weight.astype(">i2"),
+        ),
         "layer/3/weight has dtype >i2",
     ),
     "float weights": (put("layer/3/weight", np.zeros((3, 18))), "data type float64"),
@@ -208,13 +214,17 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "compressed weights": (
         put(
             "layer/3/weight",
-            small_file_network("zero", reach=20).layers[1].weight,
+            small_file_network("zero", reach=20).layers[1].synapses[0].weight,
             compression="gzip",
         ),
         "chunked, compressed",
     ),
     "chunked weights": (
-        put("layer/3/weight", small_file_network("zero", reach=20).layers[1].weight, chunks=True),
+        put(
+            "layer/3/weight",
+            small_file_network("zero", reach=20).layers[1].synapses[0].weight,
+            chunks=True,
+        ),
         "chunked, compressed",
     ),
     "soft link": (
@@ -264,7 +274,7 @@ def test_a_link_to_another_file_is_never_followed(model: Path, tmp_path: Path) -
 
 
 def test_data_outside_of_the_file_are_never_read(model: Path, tmp_path: Path) -> None:
-    weight = small_file_network("zero", reach=20).layers[1].weight.astype("<i2")
+    weight = small_file_network("zero", reach=20).layers[1].synapses[0].weight.astype("<i2")
     raw = tmp_path / "weights.raw"
     raw.write_bytes(weight.tobytes())
 

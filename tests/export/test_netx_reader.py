@@ -20,6 +20,7 @@ from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.reference import trace
 from tests.helpers.command_line import run, succeed
+from tests.helpers.layers import conv2d_layer, dense_layer
 
 Edit = Callable[[h5py.File], None]
 
@@ -112,12 +113,21 @@ def test_every_number_of_a_file_is_where_it_belongs(path: Path) -> None:
     assert (network.num_steps, network.reset, network.readout) == (6, "zero", "potential")
     assert (network.input.shape, network.input.encoding) == ((2, 5, 5), "events")
     assert (conv.name, dense.name) == ("conv1", "dense3")
-    np.testing.assert_array_equal(conv.weight, CONV_WEIGHT)
-    np.testing.assert_array_equal(conv.bias, CONV_BIAS)
+    np.testing.assert_array_equal(conv.synapses[0].weight, CONV_WEIGHT)
+    np.testing.assert_array_equal(conv.neurons.bias, CONV_BIAS)
     np.testing.assert_array_equal(dense.weight, DENSE_WEIGHT)
     assert not dense.bias.any()
-    assert (conv.stride, conv.padding, conv.dilation, conv.groups) == ((2, 1), (1, 0), (1, 1), 2)
-    assert (conv.threshold, conv.current_decay, conv.voltage_decay) == (41, 3000, 123)
+    assert (
+        conv.synapses[0].geometry.stride,
+        conv.synapses[0].geometry.padding,
+        conv.synapses[0].geometry.dilation,
+        conv.synapses[0].geometry.groups,
+    ) == ((2, 1), (1, 0), (1, 1), 2)
+    assert (conv.neurons.threshold, conv.neurons.current_decay, conv.neurons.voltage_decay) == (
+        41,
+        3000,
+        123,
+    )
     assert (dense.threshold, dense.current_decay, dense.voltage_decay) == (None, 4096, 0)
     assert read_netx(path, num_steps=9).num_steps == 9
 
@@ -132,7 +142,11 @@ def test_a_file_without_an_input_layer_begins_with_its_dense_layer(tmp_path: Pat
     network = read_netx(path, num_steps=4)
     assert network.input.shape == (4,)
     assert network.readout == "count"
-    assert network.layers[0].weight.tolist() == [[0, 2, 4, 6], [8, 10, 12, 14], [16, 18, 20, 22]]
+    assert network.layers[0].synapses[0].weight.tolist() == [
+        [0, 2, 4, 6],
+        [8, 10, 12, 14],
+        [16, 18, 20, 22],
+    ]
     with pytest.raises(FileFormatError, match="give num_steps"):
         read_netx(path)
 
@@ -168,10 +182,10 @@ def test_a_last_convolution_of_one_position_is_the_dense_layer_that_it_is(
     assert isinstance(found, Dense)
     bias = np.zeros(8, dtype=int)
     sizes = dict(zip(("stride", "padding", "dilation"), map(tuple, pairs), strict=True))
-    conv = Conv2d("c", weight, 8, bias, 9, shape, 2048, 100, groups=groups, **sizes)  # type: ignore[arg-type]
+    conv = conv2d_layer("c", weight, 8, bias, 9, shape, 2048, 100, groups=groups, **sizes)  # type: ignore[arg-type]
     assert conv.output_shape == (8, 1, 1)
     # The convolution itself, followed by a layer that makes it a network.
-    after = Dense("after", np.full((1, 8), 2), 8, np.zeros(1, dtype=int), 1, (8, 1, 1))
+    after = dense_layer("after", np.full((1, 8), 2), 8, np.zeros(1, dtype=int), 1, (8, 1, 1))
     both = type(network)(network.input, (conv, after), 5, "zero", "count")
     inputs = generator.integers(0, 2, (3, *network.sample_shape)).astype(np.uint8)
     expected = trace(both, inputs)["c"].reshape(3, 5, 8)
@@ -284,7 +298,7 @@ def test_dense_weights_that_arrive_unchanged_are_read(path: Path, low: int, high
     weight[0, 0] = high
     with h5py.File(path, "r+") as file:
         put("layer/3/weight", weight)(file)
-    np.testing.assert_array_equal(read_netx(path).layers[1].weight, weight)
+    np.testing.assert_array_equal(read_netx(path).layers[1].synapses[0].weight, weight)
 
 
 def test_links_external_data_and_strange_filters_are_refused(path: Path, tmp_path: Path) -> None:
@@ -321,7 +335,7 @@ def test_a_small_file_cannot_ask_for_much_memory(path: Path) -> None:
 def test_the_values_of_all_datasets_are_counted(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size = read_netx(path).layers[1].weight.size
+    size = read_netx(path).layers[1].synapses[0].weight.size
     monkeypatch.setattr(hdf5_items, "VALUES_MAX", size)
     with pytest.raises(FileFormatError, match="layer/3/weight has shape"):
         read_netx(path)

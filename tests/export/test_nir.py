@@ -25,6 +25,7 @@ from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d
 from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.reference import ReferenceBackend, trace
+from tests.helpers.layers import changed, conv2d_layer, dense_layer, network_of
 from tests.helpers.networks import (
     networks,
     random_inputs,
@@ -44,18 +45,23 @@ def _exact(network: QuantizedNetwork) -> QuantizedNetwork:
     """Return a network near a drawn one that NIR can say; others are not taken as examples."""
     assume(all(isinstance(layer, Dense | Conv1d | Conv2d) for layer in network))
     plain = [
-        replace(
+        changed(
             layer,
             skips=(),
             source="",
             current_decay=DECAY_UNITY,
             voltage_decay=0,
-            bias=layer.bias if layer.threshold is not None else 0 * layer.bias,
+            bias=layer.neurons.bias if layer.fires else 0 * layer.neurons.bias,
         )
         for layer in network
     ]
     shapes = [network.input.shape, *(layer.output_shape for layer in plain)]
-    assume(all(layer.input_shape == shape for layer, shape in zip(plain, shapes, strict=False)))
+    assume(
+        all(
+            layer.synapses[0].input_shape == shape
+            for layer, shape in zip(plain, shapes, strict=False)
+        )
+    )
     result = replace(network, layers=tuple(plain), reset="zero")
     assume(why_inexact(result) is None)
     return result
@@ -66,8 +72,8 @@ def _exact_network(num_steps: int = 6) -> QuantizedNetwork:
     network = small_network("zero", num_steps)
     conv, hidden, _ = network.layers
     assert isinstance(conv, Conv2d)
-    conv = replace(conv, weight=conv.weight[:, :1], groups=2, threshold=3571)
-    hidden = replace(hidden, threshold=1477)
+    conv = changed(conv, weight=conv.synapses[0].weight[:, :1], groups=2, threshold=3571)
+    hidden = changed(hidden, threshold=1477)
     return replace(network, layers=(conv, hidden), readout="count")
 
 
@@ -115,7 +121,7 @@ def test_the_suffix_tells_the_kind_of_file(tmp_path: Path, suffix: str) -> None:
 
 def _leaky() -> QuantizedNetwork:
     network = _exact_network()
-    return replace(network, layers=(replace(network.layers[0], voltage_decay=9), network.layers[1]))
+    return replace(network, layers=(changed(network.layers[0], voltage_decay=9), network.layers[1]))
 
 
 def _biased_readout() -> QuantizedNetwork:
@@ -124,14 +130,14 @@ def _biased_readout() -> QuantizedNetwork:
 
 def _flat_kernel() -> QuantizedNetwork:
     spec = InputSpec((1, 4, 4), 1, 1.0, "events")
-    conv = Conv2d("flat", np.full((1, 1, 1, 3), 6), 8, [0], 5, spec.shape)
-    return QuantizedNetwork(spec, (conv,), 3, "zero", "count")
+    conv = conv2d_layer("flat", np.full((1, 1, 1, 3), 6), 8, [0], 5, spec.shape)
+    return network_of(spec, (conv,), 3, "zero", "count")
 
 
 def _overflowing() -> QuantizedNetwork:
     spec = InputSpec((40,), 8, 1.0, "constant")
-    dense = Dense("wide", np.full((1, 40), 254), 8, [0], 5, spec.shape)
-    return QuantizedNetwork(spec, (dense,), 3, "zero", "count")
+    dense = dense_layer("wide", np.full((1, 40), 254), 8, [0], 5, spec.shape)
+    return network_of(spec, (dense,), 3, "zero", "count")
 
 
 INEXACT: dict[str, tuple[Callable[[], QuantizedNetwork], str]] = {
@@ -344,7 +350,7 @@ def test_norse_counts_the_same_spikes_in_every_step(tmp_path: Path) -> None:
 def test_the_outputs_of_norse_add_up_to_the_readout(encoding: Any) -> None:
     network = small_network("zero", 4)
     *layers, last = network.layers
-    last = replace(last, bias=np.array([4, -8, 400]))
+    last = changed(last, bias=np.array([4, -8, 400]))
     spec = replace(network.input, encoding=encoding)
     network = replace(network, input=spec, layers=(*layers, last))
     inputs = random_inputs(network, 4)

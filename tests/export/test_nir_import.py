@@ -18,8 +18,9 @@ from tandem_hw.export.nir_import import from_nir
 from tandem_hw.export.nir_writer import to_nir
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.network.synapses.convolutions import Conv2d
-from tandem_hw.network.synapses.dense import Dense, OneToOne
+from tandem_hw.network.synapses.dense import OneToOne
 from tandem_hw.sim.reference import ReferenceBackend
+from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import random_inputs
 
 nir = pytest.importorskip("nir")
@@ -161,7 +162,7 @@ def test_pooling_and_skips_are_the_same_network(tmp_path: Path, reset: Any, kind
     recording = ReferenceBackend().run(network, inputs)
     names = {"if1": "conv", "if2": "conv2", "if3": "conv3"}
     assert [layer.name for layer in network] == ["conv", "conv2", "conv3", "linear"]
-    assert [skip.source for skip in network.layers[2].skips] == ["conv2"]
+    assert [skip.source for skip in network.layers[2].synapses[1:]] == ["conv2"]
     for node, layer in names.items():
         assert 0.1 < counts[node].mean() / STEPS < 0.9
         assert np.array_equal(recording.counts[layer], counts[node])
@@ -187,7 +188,7 @@ def test_the_time_step_multiplies_what_neurons_take_in() -> None:
     plain = _import(graph, input_spec=spec)
     assert plain.digest == _import(fast, input_spec=spec, time_step=1e-4).digest
     assert plain.digest == _import(graph, input_spec=spec, time_step=1.0).digest
-    assert (plain.layers[0].threshold, set(plain.layers[0].bias)) == (251, {4})
+    assert (plain.layers[0].neurons.threshold, set(plain.layers[0].neurons.bias)) == (251, {4})
     with pytest.raises(ConversionError, match="node if has r = 80000; say by time_step"):
         _import(fast, input_spec=spec)
 
@@ -212,7 +213,7 @@ def test_spikes_without_weights_are_one_to_one_synapses() -> None:
     graph = _graph(nodes, "input first if1 second if2 output", "if1 if2")
     spec = InputSpec((6,), 1, 1.0, "events")
     network = _import(graph, input_spec=spec)
-    (skip,) = network.layers[1].skips
+    (skip,) = network.layers[1].synapses[1:]
     assert isinstance(skip, OneToOne)
     assert (skip.source, int(skip.weight[0])) == ("first", 1)
     nodes["if2"].v_threshold[0] = 200
@@ -259,7 +260,7 @@ def test_the_readout_gets_the_biases_of_the_whole_window() -> None:
     graph, spec = _graph(nodes, "input linear output"), InputSpec((9,), 1, 1.0, "events")
     for reset in ("zero", "subtract"):
         network = _import(graph, input_spec=spec, reset=reset)
-        assert set(network.layers[-1].bias) == {3 * STEPS}
+        assert set(network.layers[-1].neurons.bias) == {3 * STEPS}
         assert network.readout == "potential"
 
 
@@ -357,8 +358,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 def _counting() -> QuantizedNetwork:
-    layer = Dense("one", np.full((1, 3), 4), 8, [0], 5, (3,))
-    return QuantizedNetwork(InputSpec((3,), 1, 1.0), (layer,), 3, "zero", "count")
+    layer = dense_layer("one", np.full((1, 3), 4), 8, [0], 5, (3,))
+    return network_of(InputSpec((3,), 1, 1.0), (layer,), 3, "zero", "count")
 
 
 @pytest.mark.parametrize("case", REFUSED)

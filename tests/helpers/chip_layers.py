@@ -8,26 +8,25 @@ import numpy as np
 
 from tandem_hw.chip import constants as chip_constants
 from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Reset
-from tandem_hw.network.synapses.convolutions import Conv2d
-from tandem_hw.network.synapses.dense import Dense
+from tests.helpers.layers import conv2d_layer, dense_layer, network_of
 
 
-def dense(inputs: int, outputs: int, threshold: int | None = 64, name: str = "dense") -> Dense:
+def dense(inputs: int, outputs: int, threshold: int | None = 64, name: str = "dense") -> Layer:
     weight, bias = np.zeros((outputs, inputs), np.int16), np.zeros(outputs, np.int32)
-    return Dense(name, weight, 8, bias, threshold, (inputs,))
+    return dense_layer(name, weight, 8, bias, threshold, (inputs,))
 
 
 def convolution(
     shape: tuple[int, int, int], channels: int, kernel: int = 3, name: str = "conv", **geometry: Any
-) -> Conv2d:
+) -> Layer:
     groups = geometry.get("groups", 1)
     weight = np.zeros((channels, shape[0] // groups, kernel, kernel), np.int16)
-    return Conv2d(name, weight, 8, np.zeros(channels, np.int32), 64, shape, **geometry)
+    return conv2d_layer(name, weight, 8, np.zeros(channels, np.int32), 64, shape, **geometry)
 
 
-def network_of(*layers: Layer, reset: Reset = "zero", num_steps: int = 8) -> QuantizedNetwork:
-    spec = InputSpec(layers[0].input_shape, 4, 1 / 15)
-    return QuantizedNetwork(spec, layers, num_steps, reset, "count")
+def chip_network(*layers: Layer, reset: Reset = "zero", num_steps: int = 8) -> QuantizedNetwork:
+    spec = InputSpec(layers[0].synapses[0].input_shape, 4, 1 / 15)
+    return network_of(spec, layers, num_steps, reset, "count")
 
 
 def check_cores(budget: Any, neurons: int) -> None:

@@ -2,7 +2,7 @@
 
 A function for each kind of synapses makes a layer of all that it has, by the names of the fields of
 its synapses, geometry and neurons. A layer without a source is fed by the one before it, which
-``network`` and ``connected`` fill in.
+``network_of`` and ``connected`` fill in.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ def make(
     input_shape: tuple[int, ...],
     *,
     source: str = BEFORE,
-    skips: Iterable[Input] = (),
+    skips: Iterable[Layer | Input] = (),
     **others: Any,
 ) -> Layer:
     """Return a layer; ``others`` are decays of its neurons and numbers of its geometry."""
     decays = {field: others.pop(field) for field in _NEURONS & set(others)}
     synapses = make_synapses(kind, name, weight, weight_bits, input_shape, **others)
-    return Layer(name, Neurons(bias, threshold, **decays), (Input(source, synapses), *skips))
+    inputs = (Input(source, synapses), *map(as_input, skips))
+    return Layer(name, Neurons(bias, threshold, **decays), inputs)
 
 
 def make_synapses(
@@ -59,44 +60,42 @@ def make_synapses(
     return kind(name, np.asarray(weight), weight_bits, input_shape, **arguments)
 
 
-def dense(*arguments: Any, **named: Any) -> Layer:
+def dense_layer(*arguments: Any, **named: Any) -> Layer:
     return make(Dense, *arguments, **named)
 
 
-def one_to_one(*arguments: Any, **named: Any) -> Layer:
+def one_to_one_layer(*arguments: Any, **named: Any) -> Layer:
     return make(OneToOne, *arguments, **named)
 
 
-def conv1d(*arguments: Any, **named: Any) -> Layer:
+def conv1d_layer(*arguments: Any, **named: Any) -> Layer:
     return make(Conv1d, *arguments, **named)
 
 
-def conv2d(*arguments: Any, **named: Any) -> Layer:
+def conv2d_layer(*arguments: Any, **named: Any) -> Layer:
     return make(Conv2d, *arguments, **named)
 
 
-def conv_transpose2d(*arguments: Any, **named: Any) -> Layer:
+def conv_transpose2d_layer(*arguments: Any, **named: Any) -> Layer:
     return make(ConvTranspose2d, *arguments, **named)
 
 
-def skip(layer: Layer) -> Input:
+def as_input(skip: Layer | Input) -> Input:
     """Return the first synapses of a layer as further ones for another layer."""
-    return layer.inputs[0]
+    return skip.inputs[0] if isinstance(skip, Layer) else skip
 
 
 def changed(layer: Layer, **changes: Any) -> Layer:
     """Return a layer with other fields, by the names that the functions above take."""
     first, *others = layer.inputs
     neurons = {field: changes.pop(field) for field in _NEURONS & set(changes)}
-    inputs = changes.pop("skips", others)
+    inputs = map(as_input, changes.pop("skips", others))
     source = changes.pop("source", first.source)
-    synapses = first.synapses
-    geometry = getattr(synapses, "geometry", None)
-    numbers = {} if geometry is None else {field.name for field in fields(geometry)} & set(changes)
-    if numbers:
-        new = {field: changes.pop(field) for field in numbers}
-        synapses = replace(synapses, geometry=replace(geometry, **new))  # type: ignore[call-arg, type-var]
-    synapses = replace(synapses, **changes)
+    geometry: Any = getattr(first.synapses, "geometry", None)
+    if geometry is not None:
+        names = {field.name for field in fields(geometry)} & set(changes)
+        changes["geometry"] = replace(geometry, **{name: changes.pop(name) for name in names})
+    synapses = replace(first.synapses, **changes)
     return Layer(
         synapses.name, replace(layer.neurons, **neurons), (Input(source, synapses), *inputs)
     )
@@ -113,7 +112,7 @@ def connected(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     return tuple(found)
 
 
-def network(
+def network_of(
     spec: InputSpec,
     layers: Iterable[Layer],
     num_steps: int,

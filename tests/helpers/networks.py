@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from tandem_hw.network.synapses.convolutions import Convolution
 from tandem_hw.network.fixed_point import floor_threshold, weight_limit
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout, Reset
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
-from tandem_hw.network.synapses.dense import Dense, OneToOne
+from tests.helpers.layers import (
+    changed,
+    conv1d_layer,
+    conv2d_layer,
+    conv_transpose2d_layer,
+    dense_layer,
+    make,
+    network_of,
+    one_to_one_layer,
+)
 
 #: Reach of a layer's biases in weight units: most of them small beside the synaptic input.
 _BIASES = (0, 0, 5, 40, 300, 4095, 8190)
@@ -71,7 +79,7 @@ def networks(draw: st.DrawFn, *, overflowing: bool = False) -> QuantizedNetwork:
     reset: Reset = draw(st.sampled_from(get_args(Reset)))
     if reset == "zero":
         layers = [draw(_leaking(layer)) for layer in layers]
-    return QuantizedNetwork(spec, tuple(layers), draw(st.integers(1, 8)), reset, readout)
+    return network_of(spec, tuple(layers), draw(st.integers(1, 8)), reset, readout)
 
 
 @st.composite
@@ -79,7 +87,7 @@ def _residual(draw: st.DrawFn, first: Layer, generator: np.random.Generator) -> 
     """Return the first layer, perhaps with a parallel one added, and perhaps a residual block."""
     kind = draw(st.sampled_from(_BLOCKS))
     if kind == "parallel":
-        return [replace(first, skips=(_projection("parallel", first, "input", generator),))]
+        return [changed(first, skips=(_projection("parallel", first, "input", generator),))]
     layers = [first]
     if kind == "chain":
         return layers
@@ -90,26 +98,27 @@ def _residual(draw: st.DrawFn, first: Layer, generator: np.random.Generator) -> 
     skips = []
     if kind == "delayed main":
         skips.append(_projection("recent", last, layers[-2].name, generator))
-        last = replace(last, source=first.name)
+        last = changed(last, source=first.name)
     if kind in ("identity", "long identity", "both"):
-        weight = floor_threshold(min(draw(st.sampled_from(_SKIP_SHARES)) * last.threshold, 32640))
+        share, threshold = draw(st.sampled_from(_SKIP_SHARES)), last.neurons.threshold
+        weight = floor_threshold(min(share * threshold, 32640))
         skips.append(
-            OneToOne("identity", np.array([weight]), 8, [0], None, shape, source=first.name)
+            one_to_one_layer("identity", np.array([weight]), 8, [0], None, shape, source=first.name)
         )
     if kind in ("projection", "both"):
         skips.append(_projection("projection", last, first.name, generator))
-    layers[-1] = replace(last, skips=tuple(skips))
+    layers[-1] = changed(last, skips=tuple(skips))
     return layers
 
 
 def _projection(name: str, layer: Layer, source: str, generator: np.random.Generator) -> Layer:
     """Return random synapses of the kind that a layer has, from a source of the same shape."""
-    reach = weight_limit(layer.weight_bits) // 2
-    return replace(
+    reach = weight_limit(layer.synapses[0].weight_bits) // 2
+    return changed(
         layer,
         name=name,
-        weight=2 * generator.integers(-reach, reach + 1, layer.weight.shape),
-        bias=np.zeros_like(layer.bias),
+        weight=2 * generator.integers(-reach, reach + 1, layer.synapses[0].weight.shape),
+        bias=np.zeros_like(layer.neurons.bias),
         threshold=None,
         source=source,
     )
@@ -122,12 +131,13 @@ def _same_shape(
     """Draw a firing layer that puts out the shape that it takes in."""
     if len(shape) == 1:
         weights = _parameters(draw, generator, (shape[0], shape[0]), _Incoming(), True)
-        return Dense(name=name, input_shape=shape, **weights)
+        return dense_layer(name=name, input_shape=shape, **weights)
     axes = len(shape) - 1
     groups = draw(st.sampled_from([1, shape[0]]))
     kernel = draw(st.sampled_from([1, 3]))
     weight_shape = (shape[0], shape[0] // groups, *[kernel] * axes)
-    return (Conv1d if axes == 1 else Conv2d)(
+    return make(
+        Conv1d if axes == 1 else Conv2d,
         name=name,
         input_shape=shape,
         padding=(kernel // 2,) * axes,
@@ -158,12 +168,14 @@ def _dense_tail(
     last, earlier = layers[-1], layers[:-1]
     if before and draw(st.booleans()):
         source = draw(st.sampled_from(earlier))
-        weight = 2 * generator.integers(-1, 2, (last.weight.shape[0], source.neurons))
-        skip = Dense(
+        weight = 2 * generator.integers(
+            -1, 2, (last.synapses[0].weight.shape[0], source.num_neurons)
+        )
+        skip = dense_layer(
             "skip", weight, 2, np.zeros(len(weight), int), None, source.output_shape,
             source=source.name,
         )  # fmt: skip
-        layers[-1] = replace(
+        layers[-1] = changed(
             last, source=draw(st.sampled_from(["", earlier[-1].name])), skips=(skip,)
         )
     return layers[len(before) :]
@@ -172,10 +184,10 @@ def _dense_tail(
 @st.composite
 def _leaking(draw: st.DrawFn, layer: Layer) -> Layer:
     """Give a firing layer a leak, or none."""
-    if layer.threshold is None or draw(st.booleans()):
+    if not layer.fires or draw(st.booleans()):
         return layer
     current = draw(st.sampled_from(_CURRENT_DECAYS))
-    return replace(
+    return changed(
         layer, current_decay=current, voltage_decay=draw(st.sampled_from(_VOLTAGE_DECAYS))
     )
 
@@ -232,10 +244,10 @@ def _dense_layers(
     generator: np.random.Generator,
     incoming: _Incoming,
     fires: bool,
-) -> Dense:
+) -> Layer:
     shape = (draw(st.integers(1, 5)), math.prod(input_shape))
     parameters = _parameters(draw, generator, shape, incoming, fires)
-    return Dense(name=name, input_shape=input_shape, **parameters)
+    return dense_layer(name=name, input_shape=input_shape, **parameters)
 
 
 @st.composite
@@ -247,7 +259,7 @@ def _convolutions(
     incoming: _Incoming,
     fires: bool = True,
     plain: bool = False,
-) -> Convolution:
+) -> Layer:
     """Draw a convolution of one or two dimensions; a transposed one too, unless ``plain``."""
     channels = input_shape[0]
     groups = draw(st.sampled_from([g for g in (1, 2, 4) if channels % g == 0]))
@@ -258,7 +270,8 @@ def _convolutions(
     kernel, *geometry = zip(*(draw(axis(length)) for length in input_shape[1:]), strict=True)
     shape = (out, channels // groups, *kernel)
     names = ("stride", "padding", "dilation", "output_padding")
-    return kind(
+    return make(
+        kind,
         name=name,
         input_shape=input_shape,
         groups=groups,
@@ -299,23 +312,23 @@ def small_network(reset: Reset = "subtract", num_steps: int = 4) -> QuantizedNet
     """Return an active network of a convolution, a hidden layer and a readout."""
     generator = np.random.default_rng(1)
     spec = InputSpec((2, 5, 5), 4, 1 / 15, "constant")
-    conv = Conv2d(
+    conv = conv2d_layer(
         "conv", 2 * generator.integers(-60, 120, (4, 2, 3, 3)), 8, np.arange(4) - 2, 3072,
         spec.shape, stride=(2, 2), padding=(1, 1),
     )  # fmt: skip
-    hidden = Dense(
+    hidden = dense_layer(
         "hidden", 2 * generator.integers(-60, 120, (6, 36)), 8, np.arange(6), 500, (4, 3, 3)
     )
-    readout = Dense(
+    readout = dense_layer(
         "readout", 2 * generator.integers(-60, 60, (3, 6)), 8, np.ones(3, int), None, (6,)
     )
-    return QuantizedNetwork(spec, (conv, hidden, readout), num_steps, reset)
+    return network_of(spec, (conv, hidden, readout), num_steps, reset)
 
 
 def small_file_network(reset: Reset = "subtract", reach: int = 127) -> QuantizedNetwork:
     """Return a network of one convolution and a readout, with weights of up to 2 ``reach``."""
     values = np.random.default_rng(1)
-    conv = Conv2d(
+    conv = conv2d_layer(
         name="conv",
         weight=2 * values.integers(-reach, reach + 1, (2, 1, 3, 3)),
         weight_bits=8,
@@ -325,7 +338,7 @@ def small_file_network(reset: Reset = "subtract", reach: int = 127) -> Quantized
         stride=(2, 2),
         padding=(1, 1),
     )
-    last = Dense(
+    last = dense_layer(
         name="out",
         weight=2 * values.integers(-reach, reach + 1, (3, 18)),
         weight_bits=8,
@@ -333,7 +346,7 @@ def small_file_network(reset: Reset = "subtract", reach: int = 127) -> Quantized
         threshold=None,
         input_shape=(2, 3, 3),
     )
-    return QuantizedNetwork(InputSpec((1, 5, 5), 4, 1 / 15), (conv, last), 7, reset)
+    return network_of(InputSpec((1, 5, 5), 4, 1 / 15), (conv, last), 7, reset)
 
 
 def small_graph_network(reset: Reset = "zero") -> QuantizedNetwork:
@@ -349,14 +362,14 @@ def small_graph_network(reset: Reset = "zero") -> QuantizedNetwork:
             "threshold": threshold,
         }
 
-    first = Conv1d(name="first", input_shape=(2, 6), padding=(1,), **parameters(2, 2, 3))
-    identity = OneToOne(
+    first = conv1d_layer(name="first", input_shape=(2, 6), padding=(1,), **parameters(2, 2, 3))
+    identity = one_to_one_layer(
         "identity", np.array([40]), 8, np.zeros(1, int), None, (2, 6), source="first"
     )
-    other = Conv1d(
+    other = conv1d_layer(
         name="other", input_shape=(2, 6), source="first", **parameters(2, 2, 1, threshold=None)
     )
-    block = Conv1d(
+    block = conv1d_layer(
         name="block",
         input_shape=(2, 6),
         padding=(1,),
@@ -365,20 +378,20 @@ def small_graph_network(reset: Reset = "zero") -> QuantizedNetwork:
         skips=(identity, other),
         **parameters(2, 1, 3),
     )
-    readout = Dense(name="out", input_shape=(2, 6), **parameters(3, 12, threshold=None))
+    readout = dense_layer(name="out", input_shape=(2, 6), **parameters(3, 12, threshold=None))
     spec = InputSpec((2, 6), 4, 1 / 15, "constant")
-    return QuantizedNetwork(spec, (first, block, readout), 7, reset)
+    return network_of(spec, (first, block, readout), 7, reset)
 
 
 def small_image_network(reset: Reset = "zero") -> QuantizedNetwork:
     """Return a convolution and a transposed one, whose potentials are the image."""
     values = np.random.default_rng(3)
-    code = Conv2d(
+    code = conv2d_layer(
         "code", 2 * values.integers(-20, 21, (2, 1, 3, 3)), 8, np.array([3, -4]), 96, (1, 5, 5),
         stride=(2, 2), padding=(1, 1),
     )  # fmt: skip
-    image = ConvTranspose2d(
+    image = conv_transpose2d_layer(
         "image", 2 * values.integers(-20, 21, (1, 2, 2, 2)), 8, np.array([5]), None, (2, 3, 3),
         stride=(2, 2), padding=(1, 0), output_padding=(1, 0),
     )  # fmt: skip
-    return QuantizedNetwork(InputSpec((1, 5, 5), 4, 1 / 15, "constant"), (code, image), 7, reset)
+    return network_of(InputSpec((1, 5, 5), 4, 1 / 15, "constant"), (code, image), 7, reset)

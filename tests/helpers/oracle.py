@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.network.quantized import Layer, QuantizedNetwork
+from tandem_hw.network.layers import Layer
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import Recording
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
 from tandem_hw.network.synapses.dense import Dense, OneToOne
-from tandem_hw.network.recording import Recording
+from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.sim.backend import SimulationResult, make_recording
 
 INT32 = 1 << 32
@@ -64,12 +66,10 @@ def run_sample(network: QuantizedNetwork, sample: list[int]) -> list[LayerResult
     """Run one sample, its integers flattened in C order, and return every layer's result."""
     sent = {"input": _input_train(network, sample)}
     results: list[LayerResult] = []
-    before = "input"
     for layer in network.layers:
-        skips = [(skip, sent[skip.source]) for skip in layer.skips]
-        results.append(run_layer(layer, network.reset, sent[layer.source or before], skips))
-        before = layer.name
-        sent[before] = results[-1].spikes
+        trains = [sent[one.source] for one in layer.inputs]
+        results.append(run_layer(layer, network.reset, *trains))
+        sent[layer.name] = results[-1].spikes
     return results
 
 
@@ -84,21 +84,17 @@ def _input_train(network: QuantizedNetwork, sample: list[int]) -> list[list[int]
     return [sample if constant or step == 0 else silence for step in steps]
 
 
-def run_layer(
-    layer: Layer,
-    reset: str,
-    train: list[list[int]],
-    skips: Sequence[tuple[Layer, list[list[int]]]] = (),
-) -> LayerResult:
-    """Run one layer over a window; each of its skips comes with the train that it takes in."""
+def run_layer(layer: Layer, reset: str, *trains: list[list[int]]) -> LayerResult:
+    """Run one layer over a window, in which each of its inputs takes in a train."""
     result = LayerResult()
-    paths = [(synapses(one), signals) for one, signals in ((layer, train), *skips)]
-    positions = layer.neurons // len(layer.bias)
-    bias = [int(layer.bias[neuron // positions]) for neuron in range(layer.neurons)]
-    decays = layer.current_decay, layer.voltage_decay
-    neurons = [Neuron(value, layer.threshold, reset, *decays) for value in bias]
-    for step in range(len(train)):
-        inputs = [0] * layer.neurons
+    paths = [(synapses(one), train) for one, train in zip(layer.synapses, trains, strict=True)]
+    shared, count = layer.neurons, layer.num_neurons
+    positions = count // len(shared.bias)
+    bias = [int(shared.bias[neuron // positions]) for neuron in range(count)]
+    decays = shared.current_decay, shared.voltage_decay
+    neurons = [Neuron(value, shared.threshold, reset, *decays) for value in bias]
+    for step in range(len(trains[0])):
+        inputs = [0] * count
         for targets, signals in paths:
             for source, value in enumerate(signals[step]):
                 if value:
@@ -211,47 +207,47 @@ class Neuron:
         self.peak = max(self.peak, -(-abs(state) // 64))
 
 
-def synapses(layer: Layer) -> list[list[tuple[int, int]]]:
-    """Return for each input the neurons that it reaches, each with its weight; without skips."""
-    targets: list[list[tuple[int, int]]] = [[] for _ in range(math.prod(layer.input_shape))]
-    for source, neuron, weight in _WALKS[type(layer)](layer):
+def synapses(path: Synapses) -> list[list[tuple[int, int]]]:
+    """Return for each input the neurons that it reaches, each with its weight."""
+    targets: list[list[tuple[int, int]]] = [[] for _ in range(math.prod(path.input_shape))]
+    for source, neuron, weight in _WALKS[type(path)](path):
         targets[source].append((neuron, weight))
     return targets
 
 
-def _dense(layer: Layer) -> Iterator[tuple[int, int, int]]:
-    for neuron, row in enumerate(layer.weight.tolist()):
+def _dense(path: Synapses) -> Iterator[tuple[int, int, int]]:
+    for neuron, row in enumerate(path.weight.tolist()):
         for source, weight in enumerate(row):
             yield source, neuron, weight
 
 
-def _one_to_one(layer: Layer) -> Iterator[tuple[int, int, int]]:
-    (weight,) = layer.weight.tolist()
-    for neuron in range(math.prod(layer.input_shape)):
+def _one_to_one(path: Synapses) -> Iterator[tuple[int, int, int]]:
+    (weight,) = path.weight.tolist()
+    for neuron in range(math.prod(path.input_shape)):
         yield neuron, neuron, weight
 
 
-def _convolution(layer: Any) -> Iterator[tuple[int, int, int]]:
+def _convolution(path: Any) -> Iterator[tuple[int, int, int]]:
     """Walk the definition of a convolution; what lies in the padding is no synapse."""
-    inputs, outputs = layer.input_shape[1:], layer.output_shape[1:]
-    contacts = _contacts(layer, outputs, inputs)
-    for channel, out, kernel in _kernels(layer):
+    inputs, outputs = path.input_shape[1:], path.output_shape[1:]
+    contacts = _contacts(path, outputs, inputs)
+    for channel, out, kernel in _kernels(path):
         for place, tap, reached in contacts:
             source = channel * math.prod(inputs) + reached
             yield source, out * math.prod(outputs) + place, int(kernel[tap])
 
 
-def _transposed_convolution(layer: Any) -> Iterator[tuple[int, int, int]]:
+def _transposed_convolution(path: Any) -> Iterator[tuple[int, int, int]]:
     """Walk the definition of a transposed convolution; what lies outside is cut off."""
-    inputs, outputs = layer.input_shape[1:], layer.output_shape[1:]
-    contacts = _contacts(layer, inputs, outputs)
-    for channel, out, kernel in _kernels(layer):
+    inputs, outputs = path.input_shape[1:], path.output_shape[1:]
+    contacts = _contacts(path, inputs, outputs)
+    for channel, out, kernel in _kernels(path):
         for place, tap, reached in contacts:
             source = channel * math.prod(inputs) + place
             yield source, out * math.prod(outputs) + reached, int(kernel[tap])
 
 
-_WALKS: dict[type[Layer], Callable[[Any], Iterator[tuple[int, int, int]]]] = {
+_WALKS: dict[type[Synapses], Callable[[Any], Iterator[tuple[int, int, int]]]] = {
     Dense: _dense,
     OneToOne: _one_to_one,
     Conv1d: _convolution,
@@ -260,16 +256,16 @@ _WALKS: dict[type[Layer], Callable[[Any], Iterator[tuple[int, int, int]]]] = {
 }
 
 
-def _kernels(layer: Any) -> Iterator[tuple[int, int, npt.NDArray[np.int16]]]:
+def _kernels(path: Any) -> Iterator[tuple[int, int, npt.NDArray[np.int16]]]:
     """Yield the input and the output channel of every kernel, and the kernel."""
-    out_channels, in_group = layer.weight.shape[:2]
+    out_channels, in_group = path.weight.shape[:2]
     for out, part in itertools.product(range(out_channels), range(in_group)):
-        group = out // (out_channels // layer.groups)
-        yield group * in_group + part, out, layer.weight[out, part]
+        group = out // (out_channels // path.geometry.groups)
+        yield group * in_group + part, out, path.weight[out, part]
 
 
 def _contacts(
-    layer: Any, walked: Sequence[int], other: Sequence[int]
+    path: Any, walked: Sequence[int], other: Sequence[int]
 ) -> list[tuple[int, tuple[int, ...], int]]:
     """Return every place of one image with each place of the kernel that reaches the other image.
 
@@ -279,9 +275,9 @@ def _contacts(
     axes = []
     for axis, (length, end) in enumerate(zip(walked, other, strict=True)):
         stride, padding, step = (
-            getattr(layer, name)[axis] for name in ("stride", "padding", "dilation")
+            getattr(path.geometry, name)[axis] for name in ("stride", "padding", "dilation")
         )
-        taps = range(layer.weight.shape[2 + axis])
+        taps = range(path.weight.shape[2 + axis])
         pairs = [(p, k, p * stride - padding + k * step) for p in range(length) for k in taps]
         axes.append([contact for contact in pairs if 0 <= contact[2] < end])
     contacts = []

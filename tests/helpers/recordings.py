@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Readout
-from tandem_hw.network.synapses.convolutions import Conv2d
-from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
+from tests.helpers.layers import conv2d_layer, dense_layer, network_of
 
 LABELS = np.array([0, 1, 2, 0, 1])
 
@@ -21,7 +20,7 @@ def small_network(
     num_steps: int = 4, readout: Readout = "potential", thresholds: tuple[int, int] = (6, 10)
 ) -> QuantizedNetwork:
     random = np.random.default_rng(3)
-    conv = Conv2d(
+    conv = conv2d_layer(
         name="conv",
         weight=2 * random.integers(-3, 8, (2, 1, 3, 3)),
         weight_bits=8,
@@ -30,7 +29,7 @@ def small_network(
         input_shape=(1, 4, 4),
         padding=(1, 1),
     )
-    hidden = Dense(
+    hidden = dense_layer(
         name="hidden",
         weight=2 * random.integers(-3, 6, (5, 32)),
         weight_bits=8,
@@ -38,7 +37,7 @@ def small_network(
         threshold=thresholds[1],
         input_shape=(2, 4, 4),
     )
-    last = Dense(
+    last = dense_layer(
         name="out",
         weight=2 * random.integers(-4, 8, (3, 5)),
         weight_bits=8,
@@ -47,7 +46,7 @@ def small_network(
         input_shape=(5,),
     )
     spec = InputSpec((1, 4, 4), 4, 1 / 15)
-    return QuantizedNetwork(spec, (conv, hidden, last), num_steps, "subtract", readout)
+    return network_of(spec, (conv, hidden, last), num_steps, "subtract", readout)
 
 
 def samples(seed: int = 0) -> npt.NDArray[np.uint8]:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tandem_hw.network.layers import Layer
-from tandem_hw.network.synapses.dense import OneToOne, one_to_one_parts
+from tandem_hw.network.layers import Input, Layer
 from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.synapses.dense import OneToOne, one_to_one_parts
+from tandem_hw.network.synapses.kind import Synapses
 
 
 def other_layer(layer: Layer, name: str, index: int = 0) -> Layer:
-    """Return a layer of which one weight is off by one step, of itself or of its skip ``name``."""
-    if name != layer.name:
-        skips = [other_layer(one, name, index) if one.name == name else one for one in layer.skips]
-        return replace(layer, skips=tuple(skips))
-    weight = layer.weight.astype(int)
-    if isinstance(layer, OneToOne):
+    """Return a layer of which one weight is off by one step, of the synapses ``name``."""
+    inputs = [
+        Input(source, _other(synapses, index) if synapses.name == name else synapses)
+        for source, synapses in layer.inputs
+    ]
+    return replace(layer, inputs=tuple(inputs))
+
+
+def _other(synapses: Synapses, index: int) -> Synapses:
+    weight = synapses.weight.astype(int)
+    if isinstance(synapses, OneToOne):
         mantissa, exponent = one_to_one_parts(int(weight[0]))
         weight[0] = (mantissa + (1 if mantissa < 255 else -1)) << exponent
     else:
         weight.flat[index] += -2 if weight.flat[index] > 0 else 2
-    return replace(layer, weight=weight)
+    return replace(synapses, weight=weight)
 
 
 def with_layer(network: QuantizedNetwork, layer: Layer) -> QuantizedNetwork:

@@ -19,8 +19,8 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.export.net_file import write_net
 from tandem_hw.export.nir_writer import write_nir
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
-from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
-from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.quantized import InputSpec
+from tests.helpers.layers import conv2d_layer, network_of
 
 Content = dict[str, Any]
 #: Sizes of a heap's object: the library goes round for ever with the first.
@@ -168,8 +168,8 @@ def _grouped(path: Path) -> None:
     """Write a convolution of 20 000 groups whose file says that the zeros between are in it."""
     channels, spec = 20_000, InputSpec((20_000, 2, 2), 1, 1.0, "constant")
     weight, bias = np.full((channels, 1, 1, 1), 2), np.zeros(channels, int)
-    conv = Conv2d("conv", weight, 8, bias, 2, spec.shape, groups=channels)
-    write_nir(QuantizedNetwork(spec, (conv,), 4, "zero", "count"), path, tandem_only=True)
+    conv = conv2d_layer("conv", weight, 8, bias, 2, spec.shape, groups=channels)
+    write_nir(network_of(spec, (conv,), 4, "zero", "count"), path, tandem_only=True)
     with h5py.File(path, "r+") as file:
         file["node/metadata/tandem_only"][...] = 0
 
@@ -246,7 +246,9 @@ def write_wide_sensor(path: Path) -> None:
 def write_wide_net(path: Path) -> None:
     """Write a valid network of 268 million neurons."""
     spec = InputSpec((1, 1, 1), 1, 1.0, "constant")
-    wide = Conv2d("wide", np.full((1, 1, 1, 1), 2), 8, [0], 2, spec.shape, padding=(8191, 8191))
+    wide = conv2d_layer(
+        "wide", np.full((1, 1, 1, 1), 2), 8, [0], 2, spec.shape, padding=(8191, 8191)
+    )
     step = (16383, 16383)
-    last = Conv2d("last", np.full((1, 1, 1, 1), 2), 8, [0], 2, wide.output_shape, stride=step)
-    write_net(QuantizedNetwork(spec, (wide, last), 4, "zero", "count"), path)
+    last = conv2d_layer("last", np.full((1, 1, 1, 1), 2), 8, [0], 2, wide.output_shape, stride=step)
+    write_net(network_of(spec, (wide, last), 4, "zero", "count"), path)

@@ -218,7 +218,10 @@ def test_a_residual_block_is_a_layer_with_a_skip() -> None:
     network = freeze(converted("residual"))
     conv1, conv2, conv3, conv4, conv5, dense = network.layers
     assert [type(layer) for layer in network.layers] == [Conv2d] * 5 + [Dense]
-    assert [layer.name for layer in network.layers if layer.skips] == [conv3.name, conv5.name]
+    assert [layer.name for layer in network.layers if layer.synapses[1:]] == [
+        conv3.name,
+        conv5.name,
+    ]
     (identity,), (projection,) = conv3.skips, conv5.skips
     assert isinstance(identity, OneToOne)
     assert (identity.source, projection.source) == (conv1.name, conv3.name)
@@ -234,7 +237,7 @@ def test_a_residual_block_is_a_layer_with_a_skip() -> None:
 
 def test_two_branches_of_the_input_are_one_layer() -> None:
     network = freeze(converted("functional"))
-    assert network.layers[0].skips[0].source == "input"
+    assert network.layers[0].synapses[1:][0].source == "input"
     assert [type(layer) for layer in network.layers] == [
         Conv2d, Conv2d, Conv2d, OneToOne, Conv2d, Dense,
     ]  # fmt: skip

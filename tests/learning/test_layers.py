@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tandem_hw.arithmetic.neurons import LayerActivity, SpikeTrain
-from tandem_hw.arithmetic.synapses import ConvGeometry
 from tandem_hw.conversion.convert import convert
 from tandem_hw.learning.layer_kinds import TandemConv, TandemDropout, TandemLinear
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, TandemSignal
 from tandem_hw.learning.quantizer import IntegerParameters, quantize_layer
+from tandem_hw.network.synapses.geometry import Geometry
 from tests.helpers.rounding import rounding_bound
 
 BATCH, T = 6, 5
-GEOMETRY = ConvGeometry(stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2)
+GEOMETRY = Geometry(stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2)
 KINDS = ["conv", "linear"]
 NORMS = ["plain", "norm", "norm without affine"]
 

@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given, settings
 
 from tandem_hw.errors import NetworkError
-from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, Layer, OneToOne, QuantizedNetwork
+from tandem_hw.network.layers import Layer, Neurons
+from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.geometry import Geometry
 from tests.helpers import oracle
+from tests.helpers.layers import changed, conv2d_layer, dense_layer, network_of, one_to_one_layer
 from tests.helpers.networks import networks, small_network
 
 NETWORK = small_network()
 CONV, HIDDEN, READOUT = NETWORK.layers
-assert isinstance(CONV, Conv2d)
+assert isinstance(CONV.synapses[0], Conv2d)
 
 
 @pytest.mark.parametrize(
@@ -44,15 +48,18 @@ def test_impossible_inputs_are_refused(change: dict[str, Any], message: str) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weight": CONV.weight + 1}, "conv: weights must be even"),
-        ({"weight": CONV.weight * 4}, "conv: weights from .* do not fit 8"),
-        ({"weight": CONV.weight / 2}, "conv: weight is float64"),
-        ({"weight": CONV.weight.astype(np.int64) << 20}, "conv: weight does not fit"),
-        ({"weight": np.int16(2)}, "conv: .*bias"),
-        ({"weight": CONV.weight[..., 0]}, "conv: a convolution takes"),
-        ({"weight": CONV.weight[:, :1]}, "conv: weights .* take 1 input channels"),
-        ({"weight": CONV.weight[0]}, "conv: .*bias"),
-        ({"weight": CONV.weight[:0], "bias": CONV.bias[:0]}, "conv: .*bias"),
+        ({"weight": CONV.synapses[0].weight + 1}, "conv: weights must be even"),
+        ({"weight": CONV.synapses[0].weight * 4}, "conv: weights from .* do not fit 8"),
+        ({"weight": CONV.synapses[0].weight / 2}, "conv: weight is float64"),
+        ({"weight": CONV.synapses[0].weight.astype(np.int64) << 20}, "conv: weight does not fit"),
+        ({"weight": np.int16(2)}, r"conv: there are no weights in an array of shape \(\)"),
+        ({"weight": CONV.synapses[0].weight[..., 0]}, "conv: a convolution takes"),
+        ({"weight": CONV.synapses[0].weight[:, :1]}, "conv: weights .* take 1 input channels"),
+        ({"weight": CONV.synapses[0].weight[0]}, "conv: a convolution takes"),
+        (
+            {"weight": CONV.synapses[0].weight[:0], "bias": CONV.neurons.bias[:0]},
+            "conv: there are no",
+        ),
         ({"weight_bits": 1}, "conv: weight_bits is 1"),
         ({"weight_bits": 8.5}, "conv: weight_bits 8.5 is not"),
         ({"weight_bits": 2}, "conv: weights from .* do not fit 2"),
@@ -89,12 +96,12 @@ def test_impossible_inputs_are_refused(change: dict[str, Any], message: str) -> 
 )
 def test_impossible_convolutions_are_refused_by_name(change: dict[str, Any], message: str) -> None:
     with pytest.raises(NetworkError, match=message):
-        replace(CONV, **change)
+        changed(CONV, **change)
 
 
 def test_dense_weights_that_do_not_fit_the_input_are_refused() -> None:
     with pytest.raises(NetworkError, match=r"hidden: dense weights are \(6, 36\).*\(6, 32\)"):
-        replace(HIDDEN, input_shape=(4, 4, 2))
+        changed(HIDDEN, input_shape=(4, 4, 2))
 
 
 @pytest.mark.parametrize(
@@ -110,16 +117,16 @@ def test_dense_weights_that_do_not_fit_the_input_are_refused() -> None:
         ({"readout_scale": -1.0}, "readout_scale is -1"),
         ({"readout_scale": float("nan")}, "readout_scale is nan"),
         ({"layers": ()}, "no layers"),
-        ({"layers": (CONV, READOUT)}, "readout takes"),
+        ({"layers": (CONV, changed(READOUT, source="conv"))}, "readout takes"),
         ({"layers": (CONV, HIDDEN)}, "hidden: a threshold is not needed"),
-        ({"layers": (replace(CONV, threshold=None),), "readout": "count"}, "conv: a threshold is"),
-        ({"layers": (CONV, HIDDEN, replace(READOUT, name="conv"))}, "not unique"),
+        ({"layers": (changed(CONV, threshold=None),), "readout": "count"}, "conv: a threshold is"),
+        ({"layers": (CONV, HIDDEN, changed(READOUT, name="conv"))}, "not unique"),
         ({"input": InputSpec((3, 5, 5), 4, 1.0)}, "conv takes"),
-        ({"layers": (replace(CONV, threshold=1001), HIDDEN, READOUT)}, "conv: threshold 1001 has"),
-        ({"layers": (replace(CONV, current_decay=9), HIDDEN, READOUT)}, 'conv: .*reset "subtract"'),
-        ({"layers": (replace(CONV, voltage_decay=9), HIDDEN, READOUT)}, 'conv: .*reset "subtract"'),
+        ({"layers": (changed(CONV, threshold=1001), HIDDEN, READOUT)}, "conv: threshold 1001 has"),
+        ({"layers": (changed(CONV, current_decay=9), HIDDEN, READOUT)}, 'conv: .*reset "subtract"'),
+        ({"layers": (changed(CONV, voltage_decay=9), HIDDEN, READOUT)}, 'conv: .*reset "subtract"'),
         (
-            {"layers": (CONV, HIDDEN, replace(READOUT, voltage_decay=9)), "reset": "zero"},
+            {"layers": (CONV, HIDDEN, changed(READOUT, voltage_decay=9)), "reset": "zero"},
             "readout: current_decay 4096 and voltage_decay 9 .* a readout",
         ),
     ],
@@ -130,9 +137,9 @@ def test_layers_that_do_not_fit_together_are_refused(change: dict[str, Any], mes
 
 
 def test_a_threshold_of_many_bits_needs_no_mantissa_where_nothing_is_subtracted() -> None:
-    odd = replace(CONV, threshold=100_001)
+    odd = changed(CONV, threshold=100_001)
     network = replace(NETWORK, layers=(odd, HIDDEN, READOUT), reset="zero")
-    assert network.layers[0].threshold == 100_001
+    assert network.layers[0].neurons.threshold == 100_001
 
 
 def test_a_sample_of_events_holds_every_step() -> None:
@@ -142,7 +149,7 @@ def test_a_sample_of_events_holds_every_step() -> None:
 
 
 def test_the_result_may_be_an_image() -> None:
-    image = replace(CONV, threshold=None)
+    image = changed(CONV, threshold=None)
     network = replace(NETWORK, layers=(image,))
     assert (network.outputs, network.depth) == (4 * 3 * 3, 1)
     assert (NETWORK.outputs, NETWORK.depth) == (3, 3)
@@ -151,32 +158,32 @@ def test_the_result_may_be_an_image() -> None:
 def test_a_sum_of_paths_that_leaves_the_accumulator_is_refused_by_name() -> None:
     weight = np.full((1, 100), 254)  # 100 * 254 * 255 fits 24 bits, twice as much does not
     spec = InputSpec((100,), 8, 1.0)
-    layer = Dense("wide", weight, 8, np.zeros(1, dtype=int), None, (100,))
-    QuantizedNetwork(spec, (layer,), 4, "zero")
-    both = replace(layer, skips=(replace(layer, name="skip", source="input"),))
+    layer = dense_layer("wide", weight, 8, np.zeros(1, dtype=int), None, (100,))
+    network_of(spec, (layer,), 4, "zero")
+    both = changed(layer, skips=(changed(layer, name="skip", source="input"),))
     with pytest.raises(NetworkError, match=r"wide: .*can reach 12954000"):
-        QuantizedNetwork(spec, (both,), 4, "zero")
+        network_of(spec, (both,), 4, "zero")
 
 
 def test_a_sum_that_leaves_the_accumulator_is_refused_by_name() -> None:
     weight = np.full((1, 200), 254)
     spec = InputSpec((200,), 8, 1.0)
-    layer = Dense("wide", weight, 8, np.zeros(1, dtype=int), None, (200,))
+    layer = dense_layer("wide", weight, 8, np.zeros(1, dtype=int), None, (200,))
     with pytest.raises(NetworkError, match=r"wide: .*can reach 12954000"):
-        QuantizedNetwork(spec, (layer,), 4, "zero")
+        network_of(spec, (layer,), 4, "zero")
 
 
 def test_arrays_cannot_be_changed_from_inside_or_outside() -> None:
     weight, bias = np.array([[2, 4]], dtype=np.int16), np.array([1], dtype=np.int32)
-    layer = Dense("a", weight, 8, bias, 10, (2,))
+    layer = dense_layer("a", weight, 8, bias, 10, (2,))
     weight[0, 0], bias[0] = 100, 100
-    assert (layer.weight.tolist(), layer.bias.tolist()) == ([[2, 4]], [1])
-    for array in (layer.weight, layer.bias, layer.bias_image()):
+    assert (layer.synapses[0].weight.tolist(), layer.neurons.bias.tolist()) == ([[2, 4]], [1])
+    for array in (layer.synapses[0].weight, layer.neurons.bias, layer.bias_image()):
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 6
 
 
-@pytest.mark.parametrize("item", [NETWORK, NETWORK.input, CONV, HIDDEN])
+@pytest.mark.parametrize("item", [NETWORK, NETWORK.input, CONV, CONV.neurons, *CONV.synapses])
 def test_no_field_can_be_set_again(item: Any) -> None:
     for field in fields(item):
         with pytest.raises(FrozenInstanceError):
@@ -209,9 +216,9 @@ def one_pixel(**changes: Any) -> QuantizedNetwork:
     for group in (conv, spec, whole):
         group.update((name, changes[name]) for name in group.keys() & changes.keys())
     threshold = None if whole["readout"] == "potential" else 8
-    last = Dense("last", np.full((2, 2), 2), 8, np.zeros(2, dtype=int), threshold, (2, 1, 1))
-    layers = (Conv2d(**conv), replace(last, **changes.get("last", {})))  # type: ignore[arg-type]
-    return QuantizedNetwork(InputSpec(**spec), layers, **whole)  # type: ignore[arg-type]
+    last = dense_layer("last", np.full((2, 2), 2), 8, np.zeros(2, dtype=int), threshold, (2, 1, 1))
+    layers = (conv2d_layer(**conv), changed(last, **changes.get("last", {})))  # type: ignore[arg-type]
+    return network_of(InputSpec(**spec), layers, **whole)  # type: ignore[arg-type]
 
 
 CHANGES: list[dict[str, Any]] = [
@@ -230,12 +237,11 @@ CHANGES: list[dict[str, Any]] = [
     {"groups": 2, "weight": np.full((2, 1, 1, 1), 4)},
     {"current_decay": 4095},
     {"voltage_decay": 1},
-    {"source": "input"},
     {
         "skips": (
-            Conv2d(
+            conv2d_layer(
                 "skip",
-                CONV.weight[:2, :, :1, :1],
+                CONV.synapses[0].weight[:2, :, :1, :1],
                 8,
                 [0, 0],
                 None,
@@ -260,9 +266,10 @@ def test_the_digest_changes_with_every_field(change: dict[str, Any]) -> None:
 
 
 def test_every_field_is_among_those_whose_change_is_tried() -> None:
-    kinds = (InputSpec, Conv2d, QuantizedNetwork)
-    known = {field.name for kind in kinds for field in fields(kind)} - {"input", "layers"}
-    assert {name for change in CHANGES for name in change} - {"last"} == known
+    kinds = (InputSpec, Conv2d, Geometry, Neurons, QuantizedNetwork)
+    known = {field.name for kind in kinds for field in fields(kind)}
+    known -= {"input", "layers", "geometry"}
+    assert {name for change in CHANGES for name in change} - {"last", "skips"} == known
 
 
 def test_digests_are_those_of_networks_that_knew_no_sources_and_skips() -> None:
@@ -275,46 +282,48 @@ def test_digests_are_those_of_networks_that_knew_no_sources_and_skips() -> None:
 def with_skips(*skips: Layer) -> QuantizedNetwork:
     """Return a network of three convolutions of one pixel, the last of them with skips."""
     first, last = one_pixel().layers
-    middle = replace(SKIP, name="middle", threshold=8, source="")
-    block = replace(middle, name="block", skips=skips)
-    return replace(one_pixel(), layers=(first, middle, block, last))
+    middle = changed(SKIP, name="middle", threshold=8)
+    block = changed(middle, name="block", source="middle", skips=skips)
+    return replace(one_pixel(), layers=(first, middle, block, changed(last, source="block")))
 
 
-SKIP = Conv2d(
+SKIP = conv2d_layer(
     "skip", np.full((2, 2, 1, 1), 4), 8, np.zeros(2, int), None, (2, 1, 1), source="conv"
 )  # fmt: skip
 
 
 def test_the_digest_changes_with_every_field_of_a_skip() -> None:
     other = np.full((2, 1, 1, 1), 4)
-    identity = OneToOne("skip", np.array([4]), 8, np.zeros(1, int), None, (2, 1, 1), source="conv")
-    second = replace(SKIP, name="second")
+    identity = one_to_one_layer(
+        "skip", np.array([4]), 8, np.zeros(1, int), None, (2, 1, 1), source="conv"
+    )
+    second = changed(SKIP, name="second")
     networks = [
         with_skips(),
         *(with_skips(skip) for skip in (SKIP, second, identity)),
         *(with_skips(*skips) for skips in ((SKIP, second), (second, SKIP))),
-        with_skips(replace(SKIP, weight=-SKIP.weight)),
-        with_skips(replace(SKIP, weight_bits=7)),
-        with_skips(replace(SKIP, source="middle")),
-        with_skips(replace(SKIP, groups=2, weight=other)),
-        *(with_skips(replace(SKIP, **{name: (2, 3)})) for name in ("stride", "dilation")),
+        with_skips(changed(SKIP, weight=-SKIP.synapses[0].weight)),
+        with_skips(changed(SKIP, weight_bits=7)),
+        with_skips(changed(SKIP, source="middle")),
+        with_skips(changed(SKIP, groups=2, weight=other)),
+        *(with_skips(changed(SKIP, **{name: (2, 3)})) for name in ("stride", "dilation")),
     ]
     assert len({network.digest for network in networks}) == len(networks)
 
 
 def test_the_kind_and_the_order_of_layers_are_in_the_digest() -> None:
     weight, bias = np.full((2, 2), 4), np.zeros(2, dtype=int)
-    dense = Dense("a", weight, 8, bias, 8, (2, 1, 1))
-    conv = Conv2d("a", weight.reshape(2, 2, 1, 1), 8, bias, 8, (2, 1, 1))
+    dense = dense_layer("a", weight, 8, bias, 8, (2, 1, 1))
+    conv = conv2d_layer("a", weight.reshape(2, 2, 1, 1), 8, bias, 8, (2, 1, 1))
     spec = InputSpec((2, 1, 1), 4, 1.0)
-    second, third = (Dense(name, weight, 8, bias, 8, (2,)) for name in ("b", "c"))
-    last = Dense("last", weight, 8, bias, None, (2,))
+    second, third = (dense_layer(name, weight, 8, bias, 8, (2,)) for name in ("b", "c"))
+    last = dense_layer("last", weight, 8, bias, None, (2,))
     digests = {
-        QuantizedNetwork(spec, layers, 4, "zero").digest
+        network_of(spec, layers, 4, "zero").digest
         for layers in (
             (dense, second, third, last),
             (dense, third, second, last),
-            (conv, replace(second, input_shape=(2, 1, 1)), third, last),
+            (conv, changed(second, input_shape=(2, 1, 1)), third, last),
             (dense, second, last),
         )
     }
@@ -322,7 +331,7 @@ def test_the_kind_and_the_order_of_layers_are_in_the_digest() -> None:
 
 
 def test_integers_of_numpy_and_python_make_the_same_network() -> None:
-    conv = replace(CONV, stride=np.array([2, 2]), threshold=np.int64(3072), weight_bits=np.int8(8))
+    conv = changed(CONV, stride=np.array([2, 2]), threshold=np.int64(3072), weight_bits=np.int8(8))
     layers = (conv, HIDDEN, READOUT)
     assert replace(NETWORK, layers=layers, num_steps=np.int32(4)).digest == NETWORK.digest
 
@@ -330,7 +339,7 @@ def test_integers_of_numpy_and_python_make_the_same_network() -> None:
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(networks())
 def test_fan_out_counts_the_synapses_of_every_input(network: QuantizedNetwork) -> None:
-    for synapses in (one for layer in network for one in (layer, *layer.skips)):
+    for synapses in (one for layer in network for one in layer.synapses):
         assert synapses.fan_out.shape == synapses.input_shape
         expected = [len(targets) for targets in oracle.synapses(synapses)]
         assert synapses.fan_out.reshape(-1).tolist() == expected

@@ -30,12 +30,14 @@ from tests.helpers.sabotage import other_layer
 
 def test_every_integer_counts_and_the_dtype_does_not() -> None:
     layer = small_graph_network().layers[1]
-    weights = [one.weight for one in (layer, *layer.skips)]
+    weights = [one.weight for one in layer.synapses]
     bias = np.broadcast_to(layer.bias_image(), layer.output_shape)
     digest = digest_of_layer(layer)
     for dtype in (np.int16, np.int64, np.float32, ">f8"):
         cast = [weight.astype(dtype) for weight in weights]
-        again = parameter_digest(cast, bias.astype(dtype), layer.threshold, layer.output_shape)
+        again = parameter_digest(
+            cast, bias.astype(dtype), layer.neurons.threshold, layer.output_shape
+        )
         assert again == digest
 
     def changed(array: Any, index: int, by: float) -> Any:
@@ -47,7 +49,7 @@ def test_every_integer_counts_and_the_dtype_does_not() -> None:
         parameter_digest(
             [changed(one, index, by) if one is weight else one for one in weights],
             bias,
-            layer.threshold,
+            layer.neurons.threshold,
             layer.output_shape,
         )
         for weight in weights
@@ -56,11 +58,11 @@ def test_every_integer_counts_and_the_dtype_does_not() -> None:
     }
     assert len(others) == 3 * 2 * 4 - 4  # the identity has one weight, which is first and last
     shape = layer.output_shape
-    assert layer.threshold is not None
-    others.add(parameter_digest(weights, changed(bias, -1, 1), layer.threshold, shape))
-    others.add(parameter_digest(weights, bias, layer.threshold + 1, shape))
+    assert layer.fires
+    others.add(parameter_digest(weights, changed(bias, -1, 1), layer.neurons.threshold, shape))
+    others.add(parameter_digest(weights, bias, layer.neurons.threshold + 1, shape))
     others.add(parameter_digest(weights, bias, None, shape))
-    others.add(parameter_digest(weights[::-1], bias, layer.threshold, shape))
+    others.add(parameter_digest(weights[::-1], bias, layer.neurons.threshold, shape))
     assert len(others) == 24
     assert digest not in others
 
@@ -72,7 +74,7 @@ class Sabotaged(ReferenceBackend):
 
     def __init__(self, other: Layer) -> None:
         super().__init__()
-        self.others = {item.name: item for item in (other, *other.skips)}
+        self.others = {item.name: item for item in other.synapses}
 
     def simulate(self, *given: Any, **asked: Any) -> SimulationResult:
         made = reference_module.synapse_of
@@ -92,7 +94,7 @@ def test_one_weight_of_the_reference_off_by_one_step_is_noticed_in_the_dark(
     network = make("subtract")
     inputs = np.zeros_like(random_inputs(network))  # no weight of the first layer has an effect
     for layer in network:
-        for name in [item.name for item in (layer, *layer.skips)]:
+        for name in [item.name for item in layer.synapses]:
             backends = [ReferenceBackend(), Sabotaged(other_layer(layer, name))]
             report = verify(network, inputs, None, backends, allow_silence=True)
             assert not report.match
@@ -107,7 +109,7 @@ def test_one_weight_of_the_reference_off_by_one_step_is_noticed_in_the_dark(
 @given(network=networks(), data=st.data())
 def test_every_weight_of_every_network_is_looked_at(network: QuantizedNetwork, data: Any) -> None:
     layer = data.draw(st.sampled_from(network.layers))
-    item = data.draw(st.sampled_from([layer, *layer.skips]))
+    item = data.draw(st.sampled_from(layer.synapses))
     index = data.draw(st.integers(0, item.weight.size - 1))
     sabotaged = Sabotaged(other_layer(layer, item.name, index))
     inputs = random_inputs(network, 1)
@@ -141,12 +143,15 @@ def test_a_model_in_pytorch_whose_weight_is_off_by_one_step_is_noticed() -> None
     verify(network, inputs, None, [ReferenceBackend(), PyTorchBackend(trained)]).require_match()
     layer = trained.tandem_layers[1]
     assert layer.weight is not None
-    unit = layer.spike_value / (network.layers[1].threshold or 1)
+    unit = layer.spike_value / (network.layers[1].neurons.threshold or 1)
     scale = trained.tandem_layers[0].spike_value
     with torch.no_grad():
         place = int(layer.weight.abs().argmin())  # not the one that sets the unit
         layer.weight.view(-1)[place] += 2 * unit / scale
-    changed = freeze(trained).layers[1].weight.astype(int) - network.layers[1].weight
+    changed = (
+        freeze(trained).layers[1].synapses[0].weight.astype(int)
+        - network.layers[1].synapses[0].weight
+    )
     assert np.count_nonzero(changed) == 1
     assert abs(changed).max() == 2
     report = verify(network, inputs, None, [ReferenceBackend(), Unchecked(trained)])

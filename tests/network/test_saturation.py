@@ -13,7 +13,6 @@ from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, SpikeTrain,
 from tandem_hw.network.bounds import StateBounds
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
-from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.saturation import (
     ADVICE,
     LayerSaturation,
@@ -24,6 +23,7 @@ from tandem_hw.network.saturation import (
     unproven_lines,
 )
 from tandem_hw.sim.reference import ReferenceBackend
+from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import random_inputs, small_network
 
 
@@ -81,8 +81,8 @@ def test_a_proven_layer_has_nothing_to_count() -> None:
 def overflowing(reset: Reset) -> tuple[QuantizedNetwork, npt.NDArray[np.uint8]]:
     """Return a network whose readout leaves 24 bits, and samples of which some make it."""
     spec = InputSpec((40,), 8, 1 / 255, "constant")
-    layer = Dense("out", np.full((2, 40), 100), 8, np.zeros(2, int), None, spec.shape)
-    network = QuantizedNetwork(spec, (layer,), 4, reset)
+    layer = dense_layer("out", np.full((2, 40), 100), 8, np.zeros(2, int), None, spec.shape)
+    network = network_of(spec, (layer,), 4, reset)
     inputs = random_inputs(network, 6)
     inputs[::2] //= 32
     return network, inputs

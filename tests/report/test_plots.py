@@ -21,6 +21,7 @@ from tandem_hw.report.plots import as_picture, check_plot, write_plot
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.objective_names import ObjectiveName
 from tandem_hw.training.objectives import real_values
+from tests.helpers.layers import changed
 from tests.helpers.networks import random_inputs, small_image_network, small_network
 from tests.helpers.project import ROOT
 
@@ -37,7 +38,7 @@ def image_network() -> QuantizedNetwork:
     """Return a network whose result is an image of the shape that it takes."""
     network = small_image_network()
     code, image = network.layers
-    image = replace(image, padding=(1, 1), output_padding=(1, 1))
+    image = changed(image, padding=(1, 1), output_padding=(1, 1))
     assert image.output_shape == network.input.shape
     return replace(network, layers=(code, image))
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from tandem_hw.errors import BackendUnavailableError, DataError
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
-from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import require_available
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers import oracle
+from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import networks, random_inputs, small_network
 
 relaxed = settings(
@@ -92,9 +92,9 @@ def one_neuron(
     weights: list[int], bias: int, threshold: int | None, reset: Reset, num_steps: int
 ) -> QuantizedNetwork:
     spec = InputSpec((len(weights),), 8, 1 / 255, "constant")
-    layer = Dense("only", np.array([weights]), 8, np.array([bias]), threshold, spec.shape)
+    layer = dense_layer("only", np.array([weights]), 8, np.array([bias]), threshold, spec.shape)
     readout = "potential" if threshold is None else "count"
-    return QuantizedNetwork(spec, (layer,), num_steps, reset, readout)
+    return network_of(spec, (layer,), num_steps, reset, readout)
 
 
 # 2^23 of Lava's units are 131072 weight units, and one weight of 254 at full input adds 64770.

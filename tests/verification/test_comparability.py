@@ -11,6 +11,7 @@ import pytest
 from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
+from tests.helpers.layers import changed
 from tests.helpers.recordings import (
     FIRST,
     LABELS,
@@ -27,10 +28,10 @@ def test_a_recording_of_another_network_is_not_compared(change: str) -> None:
     if change == "num_steps":
         network = replace(NETWORK, num_steps=5)
     else:
-        weight = NETWORK.layers[0].weight.copy()
+        weight = NETWORK.layers[0].synapses[0].weight.copy()
         weight[0, 0, 0, 0] += 2
         network = replace(
-            NETWORK, layers=(replace(NETWORK.layers[0], weight=weight), *NETWORK.layers[1:])
+            NETWORK, layers=(changed(NETWORK.layers[0], weight=weight), *NETWORK.layers[1:])
         )
     other = copy_of(reference(network))
     with pytest.raises(ComparisonRefusedError, match=r"of other is of another network.*num_steps"):

@@ -10,11 +10,11 @@ import pytest
 
 from tandem_hw.errors import BackendUnavailableError, ComparisonRefusedError, TandemError
 from tandem_hw.network.quantized import QuantizedNetwork, Readout
-from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import VerificationError, compare, verify
+from tests.helpers.layers import changed, dense_layer, network_of
 from tests.helpers.networks import small_graph_network
 from tests.helpers.recordings import (
     FIRST,
@@ -92,7 +92,7 @@ def test_one_potential_that_differs_is_found() -> None:
 @pytest.mark.parametrize("readout", ["potential", "count"])
 def test_a_difference_in_an_image_is_found_where_it_is(readout: Readout) -> None:
     threshold = None if readout == "potential" else 64
-    image = replace(NETWORK.layers[0], threshold=threshold)
+    image = changed(NETWORK.layers[0], threshold=threshold)
     network = replace(NETWORK, layers=(image,), readout=readout)
     first = reference(network)
     assert first.output.shape == (5, 2 * 4 * 4)
@@ -205,8 +205,8 @@ def test_the_first_difference_is_in_the_layer_that_spikes_pass_first() -> None:
     other.output[0, 0] += 5
     other.counts["hidden"][changeable(FIRST, "hidden")] += 1
     place = changeable(FIRST, "conv")
-    for changed in (changeable(FIRST, "conv", -1), place):
-        third.counts["conv"][changed] += 1
+    for changeable_place in (changeable(FIRST, "conv", -1), place):
+        third.counts["conv"][changeable_place] += 1
     report = compare(NETWORK, [FIRST, other, third])
     assert [layer.mismatched for layer in (*report.layers, report.readout)] == [2, 1, 1]
     difference = report.difference
@@ -250,8 +250,10 @@ def test_equal_silence_is_no_match_unless_it_is_allowed() -> None:
 
 
 def test_a_readout_alone_that_nothing_reaches_is_silent() -> None:
-    layer = Dense("only", 2 * np.arange(32).reshape(2, 16), 8, np.array([5, -3]), None, (1, 4, 4))
-    network = QuantizedNetwork(NETWORK.input, (layer,), 4, "subtract")
+    layer = dense_layer(
+        "only", 2 * np.arange(32).reshape(2, 16), 8, np.array([5, -3]), None, (1, 4, 4)
+    )
+    network = network_of(NETWORK.input, (layer,), 4, "subtract")
     dark = ReferenceBackend().run(network, np.zeros((5, 1, 4, 4), np.uint8))
     assert dark.output.tolist() == [[5, -3]] * 5
     with pytest.raises(
@@ -264,7 +266,7 @@ def test_a_readout_alone_that_nothing_reaches_is_silent() -> None:
 
 def test_a_counted_readout_that_is_silent_never_fired() -> None:
     network = small_network(readout="count")
-    last = replace(network.layers[-1], threshold=1 << 17)
+    last = changed(network.layers[-1], threshold=1 << 17)
     network = replace(network, layers=(*network.layers[:-1], last))
     first = reference(network)
     with pytest.raises(VerificationError, match=r"^layers out never fired, and equal silence"):

@@ -199,7 +199,7 @@ def test_residual_networks_have_the_papers_blocks(
 
 def test_the_skips_of_a_residual_network_are_exported() -> None:
     model, _ = trained_a_step("resnet20", (1, 8, 8), 4)
-    skips = [skip for layer in freeze(model).layers for skip in layer.skips]
+    skips = [skip for layer in freeze(model).layers for skip in layer.synapses[1:]]
     assert [isinstance(skip, OneToOne) for skip in skips] == [
         *[True] * 3, False, True, True, False, True, True,
     ]  # fmt: skip

@@ -33,4 +33,4 @@ def test_parts_of_each_layer_are_those_of_the_graph(reset: Reset, num_steps: int
         assert sum(int(np.prod(clock.v.shape)) for clock in clocks) == parts.clocks
         # An inhibition is one synapse a neuron, a word and an axon of its own.
         weights = [part.weights.get() for part in inhibitions]
-        assert all(matrix.nnz == layer.layer.neurons for matrix in weights)
+        assert all(matrix.nnz == layer.layer.num_neurons for matrix in weights)

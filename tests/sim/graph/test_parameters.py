@@ -77,7 +77,7 @@ def _change_all(built: LayerProcesses) -> Iterator[str]:
     mantissa.reshape(-1)[-1] += 1
     built.neuron.bias_mant.init = mantissa
     yield "bias"
-    if built.layer.threshold is not None:
+    if built.layer.fires:
         built.neuron.vth.init += 1
         yield "threshold"
 

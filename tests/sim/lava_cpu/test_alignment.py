@@ -8,12 +8,11 @@ import pytest
 
 from tandem_hw.chip.timing import default_period
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout
-from tandem_hw.network.synapses.convolutions import Conv2d
-from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
+from tests.helpers.layers import conv2d_layer, dense_layer, network_of
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
@@ -25,9 +24,9 @@ pytestmark = [
 _STEPS = 4
 
 
-def _relay(name: str, width: int, threshold: int, weight: int = 2) -> Dense:
+def _relay(name: str, width: int, threshold: int, weight: int = 2) -> Layer:
     """Return a layer that hands every input to the neuron of the same place."""
-    return Dense(
+    return dense_layer(
         name=name,
         weight=weight * np.eye(width, dtype=np.int64),
         weight_bits=8,
@@ -37,9 +36,9 @@ def _relay(name: str, width: int, threshold: int, weight: int = 2) -> Dense:
     )
 
 
-def _mixing(name: str, shape: tuple[int, ...], out: int, threshold: int | None, seed: int) -> Dense:
+def _mixing(name: str, shape: tuple[int, ...], out: int, threshold: int | None, seed: int) -> Layer:
     generator = np.random.default_rng(seed)
-    return Dense(
+    return dense_layer(
         name=name,
         weight=2 * generator.integers(-60, 61, (out, int(np.prod(shape)))),
         weight_bits=8,
@@ -53,7 +52,7 @@ def _deep(encoding: Encoding, readout: Readout) -> QuantizedNetwork:
     """Return a network of four layers whose shapes all differ along every axis."""
     generator = np.random.default_rng(1)
     spec = InputSpec((2, 5, 4), bits=4, scale=1 / 15, encoding=encoding)
-    first = Conv2d(
+    first = conv2d_layer(
         name="conv",
         weight=2 * generator.integers(-60, 61, (3, 2, 3, 2)),
         weight_bits=8,
@@ -66,7 +65,7 @@ def _deep(encoding: Encoding, readout: Readout) -> QuantizedNetwork:
     layers: list[Layer] = [first, _mixing("dense1", first.output_shape, 9, 120, seed=2)]
     layers.append(_mixing("dense2", (9,), 8, 120, seed=3))
     layers.append(_mixing("last", (8,), 6, 120 if readout == "count" else None, seed=4))
-    return QuantizedNetwork(spec, tuple(layers), _STEPS, "subtract", readout)
+    return network_of(spec, tuple(layers), _STEPS, "subtract", readout)
 
 
 def _inputs(network: QuantizedNetwork, samples: int) -> npt.NDArray[np.uint8]:
@@ -118,7 +117,7 @@ def test_potential_is_read_in_the_right_step_when_the_period_is_longer() -> None
 def test_network_of_one_layer_gives_the_output_of_the_reference(readout: Readout) -> None:
     spec = InputSpec((7,), bits=3, scale=1 / 7, encoding="constant")
     layer = _mixing("only", spec.shape, 5, 200 if readout == "count" else None, seed=6)
-    network = QuantizedNetwork(spec, (layer,), _STEPS, "zero", readout)
+    network = network_of(spec, (layer,), _STEPS, "zero", readout)
     inputs = _inputs(network, samples=4)
     lava = LavaCpuBackend().run(network, inputs)
     reference = _require_same(network, inputs, lava)
@@ -131,7 +130,7 @@ def test_spikes_in_the_last_step_of_the_last_sample_are_not_lost(reset: str) -> 
     relays = [_relay(f"relay{index}", 2, threshold=2) for index in range(3)]
     # The last layer reaches its threshold with the spike of its last step and not before.
     late = _relay("late", 2, threshold=2 * _STEPS)
-    network = QuantizedNetwork(spec, (*relays, late), _STEPS, reset, "count")  # type: ignore[arg-type]
+    network = network_of(spec, (*relays, late), _STEPS, reset, "count")  # type: ignore[arg-type]
     inputs = np.array([[1, 0], [0, 1], [1, 1]], dtype=np.uint8)
     lava = LavaCpuBackend().run(network, inputs)
     for relay in relays:
@@ -143,7 +142,7 @@ def test_spikes_in_the_last_step_of_the_last_sample_are_not_lost(reset: str) -> 
 def test_only_spikes_of_the_first_step_reach_all_layers_in_their_first_step() -> None:
     spec = InputSpec((3,), bits=2, scale=1.0, encoding="first_step")
     layers = tuple(_relay(f"relay{index}", 3, threshold=2) for index in range(4))
-    network = QuantizedNetwork(spec, layers, 1, "subtract", "count")
+    network = network_of(spec, layers, 1, "subtract", "count")
     inputs = np.array([[3, 0, 1], [0, 2, 0], [1, 1, 0]], dtype=np.uint8)
     lava = LavaCpuBackend().run(network, inputs)
     for layer in layers:
@@ -152,7 +151,7 @@ def test_only_spikes_of_the_first_step_reach_all_layers_in_their_first_step() ->
 
 def test_progress_counts_the_samples_that_have_left_the_last_layer() -> None:
     spec = InputSpec((2,), bits=1, scale=1.0, encoding="constant")
-    network = QuantizedNetwork(spec, (_relay("only", 2, 2),), 100, "subtract", "count")
+    network = network_of(spec, (_relay("only", 2, 2),), 100, "subtract", "count")
     inputs = np.ones((30, 2), dtype=np.uint8)
     seen: list[tuple[int, int]] = []
     lava = LavaCpuBackend().run(network, inputs, progress=lambda *done: seen.append(done))

@@ -16,10 +16,11 @@ from tandem_hw.chip.timing import board_period, default_period
 from tandem_hw.network.fixed_point import weight_limit
 from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Readout, Reset
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
-from tandem_hw.network.synapses.dense import Dense, OneToOne
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
+from tests.helpers.layers import conv2d_layer, network_of, one_to_one_layer
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
@@ -47,14 +48,16 @@ def build(
     return kind(name, weight, bits, bias, threshold, input_shape, **geometry)
 
 
-def one_to_one(name: str, shape: tuple[int, ...], weight: int, source: str) -> OneToOne:
+def one_to_one(name: str, shape: tuple[int, ...], weight: int, source: str) -> Layer:
     """Return synapses of a skip path."""
-    return OneToOne(name, np.array([weight]), 8, np.zeros(1, int), None, shape, source=source)
+    return one_to_one_layer(
+        name, np.array([weight]), 8, np.zeros(1, int), None, shape, source=source
+    )
 
 
 def series(reset: Reset) -> QuantizedNetwork:
     """Return a network over (C, L): one to one, grouped, depthwise, a skip, a Conv1d to read."""
-    pixels = OneToOne("pixels", np.array([96]), 8, np.array([-7]), 640, (3, 11))
+    pixels = one_to_one_layer("pixels", np.array([96]), 8, np.array([-7]), 640, (3, 11))
     first = build(Conv1d, "first", (6, 1, 3), (3, 11), 128, stride=(2,), padding=(2,), groups=3)
     depthwise = build(
         Conv1d, "depthwise", (6, 1, 2), (6, 7), 64, padding=(1,), dilation=(2,), groups=6
@@ -64,7 +67,7 @@ def series(reset: Reset) -> QuantizedNetwork:
     ))  # fmt: skip
     last = build(Conv1d, "last", (2, 6, 3), (6, 7), padding=(0,), bits=4)
     spec = InputSpec((3, 11), 4, 1 / 15, "events")
-    return QuantizedNetwork(spec, (pixels, first, depthwise, mixing, last), 5, reset)
+    return network_of(spec, (pixels, first, depthwise, mixing, last), 5, reset)
 
 
 def decoder(reset: Reset) -> QuantizedNetwork:
@@ -74,13 +77,13 @@ def decoder(reset: Reset) -> QuantizedNetwork:
         stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2, output_padding=(1, 0),
     )  # fmt: skip
     assert grow.output_shape == (4, 6, 6)
-    pool = Conv2d(
+    pool = conv2d_layer(
         "pool", np.full((4, 1, 2, 2), 64), 8, np.zeros(4, int), 128, (4, 6, 6), stride=(2, 2),
         groups=4,
     )  # fmt: skip
     image = build(ConvTranspose2d, "image", (2, 4, 2, 3), (4, 3, 3), stride=(2, 2), padding=(0, 1))
     spec = InputSpec((2, 3, 4), 4, 1 / 15, "constant")
-    return QuantizedNetwork(spec, (grow, pool, image), 4, reset)
+    return network_of(spec, (grow, pool, image), 4, reset)
 
 
 def residual(reset: Reset, readout: Readout = "potential", num_steps: int = 4) -> QuantizedNetwork:
@@ -111,7 +114,7 @@ def residual(reset: Reset, readout: Readout = "potential", num_steps: int = 4) -
     )  # fmt: skip
     spec = InputSpec((2, 5, 4), 3, 1 / 7, "constant")
     layers = (left, right, deep, deeper, joint, last)
-    return QuantizedNetwork(spec, layers, num_steps, reset, readout)
+    return network_of(spec, layers, num_steps, reset, readout)
 
 
 def inputs_of(network: QuantizedNetwork, samples: int = 4) -> npt.NDArray[np.uint8]:

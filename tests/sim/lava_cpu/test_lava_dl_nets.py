@@ -18,11 +18,11 @@ from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, SpikeTrain,
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.export.netx_reader import read_netx
-from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
-from tandem_hw.network.synapses.dense import Dense
+from tandem_hw.network.quantized import InputSpec
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend, trace
 from tandem_hw.verification.step import verify
+from tests.helpers.layers import dense_layer, network_of
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -122,9 +122,9 @@ def test_a_leaky_dense_block_fires_as_lava_dl_says_for_2000_steps() -> None:
     # Values of TestLIFBlocks.test_dense in lava-dl's test_blocks.py; its synapse delays by a step.
     weight, inputs = load("dense/weight.npy").astype(int), load("dense/in.npy").T.astype(np.uint8)
     bias = np.zeros(len(weight), dtype=int)
-    layer = Dense("only", weight, 8, bias, 7, (weight.shape[1],), voltage_decay=415)
-    spec = InputSpec(layer.input_shape, 1, 1.0, "events")
-    network = QuantizedNetwork(spec, (layer,), len(inputs), "zero", "count")
+    layer = dense_layer("only", weight, 8, bias, 7, (weight.shape[1],), voltage_decay=415)
+    spec = InputSpec(layer.synapses[0].input_shape, 1, 1.0, "events")
+    network = network_of(spec, (layer,), len(inputs), "zero", "count")
     expected = load("dense/out.npy").T
     assert expected.sum() > 1000
     np.testing.assert_array_equal(trace(network, inputs[None])["only"][0][:-1], expected[1:])
@@ -133,8 +133,8 @@ def test_a_leaky_dense_block_fires_as_lava_dl_says_for_2000_steps() -> None:
 def test_mnist_net_is_read_with_its_leak_and_its_readout_without_neurons() -> None:
     network = read_netx(FOLDER / "mnist.net")
     assert (network.num_steps, network.readout, network.input.shape) == (16, "potential", (784,))
-    assert [layer.threshold for layer in network.layers] == [81, 81, None]
-    assert [layer.voltage_decay for layer in network.layers] == [123, 123, 0]
+    assert [layer.neurons.threshold for layer in network.layers] == [81, 81, None]
+    assert [layer.neurons.voltage_decay for layer in network.layers] == [123, 123, 0]
     generator = np.random.default_rng(1)
     inputs = generator.integers(0, 2, (2, *network.sample_shape)).astype(np.uint8)
     recording = ReferenceBackend().run(network, inputs)

@@ -17,10 +17,10 @@ import pytest
 from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
-from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.child.watched_process import group_members
 from tandem_hw.sim.lava_cpu import backend as lava_cpu
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
+from tests.helpers.layers import dense_layer, network_of
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
@@ -67,9 +67,13 @@ _FAULTS = {
 def _network() -> QuantizedNetwork:
     """Return a network that takes the embedded data set and whose every pixel is a spike."""
     spec = InputSpec((1, 8, 8), bits=1, scale=1.0, encoding="constant")
-    first = Dense("first", 2 * np.eye(64, dtype=np.int64), 8, np.zeros(64, np.int32), 2, spec.shape)
-    last = Dense("last", 2 * np.eye(10, 64, dtype=np.int64), 8, np.zeros(10, np.int32), None, (64,))
-    return QuantizedNetwork(spec, (first, last), 4, "subtract")
+    first = dense_layer(
+        "first", 2 * np.eye(64, dtype=np.int64), 8, np.zeros(64, np.int32), 2, spec.shape
+    )
+    last = dense_layer(
+        "last", 2 * np.eye(10, 64, dtype=np.int64), 8, np.zeros(10, np.int32), None, (64,)
+    )
+    return network_of(spec, (first, last), 4, "subtract")
 
 
 def _shared_memory(group: int) -> set[str]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers.layers import changed, conv2d_layer, dense_layer, network_of
+
 pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python 3.10")
 pytest.importorskip("lava.lib.dl.netx.hdf5", reason="lava-dl is not installed")
 
@@ -24,7 +26,6 @@ from tandem_hw.export import net_file
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
 from tandem_hw.network.synapses.convolutions import Conv2d
-from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.reference import trace
 
 _STEPS = 4
@@ -33,7 +34,7 @@ _STEPS = 4
 def _network(reset: Reset) -> QuantizedNetwork:
     generator = np.random.default_rng(9)
     spec = InputSpec((2, 7, 5), bits=4, scale=1 / 15, encoding="constant")
-    conv = Conv2d(
+    conv = conv2d_layer(
         name="conv",
         weight=2 * generator.integers(-127, 128, (4, 1, 3, 2)),
         weight_bits=8,
@@ -51,7 +52,7 @@ def _network(reset: Reset) -> QuantizedNetwork:
         ("hidden", "readout"), (120, None), sizes, sizes[1:], strict=False
     ):
         layers.append(
-            Dense(
+            dense_layer(
                 name=name,
                 weight=2 * generator.integers(-127, 128, (out, into)),
                 weight_bits=8,
@@ -60,7 +61,7 @@ def _network(reset: Reset) -> QuantizedNetwork:
                 input_shape=layers[-1].output_shape,
             )
         )
-    return QuantizedNetwork(spec, tuple(layers), _STEPS, reset)
+    return network_of(spec, tuple(layers), _STEPS, reset)
 
 
 def _counted(shape: tuple[int, ...], leak: tuple[int, int] = (4096, 0)) -> QuantizedNetwork:
@@ -69,9 +70,9 @@ def _counted(shape: tuple[int, ...], leak: tuple[int, int] = (4096, 0)) -> Quant
     conv, hidden, readout = plain.layers
     if len(shape) == 1:
         weight = 2 * np.random.default_rng(3).integers(-127, 128, (8, shape[0]))
-        hidden = replace(hidden, weight=weight, input_shape=shape, threshold=2400)
+        hidden = changed(hidden, weight=weight, input_shape=shape, threshold=2400)
     decays = dict(zip(("current_decay", "voltage_decay"), leak, strict=True))
-    last = replace(readout, threshold=99)
+    last = changed(readout, threshold=99)
     layers = (conv, hidden, last) if len(shape) == 3 else (hidden, last)
     return replace(
         plain,
@@ -149,15 +150,17 @@ def test_netx_builds_our_layers_with_their_shapes_weights_and_biases(tmp_path: P
     ]
     # Lava convolves where PyTorch correlates, and orders the axes the other way round.
     synapse = loaded.layers[0].synapse
-    flipped = conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
+    flipped = conv.synapses[0].weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
     np.testing.assert_array_equal(synapse.weight.init, flipped)
     for field in ("stride", "padding", "dilation"):
         assert tuple(getattr(synapse, field).init) == getattr(conv, field)[::-1]
-    assert synapse.groups.init == conv.groups
+    assert synapse.groups.init == conv.synapses[0].geometry.groups
     for built, layer in zip(loaded.layers[1:], dense, strict=True):
         scale = 8 - built.synapse.proc_params["num_weight_bits"]
         exponent = built.synapse.proc_params["weight_exp"] + scale
-        np.testing.assert_array_equal(built.synapse.weights.init * 2.0**exponent, layer.weight)
+        np.testing.assert_array_equal(
+            built.synapse.weights.init * 2.0**exponent, layer.synapses[0].weight
+        )
     for built, layer in zip(loaded.layers, network, strict=True):
         bias = np.broadcast_to(layer.bias_image(), layer.output_shape).T
         np.testing.assert_array_equal(built.neuron.bias_mant.init, bias)
@@ -186,12 +189,12 @@ def test_netx_refuses_a_reset_by_subtraction_which_it_does_not_know(tmp_path: Pa
 
 def test_netx_refuses_a_graph_rather_than_run_it_without_its_skips(tmp_path: Path) -> None:
     plain = _network("zero")
-    skip = replace(plain.layers[2], name="skip", source="conv", bias=np.zeros(5, int))
-    skip = replace(
-        skip, weight=np.full((5, plain.layers[1].weight.shape[1]), 2),
+    skip = changed(plain.layers[2], name="skip", source="conv", bias=np.zeros(5, int))
+    skip = changed(
+        skip, weight=np.full((5, plain.layers[1].synapses[0].weight.shape[1]), 2),
         input_shape=plain.layers[0].output_shape,
     )  # fmt: skip
-    layers = (*plain.layers[:2], replace(plain.layers[2], skips=(skip,)))
+    layers = (*plain.layers[:2], changed(plain.layers[2], skips=(skip,)))
     with pytest.raises(KeyError, match="layer"):
         _load(replace(plain, layers=layers), tmp_path)
 
@@ -211,9 +214,9 @@ def test_inhibiting_weights_arrive_as_they_are_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int
 ) -> None:
     plain = _network("zero")
-    weight = np.full_like(plain.layers[2].weight, -2)
+    weight = np.full_like(plain.layers[2].synapses[0].weight, -2)
     weight[0, 1] = least
-    network = replace(plain, layers=(*plain.layers[:2], replace(plain.layers[2], weight=weight)))
+    network = replace(plain, layers=(*plain.layers[:2], changed(plain.layers[2], weight=weight)))
     is_power = -least & (-least - 1) == 0
     if is_power:
         with pytest.raises(KeyError, match="layer"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ import pytest
 
 from tandem_hw.errors import BackendError, BackendUnavailableError
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
-from tandem_hw.network.synapses.convolutions import Conv1d
-from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.sim.child.watched_process import group_members
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.loihi2 import backend as loihi2
@@ -27,6 +24,7 @@ from tandem_hw.sim.loihi2.assumptions import ASSUMPTIONS
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
+from tests.helpers.layers import changed, conv1d_layer, dense_layer, network_of, one_to_one_layer
 from tests.helpers.networks import random_inputs, small_network
 from tests.helpers.project import ROOT
 
@@ -65,23 +63,30 @@ def skipping_network() -> QuantizedNetwork:
         return 2 * generator.integers(-30, 70, shape)
 
     none = np.zeros(2, int)
-    first = Conv1d("first", weight(2, 3, 2), 8, none, 400, (3, 5))
-    second = Conv1d("second", weight(2, 2, 3), 8, none, 96, (2, 4), padding=(1,))
-    skip = OneToOne("skip", np.array([64]), 8, np.zeros(1, int), None, (2, 4), source="first")
-    third = Conv1d("third", weight(2, 2, 1), 8, none, 96, (2, 4), skips=(skip,))
-    last = Conv1d("last", weight(2, 2, 1), 8, none, None, (2, 4))
+    first = conv1d_layer("first", weight(2, 3, 2), 8, none, 400, (3, 5))
+    second = conv1d_layer("second", weight(2, 2, 3), 8, none, 96, (2, 4), padding=(1,))
+    skip = one_to_one_layer(
+        "skip", np.array([64]), 8, np.zeros(1, int), None, (2, 4), source="first"
+    )
+    third = conv1d_layer("third", weight(2, 2, 1), 8, none, 96, (2, 4), skips=(skip,))
+    last = conv1d_layer("last", weight(2, 2, 1), 8, none, None, (2, 4))
     spec = InputSpec((3, 5), 4, 1 / 15, "constant")
-    return QuantizedNetwork(spec, (first, second, third, last), 3, "subtract")
+    return network_of(spec, (first, second, third, last), 3, "subtract")
 
 
 def dense_network() -> QuantizedNetwork:
     """Return a network that takes events as vectors and counts the spikes of its last layer."""
-    first = Dense(
-        "first", small_network().layers[2].weight.repeat(2, 0), 8, [-9, 0, 9] * 2, 60, (6,)
+    first = dense_layer(
+        "first",
+        small_network().layers[2].synapses[0].weight.repeat(2, 0),
+        8,
+        [-9, 0, 9] * 2,
+        60,
+        (6,),
     )  # type: ignore[arg-type]
-    last = replace(small_network().layers[2], name="last", threshold=20, bias=[4, 4, 4])
+    last = changed(small_network().layers[2], name="last", threshold=20, bias=[4, 4, 4])
     spec = InputSpec((6,), 4, 1 / 15, "events")
-    return QuantizedNetwork(spec, (first, last), 4, "zero", "count")
+    return network_of(spec, (first, last), 4, "zero", "count")
 
 
 @needs_lava

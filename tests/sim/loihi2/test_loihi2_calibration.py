@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from tandem_hw.chip.timing import board_period, window_start
 from tandem_hw.errors import BackendError, DataError, NetworkError
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork
-from tandem_hw.network.synapses.convolutions import Conv1d, ConvTranspose2d
-from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.sim.loihi2.assumptions import ADAPTER_DELAY_MAX, RESET_INTERVAL_MAX
 from tandem_hw.sim.loihi2.backend import sent_frames
 from tandem_hw.sim.loihi2.calibration import (
@@ -31,6 +29,13 @@ from tandem_hw.sim.loihi2.schedule import (
     check_board_period,
     repeated_order,
 )
+from tests.helpers.layers import (
+    conv1d_layer,
+    conv_transpose2d_layer,
+    dense_layer,
+    network_of,
+    one_to_one_layer,
+)
 from tests.helpers.networks import random_inputs, small_network
 from tests.helpers.oracle import run_layer
 
@@ -39,7 +44,7 @@ RESETS_AND_STEPS = [
 ]  # fmt: skip
 
 
-def network_of(
+def example(
     reset: str,
     num_steps: int,
     encoding: Encoding,
@@ -50,14 +55,16 @@ def network_of(
 ) -> QuantizedNetwork:
     generator = np.random.default_rng(num_steps)
     spec = InputSpec((6,), 4, 1 / 15, encoding)
-    first = Dense(
+    first = dense_layer(
         "first", 2 * generator.integers(-20, 30, (4, 6)), 8, np.full(4, bias), threshold, (6,)
     )
-    last = Dense("last", 2 * generator.integers(-20, 30, (3, 4)), 8, np.zeros(3, int), None, (4,))
+    last = dense_layer(
+        "last", 2 * generator.integers(-20, 30, (3, 4)), 8, np.zeros(3, int), None, (4,)
+    )
     if readout_only:
-        only = Dense("only", first.weight, 8, np.full(4, bias), None, (6,))
-        return QuantizedNetwork(spec, (only,), num_steps, reset)  # type: ignore[arg-type]
-    return QuantizedNetwork(spec, (first, last), num_steps, reset)  # type: ignore[arg-type]
+        only = dense_layer("only", first.synapses[0].weight, 8, np.full(4, bias), None, (6,))
+        return network_of(spec, (only,), num_steps, reset)  # type: ignore[arg-type]
+    return network_of(spec, (first, last), num_steps, reset)  # type: ignore[arg-type]
 
 
 def schedule_of(network: QuantizedNetwork, samples: int = 3) -> Schedule:
@@ -76,7 +83,7 @@ def chip(
         step = 2 + int(index) + delays.input + 1
         if step <= steps:
             arriving[step] = marker.frame
-    spikes = np.zeros((steps + ADAPTER_DELAY_MAX + 2, layer.neurons), dtype=np.int64)
+    spikes = np.zeros((steps + ADAPTER_DELAY_MAX + 2, layer.num_neurons), dtype=np.int64)
     voltage = spikes.copy()
     padding = schedule.period - network.num_steps
     for start in range(window_start(1), steps - network.num_steps, schedule.period):
@@ -98,7 +105,7 @@ def chip(
         "clock": clock[:, None].astype(np.int64),
         "clock_voltage": np.where(read > 0, read % CLOCK_PERIOD << 6, 0)[:, None],
         "first_layer": voltage[1 : steps + 1] & 0xFFFFFF
-        if layer.threshold is None
+        if not layer.fires
         else spikes[1 : steps + 1],
     }
 
@@ -106,7 +113,7 @@ def chip(
 @pytest.mark.parametrize("encoding", get_args(Encoding))
 @pytest.mark.parametrize(("reset", "num_steps"), RESETS_AND_STEPS)
 def test_every_delay_of_the_input_is_found(reset: str, num_steps: int, encoding: Encoding) -> None:
-    network = network_of(reset, num_steps, encoding)
+    network = example(reset, num_steps, encoding)
     schedule = schedule_of(network)
     marker = choose_marker(network, sent_frames(network, random_inputs(network)), schedule)
     answers = expected_answers(network, marker, schedule)
@@ -120,7 +127,7 @@ def test_every_delay_of_the_input_is_found(reset: str, num_steps: int, encoding:
 
 @pytest.mark.parametrize(("reset", "num_steps"), RESETS_AND_STEPS)
 def test_delay_is_found_where_the_first_layer_is_the_readout(reset: str, num_steps: int) -> None:
-    network = network_of(reset, num_steps, "constant", readout_only=True, bias=-300)
+    network = example(reset, num_steps, "constant", readout_only=True, bias=-300)
     schedule = schedule_of(network)
     marker = choose_marker(network, sent_frames(network, random_inputs(network)), schedule)
     for delays in (Delays(0, 0, 1), Delays(2, 3, 0)):
@@ -132,7 +139,7 @@ def test_delay_is_found_where_the_first_layer_is_the_readout(reset: str, num_ste
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 8), st.integers(0, 8), st.integers(-200, 200))
 def test_delays_are_found_whatever_the_bias(delay: int, output: int, bias: int) -> None:
-    network = network_of("subtract", 3, "constant", threshold=320, bias=bias)
+    network = example("subtract", 3, "constant", threshold=320, bias=bias)
     schedule = schedule_of(network)
     marker = choose_marker(network, sent_frames(network, random_inputs(network)), schedule)
     delays = Delays(delay, output, 1)
@@ -142,7 +149,7 @@ def test_delays_are_found_whatever_the_bias(delay: int, output: int, bias: int) 
 
 
 def test_chip_that_computes_otherwise_is_reported() -> None:
-    network = network_of("subtract", 3, "constant")
+    network = example("subtract", 3, "constant")
     schedule = schedule_of(network)
     marker = choose_marker(network, sent_frames(network, random_inputs(network)), schedule)
     recorded = chip(network, marker, schedule, Delays(0, 0, 1))
@@ -153,7 +160,7 @@ def test_chip_that_computes_otherwise_is_reported() -> None:
 
 
 def test_first_step_marker_sends_at_most_one_frame_a_window() -> None:
-    network = network_of("subtract", 3, "first_step")
+    network = example("subtract", 3, "first_step")
     schedule = schedule_of(network)
     marker = choose_marker(network, sent_frames(network, random_inputs(network)), schedule)
     sent = np.flatnonzero(marker.pattern)
@@ -162,7 +169,7 @@ def test_first_step_marker_sends_at_most_one_frame_a_window() -> None:
 
 
 def test_layer_that_no_input_moves_is_calibrated_all_the_same() -> None:
-    network = network_of("subtract", 3, "constant", threshold=100 << 10, bias=0)
+    network = example("subtract", 3, "constant", threshold=100 << 10, bias=0)
     schedule = schedule_of(network)
     inputs = random_inputs(network)
     marker = choose_marker(network, sent_frames(network, inputs), schedule)
@@ -174,9 +181,9 @@ def test_layer_that_no_input_moves_is_calibrated_all_the_same() -> None:
 def test_layer_that_answers_some_delays_alike_is_refused() -> None:
     # It fires only when a frame comes in every step of a window, as in the samples.
     spec = InputSpec((1,), 1, 1.0, "constant")
-    first = Dense("first", np.array([[2]]), 8, np.zeros(1, int), 16, (1,))
-    last = Dense("last", np.array([[2]]), 8, np.zeros(1, int), None, (1,))
-    network = QuantizedNetwork(spec, (first, last), 8, "zero")
+    first = dense_layer("first", np.array([[2]]), 8, np.zeros(1, int), 16, (1,))
+    last = dense_layer("last", np.array([[2]]), 8, np.zeros(1, int), None, (1,))
+    network = network_of(spec, (first, last), 8, "zero")
     schedule = schedule_of(network)
     with pytest.raises(DataError, match="layer first does not fire enough on these samples"):
         choose_marker(network, np.ones((2, 8, 1), np.uint8), schedule)
@@ -194,7 +201,7 @@ def test_samples_begin_after_the_calibration_whatever_the_delay() -> None:
 
 def test_frames_of_every_encoding() -> None:
     for encoding, sends in (("first_step", 1), ("constant", 3), ("events", 3)):
-        network = network_of("subtract", 3, encoding)  # type: ignore[arg-type]
+        network = example("subtract", 3, encoding)  # type: ignore[arg-type]
         inputs = random_inputs(network, samples=2)
         frames = sent_frames(network, inputs)
         assert frames.shape == (2, sends, 6)
@@ -220,26 +227,28 @@ def taking_input(first: Layer, *others: Layer) -> QuantizedNetwork:
     """Return a network over (2, 6) whose first layers are given; the last one takes them all."""
     shape = first.output_shape
     skips = tuple(
-        OneToOne(f"to {other.name}", np.array([2]), 8, np.zeros(1, int), None, shape,
+        one_to_one_layer(f"to {other.name}", np.array([2]), 8, np.zeros(1, int), None, shape,
                  source=other.name)
         for other in others
     )  # fmt: skip
-    width = first.neurons
-    joint = OneToOne(
+    width = first.num_neurons
+    joint = one_to_one_layer(
         "joint", np.array([4]), 8, np.zeros(1, int), 4, shape, source=first.name, skips=skips
     )
     middle = (joint,) if others else ()
-    last = Dense("last", 2 * np.eye(width, dtype=int), 8, np.zeros(width, int), None, shape)
-    spec = InputSpec(first.input_shape, 4, 1 / 15, "constant")
-    return QuantizedNetwork(spec, (first, *others, *middle, last), 3, "zero")
+    last = dense_layer("last", 2 * np.eye(width, dtype=int), 8, np.zeros(width, int), None, shape)
+    spec = InputSpec(first.synapses[0].input_shape, 4, 1 / 15, "constant")
+    return network_of(spec, (first, *others, *middle, last), 3, "zero")
 
 
-def series(name: str, source: str = "") -> Conv1d:
-    return Conv1d(name, 2 * np.ones((2, 2, 1), int), 8, np.zeros(2, int), 40, (2, 6), source=source)
+def series(name: str, source: str = "") -> Layer:
+    return conv1d_layer(
+        name, 2 * np.ones((2, 2, 1), int), 8, np.zeros(2, int), 40, (2, 6), source=source
+    )
 
 
 def test_input_of_one_layer_of_every_kind_with_a_known_adapter_is_taken() -> None:
-    check_input_path(network_of("zero", 3, "constant"))
+    check_input_path(example("zero", 3, "constant"))
     check_input_path(taking_input(series("a")))
 
 
@@ -252,10 +261,10 @@ def test_input_of_two_layers_is_refused() -> None:
 @pytest.mark.parametrize(
     "first",
     [
-        ConvTranspose2d(
+        conv_transpose2d_layer(
             "first", 2 * np.ones((2, 2, 1, 1), int), 8, np.zeros(2, int), 40, (2, 3, 2)
         ),
-        OneToOne("first", np.array([2]), 8, np.zeros(1, int), 40, (2, 6)),
+        one_to_one_layer("first", np.array([2]), 8, np.zeros(1, int), 40, (2, 6)),
     ],
     ids=lambda layer: type(layer).__name__,
 )

@@ -185,6 +185,7 @@ def _geometry(spec: LayerSpec) -> Geometry:
 
 
 def _transposed_geometry(spec: LayerSpec) -> TransposedGeometry:
+    """Return the geometry of a transposed convolution; see ``_geometry``."""
     _check_axes(spec, "output_padding")
     return TransposedGeometry(**vars(_geometry(spec)), output_padding=spec.output_padding)
 
@@ -193,6 +194,6 @@ def _check_axes(spec: LayerSpec, name: str) -> None:
     numbers = getattr(spec, name)
     if len(numbers) != len(spec.kernel):
         raise ConversionError(
-            f"a layer of kind {spec.kind} has a kernel {spec.kernel} and a {name} {numbers}; "
+            f"a layer of kind {spec.kind} has the kernel {spec.kernel} and the {name} {numbers}; "
             f"there must be as many numbers"
         )

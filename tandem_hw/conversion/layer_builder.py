@@ -19,6 +19,7 @@ from tandem_hw.conversion.tensor_meanings import TensorMeanings
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec
 from tandem_hw.learning.kinds.catalogue import kind_of
+from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.network.quantized import Readout
 
 
@@ -209,7 +210,7 @@ class LayerBuilder(TensorMeanings):
             taken is None
             or taken.index != last
             or taken.pool is not None
-            or not kind_of(self.found.layers[last]).has_neurons
+            or not issubclass(kind_of(self.found.layers[last]), TandemLayer)
         ):
             raise ConversionError(
                 "the network must end in a layer with weights, whose potential or spikes are the "

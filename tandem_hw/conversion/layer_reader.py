@@ -365,6 +365,7 @@ def _numbers(value: Any, axes: int) -> tuple[int, ...]:
     return numbers * axes if len(numbers) == 1 else numbers
 
 
+#: A layer of a class that is made from one of these is read like it.
 _WAYS: Final[dict[type[nn.Module], _Way]] = {
     nn.Conv1d: _Way(_convolution_spec, _weight),
     nn.Conv2d: _Way(_convolution_spec, _weight),

@@ -286,12 +286,16 @@ def make_layer(
         shapes: shape of one sample that comes in, for the main synapses and for each skip.
         options: what all layers share.
         fires: False for a readout by potential.
+
+    Raises:
+        ConversionError: there is no such kind, or no such layer of it.
     """
     kind = kind_of(spec)
     layer = kind.from_spec(spec, f"{kind.short_name}{number}", shapes[0], options, fires)
-    if isinstance(layer, TandemLayer):
-        for index, (skip, shape) in enumerate(zip(spec.skips, shapes[1:], strict=True), start=1):
-            layer.skips.append(_make_synapses(skip, f"{layer.name}.skip{index}", shape, options))
+    for index, (skip, shape) in enumerate(zip(spec.skips, shapes[1:], strict=True), start=1):
+        if not isinstance(layer, TandemLayer):
+            raise ConversionError(f"a {spec.kind} has skips, but no neurons that they could end in")
+        layer.skips.append(_make_synapses(skip, f"{layer.name}.skip{index}", shape, options))
     return layer
 
 

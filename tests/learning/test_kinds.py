@@ -109,10 +109,12 @@ def test_every_kind_goes_through_every_stage(word: str, tmp_path: Path) -> None:
     model = check_all_stages(architecture_with(spec), tmp_path)
     layer = model.layers[1]
     assert type(layer) is kind
-    assert kind.has_neurons is isinstance(layer, TandemLayer)
     names = [one.name for one in model.tandem_layers]
-    assert names == (["conv1", f"{kind.short_name}2", "dense3"] if kind.has_neurons else names)
-    if isinstance(layer, TandemLayer):
+    if word == "dropout":
+        assert names == ["conv1", "dense2"]
+    else:
+        assert isinstance(layer, TandemLayer)
+        assert names == ["conv1", f"{kind.short_name}2", "dense3"]
         assert model.record(inputs()).counts[layer.name].shape[1:] == shape
         assert integer_network(model).layers[1].output_shape == shape
 
@@ -214,6 +216,12 @@ def test_a_layer_of_pytorch_of_another_kind_is_not_read() -> None:
     for read in (layer_reader.synapses_spec, layer_reader.synapse_parameters):
         with pytest.raises(ConversionError, match=r"layer last \(Bilinear\) cannot be converted"):
             read("last", nn.Bilinear(2, 2, 2))
+
+
+def test_a_dropout_has_no_skips() -> None:
+    spec = replace(EXAMPLES["dropout"][0], skips=(replace(SKIPS["sum"], source=0),))
+    with pytest.raises(ConversionError, match="a dropout has skips, but no neurons that they"):
+        TandemNetwork(architecture_with(spec))
 
 
 def test_a_dropout_is_no_skip() -> None:

@@ -26,7 +26,6 @@ class TandemDropout(LayerKind):
     """
 
     short_name: ClassVar[str] = "dropout"
-    has_neurons: ClassVar[bool] = False
 
     def __init__(self, p: float, channels: bool = False) -> None:
         super().__init__()

@@ -23,8 +23,6 @@ class LayerKind(nn.Module):
 
     #: What the names of such layers start with; their number follows.
     short_name: ClassVar[str] = "layer"
-    #: Whether spikes are made in such layers, and not only passed on.
-    has_neurons: ClassVar[bool] = True
 
     @classmethod
     def output_shape(cls, spec: LayerSpec, shape: Shape) -> Shape:

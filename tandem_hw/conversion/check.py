@@ -24,7 +24,7 @@ from torch.func import functional_call  # type: ignore[attr-defined]
 from tandem_hw.conversion.borrowed_network import borrowed, device_of, dtype_of
 from tandem_hw.conversion.forward_recorder import ForwardError
 from tandem_hw.conversion.graph_reader import read_network
-from tandem_hw.conversion.read_values import ReadNetwork, Source
+from tandem_hw.conversion.read_values import ReadNetwork, WeightOrigin
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
@@ -101,7 +101,7 @@ def check_conversion(
         ]
         for varied in _read_varied(network, spec, batches, readout):
             _check_same_layers(found, varied)
-            _compare(network, model, varied, varied.sources)
+            _compare(network, model, varied, varied.weight_origins)
     finally:
         model.train(was_training)
 
@@ -168,7 +168,7 @@ def _read_varied(
 def _check_same_weights(first: ReadNetwork, second: ReadNetwork) -> None:
     """Refuse weights that depend on what comes in, or on chance."""
     _check_same_layers(first, second)
-    pairs = zip(chain(*first.sources), chain(*second.sources), strict=True)
+    pairs = zip(chain(*first.weight_origins), chain(*second.weight_origins), strict=True)
     for one, other in pairs:
         for name, value in one.parameters.items():
             if not torch.equal(value, other.parameters[name]):
@@ -191,9 +191,9 @@ def _compare(
     network: nn.Module,
     model: TandemNetwork,
     found: ReadNetwork,
-    sources: list[tuple[Source, ...]] | None,
+    origins: list[tuple[WeightOrigin, ...]] | None,
 ) -> None:
-    """Compare layer by layer, with the parameters of these sources or with the model's own."""
+    """Compare layer by layer, with the weights of these origins or with the model's own."""
     number = 0
     for index, layer in enumerate(model.layers):
         if not isinstance(layer, TandemLayer):
@@ -201,13 +201,11 @@ def _compare(
         wanted = found.results[index]
         if layer.fires:
             wanted = wanted.relu()  # a last layer that is counted
-        inputs = [
-            found.batch if source < 0 else found.results[source] for source in model.sources(index)
-        ]
+        inputs = [found.behind(source) for source in model.sources(index)]
         parameters = dict(layer.state_dict())
         eps = torch.finfo(torch.float32).eps
-        if sources is not None:
-            parameters |= _parameters(sources[number])
+        if origins is not None:
+            parameters |= _parameters(origins[number])
             eps = torch.finfo(wanted.dtype).eps
         parameters = {
             name: value.to(wanted.dtype) if value.is_floating_point() else value
@@ -229,12 +227,12 @@ def _compare(
         number += 1
 
 
-def _parameters(sources: Sequence[Source]) -> dict[str, Tensor]:
+def _parameters(origins: Sequence[WeightOrigin]) -> dict[str, Tensor]:
     """Name the parameters of a layer and its skips as its state does."""
     return {
         f"{f'skips.{number - 1}.' if number else ''}{name}": value
-        for number, source in enumerate(sources)
-        for name, value in source.parameters.items()
+        for number, origin in enumerate(origins)
+        for name, value in origin.parameters.items()
     }
 
 

@@ -174,10 +174,10 @@ def _input_spec(shape: tuple[int, ...], bits: int, encoding: Encoding) -> InputS
 @torch.no_grad()
 def _copy_parameters(model: TandemNetwork, found: ReadNetwork) -> None:
     """Copy weights, biases and normalisations of the ordinary layers."""
-    for layer, sources in zip(model.tandem_layers, found.sources, strict=True):
-        for synapses, source in zip(layer.synapses, sources, strict=True):
+    for layer, origins in zip(model.tandem_layers, found.weight_origins, strict=True):
+        for synapses, origin in zip(layer.synapses, origins, strict=True):
             state = synapses.state_dict()
-            for name, value in source.parameters.items():
+            for name, value in origin.parameters.items():
                 state[name].copy_(value)
 
 

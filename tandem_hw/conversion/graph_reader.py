@@ -16,8 +16,9 @@ from tandem_hw.conversion import layer_reader, operation_reader
 from tandem_hw.conversion.forward_recorder import Call, ForwardError, record
 from tandem_hw.conversion.layer_builder import LayerBuilder
 from tandem_hw.conversion.layer_reader import SUPPORTED
-from tandem_hw.conversion.read_values import ReadNetwork, Refused, Source, Sum, Value
+from tandem_hw.conversion.read_values import ReadNetwork, Refused, Sum, Value, WeightOrigin
 from tandem_hw.errors import ConversionError
+from tandem_hw.learning.kinds.catalogue import kind_of
 from tandem_hw.network.quantized import Readout
 
 
@@ -89,9 +90,8 @@ class Reader(LayerBuilder):
         if isinstance(module, nn.ReLU):
             return self.fire(f"{path} (ReLU)", value, call.result)
         if isinstance(module, layer_reader.POOLS):
-            axes = 1 if isinstance(module, nn.AvgPool1d) else 2
             options = {name: getattr(module, name, None) for name in layer_reader.POOL_OPTIONS}
-            spec = layer_reader.pooling_spec(path, options, axes)
+            spec = layer_reader.pooling_spec(path, options, layer_reader.pooled_axes(module))
             return self.pooled(path, spec, tensor, value, call.result)
         if isinstance(module, layer_reader.ADAPTIVE_POOLS):
             return self.adaptive(path, module.output_size, tensor, value, call.result)
@@ -111,11 +111,11 @@ class Reader(LayerBuilder):
         spikes = self._spikes(path, value)
         spec = layer_reader.synapses_spec(path, module)
         self._use(path, module)
-        source = Source(path, layer_reader.synapse_parameters(path, module))
+        origin = WeightOrigin(path, layer_reader.synapse_parameters(path, module))
         shape = tuple(call.result.shape[1:])
         if spikes is None:
-            return Sum(path, ((spec, source),), shape)
-        if isinstance(module, nn.Linear):
+            return Sum(path, ((spec, origin),), shape)
+        if layer_reader.takes_features(path, module):
             if tensor.dim() != 2:
                 raise ConversionError(
                     f"layer {path} ({name}) takes {module.in_features} features, but samples of "
@@ -126,12 +126,13 @@ class Reader(LayerBuilder):
         else:
             self._check_image(path, name, tensor, spikes)
             spec = replace(spec, source=self.settled(spikes).index)
-            if spec.output_shape(spikes.shape) != shape:
+            expected = kind_of(spec).output_shape(spec, spikes.shape)
+            if expected != shape:
                 raise ConversionError(
                     f"layer {path} ({name}) gives samples of shape {shape}, where its own options "
-                    f"give {spec.output_shape(spikes.shape)}; give it no output_size in forward"
+                    f"give {expected}; give it no output_size in forward"
                 )
-        return Sum(path, ((spec, source),), shape)
+        return Sum(path, ((spec, origin),), shape)
 
     def _use(self, path: str, module: nn.Module) -> None:
         """Refuse weights and statistics that two layers share."""
@@ -153,7 +154,7 @@ class Reader(LayerBuilder):
         if not (
             isinstance(taken, Sum)
             and len(taken.terms) == 1
-            and "weight" in taken.terms[0][1].parameters
+            and taken.terms[0][1].has_weights
             and not taken.terms[0][0].norm
         ):
             raise ConversionError(
@@ -167,7 +168,7 @@ class Reader(LayerBuilder):
                 f"the Flatten, as BatchNorm2d"
             )
         self._use(path, norm)
-        spec, source = taken.terms[0]
-        parameters = source.parameters | layer_reader.norm_parameters(path, norm)
-        term = (replace(spec, **fields), replace(source, parameters=parameters))
+        spec, origin = taken.terms[0]
+        parameters = origin.parameters | layer_reader.norm_parameters(path, norm)
+        term = (replace(spec, **fields), replace(origin, parameters=parameters))
         return Sum(taken.path, (term,), taken.shape)

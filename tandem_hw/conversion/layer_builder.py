@@ -14,10 +14,12 @@ from torch import Tensor
 from tandem_hw.conversion import layer_reader
 from tandem_hw.conversion.forward_recorder import Call
 from tandem_hw.conversion.layer_reader import SUPPORTED
-from tandem_hw.conversion.read_values import Ended, Refused, Source, Spikes, Sum, Value
+from tandem_hw.conversion.read_values import Ended, Refused, Spikes, Sum, Value, WeightOrigin
 from tandem_hw.conversion.tensor_meanings import TensorMeanings
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec
+from tandem_hw.learning.kinds.catalogue import kind_of
+from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.network.quantized import Readout
 
 
@@ -54,7 +56,7 @@ class LayerBuilder(TensorMeanings):
         if all(size == 1 for size in (*spec.kernel, *spec.stride)) and not any(spec.padding):
             return spikes
         spikes = self.settled(spikes)
-        shape = spec.output_shape(spikes.shape)
+        shape = kind_of(spec).output_shape(spec, spikes.shape)
         pool_result = result.clone().reshape(-1, *shape)
         return Spikes(spikes.index, shape, spec, path, pool_result)
 
@@ -72,8 +74,8 @@ class LayerBuilder(TensorMeanings):
         if spikes is None:
             return Refused()
         spikes = self.settled(spikes)
-        before = self.found.batch if spikes.index < 0 else self.found.results[spikes.index]
-        return replace(spikes, index=self._append(replace(spec, source=spikes.index), path, before))
+        spec, before = replace(spec, source=spikes.index), self.found.behind(spikes.index)
+        return replace(spikes, index=self._append(spec, path, before))
 
     def reshaped(self, path: str, tensor: Tensor, value: Value, call: Call) -> Value:
         """Read what leaves all values as they are; a tensor's own shape is looked at later."""
@@ -147,7 +149,7 @@ class LayerBuilder(TensorMeanings):
         spec = replace(spikes.pool, source=spikes.index)
         index = self._append(spec, spikes.pool_path, spikes.pool_result)
         weight = layer_reader.pooling_weight(spec, spikes.pool_result)
-        self.found.sources.append((Source(spikes.pool_path, {"weight": weight}),))
+        self.found.weight_origins.append((WeightOrigin(spikes.pool_path, {"weight": weight}),))
         return Spikes(index, spikes.shape)
 
     def _folded_pool(self, spikes: Spikes) -> tuple[Spikes, tuple[int, ...]]:
@@ -161,18 +163,16 @@ class LayerBuilder(TensorMeanings):
 
     def _add_layer(self, value: Sum, result: Tensor) -> Spikes:
         """Put neurons behind a sum; synapses with weights of their own are the main ones."""
-        terms = sorted(value.terms, key=lambda term: term[0].kind == "sum")
+        terms = sorted(value.terms, key=lambda term: not term[1].has_weights)
         (main, _), *skips = terms
-        self.found.sources.append(tuple(source for _, source in terms))
+        self.found.weight_origins.append(tuple(origin for _, origin in terms))
         spec = replace(main, skips=tuple(skip for skip, _ in skips))
         result = result.clone().reshape(-1, *value.shape)
         return Spikes(self._append(spec, value.path, result), value.shape)
 
     def _append(self, spec: LayerSpec, path: str, result: Tensor) -> int:
-        """Add a layer; a source that is the layer before it goes without saying."""
+        """Add a layer, and return its index."""
         index = len(self.found.layers)
-        if spec.source == index - 1:
-            spec = replace(spec, source=None)
         self.found.layers.append(spec)
         self.found.paths.append(path)
         self.found.results.append(result)
@@ -210,7 +210,7 @@ class LayerBuilder(TensorMeanings):
             taken is None
             or taken.index != last
             or taken.pool is not None
-            or self.found.layers[last].kind == "dropout"
+            or not issubclass(kind_of(self.found.layers[last]), TandemLayer)
         ):
             raise ConversionError(
                 "the network must end in a layer with weights, whose potential or spikes are the "

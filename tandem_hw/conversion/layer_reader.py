@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,9 @@ SUPPORTED: Final = (
     "Conv1d, Conv2d, ConvTranspose2d, Linear, BatchNorm1d and BatchNorm2d, ReLU, AvgPool1d and "
     "AvgPool2d and their adaptive kinds, additions, Dropout, Dropout1d and Dropout2d, Flatten"
 )
-SYNAPSES: Final = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d)
-POOLS: Final = (nn.AvgPool1d, nn.AvgPool2d)
+_POOLED_AXES: Final[dict[type[nn.Module], int]] = {nn.AvgPool1d: 1, nn.AvgPool2d: 2}
+POOLS: Final = tuple(_POOLED_AXES)
 ADAPTIVE_POOLS: Final = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
 DROPOUTS: Final = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 RESHAPES: Final = (nn.Flatten, nn.Unflatten, nn.Identity)
@@ -34,9 +35,25 @@ POOL_OPTIONS: Final = (
     "count_include_pad",
     "divisor_override",
 )
-_KNOWN: Final = (*SYNAPSES, *NORMS, *POOLS, *ADAPTIVE_POOLS, *DROPOUTS, *RESHAPES, *ENDS, nn.ReLU)
 #: Methods that a layer's own class may not replace, as they are what is read.
 _OWN_METHODS: Final = ("forward", "_conv_forward", "__call__")
+#: What a table has for each class.
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How layers with weights of one class are read.
+
+    Attributes:
+        spec: from a layer's name and the layer to its specification, without its source.
+        weight: from a layer to its weights, output channels first.
+        takes_features: whether it takes a vector of features, not channels with their axes.
+    """
+
+    spec: Callable[[str, Any], LayerSpec]
+    weight: Callable[[Any], Tensor]
+    takes_features: bool = False
 
 
 def is_leaf(module: nn.Module) -> bool:
@@ -97,10 +114,7 @@ def synapse_parameters(path: str, module: Any) -> dict[str, Tensor]:
     Raises:
         ConversionError: one is infinite or not a number.
     """
-    weight = module.weight
-    if isinstance(module, nn.ConvTranspose2d):
-        weight = inputs_first(weight, module.groups)
-    values = {"weight": weight, "bias": module.bias}
+    values = {"weight": _way_of(path, module).weight(module), "bias": module.bias}
     return check_finite(
         path, module, {name: value for name, value in values.items() if value is not None}
     )
@@ -152,8 +166,8 @@ def pooling_weight(spec: LayerSpec, result: Tensor) -> Tensor:
     return torch.full(shape, 1 / math.prod(spec.kernel), dtype=result.dtype, device=result.device)
 
 
-def synapses_spec(path: str, module: Any) -> LayerSpec:
-    """Read a layer with weights, without a source.
+def synapses_spec(path: str, module: nn.Module) -> LayerSpec:
+    """Read a layer with weights, without its source.
 
     Args:
         path: its name in the network.
@@ -162,9 +176,31 @@ def synapses_spec(path: str, module: Any) -> LayerSpec:
     Raises:
         ConversionError: its padding cannot be had.
     """
-    bias = module.bias is not None
-    if isinstance(module, nn.Linear):
-        return LayerSpec("linear", module.out_features, bias=bias)
+    return _way_of(path, module).spec(path, module)
+
+
+def takes_features(path: str, module: nn.Module) -> bool:
+    """Whether a layer with weights takes a vector of features, not channels with their axes."""
+    return _way_of(path, module).takes_features
+
+
+def _way_of(path: str, module: nn.Module) -> _Way:
+    way = _of_class(_WAYS, module)
+    if way is None:
+        raise refuse(path, module)
+    return way
+
+
+def _of_class(table: Mapping[type[nn.Module], _Row], module: nn.Module) -> _Row | None:
+    """Return what a table has for the class of a layer, or for one that it is made from."""
+    return next((table[kind] for kind in type(module).__mro__ if kind in table), None)
+
+
+def _linear_spec(path: str, module: Any) -> LayerSpec:
+    return LayerSpec("linear", module.out_features, bias=module.bias is not None)
+
+
+def _convolution_spec(path: str, module: Any) -> LayerSpec:
     name = type(module).__name__
     if module.padding_mode != "zeros":
         raise ConversionError(
@@ -175,18 +211,31 @@ def synapses_spec(path: str, module: Any) -> LayerSpec:
     padding = module.padding
     if isinstance(padding, str):
         padding = _named_padding(path, module)
-    transposed = isinstance(module, nn.ConvTranspose2d)
     return LayerSpec(
-        "conv_transpose" if transposed else "conv",
+        "conv",
         module.out_channels,
         kernel=_numbers(module.kernel_size, axes),
         stride=_numbers(module.stride, axes),
         padding=_numbers(padding, axes),
         dilation=_numbers(module.dilation, axes),
         groups=module.groups,
-        bias=bias,
-        output_padding=_numbers(module.output_padding, axes) if transposed else (0, 0),
+        bias=module.bias is not None,
     )
+
+
+def _transposed_spec(path: str, module: Any) -> LayerSpec:
+    spec = _convolution_spec(path, module)
+    added = _numbers(module.output_padding, len(spec.kernel))
+    return replace(spec, kind="conv_transpose", output_padding=added)
+
+
+def _weight(module: Any) -> Tensor:
+    weight: Tensor = module.weight
+    return weight
+
+
+def _transposed_weight(module: Any) -> Tensor:
+    return inputs_first(module.weight, module.groups)
 
 
 def _named_padding(path: str, module: Any) -> tuple[int, ...]:
@@ -282,6 +331,22 @@ def adaptive_pooling_spec(path: str, lengths: Any, output_size: Any) -> LayerSpe
     return pooling_spec(path, {"kernel_size": kernel}, axes)
 
 
+def pooled_axes(module: nn.Module) -> int:
+    """Return the number of axes that a layer of ``POOLS`` averages over."""
+    axes = _of_class(_POOLED_AXES, module)
+    assert axes is not None  # it is one of them
+    return axes
+
+
+def sum_spec(source: int) -> LayerSpec:
+    """Return the specification of spikes that are added as they are.
+
+    Args:
+        source: the layer that they come from.
+    """
+    return LayerSpec("sum", bias=False, source=source)
+
+
 def dropout_spec(path: str, p: float, channels: bool) -> LayerSpec:
     """Read a dropout.
 
@@ -298,3 +363,14 @@ def _numbers(value: Any, axes: int) -> tuple[int, ...]:
         return (value,) * axes
     numbers = tuple(int(number) for number in value)
     return numbers * axes if len(numbers) == 1 else numbers
+
+
+#: A layer of a class that is made from one of these is read like it.
+_WAYS: Final[dict[type[nn.Module], _Way]] = {
+    nn.Conv1d: _Way(_convolution_spec, _weight),
+    nn.Conv2d: _Way(_convolution_spec, _weight),
+    nn.ConvTranspose2d: _Way(_transposed_spec, _transposed_weight),
+    nn.Linear: _Way(_linear_spec, _weight, takes_features=True),
+}
+SYNAPSES: Final = tuple(_WAYS)
+_KNOWN: Final = (*SYNAPSES, *NORMS, *POOLS, *ADAPTIVE_POOLS, *DROPOUTS, *RESHAPES, *ENDS, nn.ReLU)

@@ -9,7 +9,7 @@ from torch import Tensor
 from tandem_hw.conversion import layer_reader
 from tandem_hw.conversion.forward_recorder import Call
 from tandem_hw.conversion.layer_builder import LayerBuilder
-from tandem_hw.conversion.read_values import Refused, Source, Sum, Value
+from tandem_hw.conversion.read_values import Refused, Sum, Value, WeightOrigin
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec
 
@@ -102,7 +102,7 @@ def _added(reader: LayerBuilder, path: str, call: Call) -> Value:
             return meanings[0]  # sum() starts from zero
     if len(tensors) != 2 or alpha != 1 or None in meanings:
         raise _no_layers(path)
-    terms: tuple[tuple[LayerSpec, Source], ...] = ()
+    terms: tuple[tuple[LayerSpec, WeightOrigin], ...] = ()
     shapes = []
     refused = False
     for tensor, meaning in zip(tensors, meanings, strict=True):
@@ -122,7 +122,7 @@ def _added(reader: LayerBuilder, path: str, call: Call) -> Value:
             terms += value.terms
         else:
             spikes = reader.settled(value)
-            terms += ((LayerSpec("sum", bias=False, source=spikes.index), Source(path)),)
+            terms += ((layer_reader.sum_spec(spikes.index), WeightOrigin(path)),)
     if refused:
         return Refused()
     if shapes[0] != shapes[1]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tandem_hw.learning.architecture import LayerSpec
+from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec
 from tandem_hw.network.quantized import Shape
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightOrigin:
     """Where the weights of some synapses come from.
 
     Attributes:
@@ -30,6 +30,11 @@ class Source:
     path: str
     parameters: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether there are weights; a sum takes spikes as they are."""
+        return "weight" in self.parameters
+
 
 @dataclass
 class ReadNetwork:
@@ -39,7 +44,7 @@ class ReadNetwork:
         layers: the layers of the architecture, in order.
         paths: for each layer, dropouts included, its name in the ordinary network.
         results: for each layer, what the ordinary network had behind it, [samples, *shape].
-        sources: for each layer with neurons the weights of its synapses and of its skips.
+        weight_origins: for each layer with neurons, of its synapses and then of each skip.
         batch: what the network ran on.
         dropped: name of a softmax at the end that is left out, or nothing.
     """
@@ -48,8 +53,12 @@ class ReadNetwork:
     layers: list[LayerSpec] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     results: list[Tensor] = field(default_factory=list)
-    sources: list[tuple[Source, ...]] = field(default_factory=list)
+    weight_origins: list[tuple[WeightOrigin, ...]] = field(default_factory=list)
     dropped: str = ""
+
+    def behind(self, source: int) -> Tensor:
+        """Return what the ordinary network had behind a layer, or ``FROM_INPUT`` went in."""
+        return self.batch if source == FROM_INPUT else self.results[source]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +66,7 @@ class Spikes:
     """What the layer ``index`` sends, or an average of it that has no neurons yet.
 
     Attributes:
-        index: the layer, or -1 for the input.
+        index: the layer, or ``FROM_INPUT``.
         shape: of one sample, as neurons have it; a tensor may be flattened.
         pool: the average, or None.
         pool_path: its name.
@@ -76,7 +85,7 @@ class Sum:
     """What neurons of this shape take in; every term has its source in its specification."""
 
     path: str
-    terms: tuple[tuple[LayerSpec, Source], ...]
+    terms: tuple[tuple[LayerSpec, WeightOrigin], ...]
     shape: Shape
 
 

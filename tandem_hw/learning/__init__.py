@@ -1,1 +1,1 @@
-"""The tandem learning rule in PyTorch: layers, conversion, models, data, training, checkpoints."""
+"""The tandem rule in PyTorch: layers and their kinds, the model, its integers, checkpoints."""

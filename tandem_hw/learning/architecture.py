@@ -12,19 +12,15 @@ from tandem_hw.errors import ConversionError, NetworkError
 from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.quantized import InputSpec, Readout
 
-#: What a layer can be.
-KINDS: Final = ("conv", "conv_transpose", "linear", "avgpool", "sum", "dropout")
 #: More layers than any chip holds, skips included.
 LAYERS_MAX: Final = 1024
-#: Weights of a linear layer behind a pooling that is folded into them, which multiplies them.
-FOLDED_MAX: Final = 1 << 25
 #: The source that means the network's input.
 FROM_INPUT: Final = -1
 
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One layer of an architecture.
+    """One layer of an architecture; ``tandem_hw.learning.kinds`` says what each kind is.
 
     Attributes:
         kind: "conv", "conv_transpose", "linear", "avgpool", "sum" (what comes in, as it is) or
@@ -39,8 +35,8 @@ class LayerSpec:
         channels: whether a dropout drops whole channels.
         output_padding: of a transposed convolution.
         pool: window of an average pooling that is folded into a linear layer.
-        source: index of the layer (dropouts included) that it takes its spikes from, -1 for the
-            network's input; None for the layer before it.
+        source: index of the layer (dropouts included) that it takes its spikes from, or
+            ``FROM_INPUT`` for the network's input.
         skips: further synapses onto the same neurons, each with its source.
     """
 
@@ -60,33 +56,18 @@ class LayerSpec:
     channels: bool = False
     output_padding: tuple[int, ...] = (0, 0)
     pool: tuple[int, ...] = (1, 1)
-    source: int | None = None
+    source: int = FROM_INPUT
     skips: tuple[LayerSpec, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a kind that does not exist, and turn lists (as JSON has them) into tuples."""
-        if self.kind not in KINDS:
-            raise ConversionError(f'layer kind "{self.kind}" is not known; this file is damaged')
+        """Turn lists (as JSON has them) into tuples."""
         for name in ("kernel", "stride", "padding", "dilation", "output_padding", "pool", "skips"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape that goes out when ``shape`` comes in."""
-        if self.kind in ("dropout", "sum"):
-            return shape
-        if self.kind == "linear":
-            return (self.out,)
-        channels = shape[0] if self.kind == "avgpool" else self.out
-        axes = zip(shape[1:], self.kernel, self.stride, self.padding, self.dilation, strict=True)
-        if self.kind == "conv_transpose":
-            added = self.output_padding
-            lengths = [
-                (n - 1) * s - 2 * p + d * (k - 1) + 1 + more
-                for (n, k, s, p, d), more in zip(axes, added, strict=True)
-            ]
-        else:
-            lengths = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes]
-        return (channels, *lengths)
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """Where its signals come from: for its main synapses, then for each skip."""
+        return tuple(one.source for one in (self, *self.skips))
 
 
 @dataclass(frozen=True)
@@ -106,7 +87,7 @@ class Architecture:
     readout: Readout = "potential"
 
     def __post_init__(self) -> None:
-        """Check the readout; the options have checked themselves."""
+        """Check readout and sources; the options have checked themselves."""
         object.__setattr__(self, "layers", tuple(self.layers))
         count = sum(1 + len(layer.skips) for layer in self.layers)
         if count > LAYERS_MAX:
@@ -115,10 +96,21 @@ class Architecture:
             )
         if self.readout not in get_args(Readout):
             raise ConversionError(f'readout is "{self.readout}"; allowed are potential, count')
+        for index, layer in enumerate(self.layers):
+            for source in layer.sources:
+                if not isinstance(source, int) or not FROM_INPUT <= source < index:
+                    raise ConversionError(
+                        f"layer {index} takes its spikes from layer {source!r}; allowed are the "
+                        f"layers before it, counted from 0, and {FROM_INPUT} for the input"
+                    )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the architecture as plain data."""
-        return asdict(self)
+        """Return the architecture as plain data; the layer before is None there, as a source."""
+        content = asdict(self)
+        for index, layer in enumerate(content["layers"]):
+            if layer["source"] == index - 1:
+                layer["source"] = None
+        return content
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Architecture:
@@ -136,20 +128,25 @@ class Architecture:
             return cls(
                 input=_build(InputSpec, spec),
                 options=_build(SpikingOptions, data["options"]),
-                layers=tuple(_build_layer(layer) for layer in data["layers"]),
+                layers=tuple(
+                    _build_layer(layer, before)
+                    for before, layer in enumerate(data["layers"], start=FROM_INPUT)
+                ),
                 readout=data["readout"],
             )
         except (AttributeError, KeyError, TypeError, ValueError, NetworkError) as error:
             raise ConversionError(f"the description of the network is damaged: {error}") from error
 
 
-def _build_layer(data: dict[str, Any]) -> LayerSpec:
+def _build_layer(data: dict[str, Any], before: int) -> LayerSpec:
+    """Rebuild a layer; a source that goes without saying is the layer before it."""
     found = data.get("skips", ())
     # A skip within itself would take for ever, or the whole memory.
     if any(skip.get("skips") for skip in found):
         raise ValueError("a skip has skips of its own")
-    skips = tuple(_build_layer(skip) for skip in found)
-    spec: LayerSpec = _build(LayerSpec, data | {"skips": skips})
+    skips = tuple(_build_layer(skip, before) for skip in found)
+    source = before if data.get("source") is None else data["source"]
+    spec: LayerSpec = _build(LayerSpec, data | {"source": source, "skips": skips})
     return spec
 
 

@@ -30,6 +30,7 @@ from tandem_hw.arithmetic.neurons import (
     SpikeTrain,
     simulate_layer,
 )
+from tandem_hw.learning.kinds.kind import LayerKind
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters, RealSynapses, quantize_layer
 from tandem_hw.learning.signals import TandemSignal
@@ -75,11 +76,11 @@ class _Branch:
     bias: Tensor
 
 
-class TandemLayer(nn.Module):
+class TandemLayer(LayerKind):
     """Common part of all tandem layers: synapses, and the neurons behind them.
 
-    The kinds are in ``tandem_hw.learning.layer_kinds``. A layer also serves as a skip of another
-    one, which then uses its synapses and its normalisation alone.
+    The kinds are in ``tandem_hw.learning.kinds``. A layer also serves as a skip of another one,
+    which then uses its synapses and its normalisation alone.
 
     Attributes:
         name: unique within the network.
@@ -140,18 +141,6 @@ class TandemLayer(nn.Module):
     def real_weight(self) -> Tensor | None:
         """Real weights, output channels first; None for one-to-one synapses."""
         return self.weight
-
-    def synaptic_input(self, signal: Tensor, weight: Tensor) -> Tensor:
-        """Return the weighted sum of integers, exactly."""
-        raise NotImplementedError
-
-    def twin_input(self, counts: Tensor, weight: Tensor) -> Tensor:
-        """Return the weighted sum of counts with real weights, for the gradient."""
-        raise NotImplementedError
-
-    def bias_image(self, bias: Tensor) -> Tensor:
-        """Give a per-channel vector the axes to broadcast over this layer's output."""
-        raise NotImplementedError
 
     def forward(
         self,
@@ -386,14 +375,14 @@ class TandemLayer(nn.Module):
         device = trains[0].signal.device
         interval = sum_intervals(
             [
-                synaptic_interval(self._whole(weight, "weights"), signal.largest)
+                synaptic_interval(self.whole(weight, "weights"), signal.largest)
                 for weight, signal in zip(integers.weights, signals, strict=True)
             ]
         )
         if not unlimited:
             check_accumulator(self.name, interval)
         steps = input_steps(interval, self.options.num_steps, trains[0].encoding or False)
-        bias = self._whole(integers.bias, "biases")
+        bias = self.whole(integers.bias, "biases")
         leak: dict[str, int] = {}
         if self.fires:
             leak["current_decay"] = self.options.current_decay
@@ -413,7 +402,8 @@ class TandemLayer(nn.Module):
         ]
         return simulate_layer(incoming, neurons, self.options.num_steps, follow_peak=unlimited)
 
-    def _whole(self, parameters: Tensor, what: str) -> npt.NDArray[np.int64]:
+    def whole(self, parameters: Tensor, what: str) -> npt.NDArray[np.int64]:
+        """Return parameters that are whole numbers as integers; ``what`` names them in an error."""
         return whole_numbers(parameters.cpu().numpy(), np.int64, f"layer {self.name}: {what}")
 
 

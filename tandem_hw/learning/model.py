@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tandem_hw.arithmetic.neurons import LayerActivity, SpikeTrain
-from tandem_hw.arithmetic.synapses import inputs_first
 from tandem_hw.errors import ConversionError
 from tandem_hw.html_table import html_table
-from tandem_hw.learning.architecture import FOLDED_MAX, FROM_INPUT, Architecture, LayerSpec
-from tandem_hw.learning.layer_kinds import (
-    TandemAvgPool,
-    TandemConv,
-    TandemConvTranspose2d,
-    TandemDropout,
-    TandemLinear,
-    TandemOneToOne,
-)
+from tandem_hw.learning.architecture import FROM_INPUT, Architecture, LayerSpec
+from tandem_hw.learning.kinds.catalogue import kind_of
 from tandem_hw.learning.layers import Observer, SpikingOptions, TandemLayer, TandemSignal
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.network.quantized import Shape
-from tandem_hw.network.synapses.geometry import Geometry, TransposedGeometry
 
 __all__ = [
     "Architecture",
@@ -38,15 +29,6 @@ __all__ = [
     "check_tandem",
     "make_layer",
 ]
-
-#: How layers are named, by their kind.
-_NAMES: Final = {
-    "conv": "conv",
-    "conv_transpose": "convt",
-    "linear": "dense",
-    "avgpool": "pool",
-    "sum": "sum",
-}
 
 
 @dataclass
@@ -96,7 +78,7 @@ class TandemNetwork(nn.Module):
             number = 1 + sum(isinstance(module, TandemLayer) for module in modules)
             incoming = [self._shape(source, shapes) for source in self.sources(index)]
             modules.append(make_layer(spec, number, incoming, architecture.options, fires))
-            shapes.append(spec.output_shape(incoming[0]))
+            shapes.append(kind_of(spec).output_shape(spec, incoming[0]))
         self.layers = nn.ModuleList(modules)
         self._shapes = tuple(shapes)
 
@@ -122,7 +104,7 @@ class TandemNetwork(nn.Module):
     def _shape(self, source: int, shapes: list[Shape]) -> Shape:
         return self.architecture.input.shape if source == FROM_INPUT else shapes[source]
 
-    def sources(self, index: int) -> list[int]:
+    def sources(self, index: int) -> tuple[int, ...]:
         """Return where a layer's signals come from: for its main synapses, then for each skip.
 
         Args:
@@ -131,8 +113,24 @@ class TandemNetwork(nn.Module):
         Returns:
             Indices of ``layers``, or ``FROM_INPUT``.
         """
-        spec = self.architecture.layers[index]
-        return [index - 1 if one.source is None else one.source for one in (spec, *spec.skips)]
+        return self.architecture.layers[index].sources
+
+    def origins(self, index: int) -> tuple[int, ...]:
+        """Return whose neurons fire behind a layer's signals; a dropout passes them on.
+
+        Args:
+            index: index of the layer in ``layers``.
+
+        Returns:
+            As ``sources``, but only layers with neurons.
+        """
+        return tuple(self._origin(source) for source in self.sources(index))
+
+    def _origin(self, source: int) -> int:
+        if source == FROM_INPUT or isinstance(self.layers[source], TandemLayer):
+            return source
+        (origin,) = self.origins(source)
+        return origin
 
     @property
     def tandem_layers(self) -> list[TandemLayer]:
@@ -288,66 +286,24 @@ def make_layer(
         shapes: shape of one sample that comes in, for the main synapses and for each skip.
         options: what all layers share.
         fires: False for a readout by potential.
+
+    Raises:
+        ConversionError: there is no such kind, or no such layer of it.
     """
-    if spec.kind == "dropout":
-        return TandemDropout(spec.p, spec.channels)
-    layer = _make_synapses(spec, f"{_NAMES[spec.kind]}{number}", shapes[0], options, fires)
+    kind = kind_of(spec)
+    layer = kind.from_spec(spec, f"{kind.short_name}{number}", shapes[0], options, fires)
     for index, (skip, shape) in enumerate(zip(spec.skips, shapes[1:], strict=True), start=1):
-        layer.skips.append(_make_synapses(skip, f"{layer.name}.skip{index}", shape, options, False))
+        if not isinstance(layer, TandemLayer):
+            raise ConversionError(f"a {spec.kind} has skips, but no neurons that they could end in")
+        layer.skips.append(_make_synapses(skip, f"{layer.name}.skip{index}", shape, options))
     return layer
 
 
 def _make_synapses(
-    spec: LayerSpec, name: str, shape: Shape, options: SpikingOptions, fires: bool
+    spec: LayerSpec, name: str, shape: Shape, options: SpikingOptions
 ) -> TandemLayer:
-    if spec.kind == "sum":
-        return TandemOneToOne(name, options, fires)
-    geometry = Geometry(spec.stride, spec.padding, spec.dilation, spec.groups)
-    if spec.kind == "avgpool":
-        pooling = replace(geometry, groups=shape[0])
-        return TandemAvgPool(name, options, shape[0], spec.kernel, pooling)
-    norm = None
-    if spec.norm:
-        norm_class = nn.BatchNorm2d if len(spec.output_shape(shape)) == 3 else nn.BatchNorm1d
-        norm = norm_class(
-            spec.out, spec.norm_eps, spec.norm_momentum, spec.norm_affine, dtype=torch.float32
-        )
-    if spec.kind == "linear":
-        pooled = [n // window for n, window in zip(shape[1:], spec.pool, strict=False)]
-        features = math.prod((shape[0], *pooled))
-        if math.prod(spec.pool) > 1 and spec.out * math.prod(shape) > FOLDED_MAX:
-            raise ConversionError(
-                f"layer {name}: the pooling before it makes {spec.out * math.prod(shape)} weights "
-                f"of it; at most {FOLDED_MAX} can be: put an activation behind the pooling"
-            )
-        linear = nn.Linear(features, spec.out, spec.bias, dtype=torch.float32)
-        common = (name, options, linear.weight.data, linear.bias, norm, fires)
-        return TandemLinear(*common, pool=spec.pool, input_shape=shape)
-    if spec.kind == "conv_transpose":
-        transposed = nn.ConvTranspose2d(
-            shape[0],
-            spec.out,
-            (spec.kernel[0], spec.kernel[1]),
-            groups=spec.groups,
-            bias=spec.bias,
-            dtype=torch.float32,
-        )
-        return TandemConvTranspose2d(
-            name,
-            options,
-            inputs_first(transposed.weight.data, spec.groups),
-            transposed.bias,
-            norm,
-            fires,
-            geometry=TransposedGeometry(**asdict(geometry), output_padding=spec.output_padding),
-        )
-    conv_class: Any = nn.Conv1d if len(spec.kernel) == 1 else nn.Conv2d
-    conv = conv_class(
-        shape[0],
-        spec.out,
-        spec.kernel,
-        groups=spec.groups,
-        bias=spec.bias,
-        dtype=torch.float32,
-    )
-    return TandemConv(name, options, conv.weight.data, conv.bias, norm, fires, geometry=geometry)
+    """Make further synapses onto the neurons of a layer."""
+    module = kind_of(spec).from_spec(spec, name, shape, options, False)
+    if not isinstance(module, TandemLayer):
+        raise ConversionError(f"{name} is a {spec.kind}, which has no synapses")
+    return module

@@ -35,8 +35,8 @@ class SynOpPenalty:
         self._hooks = []
         for index, module in enumerate(model.layers):
             if isinstance(module, TandemLayer):
-                sources = model.sources(index)
-                self._from_input[module] = [_is_input(model, source) for source in sources]
+                origins = model.origins(index)
+                self._from_input[module] = [origin == FROM_INPUT for origin in origins]
                 self._hooks.append(module.register_forward_pre_hook(self._look))
 
     def _look(self, layer: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -61,13 +61,6 @@ class SynOpPenalty:
         """Stop watching the model."""
         for hook in self._hooks:
             hook.remove()
-
-
-def _is_input(model: TandemNetwork, source: int) -> bool:
-    """Whether a signal is the network's input, through a dropout or not."""
-    while source != FROM_INPUT and not isinstance(model.layers[source], TandemLayer):
-        (source,) = model.sources(source)
-    return source == FROM_INPUT
 
 
 def _synops(counts: Tensor, fan_outs: Tensor) -> Tensor:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from tandem_hw.conversion.convert import SUPPORTED, convert
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.layer_kinds import TandemConv, TandemDropout, TandemLinear
+from tandem_hw.learning.kinds.convolutions import TandemConv
+from tandem_hw.learning.kinds.dense import TandemLinear
+from tandem_hw.learning.kinds.dropout import TandemDropout
 from tandem_hw.learning.model import LayerSpec, TandemNetwork
 from tandem_hw.network.synapses.geometry import Geometry
 
@@ -42,10 +44,10 @@ def test_every_kind_of_layer_is_converted_in_order() -> None:
     model = convert(small(), input_shape=IMAGE, num_steps=4)
     assert model.architecture.layers == (
         LayerSpec("conv", 4, (3, 3), (2, 2), (1, 1), bias=False, norm=True),
-        LayerSpec("dropout", p=0.1, channels=True),
-        LayerSpec("linear", 10, norm=True, norm_affine=False),
-        LayerSpec("dropout", p=0.2),
-        LayerSpec("linear", 3),
+        LayerSpec("dropout", p=0.1, channels=True, source=0),
+        LayerSpec("linear", 10, norm=True, norm_affine=False, source=1),
+        LayerSpec("dropout", p=0.2, source=2),
+        LayerSpec("linear", 3, source=3),
     )
     kinds = [TandemConv, TandemDropout, TandemLinear, TandemDropout, TandemLinear]
     assert [type(layer) for layer in model.layers] == kinds
@@ -77,9 +79,8 @@ def test_a_convolution_keeps_its_geometry(conv: nn.Conv2d, geometry: Geometry) -
     first = model.tandem_layers[0]
     assert isinstance(first, TandemConv)
     assert first.geometry == geometry
-    assert (
-        model.architecture.layers[0].output_shape(IMAGE) == conv(torch.zeros(1, *IMAGE)).shape[1:]
-    )
+    spec = model.architecture.layers[0]
+    assert TandemConv.output_shape(spec, IMAGE) == conv(torch.zeros(1, *IMAGE)).shape[1:]
 
 
 def test_weights_and_statistics_are_copied_and_the_given_network_is_left_alone() -> None:

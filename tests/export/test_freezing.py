@@ -17,7 +17,7 @@ from torch import nn
 from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ComparisonRefusedError, ConversionError
 from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.layer_kinds import TandemConv
+from tandem_hw.learning.kinds.convolutions import TandemConv
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording

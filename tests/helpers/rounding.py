@@ -25,7 +25,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from tandem_hw.learning.layer_kinds import TandemAvgPool
+from tandem_hw.learning.kinds.convolutions import TandemAvgPool
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.signals import TandemSignal
 

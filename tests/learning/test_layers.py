@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from tandem_hw.arithmetic.neurons import LayerActivity, SpikeTrain
 from tandem_hw.conversion.convert import convert
-from tandem_hw.learning.layer_kinds import TandemConv, TandemDropout, TandemLinear
+from tandem_hw.learning.kinds.convolutions import TandemConv
+from tandem_hw.learning.kinds.dense import TandemLinear
+from tandem_hw.learning.kinds.dropout import TandemDropout
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, TandemSignal
 from tandem_hw.learning.quantizer import IntegerParameters, quantize_layer
 from tandem_hw.network.synapses.geometry import Geometry

@@ -1,0 +1,1 @@
+"""The kinds of tandem layers: a class each, and one table of all."""

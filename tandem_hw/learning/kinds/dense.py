@@ -1,0 +1,132 @@
+"""Tandem layers without a geometry: fully connected, and sums of what comes in as it is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tandem_hw.arithmetic.synapses import dense, dense_fast, one_to_one
+from tandem_hw.errors import ConversionError
+from tandem_hw.learning.architecture import LayerSpec
+from tandem_hw.learning.kinds.normalisation import make_norm
+from tandem_hw.learning.layers import SpikingOptions, TandemLayer
+from tandem_hw.network.synapses.dense import Dense, OneToOne
+from tandem_hw.network.synapses.geometry import Shape
+
+#: Weights of a linear layer behind a pooling that is folded into them, which multiplies them.
+FOLDED_MAX: Final = 1 << 25
+
+
+class TandemLinear(TandemLayer):
+    """Tandem layer of an ordinary linear layer; weights [out, in].
+
+    Attributes:
+        pool: window (y, x) of an average pooling that is folded into the weights, or (1, 1).
+        input_shape: shape of one sample that comes in, before the pooling.
+    """
+
+    short_name: ClassVar[str] = "dense"
+
+    def __init__(
+        self, *arguments: Any, pool: tuple[int, ...] = (1, 1), input_shape: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__(*arguments)
+        self.pool = pool
+        self.input_shape = input_shape
+
+    @classmethod
+    def output_shape(cls, spec: LayerSpec, shape: Shape) -> Shape:
+        """Return (out,)."""
+        return (spec.out,)
+
+    @classmethod
+    def from_spec(
+        cls, spec: LayerSpec, name: str, shape: Shape, options: SpikingOptions, fires: bool
+    ) -> TandemLinear:
+        """Make one; see ``LayerKind``."""
+        pooled = [n // window for n, window in zip(shape[1:], spec.pool, strict=False)]
+        features = math.prod((shape[0], *pooled))
+        if math.prod(spec.pool) > 1 and spec.out * math.prod(shape) > FOLDED_MAX:
+            raise ConversionError(
+                f"layer {name}: the pooling before it makes {spec.out * math.prod(shape)} weights "
+                f"of it; at most {FOLDED_MAX} can be: put an activation behind the pooling"
+            )
+        linear = nn.Linear(features, spec.out, spec.bias, dtype=torch.float32)
+        norm = make_norm(spec, axes=0)
+        weights = (linear.weight.data, linear.bias)
+        return cls(name, options, *weights, norm, fires, pool=spec.pool, input_shape=shape)
+
+    @property
+    def real_weight(self) -> Tensor | None:
+        """Real weights [out, in]; behind a pooling every input has its share of a weight."""
+        assert self.weight is not None
+        if math.prod(self.pool) == 1:
+            return self.weight
+        channels, *lengths = self.input_shape
+        pooled = [length // window for length, window in zip(lengths, self.pool, strict=True)]
+        weight = self.weight.reshape(-1, channels, *pooled) / math.prod(self.pool)
+        for axis, window in enumerate(self.pool, start=2):
+            weight = weight.repeat_interleave(window, axis)
+        rests = [
+            length - size for length, size in zip(lengths, weight.shape[2:], strict=True)
+        ]  # inputs at the end that no window takes in
+        margins = [margin for rest in reversed(rests) for margin in (0, rest)]
+        return F.pad(weight, margins).flatten(1)
+
+    def synaptic_input(self, signal: Tensor, weight: Tensor) -> Tensor:
+        """Return W s; a signal of images is flattened."""
+        return dense(signal, weight)
+
+    def twin_input(self, counts: Tensor, weight: Tensor) -> Tensor:
+        """Return W c; counts of images are flattened."""
+        return dense_fast(counts, weight)
+
+    def bias_image(self, bias: Tensor) -> Tensor:
+        """Return the vector itself."""
+        return bias
+
+    def integer_synapses(self, weight: Tensor, input_shape: Shape) -> Dense:
+        """Return all-to-all synapses of integers."""
+        integers = self.whole(weight, "weights")
+        return Dense(self.name, integers, self.options.weight_bits, input_shape)
+
+
+class TandemOneToOne(TandemLayer):
+    """Tandem layer that adds what comes in as it is: the identity of a skip path, or a sum."""
+
+    short_name: ClassVar[str] = "sum"
+
+    def __init__(self, name: str, options: SpikingOptions, fires: bool) -> None:
+        super().__init__(name, options, None, None, None, fires)
+
+    @classmethod
+    def output_shape(cls, spec: LayerSpec, shape: Shape) -> Shape:
+        """Return the shape that comes in."""
+        return shape
+
+    @classmethod
+    def from_spec(
+        cls, spec: LayerSpec, name: str, shape: Shape, options: SpikingOptions, fires: bool
+    ) -> TandemOneToOne:
+        """Make one; see ``LayerKind``."""
+        return cls(name, options, fires)
+
+    def synaptic_input(self, signal: Tensor, weight: Tensor) -> Tensor:
+        """Return every input times the one weight."""
+        return one_to_one(signal, weight)
+
+    def twin_input(self, counts: Tensor, weight: Tensor) -> Tensor:
+        """Return the counts; they have no weight of their own."""
+        return counts
+
+    def bias_image(self, bias: Tensor) -> Tensor:
+        """Return the vector [1] itself."""
+        return bias
+
+    def integer_synapses(self, weight: Tensor, input_shape: Shape) -> OneToOne:
+        """Return one-to-one synapses with one integer weight, whatever the other weights' width."""
+        return OneToOne(self.name, self.whole(weight, "weights"), 8, input_shape)

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import pytest
 
 import tandem_hw
-from tandem_hw.network.layers import chain
 from tandem_hw import convert
 from tandem_hw.html_table import html_table
+from tandem_hw.network.layers import chain
 from tandem_hw.verification.step import compare
 from tandem_hw.zoo.models import build
 from tests.helpers.networks import small_graph_network

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from tandem_hw.export.hdf5_tree import (
 )
 from tandem_hw.export.netx_weights import netx_changes
 from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
+from tandem_hw.network.network_digest import network_digest
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Shape, require_quantized
 from tandem_hw.network.synapses.catalogue import SYNAPSE_KINDS
 from tandem_hw.network.synapses.convolutions import Conv2d, Convolution
@@ -95,7 +96,8 @@ def read_net(path: str | os.PathLike[str]) -> QuantizedNetwork:
         path: a file that ``write_net`` wrote.
 
     Returns:
-        The network, with the digest that the file has.
+        The network, with the digest that the file has, unless the file says of a layer that its
+        source is the layer before, which goes without saying.
 
     Raises:
         FileFormatError: the file is missing, truncated, altered, foreign or of another version.
@@ -108,7 +110,8 @@ def read_net(path: str | os.PathLike[str]) -> QuantizedNetwork:
         raise FileFormatError(
             f"{path}: the file does not hold a valid network: {error}; export it again"
         ) from error
-    if network.digest != tree.text_attribute("digest"):
+    said = _said_sources(tree)
+    if network_digest(network, said) != tree.text_attribute("digest"):
         raise FileFormatError(
             f"{path}: the content does not match its checksum: the file was altered or damaged; "
             f"export it again"
@@ -116,8 +119,8 @@ def read_net(path: str | os.PathLike[str]) -> QuantizedNetwork:
     # Whatever the network does not depend on is compared with what would have been written.
     # Older writers gave version 2 to all chains, whatever netx makes of their weights.
     is_old = tree.integer_attribute(VERSION) == CHAIN_VERSION and _is_chain(network)
-    version = CHAIN_VERSION if is_old else _version_of(network)
-    check_same(tree, _network_tree(network, tree.text_attribute("writer"), version))
+    version = CHAIN_VERSION if is_old else _version_of(network, said)
+    check_same(tree, _network_tree(network, tree.text_attribute("writer"), version, said))
     return network
 
 
@@ -169,18 +172,26 @@ def _netx_changes(network: QuantizedNetwork) -> bool:
     )
 
 
-def _version_of(network: QuantizedNetwork) -> int:
+def _version_of(network: QuantizedNetwork, said: Collection[str] = ()) -> int:
     """Return the first version of the format that has a place for a network."""
-    return CHAIN_VERSION if _is_chain(network) and not _netx_changes(network) else GRAPH_VERSION
+    is_plain = _is_chain(network) and not _netx_changes(network) and not said
+    return CHAIN_VERSION if is_plain else GRAPH_VERSION
 
 
 # From a network to a tree ------------------------------------------------------------------------
 
 
-def network_attributes(network: QuantizedNetwork) -> dict[str, int | float | str]:
-    """Return what a file says of a network as a whole, whatever its format."""
+def network_attributes(
+    network: QuantizedNetwork, said: Collection[str] = ()
+) -> dict[str, int | float | str]:
+    """Return what a file says of a network as a whole, whatever its format.
+
+    Args:
+        network: which.
+        said: as for ``network_digest``.
+    """
     return {
-        "digest": network.digest,
+        "digest": network_digest(network, said),
         "num_steps": network.num_steps,
         "reset": network.reset,
         "readout": network.readout,
@@ -191,20 +202,22 @@ def network_attributes(network: QuantizedNetwork) -> dict[str, int | float | str
     }
 
 
-def _network_tree(network: QuantizedNetwork, writer: str, version: int) -> Group:
+def _network_tree(
+    network: QuantizedNetwork, writer: str, version: int, said: Collection[str] = ()
+) -> Group:
     entries = [Group(children={"type": _text("input"), "shape": _numbers(network.input.shape)})]
     before = INPUT_SOURCE
     for layer in network:
         if version == CHAIN_VERSION and is_flattened(layer.synapses[0]):
             entries.append(Group(children={"type": _text("flatten")}))
-        entries.append(_layer_tree(layer, before, network.reset))
+        entries.append(_layer_tree(layer, stored_source(layer, before, said), network.reset))
         before = layer.name
     return Group(
         attributes={
             FORMAT: FORMAT_NAME,
             VERSION: version,
             "writer": writer,
-            **network_attributes(network),
+            **network_attributes(network, said),
         },
         children={_LAYERS_GROUP[version]: _numbered(entries)},
     )
@@ -219,19 +232,21 @@ def is_flattened(synapses: Synapses) -> bool:
     return isinstance(synapses, Dense) and len(synapses.input_shape) > 1
 
 
-def stored_source(source: str, before: str) -> str | None:
-    """Return what a file says of the source of a layer's first synapses: None if it is ``before``.
+def stored_source(layer: Layer, before: str, said: Collection[str]) -> str | None:
+    """Return what a file says of the source of a layer's first synapses, None if nothing.
 
     Args:
-        source: name of the source.
-        before: name of the layer before, or of the input.
+        layer: which.
+        before: name of the layer before, or of the input; that it is the source goes without saying.
+        said: as for ``network_digest``.
     """
-    return None if source == before else source
+    source = layer.inputs[0].source
+    return None if source == before and layer.name not in said else source
 
 
-def _layer_tree(layer: Layer, before: str, reset: str) -> Group:
+def _layer_tree(layer: Layer, source: str | None, reset: str) -> Group:
     first, *others = layer.inputs
-    synapses = _synapses_tree(first.synapses, stored_source(first.source, before))
+    synapses = _synapses_tree(first.synapses, source)
     children = {
         **synapses.children,
         "shape": _numbers(layer.output_shape),
@@ -317,6 +332,15 @@ def _read_network(tree: Group) -> QuantizedNetwork:
         _any_text(tree, "reset"),
         _any_text(tree, "readout"),
         tree.float_attribute("readout_scale"),
+    )
+
+
+def _said_sources(tree: Group) -> frozenset[str]:
+    """Return the names of the layers that say their source."""
+    entries = tree.group(_LAYERS_GROUP[tree.integer_attribute(VERSION)])
+    layers = (entries.group(name) for name in entries.children)
+    return frozenset(
+        layer.text_attribute("name") for layer in layers if "source" in layer.attributes
     )
 
 

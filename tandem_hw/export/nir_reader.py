@@ -36,6 +36,7 @@ from tandem_hw.export.nir_writer import (
     synapse_node,
 )
 from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
+from tandem_hw.network.network_digest import network_digest
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Shape
 
 #: More layers than any chip holds, and more skips than a layer needs.
@@ -53,7 +54,8 @@ def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
             was.
 
     Returns:
-        The network, with the digest that the file has.
+        The network, with the digest that the file has, unless the file says of a layer that its
+        source is the layer before, which goes without saying.
 
     Raises:
         FileFormatError: the file is missing, damaged, of another program or version, or a node was
@@ -83,12 +85,13 @@ def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
                 f"{where}: the nodes hold fewer numbers than the network has: the file was changed "
                 f"after its export; export it again"
             )
-        expected = network_tree(network, time_step, tandem_only=tandem_only)
+        said = _said_sources(tree, network)
+        expected = network_tree(network, time_step, tandem_only=tandem_only, said=said)
     except NetworkError as error:
         raise FileFormatError(
             f"{path}: the file does not hold a valid network: {error}; export it again"
         ) from error
-    if network.digest != metadata.get("digest"):
+    if network_digest(network, said) != metadata.get("digest"):
         raise FileFormatError(
             f"{path}: the weights or the metadata do not match the digest: the file was changed "
             f"after its export; export it again"
@@ -101,6 +104,16 @@ def is_ours(tree: Tree) -> bool:
     """Whether a graph says that tandem-hw wrote it."""
     metadata = tree.get("metadata")
     return isinstance(metadata, dict) and metadata.get("format") == FORMAT_NAME
+
+
+def _said_sources(tree: Tree, network: QuantizedNetwork) -> frozenset[str]:
+    """Return the names of the layers that say their source."""
+    nodes = (tree["nodes"][synapse_node(index, 0)] for index in range(len(network.layers)))
+    return frozenset(
+        layer.name
+        for layer, node in zip(network, nodes, strict=True)
+        if "source" in node["metadata"]
+    )
 
 
 def _count_values(tree: Tree) -> int:

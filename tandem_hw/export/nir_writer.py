@@ -19,7 +19,7 @@ What the nodes do not say is in their metadata, from which ``nir_reader`` restor
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -182,13 +182,20 @@ def _refuse_inexact(network: QuantizedNetwork) -> None:
 # From a network to a tree -------------------------------------------------------------------------
 
 
-def network_tree(network: QuantizedNetwork, time_step: float, *, tandem_only: bool = False) -> Tree:
+def network_tree(
+    network: QuantizedNetwork,
+    time_step: float,
+    *,
+    tandem_only: bool = False,
+    said: Collection[str] = (),
+) -> Tree:
     """Return the graph of a network as ``NIRGraph.to_dict`` does.
 
     Args:
         network: any network; whether NIR's readers would run it is not looked at.
         time_step: length of a step in NIR's units of time, positive.
         tandem_only: give all synapses and neurons types that NIR does not know.
+        said: as for ``network_digest``.
 
     Raises:
         NetworkError: the time step is not a positive number.
@@ -212,8 +219,8 @@ def network_tree(network: QuantizedNetwork, time_step: float, *, tandem_only: bo
                 chain.append(f"identity_{index}_{number}")
                 nodes[chain[-1]] = _identity(synapses)
             nodes[node] = _private(synapses) if tandem_only else _node(synapses)
-            said = source if number else stored_source(source, before)
-            nodes[node]["metadata"] = _synapses_metadata(synapses, said)
+            stored = source if number else stored_source(layer, before, said)
+            nodes[node]["metadata"] = _synapses_metadata(synapses, stored)
             if number == 0:
                 nodes[node]["metadata"] |= _layer_metadata(layer)
                 if not tandem_only:
@@ -229,7 +236,14 @@ def network_tree(network: QuantizedNetwork, time_step: float, *, tandem_only: bo
         "type": "NIRGraph",
         "nodes": nodes,
         "edges": edges,
-        "metadata": _graph_metadata(network, time_step, tandem_only),
+        "metadata": {
+            "format": FORMAT_NAME,
+            "format_version": FORMAT_VERSION,
+            "tandem_only": int(tandem_only),
+            "layers": len(network.layers),
+            "time_step": float(time_step),
+            **network_attributes(network, said),
+        },
     }
 
 
@@ -266,17 +280,6 @@ def synapse_node(index: int, number: int) -> str:
 def neuron_node(index: int) -> str:
     """Return the name of the node of a layer's neurons."""
     return f"neurons_{index}"
-
-
-def _graph_metadata(network: QuantizedNetwork, time_step: float, tandem_only: bool) -> Tree:
-    return {
-        "format": FORMAT_NAME,
-        "format_version": FORMAT_VERSION,
-        "tandem_only": int(tandem_only),
-        "layers": len(network.layers),
-        "time_step": float(time_step),
-        **network_attributes(network),
-    }
 
 
 def _flatten(synapses: Synapses) -> Tree:

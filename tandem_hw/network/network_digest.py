@@ -8,7 +8,7 @@ digests of all files that were ever written rest on that order and these names.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -22,22 +22,29 @@ from tandem_hw.network.synapses.kind import Synapses
 _Item = tuple[str, Any]
 
 
-def network_digest(network: Any) -> str:
-    """Return the digest of a ``QuantizedNetwork``, 64 hexadecimal digits."""
+def network_digest(network: Any, said: Collection[str] = ()) -> str:
+    """Return the digest of a ``QuantizedNetwork``, 64 hexadecimal digits.
+
+    Args:
+        network: of which the digest is.
+        said: names of layers whose source counts although it is the layer before: files of version
+            0.1 could say so, and had a digest of their own then.
+    """
     state = hashlib.sha256()
-    for name, value in _described(network):
+    for name, value in _described(network, said):
         state.update(f"{name}={value!r};".encode() if not isinstance(value, bytes) else value)
     return state.hexdigest()
 
 
-def _described(network: Any) -> Iterator[_Item]:
+def _described(network: Any, said: Collection[str]) -> Iterator[_Item]:
     yield "type", type(network).__name__
     for entry in fields(network):
         value = getattr(network, entry.name)
         if entry.name == "layers":
             before = INPUT_SOURCE
             for index, layer in enumerate(value):
-                yield from _layer(layer, before, f"layers.{index}.")
+                source = None if layer.name in said else before
+                yield from _layer(layer, source, f"layers.{index}.")
                 before = layer.name
         elif entry.name == "input":
             yield "input.type", type(value).__name__
@@ -46,7 +53,7 @@ def _described(network: Any) -> Iterator[_Item]:
             yield entry.name, value
 
 
-def _layer(layer: Layer, before: str, path: str) -> Iterator[_Item]:
+def _layer(layer: Layer, before: str | None, path: str) -> Iterator[_Item]:
     main, *skips = layer.inputs
     yield from _synapses(main.synapses, layer.neurons, path)
     if main.source != before:

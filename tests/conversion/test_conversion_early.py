@@ -91,7 +91,7 @@ def test_a_skip_from_the_input_into_its_first_layer_is_exact(case: str) -> None:
     model = convert(network, input_shape=IMAGE, num_steps=7).eval()
     inputs = random_inputs(IMAGE).numpy()
     quantized = freeze(model)
-    assert quantized.layers[0].skips[0].source == "input"
+    assert quantized.layers[0].inputs[1].source == "input"
     backends = [ReferenceBackend(), PyTorchBackend(model)]
     verify(quantized, inputs, None, backends).require_match()
     assert all(counts.any() for counts in backends[0].run(quantized, inputs).counts.values())

@@ -133,8 +133,8 @@ def step(model: TandemNetwork, optimizer: torch.optim.Optimizer) -> None:
 
 
 def zeros(network: Any) -> list[float]:
-    first, last = network.layers
-    return [float(np.mean(one.weight == 0)) for one in (first, first.skips[0], last)]
+    paths = [one for layer in network.layers for one in layer.synapses]
+    return [float(np.mean(one.weight == 0)) for one in paths]
 
 
 def test_a_pruned_network_trains_and_freezes_with_its_current_weights() -> None:
@@ -175,10 +175,10 @@ def test_other_weights_that_are_computed_are_current_too(method: str) -> None:
         METHODS[method](one)
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     step(model, optimizer)
-    before = copy.deepcopy(freeze(model).layers[0].weight)
+    before = copy.deepcopy(freeze(model).layers[0].synapses[0].weight)
     step(model, optimizer)
     network = freeze(model.eval())
-    assert (network.layers[0].weight != before).any()
+    assert (network.layers[0].synapses[0].weight != before).any()
     inputs = random_inputs(IMAGE).numpy()
     verify(network, inputs, None, [ReferenceBackend(), PyTorchBackend(model)]).require_match()
 

@@ -17,12 +17,12 @@ from tandem_hw.export import hdf5_items
 from tandem_hw.export.files import read_network
 from tandem_hw.export.net_file import write_net
 from tandem_hw.export.netx_reader import read_netx
+from tandem_hw.network.layers import Neurons, chain
 from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.synapses.geometry import Geometry
 from tandem_hw.sim.reference import trace
 from tests.helpers.command_line import run, succeed
-from tests.helpers.layers import conv2d_layer, dense_layer
 
 Edit = Callable[[h5py.File], None]
 
@@ -173,14 +173,16 @@ def test_a_last_convolution_of_one_position_is_the_dense_layer_that_it_is(
         neuron(entry, 9, 2048, 100)
     network = read_netx(path, num_steps=5)
     (found,) = network.layers
-    assert isinstance(found, Dense)
+    assert isinstance(found.synapses[0], Dense)
     bias = np.zeros(8, dtype=int)
     sizes = dict(zip(("stride", "padding", "dilation"), map(tuple, pairs), strict=True))
-    conv = conv2d_layer("c", weight, 8, bias, 9, shape, 2048, 100, groups=groups, **sizes)  # type: ignore[arg-type]
+    geometry = Geometry(groups=groups, **sizes)
+    conv = Conv2d("c", weight, 8, shape, geometry)
     assert conv.output_shape == (8, 1, 1)
     # The convolution itself, followed by a layer that makes it a network.
-    after = dense_layer("after", np.full((1, 8), 2), 8, np.zeros(1, dtype=int), 1, (8, 1, 1))
-    both = type(network)(network.input, (conv, after), 5, "zero", "count")
+    after = Dense("after", np.full((1, 8), 2), 8, (8, 1, 1))
+    layers = chain((conv, Neurons(bias, 9, 2048, 100)), (after, Neurons(np.zeros(1, int), 1)))
+    both = type(network)(network.input, layers, 5, "zero", "count")
     inputs = generator.integers(0, 2, (3, *network.sample_shape)).astype(np.uint8)
     expected = trace(both, inputs)["c"].reshape(3, 5, 8)
     assert expected.any()

@@ -244,7 +244,7 @@ EDITS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "format": (_set(f"{METADATA}/format", "other"), "from_nir"),
     "layers": (_set(f"{METADATA}/layers", 10**9), "allowed are 1 to"),
     "layers again": (_set(f"{METADATA}/layers", 3), "synapses_2_0 is missing"),
-    "kind": (_set(f"{NODES}/synapses_0_0/metadata/kind", "Conv9d"), "allowed are Dense"),
+    "kind": (_set(f"{NODES}/synapses_0_0/metadata/kind", "Conv9d"), "allowed are Conv2d"),
     "groups": (_set(f"{NODES}/synapses_0_0/metadata/groups", 0), "0 groups do not divide"),
     "source": (_set(f"{NODES}/synapses_0_0/metadata/source", "else"), "no layer before it"),
     "skips": (_set(f"{NODES}/synapses_0_0/metadata/skips", 99), "allowed are 0 to"),

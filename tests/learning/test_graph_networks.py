@@ -217,43 +217,44 @@ def test_many_steps_come_close_to_the_ordinary_network(name: str) -> None:
 def test_a_residual_block_is_a_layer_with_a_skip() -> None:
     network = freeze(converted("residual"))
     conv1, conv2, conv3, conv4, conv5, dense = network.layers
-    assert [type(layer) for layer in network.layers] == [Conv2d] * 5 + [Dense]
+    assert [type(layer.synapses[0]) for layer in network.layers] == [Conv2d] * 5 + [Dense]
     assert [layer.name for layer in network.layers if layer.synapses[1:]] == [
         conv3.name,
         conv5.name,
     ]
-    (identity,), (projection,) = conv3.skips, conv5.skips
+    (_, (before, identity)), (_, (start, projection)) = conv3.inputs, conv5.inputs
     assert isinstance(identity, OneToOne)
-    assert (identity.source, projection.source) == (conv1.name, conv3.name)
+    assert (before, start) == (conv1.name, conv3.name)
     # One spike of the block's input is worth one of its output: a whole threshold.
-    assert int(identity.weight[0]) == conv3.threshold
+    assert int(identity.weight[0]) == conv3.neurons.threshold
     assert isinstance(projection, Conv2d)
-    assert projection.stride == (2, 2)
-    assert dense.input_shape == (8, 4, 4)  # the pooling is folded into its weights
+    assert projection.geometry.stride == (2, 2)
+    assert dense.synapses[0].input_shape == (8, 4, 4)  # the pooling is folded into its weights
     assert network.wiring.depths == (1, 2, 3, 4, 5, 6)
     assert [c.delay for c in network.wiring.connections[2]] == [0, 1]
-    assert conv2.source == conv4.source == ""
+    assert (conv2.inputs[0].source, conv4.inputs[0].source) == (conv1.name, conv3.name)
 
 
 def test_two_branches_of_the_input_are_one_layer() -> None:
     network = freeze(converted("functional"))
-    assert network.layers[0].synapses[1:][0].source == "input"
-    assert [type(layer) for layer in network.layers] == [
+    assert network.layers[0].inputs[1].source == "input"
+    assert [type(layer.synapses[0]) for layer in network.layers] == [
         Conv2d, Conv2d, Conv2d, OneToOne, Conv2d, Dense,
     ]  # fmt: skip
     both = network.layers[3]
-    assert int(both.weight[0]) == both.threshold == int(both.skips[0].weight[0])
+    assert [int(path.weight[0]) for path in both.synapses] == [both.neurons.threshold] * 2
 
 
 def test_a_pooling_alone_is_a_depthwise_convolution_of_equal_weights() -> None:
     network = freeze(converted("depthwise and pooling"))
-    pool = next(layer for layer in network.layers if layer.name.startswith("pool"))
+    layer = next(layer for layer in network.layers if layer.name.startswith("pool"))
+    (pool,) = layer.synapses
     assert isinstance(pool, Conv2d)
-    assert (pool.groups, pool.stride) == (6, (2, 2))
+    assert (pool.geometry.groups, pool.geometry.stride) == (6, (2, 2))
     assert len(np.unique(pool.weight)) == 1
     # Four spikes in make about one spike out.
-    assert abs(4 * int(pool.weight[0, 0, 0, 0]) / pool.threshold - 1) < 0.02
-    assert isinstance(freeze(converted("one axis")).layers[0], Conv1d)
+    assert abs(4 * int(pool.weight[0, 0, 0, 0]) / layer.neurons.threshold - 1) < 0.02
+    assert isinstance(freeze(converted("one axis")).layers[0].synapses[0], Conv1d)
 
 
 def test_an_autoencoder_puts_out_an_image() -> None:
@@ -261,7 +262,7 @@ def test_an_autoencoder_puts_out_an_image() -> None:
     network = freeze(model)
     assert network.layers[-1].output_shape == IMAGE
     assert network.outputs == 128
-    assert isinstance(network.layers[-1], ConvTranspose2d)
+    assert isinstance(network.layers[-1].synapses[0], ConvTranspose2d)
     assert model(inputs_of(model)).shape == (12, 128)
 
 

@@ -153,7 +153,7 @@ def test_an_autoencoder_puts_out_images_of_the_shape_of_its_inputs(shape: tuple[
     assert build("autoencoder", shape, 0).eval()(torch.zeros(2, *shape)).shape == (2, *shape)
     model, images = trained_a_step("autoencoder", shape, 0)
     network = freeze(model)
-    assert isinstance(network.layers[-1], ConvTranspose2d)
+    assert isinstance(network.layers[-1].synapses[0], ConvTranspose2d)
     assert network.layers[-1].output_shape == shape
     assert model(images).shape == (4, math.prod(shape))
 

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from tandem_hw.data.dataset import Dataset, Images
 from tandem_hw.data.npz_arrays import READ_ERRORS, Labels, check_labels
 from tandem_hw.errors import DataError, how_to_install
-from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_MAX
+from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_RANGE
 from tandem_hw.network.quantized import InputSpec
+from tandem_hw.ranges import whole_number
 
 Counts = npt.NDArray[np.uint8]
 
@@ -218,10 +219,8 @@ def check_binning(num_steps: int, input_bits: int) -> None:
     Raises:
         DataError: ``num_steps`` or ``input_bits`` is out of range.
     """
-    if not 1 <= num_steps <= NUM_STEPS_MAX:
-        raise DataError(f"num_steps is {num_steps}; allowed are 1 to {NUM_STEPS_MAX}")
-    if input_bits not in INPUT_BITS_RANGE:
-        raise DataError(f"input_bits is {input_bits}; allowed are 1 to 8")
+    whole_number("num_steps", num_steps, NUM_STEPS_RANGE, DataError)
+    whole_number("input_bits", input_bits, INPUT_BITS_RANGE, DataError)
 
 
 def clip_counts(counts: npt.NDArray[Any], input_bits: int) -> tuple[Counts, int]:

@@ -91,7 +91,7 @@ def convert(**_: Any) -> None:
     """Have the options of a conversion."""
 
 
-def ends(kind: click.ParamType) -> tuple[float | None, float | None, bool, bool]:
+def ends(kind: object) -> tuple[float | None, float | None, bool, bool]:
     assert isinstance(kind, click.IntRange | click.FloatRange)
     return kind.min, kind.max, kind.min_open, kind.max_open
 
@@ -124,12 +124,17 @@ def test_the_command_line_asks_the_same_ranges() -> None:
     assert ends(kinds["batch_size"]) == (BATCH_SIZE_MIN, None, False, False)
 
 
-def test_ends_of_a_range_are_those_of_its_option() -> None:
-    assert whole_numbers(range(2, 9)).convert("8", None, None) == 8
+def taken(kind: click.IntRange | click.FloatRange, text: str) -> Any:
+    """Return what an option of a type makes of what was typed."""
+    return kind(text)
+
+
+def test_an_option_takes_its_range_and_no_more() -> None:
+    assert taken(whole_numbers(range(2, 9)), "8") == 8
     with pytest.raises(click.BadParameter, match="9 is not in the range 2<=x<=8"):
-        whole_numbers(range(2, 9)).convert("9", None, None)
-    assert real_numbers(SHARE).convert("0", None, None) == 0
+        taken(whole_numbers(range(2, 9)), "9")
+    assert taken(real_numbers(SHARE), "0") == 0
     with pytest.raises(click.BadParameter, match=r"1\.0 is not in the range 0<=x<1"):
-        real_numbers(SHARE).convert("1", None, None)
+        taken(real_numbers(SHARE), "1")
     with pytest.raises(click.BadParameter, match=r"0\.0 is not in the range x>0"):
-        real_numbers(POSITIVE).convert("0", None, None)
+        taken(real_numbers(POSITIVE), "0")

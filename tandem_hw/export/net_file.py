@@ -16,22 +16,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
 from tandem_hw.errors import FileFormatError, NetworkError
-from tandem_hw.export.hdf5_tree import (
-    FORMAT,
-    VERSION,
-    Array,
-    Group,
-    check_same,
-    read_tree,
-    shown,
-    write_tree,
-)
+from tandem_hw.export.hdf5_tree import FORMAT, VERSION, Group, check_same, read_tree, write_tree
+from tandem_hw.export.items import Array, shown
 from tandem_hw.export.netx_weights import netx_changes
+from tandem_hw.network.choices import Encoding, Readout, Reset
 from tandem_hw.network.convolutions import Convolution
 from tandem_hw.network.layers import INPUT_SOURCE
 from tandem_hw.network.quantized import (
@@ -66,8 +59,6 @@ _LENGTH_MAX: Final = 1 << 24
 _VALUES_MAX: Final = 1 << 28
 #: Longest name of a layer in bytes: HDF5 attributes are small.
 _NAME_BYTES_MAX: Final = 1024
-#: Longer than any text that a reset, readout or encoding is called.
-_CHOICE_LENGTH_MAX: Final = 40
 
 
 @dataclass(frozen=True)
@@ -302,10 +293,10 @@ def _read_network(tree: Group) -> QuantizedNetwork:
     if first.text("type") != "input":
         raise FileFormatError(f'{first.location}/type is {first.text("type")!r}; "input" is needed')
     spec = InputSpec(
-        first.integers("shape"),
+        first.axes("shape"),
         tree.integer_attribute("input_bits"),
         tree.float_attribute("input_scale"),
-        _any_text(tree, "input_encoding"),
+        tree.choice_attribute("input_encoding", get_args(Encoding)),
     )
     layers: list[Layer] = []
     outputs, before = {INPUT_SOURCE: spec.shape}, INPUT_SOURCE
@@ -321,18 +312,10 @@ def _read_network(tree: Group) -> QuantizedNetwork:
         spec,
         tuple(layers),
         tree.integer_attribute("num_steps"),
-        _any_text(tree, "reset"),
-        _any_text(tree, "readout"),
+        tree.choice_attribute("reset", get_args(Reset)),
+        tree.choice_attribute("readout", get_args(Readout)),
         tree.float_attribute("readout_scale"),
     )
-
-
-def _any_text(tree: Group, name: str) -> Any:
-    """Return a text that the network itself compares with the values it allows."""
-    text = tree.text_attribute(name)
-    if not text.isprintable() or len(text) > _CHOICE_LENGTH_MAX:  # it goes into messages
-        raise FileFormatError(f"{tree.location}: attribute {name} is {shown(text)}; it is damaged")
-    return text
 
 
 def _read_layer(entry: Group, outputs: Mapping[str, Shape], before: str) -> Layer:
@@ -340,10 +323,10 @@ def _read_layer(entry: Group, outputs: Mapping[str, Shape], before: str) -> Laye
     neurons: dict[str, Any] = {"bias": entry.array("bias")}
     if "neuron" in entry.children:
         neuron = entry.group("neuron")
-        neurons["threshold"] = _single(neuron, "vThMant") + 1
+        neurons["threshold"] = neuron.integer("vThMant") + 1
         if neuron.text("type") == _CUBA:
-            neurons["current_decay"] = _single(neuron, "iDecay")
-            neurons["voltage_decay"] = _single(neuron, "vDecay")
+            neurons["current_decay"] = neuron.integer("iDecay")
+            neurons["voltage_decay"] = neuron.integer("vDecay")
     if "skips" in entry.children:
         skips = entry.group("skips")
         neurons["skips"] = tuple(
@@ -384,14 +367,7 @@ def _read_synapses(
         "source": source,
         **neurons,
     }
-    arguments |= {field: entry.integers(field) for field in kind.geometry}
+    arguments |= {field: entry.axes(field) for field in kind.geometry}
     if kind.geometry:
-        arguments["groups"] = _single(entry, "groups")
+        arguments["groups"] = entry.integer("groups")
     return kind.make(**arguments)
-
-
-def _single(entry: Group, name: str) -> int:
-    values = entry.integers(name)
-    if len(values) != 1:
-        raise FileFormatError(f"{entry.location}/{name} holds {len(values)} values; one is needed")
-    return values[0]

@@ -79,7 +79,7 @@ def read_netx(path: str | os.PathLike[str], num_steps: int | None = None) -> Qua
             exactly: other neurons or layers, delays, odd weights, values that are no integers.
     """
     with open_items(path) as root:
-        if FORMAT in root.group.attrs:
+        if FORMAT in root.attribute_names:
             raise FileFormatError(f"{path}: was written by tandem-hw; read it with read_net")
         try:
             network = _network(root, num_steps)
@@ -96,22 +96,22 @@ def is_netx(path: str | os.PathLike[str]) -> bool:
         FileFormatError: the file is missing, damaged or no HDF5 file.
     """
     with open_items(path) as root:
-        return FORMAT not in root.group.attrs and root.has("layer")
+        return FORMAT not in root.attribute_names and root.has("layer")
 
 
 def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
-    entries = root.entry("layer")
+    entries = root.group("layer")
     count = len(entries.names)
     if not 1 <= count <= _LAYERS_MAX or entries.names != set(map(str, range(count))):
         raise FileFormatError(
             f"{entries.location} needs layers named 0, 1, 2 and so on, at most {_LAYERS_MAX}"
         )
-    shape = _input_shape(entries.entry("0"))
+    shape = _input_shape(entries.group("0"))
     spec = InputSpec(shape, bits=1, scale=1.0, encoding="events")
     layers: list[Layer] = []
     flattened = False
     for index in range(count):
-        entry = entries.entry(str(index))
+        entry = entries.group(str(index))
         kind = entry.text("type")
         if kind not in _LAYER_TYPES or (kind == "input" and index > 0):
             raise FileFormatError(
@@ -135,7 +135,7 @@ def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
                 f"{root.location} does not say how long a sample is; give num_steps: "
                 f"tandem_hw.read_netx(path, num_steps=...)"
             )
-        num_steps = root.entry("simulation").integer("tSample")
+        num_steps = root.group("simulation").integer("tSample")
     readout: Readout = "potential" if layers[-1].threshold is None else "count"
     return QuantizedNetwork(spec, tuple(layers), num_steps, "zero", readout)
 
@@ -276,7 +276,7 @@ def _bias(entry: Entry, channels: int) -> Int64Array:
 
 
 def _neuron(entry: Entry) -> _Neuron:
-    neuron = entry.entry("neuron")
+    neuron = entry.group("neuron")
     kind = neuron.text("type")
     if kind not in _NEURON_TYPES:
         raise FileFormatError(

@@ -14,6 +14,7 @@ neuron as either, so the caller says which it was.
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 
 from tandem_hw.errors import ConversionError, NetworkError
 from tandem_hw.export.net_file import check_sizes
-from tandem_hw.export.nir_file import Tree, child, read_nir_tree
+from tandem_hw.export.nir_file import Tree, TreeItems, read_nir_tree
 from tandem_hw.export.nir_graph import Real, RealNeurons, RealPath, fitted, real_layers
 from tandem_hw.export.nir_reader import is_ours
 from tandem_hw.learning.quantizer import RealSynapses, quantize_layer
@@ -80,7 +81,8 @@ def from_nir(
         NetworkError: a layer breaks a limit of the arithmetic.
     """
     tree, where = _opened(graph)
-    shape, layers = real_layers(child(tree, "nodes", where), _edges(tree, where), where)
+    nodes = TreeItems(tree, where).group("nodes")
+    shape, layers = real_layers(nodes, _edges(tree, where), where)
     if shape not in (input_spec.shape, (1, *input_spec.shape)):  # Norse leaves an axis for batches
         raise ConversionError(f"{where} takes {shape}; input_spec says {input_spec.shape}")
     importer = _Importer(input_spec, num_steps, reset, weight_bits, time_step, where)
@@ -249,7 +251,7 @@ class _Importer:
                 input_shape=self.shapes[path.source],
                 source=self.names[path.source],
                 skips=skips,
-                **path.geometry,
+                **({} if path.geometry is None else asdict(path.geometry)),
             )
         except NetworkError as error:
             raise ConversionError(f"{self.where}: {error}") from error

@@ -1,4 +1,4 @@
-"""Items come out of every tree by one view: as the type that is needed, or refused by their place."""
+"""Items come out of every tree by one view: as the type that is needed, or refused by place."""
 
 from __future__ import annotations
 

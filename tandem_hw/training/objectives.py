@@ -41,12 +41,22 @@ class Objective(ABC):
     higher_is_better: ClassVar[bool]
 
     @abstractmethod
-    def targets(self, dataset: Dataset, part: Part) -> Wanted:
+    def wanted(self, dataset: Dataset, part: Part) -> Wanted:
         """Return what is wanted of the samples of a part of a data set.
 
         Raises:
             DataError: the data set has none of this kind.
         """
+
+    def targets(
+        self, dataset: Dataset, part: Part
+    ) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+        """Return the values of what is wanted: int64 labels [samples], or float32 [samples, ...].
+
+        Raises:
+            DataError: as for ``wanted``.
+        """
+        return self.wanted(dataset, part).values
 
     def outputs(self, dataset: Dataset) -> int:
         """Return how many outputs a network needs."""
@@ -100,7 +110,7 @@ class Classification(Objective):
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
-    def targets(self, dataset: Dataset, part: Part) -> Labels:
+    def wanted(self, dataset: Dataset, part: Part) -> Labels:
         """Return the labels."""
         labels = _wanted(dataset, part)
         if not isinstance(labels, Labels):
@@ -112,7 +122,7 @@ class Classification(Objective):
 
     def check_outputs(self, dataset: Dataset, outputs: int) -> None:
         """Refuse a network with fewer outputs than classes."""
-        needed = self.targets(dataset, "test").outputs
+        needed = self.wanted(dataset, "test").outputs
         if needed > outputs:
             raise DataError(
                 f"{dataset.name}: has {needed} classes; the model has {outputs} outputs"
@@ -134,7 +144,7 @@ class Regression(Objective):
     metric: ClassVar[str] = "mse"
     higher_is_better: ClassVar[bool] = False
 
-    def targets(self, dataset: Dataset, part: Part) -> Targets:
+    def wanted(self, dataset: Dataset, part: Part) -> Targets:
         """Return the targets, [samples, outputs]."""
         targets = _wanted(dataset, part)
         if not isinstance(targets, Targets):
@@ -146,7 +156,7 @@ class Regression(Objective):
 
     def check_outputs(self, dataset: Dataset, outputs: int) -> None:
         """Refuse a network with another number of outputs than targets."""
-        needed = self.targets(dataset, "test").outputs
+        needed = self.wanted(dataset, "test").outputs
         if needed != outputs:
             raise DataError(
                 f"{dataset.name}: has {needed} target values a sample; the model has {outputs} "
@@ -177,7 +187,7 @@ class Reconstruction(Regression):
 
     name: ClassVar[ObjectiveName] = "reconstruction"
 
-    def targets(self, dataset: Dataset, part: Part) -> Targets:
+    def wanted(self, dataset: Dataset, part: Part) -> Targets:
         """Return the samples as they are before they are quantized, [samples, values]."""
         if not isinstance(dataset, ImageDataset):
             raise DataError(

@@ -46,7 +46,7 @@ class TrainingData:
     ) -> None:
         self.dataset, self.objective, self.options = dataset, objective, options
         self.spec, self.device, self.processes = spec, device, processes
-        targets = objective.targets(dataset, "train")
+        targets = objective.wanted(dataset, "train")
         fitted, held_out = self._split(targets)
         if len(fitted) < options.batch_size:
             raise DataError(
@@ -136,5 +136,5 @@ class TrainingData:
 
     def test(self) -> tuple[Tensor, Tensor]:
         """Return integers and targets of the test samples."""
-        targets = self.objective.targets(self.dataset, "test")
+        targets = self.objective.wanted(self.dataset, "test")
         return self._integers(self.dataset.x_test), as_tensor(targets).to(self.device)

@@ -151,17 +151,17 @@ def test_better_is_more_accuracy_or_less_error_and_a_tie_is_neither(
 
 def test_targets_are_labels_values_or_the_images() -> None:
     labels = Classification().targets(labelled(), "train")
-    assert as_tensor(labels).dtype == torch.int64
-    assert labels[:4].values.tolist() == [0, 1, 2, 0]
+    assert as_tensor(Classification().wanted(labelled(), "train")).dtype == torch.int64
+    assert labels[:4].tolist() == [0, 1, 2, 0]
     one = Regression().targets(with_targets(), "test")
-    assert one.values.shape == (48, 1)
-    assert as_tensor(one).dtype == torch.float32
+    assert one.shape == (48, 1)
+    assert as_tensor(Regression().wanted(with_targets(), "test")).dtype == torch.float32
     many = Regression().targets(with_targets(np.ones((48, 3)) * [1, 2, 3]), "train")
-    assert many.values[5].tolist() == [1, 2, 3]
-    flat = Reconstruction().targets(labelled(), "test").values
+    assert many[5].tolist() == [1, 2, 3]
+    flat = Reconstruction().targets(labelled(), "test")
     assert np.array_equal(flat, images().reshape(48, 16))
     whole = (images() * 255).astype(np.uint8)
-    flat = Reconstruction().targets(labelled(whole), "test").values
+    flat = Reconstruction().targets(labelled(whole), "test")
     assert flat.dtype == np.float32
     assert flat.max() <= 1
     assert np.array_equal(np.rint(flat * 255), whole.reshape(48, 16))
@@ -292,7 +292,7 @@ def test_training_lowers_the_error_and_the_exported_network_has_it(
     assert last["mse"] < first["mse"] / 2
     assert last["validation_mse"] < first["validation_mse"]
     made = make_objective(objective)
-    wanted = as_tensor(made.targets(dataset, "test"))
+    wanted = as_tensor(made.wanted(dataset, "test"))
     assert summary["test_mse"] < float(wanted.var(0, correction=0).mean())
 
     network = freeze(load_checkpoint(tmp_path / "checkpoint.pt").model)

@@ -72,6 +72,6 @@ def take_samples(network: QuantizedNetwork, dataset: Dataset, samples: int | Non
             f"{dataset.name}: has {found} test samples, {samples} were asked for; give fewer"
         )
     objective = fitting_objective(dataset, network.outputs)
-    wanted = objective.targets(dataset, "test")[:samples]
+    wanted = objective.wanted(dataset, "test")[:samples]
     inputs = dataset.integers(dataset.x_test[:samples], network.input)
     return Samples(inputs, wanted, objective)

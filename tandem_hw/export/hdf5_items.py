@@ -21,7 +21,8 @@ from h5py import h5d, h5l, h5z
 
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.hdf5_heap import TextHeap
-from tandem_hw.export.hdf5_tree import below, check_file, encoded, reported_as_damage, shown
+from tandem_hw.export.hdf5_tree import check_file, encoded, reported_as_damage
+from tandem_hw.export.items import Items, below, shown
 
 #: Values that all datasets read from one file may hold together.
 VALUES_MAX: Final = 1 << 26
@@ -32,7 +33,6 @@ _VALUE_BYTES: Final = 4
 #: How far deflate can compress (zlib: "Maximum Compression Factor"); lzf stays far below it.
 DEFLATE_RATIO: Final = 1032
 _MAX_RANK: Final = 8
-_TEXT_LENGTH_MAX: Final = 64
 #: Longest text where names of any kind are meant.
 _LONG_TEXT_MAX: Final = 4096
 #: Filters that are part of HDF5 or h5py itself; another one would load a library to be read.
@@ -80,81 +80,42 @@ def open_items(
 
 
 @dataclass(frozen=True)
-class Entry:
+class Entry(Items):
     """A group of a file.
 
     Attributes:
-        group: the open group.
+        opened: the open group.
         location: for messages, such as "tiny.net: /layer/3".
         budget: shared by all entries of a file.
     """
 
-    group: h5py.Group
+    opened: h5py.Group
     location: str
     budget: Budget
-
-    def has(self, name: str) -> bool:
-        """Whether there is an item of this name, whatever it is."""
-        return name in self.names
 
     @property
     def names(self) -> set[str]:
         """Names of all items."""
-        return {str(name) for name in self.group}
+        return {str(name) for name in self.opened}
 
-    def entry(self, name: str) -> Entry:
-        """Return a group in this one, or raise FileFormatError."""
-        item = self._item(name)
-        if not isinstance(item, h5py.Group):
-            raise FileFormatError(f"{self.where(name)} is not a group, which is needed")
-        return Entry(item, self.where(name), self.budget)
+    @property
+    def attribute_names(self) -> set[str]:
+        """Names of the group's own attributes."""
+        return {str(name) for name in self.opened.attrs}
 
-    def integers(self, name: str) -> npt.NDArray[np.int64]:
-        """Return a dataset of whole numbers, stored as integers, floats or truth values.
+    def where(self, name: str) -> str:
+        """Return the place of an item for a message."""
+        return below(self.location, name)
 
-        Raises:
-            FileFormatError: it is missing, too large, of another kind, or a value is not whole.
-        """
-        dataset = self._dataset(name)
-        if dataset.dtype.kind not in "iufb" or dataset.dtype.subdtype is not None:
-            raise FileFormatError(f"{self.where(name)} is {dataset.dtype}; numbers are needed")
-        values = np.asarray(dataset[()])
-        if values.dtype.kind in "iub":
-            if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
-                raise FileFormatError(f"{self.where(name)} holds a number of over 63 bits")
-            return values.astype(np.int64)
-        # Beyond 2^53 a float is no longer sure to be the number that was meant.
-        if not np.all(np.abs(values) < 1 << 53):
-            raise FileFormatError(f"{self.where(name)} holds a value that is no finite integer")
-        whole = values.astype(np.int64)
-        if np.any(whole != values):
-            first = float(values[whole != values].reshape(-1)[0])
-            raise FileFormatError(
-                f"{self.where(name)} holds {first}, which is no integer; quantize the network "
-                f"before it is exported"
-            )
-        return whole
-
-    def integer(self, name: str) -> int:
-        """Return a dataset of one whole number."""
-        values = self.integers(name)
-        if values.size != 1:
-            raise FileFormatError(f"{self.where(name)} holds {values.size} values; one is needed")
-        return int(values.reshape(-1)[0])
-
-    def text(self, name: str) -> str:
-        """Return a dataset of one short text."""
-        dataset = self._dataset(name)
-        if h5py.check_string_dtype(dataset.dtype) is None or dataset.size != 1:
-            raise FileFormatError(f"{self.where(name)} is {dataset.dtype}; one text is needed")
-        text = self._texts(dataset, name)[0].decode("ascii", "backslashreplace")
-        if len(text) > _TEXT_LENGTH_MAX or not text.isprintable():
-            raise FileFormatError(f"{self.where(name)} is {shown(text)}; a short name is needed")
-        return text
+    def _stored(self, name: str) -> Entry | npt.NDArray[np.generic] | str | list[Any]:
+        item = self._link(name)
+        if isinstance(item, h5py.Group):
+            return Entry(item, self.where(name), self.budget)
+        return self.values(name)
 
     def is_group(self, name: str) -> bool:
         """Whether an item is a group; raises FileFormatError where it is a link to elsewhere."""
-        return isinstance(self._item(name), h5py.Group)
+        return isinstance(self._link(name), h5py.Group)
 
     def values(self, name: str) -> npt.NDArray[np.generic] | str | list[Any]:
         """Return a dataset of numbers, of one text, or of texts, as it is stored.
@@ -185,20 +146,16 @@ class Entry:
             )
         return [bytes(text) for text in np.asarray(dataset[()]).reshape(-1)]
 
-    def where(self, name: str) -> str:
-        """Return the place of an item for a message."""
-        return below(self.location, name)
-
-    def _item(self, name: str) -> h5py.Group | h5py.Dataset:
+    def _link(self, name: str) -> h5py.Group | h5py.Dataset:
         if not self.has(name):
             raise FileFormatError(f"{self.where(name)} is missing")
-        if self.group.id.links.get_info(encoded(name)).type != h5l.TYPE_HARD:
+        if self.opened.id.links.get_info(encoded(name)).type != h5l.TYPE_HARD:
             raise FileFormatError(f"{self.where(name)} is a link to elsewhere, never followed")
-        return self.group[name]
+        return self.opened[name]
 
     def _dataset(self, name: str) -> h5py.Dataset:
         """Return a dataset whose values lie in the file itself and are few enough."""
-        item = self._item(name)
+        item = self._link(name)
         if not isinstance(item, h5py.Dataset):
             raise FileFormatError(f"{self.where(name)} is a group; a dataset is needed")
         plan = item.id.get_create_plist()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,13 @@ from typing import TypeAlias
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 from h5py import h5a, h5d, h5l, h5o, h5s
 
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import FileFormatError
+from tandem_hw.export.items import Array, Items, Name, below, shown
 from tandem_hw.pointer_file import refuse_pointer
 
-Array: TypeAlias = npt.NDArray[np.generic]
 Scalar: TypeAlias = int | float | str
 
 #: Attributes of the root that every file has: the name of its format, and the format's version.
@@ -37,8 +36,6 @@ _MAX_DEPTH = 8
 _MAX_RANK = 8
 #: HDF5 keeps such an attribute inside the object's header, which ends at 64 KiB.
 _MAX_ATTRIBUTE_BYTES = 4096
-#: Characters of a value that a message shows.
-_SHOWN_LENGTH = 60
 #: What h5py raises for a damaged file depends on the error class inside the HDF5 library, and on
 #: the NumPy type that a damaged description leads to.
 _LIBRARY_ERRORS = (
@@ -54,7 +51,32 @@ _LIBRARY_ERRORS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class Attributes(Items):
+    """The attributes of a group.
+
+    Attributes:
+        values: by name.
+        location: of their group, for messages.
+    """
+
+    values: Mapping[str, Scalar]
+    location: str
+
+    @property
+    def names(self) -> Set[str]:
+        """Names of all attributes."""
+        return self.values.keys()
+
+    def where(self, name: str) -> str:
+        """Return the place of an attribute for a message."""
+        return f"{self.location}: attribute {name}"
+
+    def _stored(self, name: str) -> Scalar:
+        return self.values[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Group(Items):
     """A group of the tree.
 
     Attributes:
@@ -67,76 +89,37 @@ class Group:
     children: Mapping[str, Group | Array] = field(default_factory=dict)
     location: str = ""
 
-    def group(self, name: str) -> Group:
-        """Return a child group, or raise FileFormatError."""
-        child = self._child(name)
-        if not isinstance(child, Group):
-            raise FileFormatError(f"{self._name(name)} is a dataset; a group is needed")
-        return child
+    @property
+    def names(self) -> Set[str]:
+        """Names of all children."""
+        return self.children.keys()
 
-    def array(self, name: str) -> Array:
-        """Return a child array, or raise FileFormatError."""
-        child = self._child(name)
-        if isinstance(child, Group):
-            raise FileFormatError(f"{self._name(name)} is a group; a dataset is needed")
-        return child
+    def where(self, name: str) -> str:
+        """Return the place of a child for a message."""
+        return below(self.location, name)
 
-    def integers(self, name: str, most: int = 3) -> tuple[int, ...]:
-        """Return a child array of at most ``most`` integers, or raise FileFormatError."""
-        array = self.array(name)
-        if array.dtype.kind not in "iu" or array.size > most:
-            raise FileFormatError(
-                f"{self._name(name)} holds {array.size} values of type {array.dtype}; at most "
-                f"{most} integers are needed"
-            )
-        return tuple(int(value) for value in array.reshape(-1))
-
-    def text(self, name: str) -> str:
-        """Return a child array of one ASCII text, or raise FileFormatError."""
-        array = self.array(name)
-        if array.dtype.kind != "S" or array.size != 1:
-            raise FileFormatError(f"{self._name(name)} is {array.dtype}; one text is needed")
-        return bytes(array.reshape(-1)[0]).decode("ascii", "backslashreplace")
-
-    def integer_attribute(self, name: str) -> int:
-        """Return an integer attribute, or raise FileFormatError."""
-        value = self._attribute(name)
-        if not isinstance(value, int):
-            raise FileFormatError(
-                f"{self.location}: attribute {name} is {shown(value)}, not an integer"
-            )
-        return value
-
-    def float_attribute(self, name: str) -> float:
-        """Return a floating-point attribute, or raise FileFormatError."""
-        value = self._attribute(name)
-        if not isinstance(value, float):
-            raise FileFormatError(
-                f"{self.location}: attribute {name} is {shown(value)}, not a float"
-            )
-        return value
-
-    def text_attribute(self, name: str) -> str:
-        """Return a text attribute, or raise FileFormatError."""
-        value = self._attribute(name)
-        if not isinstance(value, str):
-            raise FileFormatError(
-                f"{self.location}: attribute {name} is {shown(value)}, not a text"
-            )
-        return value
-
-    def _attribute(self, name: str) -> Scalar:
-        if name not in self.attributes:
-            raise FileFormatError(f"{self.location}: attribute {name} is missing")
-        return self.attributes[name]
-
-    def _child(self, name: str) -> Group | Array:
-        if name not in self.children:
-            raise FileFormatError(f"{self._name(name)} is missing")
+    def _stored(self, name: str) -> Group | Array:
         return self.children[name]
 
-    def _name(self, name: str) -> str:
-        return below(self.location, name)
+    @property
+    def _attributes(self) -> Attributes:
+        return Attributes(self.attributes, self.location)
+
+    def integer_attribute(self, name: str) -> int:
+        """Return an attribute that is a whole number, or raise FileFormatError."""
+        return self._attributes.integer(name)
+
+    def float_attribute(self, name: str) -> float:
+        """Return an attribute that is a finite number, or raise FileFormatError."""
+        return self._attributes.real(name)
+
+    def text_attribute(self, name: str) -> str:
+        """Return an attribute that is any text, or raise FileFormatError."""
+        return self._attributes.text(name, longest=None)
+
+    def choice_attribute(self, name: str, allowed: Sequence[Name]) -> Name:
+        """Return an attribute that is one of some texts, or raise FileFormatError."""
+        return self._attributes.choice(name, allowed)
 
 
 def check_same(found: Group, expected: Group) -> None:
@@ -152,19 +135,21 @@ def check_same(found: Group, expected: Group) -> None:
     for name in sorted(found.attributes.keys() | expected.attributes.keys()):
         if name not in expected.attributes:
             raise FileFormatError(f"{found.location}: attribute {name!r} is not expected")
-        value, wanted = found._attribute(name), expected.attributes[name]
+        if name not in found.attributes:
+            raise FileFormatError(f"{found.location}: attribute {name} is missing")
+        value, wanted = found.attributes[name], expected.attributes[name]
         if (type(value), value) != (type(wanted), wanted):
             raise FileFormatError(
                 f"{found.location}: attribute {name} is {shown(value)}; {wanted!r} is expected"
             )
     for name in sorted(found.children.keys() | expected.children.keys()):
         if name not in expected.children:
-            raise FileFormatError(f"{found._name(name)} is not expected")
+            raise FileFormatError(f"{found.where(name)} is not expected")
         child = expected.children[name]
         if isinstance(child, Group):
             check_same(found.group(name), child)
         else:
-            _check_same_array(found._name(name), found.array(name), child)
+            _check_same_array(found.where(name), found.array(name), child)
 
 
 def _check_same_array(where: str, found: Array, expected: Array) -> None:
@@ -382,17 +367,6 @@ _KIND_NAMES = {"i": "an integer", "f": "a float", "S": "a text of fixed length"}
 def encoded(name: str) -> bytes:
     """Undo h5py's decoding of a name, which may be no UTF-8 in a foreign file."""
     return name.encode("utf-8", "surrogateescape")
-
-
-def shown(value: Scalar | None) -> str:
-    """Return a value of a file for a message: quoted, and not at any length."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
-
-
-def below(where: str, name: str) -> str:
-    """Return the place of an item within the place of its group, for messages."""
-    return f"{where.rstrip('/')}/{ascii(name)[1:-1]}"
 
 
 def _first_line(error: BaseException) -> str:

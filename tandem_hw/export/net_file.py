@@ -15,22 +15,15 @@ import math
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
 from tandem_hw.errors import FileFormatError, NetworkError
-from tandem_hw.export.hdf5_tree import (
-    FORMAT,
-    VERSION,
-    Array,
-    Group,
-    check_same,
-    read_tree,
-    shown,
-    write_tree,
-)
+from tandem_hw.export.hdf5_tree import FORMAT, VERSION, Group, check_same, read_tree, write_tree
+from tandem_hw.export.items import Array, shown
 from tandem_hw.export.netx_weights import netx_changes
+from tandem_hw.network.choices import Encoding, Readout, Reset
 from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
 from tandem_hw.network.network_digest import network_digest
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Shape, require_quantized
@@ -58,8 +51,6 @@ _LENGTH_MAX: Final = 1 << 24
 _VALUES_MAX: Final = 1 << 28
 #: Longest name of a layer in bytes: HDF5 attributes are small.
 _NAME_BYTES_MAX: Final = 1024
-#: Longer than any text that a reset, readout or encoding is called.
-_CHOICE_LENGTH_MAX: Final = 40
 
 
 #: Kinds of synapses by the type that a file has for them.
@@ -237,7 +228,7 @@ def stored_source(layer: Layer, before: str, said: Collection[str]) -> str | Non
 
     Args:
         layer: which.
-        before: name of the layer before, or of the input; that it is the source goes without saying.
+        before: name of the layer before, or of the input, which goes without saying.
         said: as for ``network_digest``.
     """
     source = layer.inputs[0].source
@@ -310,10 +301,10 @@ def _read_network(tree: Group) -> QuantizedNetwork:
     if first.text("type") != "input":
         raise FileFormatError(f'{first.location}/type is {first.text("type")!r}; "input" is needed')
     spec = InputSpec(
-        first.integers("shape"),
+        first.axes("shape"),
         tree.integer_attribute("input_bits"),
         tree.float_attribute("input_scale"),
-        _any_text(tree, "input_encoding"),
+        tree.choice_attribute("input_encoding", get_args(Encoding)),
     )
     layers: list[Layer] = []
     outputs, before = {INPUT_SOURCE: spec.shape}, INPUT_SOURCE
@@ -329,8 +320,8 @@ def _read_network(tree: Group) -> QuantizedNetwork:
         spec,
         tuple(layers),
         tree.integer_attribute("num_steps"),
-        _any_text(tree, "reset"),
-        _any_text(tree, "readout"),
+        tree.choice_attribute("reset", get_args(Reset)),
+        tree.choice_attribute("readout", get_args(Readout)),
         tree.float_attribute("readout_scale"),
     )
 
@@ -342,14 +333,6 @@ def _said_sources(tree: Group) -> frozenset[str]:
     return frozenset(
         layer.text_attribute("name") for layer in layers if "source" in layer.attributes
     )
-
-
-def _any_text(tree: Group, name: str) -> Any:
-    """Return a text that the network itself compares with the values it allows."""
-    text = tree.text_attribute(name)
-    if not text.isprintable() or len(text) > _CHOICE_LENGTH_MAX:  # it goes into messages
-        raise FileFormatError(f"{tree.location}: attribute {name} is {shown(text)}; it is damaged")
-    return text
 
 
 def _read_layer(entry: Group, outputs: Mapping[str, Shape], before: str) -> Layer:
@@ -367,10 +350,10 @@ def _read_neurons(entry: Group) -> Neurons:
     if "neuron" not in entry.children:
         return Neurons(bias, threshold=None)
     neuron = entry.group("neuron")
-    threshold = _single(neuron, "vThMant") + 1
+    threshold = neuron.integer("vThMant") + 1
     if neuron.text("type") != _CUBA:
         return Neurons(bias, threshold)
-    return Neurons(bias, threshold, _single(neuron, "iDecay"), _single(neuron, "vDecay"))
+    return Neurons(bias, threshold, neuron.integer("iDecay"), neuron.integer("vDecay"))
 
 
 def _read_input(entry: Group, outputs: Mapping[str, Shape], before: str | None) -> Input:
@@ -406,13 +389,6 @@ def _read_input(entry: Group, outputs: Mapping[str, Shape], before: str | None) 
         "input_shape": outputs[source],
     }
     if kind.geometry_type is not None:
-        numbers = {name: entry.integers(name) for name in kind.geometry_type.axis_names()}
-        arguments["geometry"] = kind.geometry_type(groups=_single(entry, "groups"), **numbers)
+        numbers = {name: entry.axes(name) for name in kind.geometry_type.axis_names()}
+        arguments["geometry"] = kind.geometry_type(groups=entry.integer("groups"), **numbers)
     return Input(source, kind(**arguments))
-
-
-def _single(entry: Group, name: str) -> int:
-    values = entry.integers(name)
-    if len(values) != 1:
-        raise FileFormatError(f"{entry.location}/{name} holds {len(values)} values; one is needed")
-    return values[0]

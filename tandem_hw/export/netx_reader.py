@@ -67,7 +67,7 @@ def read_netx(path: str | os.PathLike[str], num_steps: int | None = None) -> Qua
             exactly: other neurons or layers, delays, odd weights, values that are no integers.
     """
     with open_items(path) as root:
-        if FORMAT in root.group.attrs:
+        if FORMAT in root.attribute_names:
             raise FileFormatError(f"{path}: was written by tandem-hw; read it with read_net")
         try:
             network = _network(root, num_steps)
@@ -84,22 +84,22 @@ def is_netx(path: str | os.PathLike[str]) -> bool:
         FileFormatError: the file is missing, damaged or no HDF5 file.
     """
     with open_items(path) as root:
-        return FORMAT not in root.group.attrs and root.has("layer")
+        return FORMAT not in root.attribute_names and root.has("layer")
 
 
 def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
-    entries = root.entry("layer")
+    entries = root.group("layer")
     count = len(entries.names)
     if not 1 <= count <= _LAYERS_MAX or entries.names != set(map(str, range(count))):
         raise FileFormatError(
             f"{entries.location} needs layers named 0, 1, 2 and so on, at most {_LAYERS_MAX}"
         )
-    shape = _input_shape(entries.entry("0"))
+    shape = _input_shape(entries.group("0"))
     spec = InputSpec(shape, bits=1, scale=1.0, encoding="events")
     parts: list[tuple[Synapses, Neurons]] = []
     flattened = False
     for index in range(count):
-        entry = entries.entry(str(index))
+        entry = entries.group(str(index))
         kind = entry.text("type")
         if kind not in _LAYER_TYPES or (kind == "input" and index > 0):
             raise FileFormatError(
@@ -122,7 +122,7 @@ def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
                 f"{root.location} does not say how long a sample is; give num_steps: "
                 f"tandem_hw.read_netx(path, num_steps=...)"
             )
-        num_steps = root.entry("simulation").integer("tSample")
+        num_steps = root.group("simulation").integer("tSample")
     layers = chain(*parts)
     readout: Readout = "count" if layers[-1].fires else "potential"
     return QuantizedNetwork(spec, layers, num_steps, "zero", readout)
@@ -252,7 +252,7 @@ def _neurons(entry: Entry, channels: int) -> Neurons:
 
 
 def _threshold_and_decays(entry: Entry) -> tuple[int, int, int]:
-    neuron = entry.entry("neuron")
+    neuron = entry.group("neuron")
     kind = neuron.text("type")
     if kind not in _NEURON_TYPES:
         raise FileFormatError(

@@ -8,7 +8,8 @@ the tree that is left. ``nir`` itself is an optional extra and is imported late.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Set
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
@@ -18,7 +19,7 @@ from h5py import h5o
 from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_install
 from tandem_hw.export.hdf5_items import EXPANDED_BYTES_MAX, Entry, open_items
-from tandem_hw.export.hdf5_tree import below, shown
+from tandem_hw.export.items import Items, below, shown
 
 #: A node or a graph: numbers (NumPy arrays and Python's), texts, lists of texts, and trees.
 Tree: TypeAlias = dict[str, Any]
@@ -28,6 +29,32 @@ _ROOT: Final = "node"
 _DEPTH_MAX: Final = 8
 #: More groups and datasets than any network of ours has.
 _ITEMS_MAX: Final = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class TreeItems(Items):
+    """The items of a tree.
+
+    Attributes:
+        tree: a node or a graph, as ``NIRNode.to_dict`` returns it.
+        location: for messages, such as "net.nir: /node".
+    """
+
+    tree: Tree
+    location: str
+
+    @property
+    def names(self) -> Set[str]:
+        """Names of all items."""
+        return self.tree.keys()
+
+    def where(self, name: str) -> str:
+        """Return the place of an item for a message."""
+        return below(self.location, name)
+
+    def _stored(self, name: str) -> Any:
+        found = self.tree[name]
+        return TreeItems(found, self.where(name)) if isinstance(found, dict) else found
 
 
 def load_nir() -> ModuleType:
@@ -98,7 +125,7 @@ def read_nir_tree(path: str | os.PathLike[str], expanded_max: int = EXPANDED_BYT
                 f'{path}: an HDF5 file, but not of NIR, which has "version" and "{_ROOT}"; a .net '
                 f"file needs the suffix .net"
             )
-        return _Reader().read(root.entry(_ROOT), depth=0)
+        return _Reader().read(root.group(_ROOT), depth=0)
 
 
 class _Reader:
@@ -110,82 +137,20 @@ class _Reader:
 
     def read(self, entry: Entry, depth: int) -> Tree:
         """Return a group and what is below it."""
-        address = h5o.get_info(entry.group.id).addr
+        address = h5o.get_info(entry.opened.id).addr
         if address in self.seen:
             raise FileFormatError(f"{entry.location} is linked more than once")
         self.seen.add(address)
         if depth > _DEPTH_MAX:
             raise FileFormatError(f"{entry.location}: groups are over {_DEPTH_MAX} deep")
-        self.items_left -= len(entry.group)
+        self.items_left -= len(entry.opened)
         if self.items_left < 0:
             raise FileFormatError(f"{entry.location}: the file has over {_ITEMS_MAX} items")
         tree: Tree = {}
         for name in sorted(entry.names):
             is_group = entry.is_group(name)
-            tree[name] = self.read(entry.entry(name), depth + 1) if is_group else entry.values(name)
+            tree[name] = self.read(entry.group(name), depth + 1) if is_group else entry.values(name)
         return tree
-
-
-# Looking things up --------------------------------------------------------------------------------
-
-
-def child(tree: Mapping[str, Any], name: str, where: str) -> Tree:
-    """Return a tree within a tree, or raise FileFormatError."""
-    found = _item(tree, name, where)
-    if not isinstance(found, dict):
-        raise FileFormatError(f"{below(where, name)} is not a group, which is needed")
-    return found
-
-
-def text(tree: Mapping[str, Any], name: str, where: str) -> str:
-    """Return a text, or raise FileFormatError."""
-    found = _item(tree, name, where)
-    if not isinstance(found, str):
-        raise FileFormatError(f"{below(where, name)} is not a text, which is needed")
-    return found
-
-
-def numbers(tree: Mapping[str, Any], name: str, where: str) -> np.ndarray[Any, np.dtype[Any]]:
-    """Return an array of finite numbers, or raise FileFormatError."""
-    array = np.asarray(_item(tree, name, where))
-    if array.dtype.kind not in "iufb" or not np.all(np.isfinite(array)):
-        raise FileFormatError(f"{below(where, name)} is not made of finite numbers")
-    return array
-
-
-def integers(tree: Mapping[str, Any], name: str, where: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return an int64 array of whole numbers, stored as whatever, or raise FileFormatError."""
-    array = numbers(tree, name, where)
-    if (array.dtype.kind == "f" and np.any(array != np.trunc(array))) or not _is_small(array):
-        raise FileFormatError(f"{below(where, name)} holds a value that is no whole number")
-    return array.astype(np.int64)
-
-
-def _is_small(array: np.ndarray[Any, np.dtype[Any]]) -> bool:
-    """Whether all numbers are below 2^53, so that each is sure to be the one that was meant."""
-    return not array.size or max(-float(array.min()), float(array.max())) < 1 << 53
-
-
-def integer(tree: Mapping[str, Any], name: str, where: str) -> int:
-    """Return one whole number, or raise FileFormatError."""
-    array = integers(tree, name, where)
-    if array.size != 1:
-        raise FileFormatError(f"{below(where, name)} holds {array.size} values; one is needed")
-    return int(array.reshape(-1)[0])
-
-
-def real(tree: Mapping[str, Any], name: str, where: str) -> float:
-    """Return one number, or raise FileFormatError."""
-    array = numbers(tree, name, where)
-    if array.size != 1:
-        raise FileFormatError(f"{below(where, name)} holds {array.size} values; one is needed")
-    return float(array.reshape(-1)[0])
-
-
-def _item(tree: Mapping[str, Any], name: str, where: str) -> Any:
-    if name not in tree:
-        raise FileFormatError(f"{below(where, name)} is missing")
-    return tree[name]
 
 
 def check_same_tree(found: Tree, expected: Tree, where: str) -> None:

@@ -8,19 +8,20 @@ added, so all but one of them become skips. Everything else is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import ConversionError
-from tandem_hw.export.nir_file import Tree, integer, integers, numbers, text
+from tandem_hw.export.nir_file import TreeItems
 from tandem_hw.network.layers import INPUT_SOURCE
+from tandem_hw.network.synapses.geometry import Geometry
 
 Real: TypeAlias = npt.NDArray[np.float64]
+Axes: TypeAlias = tuple[int, ...]
 
 _WEIGHTED: Final = ("Affine", "Linear", "Conv1d", "Conv2d")
 _POOLING: Final = ("SumPool2d", "AvgPool2d")
@@ -50,8 +51,11 @@ class RealPath:
         kind: "Dense", "Conv1d", "Conv2d" or "OneToOne".
         weight: float64, output channels first; None for one-to-one synapses.
         bias: float64, one a channel, in every step.
-        geometry: stride, padding, dilation and groups of a convolution; until ``fitted``, also what
-            a pooling before the weights needs.
+        geometry: of a convolution, otherwise None.
+        pool: windows before the weights, which have to tile the image; None where there are none,
+            and once the path is ``fitted``.
+        each_channel: whether the weights are those of one channel and hold for each, which are as
+            many as the source has; never once the path is ``fitted``.
     """
 
     name: str
@@ -59,7 +63,9 @@ class RealPath:
     kind: str
     weight: Real | None
     bias: Real
-    geometry: dict[str, Any] = field(default_factory=dict)
+    geometry: Geometry | None = None
+    pool: Axes | None = None
+    each_channel: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,12 +88,15 @@ class RealNeurons:
 class _Graph:
     """The nodes and edges of a graph."""
 
-    def __init__(self, nodes: Tree, edges: list[tuple[str, str]], where: str) -> None:
-        self.nodes = nodes
+    def __init__(self, nodes: TreeItems, edges: list[tuple[str, str]], where: str) -> None:
+        self.nodes = {
+            name: replace(nodes.group(name), location=f"{where}: node {name}")
+            for name in nodes.names
+        }
         self.where = where
-        self.before: dict[str, list[str]] = {name: [] for name in nodes}
+        self.before: dict[str, list[str]] = {name: [] for name in self.nodes}
         for source, target in edges:
-            if source not in nodes or target not in nodes:
+            if source not in self.nodes or target not in self.nodes:
                 raise ConversionError(f"{where}: the edge {source!r} -> {target!r} has no node")
             if source in self.before[target]:  # once or twice the spikes: NIR does not say which
                 raise ConversionError(f"{where}: the edge {source!r} -> {target!r} is given twice")
@@ -95,11 +104,11 @@ class _Graph:
 
     def type(self, name: str) -> str:
         """Return the type of a node."""
-        return text(self.nodes[name], "type", self.place(name))
+        return self.nodes[name].text("type")
 
     def place(self, name: str) -> str:
         """Return the place of a node, for messages."""
-        return f"{self.where}: node {name}"
+        return self.nodes[name].location
 
     def only(self, kind: str) -> str:
         """Return the name of the only node of a type."""
@@ -131,12 +140,12 @@ class _Graph:
 
 
 def real_layers(
-    nodes: Tree, edges: list[tuple[str, str]], where: str
+    nodes: TreeItems, edges: list[tuple[str, str]], where: str
 ) -> tuple[tuple[int, ...], list[RealNeurons]]:
     """Read a feed-forward graph.
 
     Args:
-        nodes: the nodes by name, as ``NIRNode.to_dict`` returns them.
+        nodes: the nodes by name.
         edges: pairs of names.
         where: what the graph is called in messages.
 
@@ -150,7 +159,7 @@ def real_layers(
     graph = _Graph(nodes, edges, where)
     start, end = graph.only("Input"), graph.only("Output")
     order = graph.order()
-    shape = _shape(nodes[start], "shape", graph.place(start))
+    shape = tuple(graph.nodes[start].integers("shape").reshape(-1).tolist())
     names = [name for name in order if graph.type(name) == "IF"]
     layers = [_neurons(graph, name, start) for name in names]
     last = graph.before[end]
@@ -172,15 +181,14 @@ def _neurons(graph: _Graph, name: str, start: str) -> RealNeurons:
         raise ConversionError(f"{graph.place(name)} takes nothing in")
     paths = [_path(graph, source, name, start) for source in before]
     paths.sort(key=lambda path: path.weight is None)  # the main synapses have weights, if any do
-    node, place = graph.nodes[name], graph.place(name)
+    node = graph.nodes[name]
     if graph.type(name) == "Output":
         return RealNeurons(name, tuple(paths), None, None)
-    if "v_reset" in node and np.any(numbers(node, "v_reset", place)):
-        raise ConversionError(f"{place} resets to v_reset, which must be 0")
-    resistance = numbers(node, "r", place).astype(np.float64)
-    threshold = numbers(node, "v_threshold", place).astype(np.float64)
+    if node.has("v_reset") and np.any(node.reals("v_reset")):
+        raise ConversionError(f"{node.location} resets to v_reset, which must be 0")
+    resistance, threshold = node.reals("r"), node.reals("v_threshold")
     if np.any(threshold <= 0) or np.any(resistance <= 0):
-        raise ConversionError(f"{place} has r or v_threshold that is not positive")
+        raise ConversionError(f"{node.location} has r or v_threshold that is not positive")
     return RealNeurons(name, tuple(paths), resistance, threshold)
 
 
@@ -222,75 +230,77 @@ def _path(graph: _Graph, name: str, target: str, start: str) -> RealPath:
 
 def _weighted(graph: _Graph, name: str, source: str | None) -> RealPath:
     node, place, kind = graph.nodes[name], graph.place(name), graph.type(name)
-    weight = numbers(node, "weight", place).astype(np.float64)
+    weight = node.reals("weight")
     axes = _AXES.get(kind, 0)
     if weight.ndim != 2 + axes or not weight.size:
         raise ConversionError(
             f"{place} has weights of shape {weight.shape}, not of {2 + axes} axes"
         )
     bias = np.zeros(len(weight))
-    if kind != "Linear" and node.get("bias") is not None:
-        bias = numbers(node, "bias", place).astype(np.float64).reshape(-1)
+    if kind != "Linear" and node.tree.get("bias") is not None:
+        bias = node.reals("bias").reshape(-1)
     if bias.shape != weight.shape[:1]:
         raise ConversionError(f"{place} has {bias.size} biases for {len(weight)} channels")
     if not axes:
         return RealPath(name, source, "Dense", weight, bias)
-    geometry: dict[str, Any] = {
-        field: _axes(node, field, place, axes) for field in ("stride", "dilation")
-    }
-    geometry["padding"] = _padding(node, place, weight.shape[2:], geometry)
-    geometry["groups"] = integer(node, "groups", place)
-    return RealPath(name, source, kind, weight, bias, geometry)
+    return RealPath(name, source, kind, weight, bias, _geometry(node, weight.shape[2:]))
 
 
-def _padding(
-    node: Tree, place: str, kernel: tuple[int, ...], geometry: Mapping[str, tuple[int, ...]]
-) -> tuple[int, ...]:
-    padding = node.get("padding")
+def _geometry(node: TreeItems, kernel: Axes) -> Geometry:
+    stride, dilation = (_axes(node, field, len(kernel)) for field in ("stride", "dilation"))
+    padding = node.tree.get("padding")
     if not isinstance(padding, str):
-        return _axes(node, "padding", place, len(kernel))
-    if padding == "valid":
-        return (0,) * len(kernel)
-    whole = [step * (size - 1) for step, size in zip(geometry["dilation"], kernel, strict=True)]
-    if padding != "same" or any(one % 2 for one in whole) or set(geometry["stride"]) != {1}:
-        raise ConversionError(
-            f"{place} has padding {padding!r}; give numbers that hold for both sides of the image"
-        )
-    return tuple(one // 2 for one in whole)
+        around = _axes(node, "padding", len(kernel))
+    elif padding == "valid":
+        around = (0,) * len(kernel)
+    else:
+        whole = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
+        if padding != "same" or any(one % 2 for one in whole) or set(stride) != {1}:
+            raise ConversionError(
+                f"{node.location} has padding {padding!r}; give numbers that hold for both sides "
+                f"of the image"
+            )
+        around = tuple(one // 2 for one in whole)
+    return Geometry(stride, around, dilation, node.integer("groups"))
 
 
 def _pooled(graph: _Graph, name: str, weighted: list[str], source: str | None) -> RealPath:
     """Return a pooling alone, or folded into the weights behind it."""
     node, place = graph.nodes[name], graph.place(name)
-    kernel = _axes(node, "kernel_size", place, 2)
-    stride, padding = (_axes(node, field, place, 2) for field in ("stride", "padding"))
+    kernel, stride, padding = (
+        _axes(node, field, 2) for field in ("kernel_size", "stride", "padding")
+    )
     if min(kernel) < 1:
         raise ConversionError(f"{place} has windows of {kernel}; both numbers must be 1 or more")
     _check_unfolded(kernel[0] * kernel[1], place)
     share = 1.0 if graph.type(name) == "SumPool2d" else 1 / (kernel[0] * kernel[1])
-    window = np.full((1, 1, *kernel), share)
-    geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": (1, 1)}
     if not weighted:
-        geometry["each_channel"] = True
-        return RealPath(name, source, "Conv2d", window, np.zeros(1), geometry)  # see ``fitted``
+        window = np.full((1, 1, *kernel), share)
+        geometry = Geometry(stride, padding, (1, 1))
+        return RealPath(name, source, "Conv2d", window, np.zeros(1), geometry, each_channel=True)
     if kernel != stride or any(padding):
         raise ConversionError(
             f"{place}: windows of {kernel} every {stride} with padding {padding} cannot be folded "
             f"into {weighted[0]}; use windows that tile the image, or put neurons behind it"
         )
     path = _weighted(graph, weighted[0], source)
-    if path.kind == "Dense":
-        return replace(path, geometry={"pool": kernel, "share": share})  # see ``fitted``
-    if path.kind != "Conv2d" or set(path.geometry["dilation"]) != {1}:
-        raise ConversionError(f"{place}: it can be folded into a Conv2d without dilation only")
     assert path.weight is not None
+    if path.kind == "Dense":
+        return replace(path, weight=path.weight * share, pool=kernel)
+    if path.kind != "Conv2d" or path.geometry is None or set(path.geometry.dilation) != {1}:
+        raise ConversionError(f"{place}: it can be folded into a Conv2d without dilation only")
     _check_unfolded(path.weight.size * kernel[0] * kernel[1], place)
     weight = path.weight.repeat(kernel[0], axis=2).repeat(kernel[1], axis=3) * share
-    widened = {
-        field: tuple(a * b for a, b in zip(path.geometry[field], kernel, strict=True))
-        for field in ("stride", "padding")
-    }
-    return replace(path, weight=weight, geometry=path.geometry | widened | {"pool": kernel})
+    widened = replace(
+        path.geometry,
+        stride=_times(path.geometry.stride, kernel),
+        padding=_times(path.geometry.padding, kernel),
+    )
+    return replace(path, weight=weight, geometry=widened, pool=kernel)
+
+
+def _times(one: Axes, other: Axes) -> Axes:
+    return tuple(a * b for a, b in zip(one, other, strict=True))
 
 
 def fitted(path: RealPath, shape: tuple[int, ...], where: str) -> RealPath:
@@ -304,30 +314,29 @@ def fitted(path: RealPath, shape: tuple[int, ...], where: str) -> RealPath:
     Raises:
         ConversionError: the windows of a pooling do not tile an image of this shape.
     """
-    geometry = dict(path.geometry)
-    kernel, share = geometry.pop("pool", None), geometry.pop("share", 1.0)
-    weight, bias = path.weight, path.bias
+    weight, bias, geometry = path.weight, path.bias, path.geometry
     if weight is None:
         return path
-    if kernel is not None:
-        if len(shape) != 3 or any(a % b for a, b in zip(shape[1:], kernel, strict=True)):
+    if path.pool is not None:
+        y, x = path.pool
+        if len(shape) != 3 or shape[1] % y or shape[2] % x:
             raise ConversionError(
-                f"{where}: node {path.name}: windows of {kernel} before it do not tile {shape}"
+                f"{where}: node {path.name}: windows of {path.pool} before it do not tile {shape}"
             )
-        if path.kind == "Dense":
-            small = (shape[0], shape[1] // kernel[0], shape[2] // kernel[1])
+        if geometry is None:  # a convolution has the windows in its kernel
+            small = (shape[0], shape[1] // y, shape[2] // x)
             if weight.shape[1] != np.prod(small):
                 raise ConversionError(
                     f"{where}: node {path.name} takes {weight.shape[1]} values, {small} come in"
                 )
-            _check_unfolded(weight.size * kernel[0] * kernel[1], f"{where}: node {path.name}")
-            spread = weight.reshape(-1, *small).repeat(kernel[0], axis=2).repeat(kernel[1], axis=3)
-            weight = spread.reshape(len(weight), -1) * share
-    if geometry.pop("each_channel", False):  # a pooling alone is a convolution of each channel
+            _check_unfolded(weight.size * y * x, f"{where}: node {path.name}")
+            spread = weight.reshape(-1, *small).repeat(y, axis=2).repeat(x, axis=3)
+            weight = spread.reshape(len(weight), -1)
+    if path.each_channel and geometry is not None:  # a pooling alone: a convolution of each channel
         _check_unfolded(weight.size * shape[0], f"{where}: node {path.name}")
         weight, bias = weight.repeat(shape[0], axis=0), bias.repeat(shape[0])
-        geometry["groups"] = shape[0]
-    return replace(path, weight=weight, bias=bias, geometry=geometry)
+        geometry = replace(geometry, groups=shape[0])
+    return RealPath(path.name, path.source, path.kind, weight, bias, geometry)
 
 
 def _check_unfolded(weights: int, place: str) -> None:
@@ -338,13 +347,11 @@ def _check_unfolded(weights: int, place: str) -> None:
         )
 
 
-def _axes(node: Tree, name: str, place: str, count: int) -> tuple[int, ...]:
+def _axes(node: TreeItems, name: str, count: int) -> Axes:
     """Return one number for each axis; a single one stands for all."""
-    values = integers(node, name, place).reshape(-1)
+    values = node.integers(name).reshape(-1)
     if values.size not in (1, count):
-        raise ConversionError(f"{place}: {name} holds {values.size} values for {count} axes")
+        raise ConversionError(
+            f"{node.location}: {name} holds {values.size} values for {count} axes"
+        )
     return tuple(np.broadcast_to(values, (count,)).tolist())
-
-
-def _shape(node: Tree, name: str, place: str) -> tuple[int, ...]:
-    return tuple(integers(node, name, place).reshape(-1).tolist())

@@ -21,7 +21,7 @@ import torch
 
 from tandem_hw.errors import ConversionError, NetworkError
 from tandem_hw.export.net_file import check_sizes
-from tandem_hw.export.nir_file import Tree, child, read_nir_tree
+from tandem_hw.export.nir_file import Tree, TreeItems, read_nir_tree
 from tandem_hw.export.nir_graph import Real, RealNeurons, RealPath, fitted, real_layers
 from tandem_hw.export.nir_reader import is_ours
 from tandem_hw.learning.quantizer import RealSynapses, quantize_layer
@@ -69,7 +69,8 @@ def from_nir(
         NetworkError: a layer breaks a limit of the arithmetic.
     """
     tree, where = _opened(graph)
-    shape, layers = real_layers(child(tree, "nodes", where), _edges(tree, where), where)
+    nodes = TreeItems(tree, where).group("nodes")
+    shape, layers = real_layers(nodes, _edges(tree, where), where)
     if shape not in (input_spec.shape, (1, *input_spec.shape)):  # Norse leaves an axis for batches
         raise ConversionError(f"{where} takes {shape}; input_spec says {input_spec.shape}")
     importer = _Importer(input_spec, num_steps, reset, weight_bits, time_step, where)
@@ -221,11 +222,8 @@ class _Importer:
 
     def _input(self, path: RealPath, weight: Any) -> Input:
         """Return the synapses of a path and their source."""
-        kind = _KINDS[path.kind]
-        geometry = {}
-        if kind.geometry_type is not None:
-            geometry["geometry"] = kind.geometry_type(**path.geometry)
-        synapses = kind(
+        geometry = {} if path.geometry is None else {"geometry": path.geometry}
+        synapses = _KINDS[path.kind](
             # A layer of this name would be taken for what comes in.
             name=f"{path.name}_" if path.name == INPUT_SOURCE else path.name,
             weight=weight,

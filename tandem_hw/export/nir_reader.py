@@ -8,24 +8,15 @@ a node, a weight or an edge and kept our metadata does not make another network 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import FileFormatError, NetworkError
-from tandem_hw.export.hdf5_tree import below, shown
+from tandem_hw.export.items import shown
 from tandem_hw.export.net_file import check_sizes
-from tandem_hw.export.nir_file import (
-    Tree,
-    check_same_tree,
-    child,
-    integer,
-    integers,
-    read_nir_tree,
-    real,
-    text,
-)
+from tandem_hw.export.nir_file import Tree, TreeItems, check_same_tree, read_nir_tree
 from tandem_hw.export.nir_writer import (
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -35,6 +26,7 @@ from tandem_hw.export.nir_writer import (
     network_tree,
     synapse_node,
 )
+from tandem_hw.network.choices import Encoding, Readout, Reset
 from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
 from tandem_hw.network.network_digest import network_digest
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Shape
@@ -68,18 +60,19 @@ def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
             f"{path}: a NIR file that was not written by tandem-hw; import it with "
             f"tandem_hw.export.nir_import.from_nir, which asks for what NIR does not say"
         )
-    metadata = tree["metadata"]
-    version = metadata.get("format_version")
+    items = TreeItems(tree, where)
+    metadata = items.group("metadata")
+    version = metadata.tree.get("format_version")
     if version is None or not np.array_equal(version, FORMAT_VERSION):
         raise FileFormatError(
             f"{path}: the format version is {version}; this tandem-hw reads version "
             f"{FORMAT_VERSION}; export the network again or update tandem-hw"
         )
     try:
-        network = _network(tree, where)
+        network = _network(items)
         check_sizes(network)
-        tandem_only = bool(integer(metadata, "tandem_only", below(where, "metadata")))
-        time_step = real(metadata, "time_step", below(where, "metadata"))
+        tandem_only = bool(metadata.integer("tandem_only"))
+        time_step = metadata.real("time_step")
         if least_values(network, tandem_only=tandem_only) > _count_values(tree):
             raise FileFormatError(
                 f"{where}: the nodes hold fewer numbers than the network has: the file was changed "
@@ -91,7 +84,7 @@ def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
         raise FileFormatError(
             f"{path}: the file does not hold a valid network: {error}; export it again"
         ) from error
-    if network_digest(network, said) != metadata.get("digest"):
+    if network_digest(network, said) != metadata.tree.get("digest"):
         raise FileFormatError(
             f"{path}: the weights or the metadata do not match the digest: the file was changed "
             f"after its export; export it again"
@@ -131,92 +124,74 @@ def _with_sorted_edges(tree: Tree) -> Tree:
     return tree | {"edges": sorted([*map(str, edge)] for edge in edges)}
 
 
-def _network(tree: Tree, where: str) -> QuantizedNetwork:
-    nodes, metadata = child(tree, "nodes", where), child(tree, "metadata", where)
-    here = below(where, "metadata")
-    count = integer(metadata, "layers", here)
-    if not 1 <= count <= _LAYERS_MAX:
-        raise FileFormatError(f"{here}/layers is {count}; allowed are 1 to {_LAYERS_MAX}")
-    there = below(where, "nodes")
-    shape = _shape(child(nodes, "input", there), "shape", f"{there}/input")
+def _network(graph: TreeItems) -> QuantizedNetwork:
+    nodes, metadata = graph.group("nodes"), graph.group("metadata")
+    count = metadata.integer("layers", range(1, _LAYERS_MAX + 1))
     spec = InputSpec(
-        shape,
-        integer(metadata, "input_bits", here),
-        real(metadata, "input_scale", here),
-        _choice(metadata, "input_encoding", here),
+        nodes.group("input").axes("shape"),
+        metadata.integer("input_bits"),
+        metadata.real("input_scale"),
+        metadata.choice("input_encoding", get_args(Encoding)),
     )
     layers: list[Layer] = []
     outputs, before = {INPUT_SOURCE: spec.shape}, INPUT_SOURCE
     for index in range(count):
-        layers.append(_layer(nodes, index, outputs, before, there))
+        layers.append(_layer(nodes, index, outputs, before))
         before = layers[-1].name
         outputs[before] = layers[-1].output_shape
     return QuantizedNetwork(
         spec,
         tuple(layers),
-        integer(metadata, "num_steps", here),
-        _choice(metadata, "reset", here),
-        _choice(metadata, "readout", here),
-        real(metadata, "readout_scale", here),
+        metadata.integer("num_steps"),
+        metadata.choice("reset", get_args(Reset)),
+        metadata.choice("readout", get_args(Readout)),
+        metadata.real("readout_scale"),
     )
 
 
-def _choice(metadata: Tree, name: str, where: str) -> Any:
-    """Return a text that the network itself compares with the values it allows."""
-    value = text(metadata, name, where)
-    if len(value) > 40:  # it goes into messages
-        raise FileFormatError(f"{below(where, name)} is {shown(value)}; it is damaged")
-    return value
-
-
-def _layer(nodes: Tree, index: int, outputs: dict[str, Shape], before: str, where: str) -> Layer:
-    main = synapse_node(index, 0)
-    here = f"{where}/{main}/metadata"
-    metadata = child(child(nodes, main, where), "metadata", f"{where}/{main}")
-    count = integer(metadata, "skips", here)
-    if not 0 <= count <= _SKIPS_MAX:
-        raise FileFormatError(f"{here}: {count} skips; allowed are 0 to {_SKIPS_MAX}")
+def _layer(nodes: TreeItems, index: int, outputs: dict[str, Shape], before: str) -> Layer:
+    main = nodes.group(synapse_node(index, 0))
+    metadata = main.group("metadata")
+    count = metadata.integer("skips", range(_SKIPS_MAX + 1))
     neurons = Neurons(
-        bias=integers(metadata, "bias", here),
-        threshold=integer(metadata, "threshold", here) if "threshold" in metadata else None,
-        current_decay=integer(metadata, "current_decay", here),
-        voltage_decay=integer(metadata, "voltage_decay", here),
+        bias=metadata.integers("bias"),
+        threshold=metadata.integer("threshold") if metadata.has("threshold") else None,
+        current_decay=metadata.integer("current_decay"),
+        voltage_decay=metadata.integer("voltage_decay"),
     )
-    first = _input(nodes, main, outputs, before, where)
+    first = _input(main, outputs, before)
     others = [
-        _input(nodes, synapse_node(index, number), outputs, None, where)
+        _input(nodes.group(synapse_node(index, number)), outputs, None)
         for number in range(1, count + 1)
     ]
     return Layer(first.synapses.name, neurons, (first, *others))
 
 
-def _input(
-    nodes: Tree, name: str, outputs: dict[str, Shape], before: str | None, where: str
-) -> Input:
+def _input(node: TreeItems, outputs: dict[str, Shape], before: str | None) -> Input:
     """Return synapses and their source; one that is not said is ``before``, if there can be one."""
-    node, here = child(nodes, name, where), f"{where}/{name}"
-    metadata = child(node, "metadata", here)
-    there = f"{here}/metadata"
-    kind = text(metadata, "kind", there)
-    if kind not in KINDS:
-        raise FileFormatError(f"{there}/kind is {shown(kind)}; allowed are {', '.join(KINDS)}")
+    metadata = node.group("metadata")
+    kind = metadata.choice("kind", list(KINDS))
     make = KINDS[kind]
-    has_source = before is None or "source" in metadata
-    source = text(metadata, "source", there) if has_source else before
+    if before is None or metadata.has("source"):
+        source = metadata.text("source", longest=None)
+    else:
+        source = before
     if source not in outputs:
-        raise FileFormatError(f"{there}/source is {shown(source)}, which is no layer before it")
-    weight = integers(node, "weight", here)
+        raise FileFormatError(
+            f"{metadata.where('source')} is {shown(source)}, which is no layer before it"
+        )
+    weight = node.integers("weight")
     arguments: dict[str, Any] = {}
     if make.geometry_type is not None:
-        groups = integer(metadata, "groups", there)
-        numbers = {field: _shape(node, field, here) for field in make.geometry_type.axis_names()}
+        groups = metadata.integer("groups")
+        numbers = {field: node.axes(field) for field in make.geometry_type.axis_names()}
         arguments["geometry"] = make.geometry_type(groups=groups, **numbers)
-        if text(node, "type", here) == kind:  # a node of NIR, which has zeros between the groups
-            weight = _grouped(weight, groups, here)
+        if node.text("type") == kind:  # a node of NIR, which has zeros between the groups
+            weight = _grouped(weight, groups, node.location)
     synapses = make(
-        name=text(metadata, "name", there),
+        name=metadata.text("name", longest=None),
         weight=weight,
-        weight_bits=integer(metadata, "weight_bits", there),
+        weight_bits=metadata.integer("weight_bits"),
         input_shape=outputs[source],
         **arguments,
     )
@@ -231,10 +206,3 @@ def _grouped(weight: npt.NDArray[np.int64], groups: int, where: str) -> npt.NDAr
     per_group = weight.shape[1] // groups
     blocks = group_blocks(len(weight), per_group, groups)
     return np.concatenate([weight[rows, columns] for rows, columns in blocks])
-
-
-def _shape(tree: Tree, name: str, where: str) -> Shape:
-    values = integers(tree, name, where).reshape(-1)
-    if values.size > 3:
-        raise FileFormatError(f"{below(where, name)} holds {values.size} values; at most 3 can be")
-    return tuple(values.tolist())

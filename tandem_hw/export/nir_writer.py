@@ -36,6 +36,7 @@ from tandem_hw.network.synapses.catalogue import SYNAPSE_KINDS
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, Convolution
 from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.synapses.kind import Synapses, row_of
+from tandem_hw.ranges import POSITIVE
 
 FORMAT_NAME: Final = "tandem-hw network"
 FORMAT_VERSION: Final = 1
@@ -200,7 +201,7 @@ def network_tree(
     Raises:
         NetworkError: the time step is not a positive number.
     """
-    if not (np.isfinite(time_step) and time_step > 0):
+    if time_step not in POSITIVE:
         raise NetworkError(f"time_step is {time_step}; a positive number is needed")
     nodes: Tree = {"input": {"type": "Input", "shape": np.array(network.input.shape)}}
     edges: list[tuple[str, str]] = []

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import click
 
 from tandem_hw.learning.spiking_options import Twin
-from tandem_hw.network.choices import Encoding, Readout, Reset
+from tandem_hw.network.choices import EVENTS, Encoding, Readout, Reset, default_encoding
 from tandem_hw.network.fixed_point import DECAY_UNITY
 from tandem_hw.training.objective_names import ObjectiveName
 from tandem_hw.training.options import EPOCHS_MAX, PRESETS, TrainingOptions
@@ -19,6 +19,9 @@ from tandem_hw.zoo.recipes import RECIPES
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _DEFAULTS = TrainingOptions()
+_IMAGE_ENCODINGS = ", ".join(
+    f"{default_encoding(reset)} with reset {reset}" for reset in get_args(Reset)
+)
 
 _NETWORK: tuple[Decorator, ...] = (
     click.option(
@@ -36,8 +39,8 @@ _NETWORK: tuple[Decorator, ...] = (
     click.option(
         "--encoding",
         type=click.Choice(get_args(Encoding)),
-        help="How the input is sent [default: events for event data, otherwise first_step with "
-        "reset subtract, constant with reset zero].",
+        help=f"How the input is sent [default: {EVENTS} for event data, otherwise "
+        f"{_IMAGE_ENCODINGS}].",
     ),
     click.option(
         "--readout", type=click.Choice(get_args(Readout)), default="potential", show_default=True

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tandem_hw.data.catalogue import MOVING_DIGITS
 from tandem_hw.data.npz_arrays import Labels
 from tandem_hw.errors import DataError
+from tandem_hw.network.choices import encodings_for
 from tandem_hw.network.inputs import check_brightness, quantize_inputs
 from tandem_hw.network.quantized import InputSpec
 
@@ -78,7 +79,7 @@ class Dataset(ABC):
             spec: what the network takes.
 
         Returns:
-            uint8 [samples, *shape], with encoding "events" [samples, num_steps, *shape].
+            uint8 [samples, *shape], of event data [samples, num_steps, *shape].
         """
 
 
@@ -103,10 +104,10 @@ class ImageDataset(Dataset):
 
     def check_fit(self, spec: InputSpec, num_steps: int) -> None:
         """Refuse a network that takes events or another shape, and images that are all dark."""
-        if spec.encoding == "events":
+        if spec.takes_events:
             raise DataError(
                 f"{self.name}: holds images, and the network takes events; give event data, for "
-                f'instance {MOVING_DIGITS}, or train with encoding "first_step" or "constant"'
+                f"instance {MOVING_DIGITS}, or train with encoding {encodings_for(events=False)}"
             )
         super().check_fit(spec, num_steps)
         for part, images in (("x_train", self.x_train), ("x_test", self.x_test)):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tandem_hw.data.dataset import Dataset, Images
 from tandem_hw.data.npz_arrays import READ_ERRORS, Labels, check_labels
 from tandem_hw.errors import DataError, how_to_install
+from tandem_hw.network.choices import encodings_for
 from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_MAX
 from tandem_hw.network.quantized import InputSpec
 
@@ -89,10 +90,10 @@ class EventDataset(Dataset):
 
     def check_fit(self, spec: InputSpec, num_steps: int) -> None:
         """Refuse a network that takes images, another shape, fewer bits or other bins."""
-        if spec.encoding != "events":
+        if not spec.takes_events:
             raise DataError(
                 f"{self.name}: holds events, and the network takes images (encoding "
-                f'"{spec.encoding}"); train with encoding "events"'
+                f'"{spec.encoding}"); train with encoding {encodings_for(events=True)}'
             )
         super().check_fit(spec, num_steps)
         if self.num_steps != num_steps:

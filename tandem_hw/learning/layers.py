@@ -392,7 +392,7 @@ class TandemLayer(nn.Module):
         )
         if not unlimited:
             check_accumulator(self.name, interval)
-        steps = input_steps(interval, self.options.num_steps, trains[0].encoding or False)
+        steps = input_steps(interval, self.options.num_steps, trains[0].sent)
         bias = self._whole(integers.bias, "biases")
         leak: dict[str, int] = {}
         if self.fires:

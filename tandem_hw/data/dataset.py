@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tandem_hw.data.catalogue import MOVING_DIGITS
 from tandem_hw.data.npz_arrays import Labels
 from tandem_hw.errors import DataError
-from tandem_hw.network.choices import encodings_for
+from tandem_hw.network.choices import Encoding, Reset, default_encoding, encodings_for
 from tandem_hw.network.inputs import check_brightness, quantize_inputs
 from tandem_hw.network.quantized import InputSpec
 
@@ -43,6 +43,8 @@ class Dataset(ABC):
     x_test: Images
     y_test: Labels | Targets
     classes: int
+    #: Whether samples are counts of events for every step of a window, otherwise they are images.
+    holds_events: ClassVar[bool] = False
 
     @property
     def outputs(self) -> int:
@@ -53,6 +55,14 @@ class Dataset(ABC):
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Shape of what a network takes in one step, as ``InputSpec.shape`` has it."""
+
+    def default_encoding(self, reset: Reset) -> Encoding:
+        """Return how a network is sent these samples where nobody says how.
+
+        Args:
+            reset: what its neurons do when they fire.
+        """
+        return default_encoding(reset, events=self.holds_events)
 
     def check_fit(self, spec: InputSpec, num_steps: int) -> None:
         """Refuse a network that cannot take these samples.

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,7 @@ class EventDataset(Dataset):
 
     input_bits: int
     clipped: int
+    holds_events: ClassVar[bool] = True
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -21,7 +21,6 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
 from tandem_hw.data.dataset import Dataset, ImageDataset
 from tandem_hw.data.datasets import load_dataset
-from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError, FileFormatError
 from tandem_hw.export.files import write_network
 from tandem_hw.export.freezing import freeze
@@ -135,8 +134,7 @@ def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) 
     settings["initial_potential"] = _initial_potential(wanted, settings["reset"])
     dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
     if settings["encoding"] is None:
-        events = isinstance(dataset, EventDataset)
-        settings["encoding"] = default_encoding(settings["reset"], events=events)
+        settings["encoding"] = dataset.default_encoding(settings["reset"])
     ordinary = build(model, dataset.shape, dataset.outputs)
     load_parameters(ordinary, path)
     return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)

@@ -15,9 +15,7 @@ from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
 from tandem_hw.data.datasets import load_dataset
-from tandem_hw.data.event_data import EventDataset
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.network.choices import default_encoding
 from tandem_hw.training.distributed import own_device, started_processes
 from tandem_hw.training.loop import (
     StepReport,
@@ -99,8 +97,7 @@ def _load(data: str, settings: dict[str, Any]) -> Dataset:
     """Load a data set, and choose how the network is sent its samples where nobody did."""
     dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
     if settings["encoding"] is None:
-        events = isinstance(dataset, EventDataset)
-        settings["encoding"] = default_encoding(settings["reset"], events=events)
+        settings["encoding"] = dataset.default_encoding(settings["reset"])
     return dataset
 
 

@@ -22,9 +22,20 @@ NO_DEFINITIONS = "tandem_hw/zoo/"
 
 @cache
 def names_in(module: Path) -> set[str]:
-    """Return the names in the code of a module, and its texts in quotes; comments do not count."""
+    """Return the names in the code of a module, and its texts in quotes; comments do not count.
+
+    Nor do names of optional parts of the installation, of which one is called as an encoding is.
+    """
     found: set[str] = set()
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+    nodes = list(ast.walk(ast.parse(module.read_text(encoding="utf-8"))))
+    extras: set[ast.AST] = set()
+    for node in nodes:
+        match node:
+            case ast.Call(func=ast.Name(id="how_to_install"), args=arguments):
+                extras.update(arguments)
+    for node in nodes:
+        if node in extras:
+            continue
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
                 found.add(name)

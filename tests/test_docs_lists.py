@@ -11,6 +11,7 @@ import pytest
 from tandem_hw import load_dataset
 from tandem_hw.cli import main
 from tandem_hw.errors import DataError
+from tandem_hw.network.choices import ENCODINGS
 from tandem_hw.sim.registry import BACKENDS
 from tandem_hw.zoo.models import MODELS
 from tandem_hw.zoo.recipes import RECIPES
@@ -46,7 +47,7 @@ def names_in_table(page: str, section: str) -> list[str]:
     table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
     assert table is not None
     cells = [row.split("|")[1] for row in table.group().splitlines()]
-    return [name.split()[0] for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    return [name.split()[0].strip('"') for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
 @pytest.mark.parametrize(
@@ -56,12 +57,18 @@ def names_in_table(page: str, section: str) -> list[str]:
         ("README.md", "Backends", BACKENDS),
         ("docs/networks.md", "Networks that come with it", MODELS),
         ("docs/training.md", "Recipes", RECIPES),
+        ("docs/arithmetic.md", "The input", ENCODINGS),
     ],
 )
 def test_a_table_names_all_there_are_and_no_other(
     page: str, section: str, names: Iterable[str]
 ) -> None:
     assert set(names_in_table(page, section)) == set(names)
+
+
+def test_the_page_on_net_files_names_all_encodings() -> None:
+    (row,) = re.findall(r"^\| `input_encoding` \|(.*)$", PAGES["docs/net-format.md"], re.MULTILINE)
+    assert re.findall(r"`(\w+)`", row) == list(ENCODINGS)
 
 
 def test_the_page_on_events_names_the_same_data_sets_of_events_as_the_readme() -> None:

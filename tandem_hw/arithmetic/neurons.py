@@ -45,6 +45,7 @@ from tandem_hw.network.fixed_point import (
     STATE_LIMIT,
     VOLTAGE_LIMIT,
 )
+from tandem_hw.network.input_spec import InputSpec
 
 #: From a step's incoming spikes to its synaptic input, in weight units.
 Synapse = Callable[[Tensor], Tensor]
@@ -55,30 +56,26 @@ class SpikeTrain:
     """What a layer sends over a window.
 
     Attributes:
-        signal: uint8; spikes or input events [num_steps, batch, *shape], or an encoded input
+        signal: uint8; spikes or input events [num_steps, batch, *shape], or input images
             [batch, *shape].
-        encoding: None for what is given step by step, otherwise how the input is sent:
-            "first_step" or "constant".
+        sent: the steps in which images are sent, all alike; None for what is given step by step.
     """
 
     signal: Tensor
-    encoding: str | None = None
+    sent: range | None = None
 
     @classmethod
-    def of_input(cls, inputs: Tensor, encoding: str) -> SpikeTrain:
-        """Return what encoded inputs send.
+    def of_input(cls, inputs: Tensor, spec: InputSpec, num_steps: int) -> SpikeTrain:
+        """Return what a network's inputs send.
 
         Args:
-            inputs: uint8 [batch, *shape], with "events" [batch, num_steps, *shape].
-            encoding: as ``InputSpec`` has it.
+            inputs: uint8 [batch, *spec.sample_shape(num_steps)].
+            spec: how they are sent.
+            num_steps: length T of the window.
         """
-        return cls(inputs.transpose(0, 1)) if encoding == "events" else cls(inputs, encoding)
-
-    def step(self, index: int) -> Tensor | None:
-        """Return what is sent in one step, or None for silence known in advance."""
-        if self.encoding is None:
-            return self.signal[index]
-        return None if self.encoding == "first_step" and index > 0 else self.signal
+        if spec.takes_events:
+            return cls(inputs.transpose(0, 1))
+        return cls(inputs, spec.sent_steps(num_steps))
 
 
 @dataclass(frozen=True)
@@ -95,18 +92,22 @@ class Incoming:
     synapse: Synapse
 
     def synaptic_inputs(self, num_steps: int) -> Iterator[Tensor | None]:
-        """Yield the synaptic input of every step; a constant signal passes the synapse once."""
-        constant = None
+        """Yield the synaptic input of every step, or None for silence known in advance.
+
+        An image passes the synapse once. A window's first step is a tensor in any case: it says how
+        many neurons there are.
+        """
+        signal, sent = self.train.signal, self.train.sent
+        if sent is None:
+            for index in range(num_steps):
+                yield self.synapse(signal[index].to(torch.float32))
+            return
+        constant = self.synapse(signal.to(torch.float32))
         for index in range(num_steps):
-            signal = self.train.step(index)
-            if signal is None:
-                yield None
-            elif self.train.encoding is None:
-                yield self.synapse(signal.to(torch.float32))
-            else:
-                if constant is None:
-                    constant = self.synapse(signal.to(torch.float32))
+            if index in sent:
                 yield constant
+            else:
+                yield None if index else torch.zeros_like(constant)
 
 
 def _summed(incoming: Sequence[Incoming], num_steps: int) -> Iterator[Tensor | None]:

@@ -259,8 +259,8 @@ def _most_synops(network: QuantizedNetwork, index: int) -> float:
     """Return a layer's synaptic operations when all that reaches it fires in every step it can."""
     most = 0.0
     for connection in network.wiring.connections[index]:
-        once = connection.source is None and network.input.encoding == "first_step"
-        spikes = 1 if once else network.num_steps
+        sent = network.input.sent_steps(network.num_steps)
+        spikes = len(sent) if connection.source is None else network.num_steps
         most += float(connection.synapses.fan_out.sum()) * spikes
     return most
 

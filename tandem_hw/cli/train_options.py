@@ -11,7 +11,7 @@ import click
 
 from tandem_hw.cli.options import real_numbers, whole_numbers
 from tandem_hw.learning.spiking_options import SpikingOptions, Twin
-from tandem_hw.network.choices import Encoding, Readout, Reset
+from tandem_hw.network.choices import EVENTS, Encoding, Readout, Reset, default_encoding
 from tandem_hw.network.fixed_point import (
     DECAY_RANGE,
     DECAY_UNITY,
@@ -33,6 +33,9 @@ from tandem_hw.zoo.recipes import RECIPES
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _DEFAULTS = TrainingOptions()
+_IMAGE_ENCODINGS = ", ".join(
+    f"{default_encoding(reset)} with reset {reset}" for reset in get_args(Reset)
+)
 
 _NETWORK: tuple[Decorator, ...] = (
     click.option(
@@ -54,8 +57,8 @@ _NETWORK: tuple[Decorator, ...] = (
     click.option(
         "--encoding",
         type=click.Choice(get_args(Encoding)),
-        help="How the input is sent [default: events for event data, otherwise first_step with "
-        "reset subtract, constant with reset zero].",
+        help=f"How the input is sent [default: {EVENTS} for event data, otherwise "
+        f"{_IMAGE_ENCODINGS}].",
     ),
     click.option(
         "--readout", type=click.Choice(get_args(Readout)), default="potential", show_default=True

@@ -21,6 +21,7 @@ from tandem_hw.learning.calibration import Samples, calibrate, check_samples, st
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.precision import check_network_precision
+from tandem_hw.network.choices import default_encoding
 from tandem_hw.network.fixed_point import DECAY_UNITY
 from tandem_hw.network.inputs import default_scale
 from tandem_hw.network.quantized import Encoding, InputSpec, Readout, Reset
@@ -73,10 +74,11 @@ def convert(
         reset: "subtract" (the paper's neuron) or "zero".
         weight_bits: width of the signed weights, 2 to 8.
         input_bits: width of the unsigned inputs, 1 to 8.
-        encoding: "first_step" sends the input once, "constant" in every step; with "events" a
-            sample holds every step, [num_steps, *input_shape]. By default the first with reset
-            "subtract" and the second with "zero", where a neuron forgets at its first spike what
-            was left of a charge that came at once.
+        encoding: how samples are sent, see ``tandem_hw.network.choices``: "first_step" sends the
+            input once, "constant" in every step; with "events" a sample holds every step,
+            [num_steps, *input_shape]. By default the first with reset "subtract" and the second
+            with "zero", where a neuron forgets at its first spike what was left of a charge that
+            came at once.
         readout: "potential" of the last layer at the window's end, or its spike "count".
         twin: gradient mask, "clip" (0 < a < T) or "relu" (0 < a, the paper's).
         activation_max: activation at which a neuron fires in every step. Activations after batch
@@ -114,7 +116,7 @@ def convert(
     if initial_potential is None:
         initial_potential = 0.0 if samples is None else starting_potential(reset)
     if encoding is None:
-        encoding = "first_step" if reset == "subtract" else "constant"
+        encoding = default_encoding(reset)
     spec = _input_spec(input_shape, input_bits, encoding)
     options = SpikingOptions(
         num_steps=num_steps,

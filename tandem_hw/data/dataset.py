@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.data.catalogue import MOVING_DIGITS
 from tandem_hw.errors import DataError
+from tandem_hw.network.choices import Encoding, Reset, default_encoding, encodings_for
 from tandem_hw.network.inputs import check_brightness, quantize_inputs
 from tandem_hw.network.quantized import InputSpec
 
@@ -126,6 +127,8 @@ class Dataset(ABC):
     wanted_train: Wanted
     x_test: Images
     wanted_test: Wanted
+    #: Whether samples are counts of events for every step of a window, otherwise they are images.
+    holds_events: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check that one network can be trained and tested."""
@@ -162,6 +165,14 @@ class Dataset(ABC):
     def shape(self) -> tuple[int, ...]:
         """Shape of what a network takes in one step, as ``InputSpec.shape`` has it."""
 
+    def default_encoding(self, reset: Reset) -> Encoding:
+        """Return how a network is sent these samples where nobody says how.
+
+        Args:
+            reset: what its neurons do when they fire.
+        """
+        return default_encoding(reset, events=self.holds_events)
+
     def check_fit(self, spec: InputSpec, num_steps: int) -> None:
         """Refuse a network that cannot take these samples.
 
@@ -187,7 +198,7 @@ class Dataset(ABC):
             spec: what the network takes.
 
         Returns:
-            uint8 [samples, *shape], with encoding "events" [samples, num_steps, *shape].
+            uint8 [samples, *shape], of event data [samples, num_steps, *shape].
         """
 
 
@@ -211,10 +222,10 @@ class ImageDataset(Dataset):
 
     def check_fit(self, spec: InputSpec, num_steps: int) -> None:
         """Refuse a network that takes events or another shape, and images that are all dark."""
-        if spec.encoding == "events":
+        if spec.takes_events:
             raise DataError(
                 f"{self.name}: holds images, and the network takes events; give event data, for "
-                f'instance {MOVING_DIGITS}, or train with encoding "first_step" or "constant"'
+                f"instance {MOVING_DIGITS}, or train with encoding {encodings_for(events=False)}"
             )
         super().check_fit(spec, num_steps)
         for part, images in (("x_train", self.x_train), ("x_test", self.x_test)):

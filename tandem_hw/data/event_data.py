@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tandem_hw.data.dataset import Dataset, Images, Labels
 from tandem_hw.data.npz_arrays import READ_ERRORS, LabelArray, check_labels
 from tandem_hw.errors import DataError, how_to_install
+from tandem_hw.network.choices import encodings_for
 from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_RANGE
 from tandem_hw.network.quantized import InputSpec
 from tandem_hw.ranges import whole_number
@@ -76,6 +77,7 @@ class EventDataset(Dataset):
 
     input_bits: int
     clipped: int
+    holds_events: ClassVar[bool] = True
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -89,10 +91,10 @@ class EventDataset(Dataset):
 
     def check_fit(self, spec: InputSpec, num_steps: int) -> None:
         """Refuse a network that takes images, another shape, fewer bits or other bins."""
-        if spec.encoding != "events":
+        if not spec.takes_events:
             raise DataError(
                 f"{self.name}: holds events, and the network takes images (encoding "
-                f'"{spec.encoding}"); train with encoding "events"'
+                f'"{spec.encoding}"); train with encoding {encodings_for(events=True)}'
             )
         super().check_fit(spec, num_steps)
         if self.num_steps != num_steps:

@@ -19,6 +19,7 @@ from tandem_hw.export.hdf5_items import Entry, open_items
 from tandem_hw.export.hdf5_tree import FORMAT
 from tandem_hw.export.net_file import check_sizes
 from tandem_hw.export.netx_weights import netx_changes
+from tandem_hw.network.choices import EVENTS
 from tandem_hw.network.layers import Neurons, chain
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Readout, Shape
 from tandem_hw.network.synapses.convolutions import Conv2d
@@ -95,7 +96,7 @@ def _network(root: Entry, num_steps: int | None) -> QuantizedNetwork:
             f"{entries.location} needs layers named 0, 1, 2 and so on, at most {_LAYERS_MAX}"
         )
     shape = _input_shape(entries.group("0"))
-    spec = InputSpec(shape, bits=1, scale=1.0, encoding="events")
+    spec = InputSpec(shape, bits=1, scale=1.0, encoding=EVENTS)
     parts: list[tuple[Synapses, Neurons]] = []
     flattened = False
     for index in range(count):

@@ -116,11 +116,9 @@ def step_inputs(
         DataError: the inputs do not fit the network.
     """
     check_inputs(network, inputs)
-    values = inputs.astype(np.float32)
-    if network.input.encoding == "events":
-        return np.ascontiguousarray(np.swapaxes(values, 0, 1))
-    steps = np.zeros((network.num_steps, *values.shape), np.float32)
-    steps[: 1 if network.input.encoding == "first_step" else None] = values
+    frames = np.swapaxes(network.input.frames(inputs, network.num_steps), 0, 1)
+    steps = np.zeros((network.num_steps, *frames.shape[1:]), np.float32)
+    steps[: len(frames)] = frames
     return steps
 
 

@@ -131,7 +131,7 @@ def check_samples(model: TandemNetwork, samples: Any) -> Tensor:
 def _warn_of_darkness(model: TandemNetwork, samples: Tensor) -> None:
     """Warn of samples that use a small part of the range; events count what comes in a step."""
     spec, largest = model.architecture.input, int(samples.max())
-    if spec.encoding != "events" and largest * _RANGE < spec.largest:
+    if not spec.takes_events and largest * _RANGE < spec.largest:
         warn_caller(
             f"samples reach {largest}, where the network takes {spec.bits}-bit integers up to "
             f"{spec.largest}; were they quantized with other bits? Use the network's, "

@@ -381,7 +381,7 @@ class TandemLayer(LayerKind):
         )
         if not unlimited:
             check_accumulator(self.name, interval)
-        steps = input_steps(interval, self.options.num_steps, trains[0].encoding or False)
+        steps = input_steps(interval, self.options.num_steps, trains[0].sent)
         bias = self.whole(integers.bias, "biases")
         leak: dict[str, int] = {}
         if self.fires:

@@ -149,9 +149,8 @@ class TandemNetwork(nn.Module):
 
     @property
     def sample_shape(self) -> Shape:
-        """Shape of one sample; with encoding "events" the window's steps come first."""
-        spec, steps = self.architecture.input, (self.architecture.options.num_steps,)
-        return (*steps, *spec.shape) if spec.encoding == "events" else spec.shape
+        """Shape of one sample (``InputSpec.sample_shape``)."""
+        return self.architecture.input.sample_shape(self.architecture.options.num_steps)
 
     def check_precision(self) -> None:
         """Refuse parameters with too few digits.
@@ -190,9 +189,9 @@ class TandemNetwork(nn.Module):
                     f"use tandem_hw.quantize_inputs(images, bits={spec.bits}, "
                     f"scale={spec.scale:.6g}), or convert with input_bits=8"
                 )
-        train = SpikeTrain.of_input(inputs, spec.encoding)
+        train = SpikeTrain.of_input(inputs, spec, self.architecture.options.num_steps)
         counts = inputs.to(torch.float32) * self._sends
-        if spec.encoding == "events":
+        if spec.takes_events:
             counts = counts.sum(dim=1)
         return TandemSignal(counts, train, self.input_scale, spec.largest)
 
@@ -254,8 +253,7 @@ class TandemNetwork(nn.Module):
     @property
     def _sends(self) -> int:
         """How often an input is sent in a window."""
-        constant = self.architecture.input.encoding == "constant"
-        return self.architecture.options.num_steps if constant else 1
+        return self.architecture.input.sends(self.architecture.options.num_steps)
 
 
 def check_tandem(model: Any) -> None:

@@ -115,11 +115,7 @@ def count_synops(
     Returns:
         Per layer, int64 [samples].
     """
-    given: npt.NDArray[np.integer[Any]] = (inputs > 0).astype(np.int64)
-    if network.input.encoding == "constant":
-        given = given * network.num_steps
-    elif network.input.encoding == "events":
-        given = given.sum(axis=1)
+    given: npt.NDArray[np.integer[Any]] = network.input.spikes(inputs, network.num_steps)
 
     def passed(connection: Connection) -> npt.NDArray[np.int64]:
         source = connection.source

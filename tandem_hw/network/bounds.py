@@ -6,9 +6,9 @@ clips, so plain float32 additions are exact and no wrap has to be simulated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,22 +74,23 @@ def reach(interval: StepInterval) -> int:
 
 
 def input_steps(
-    interval: StepInterval, num_steps: int, encoding: str | Literal[False]
+    interval: StepInterval, num_steps: int, sent: Container[int] | None
 ) -> list[StepInterval]:
     """Spread a layer's step interval over the window.
 
     Args:
         interval: as ``synaptic_interval`` gives it.
         num_steps: length of the window.
-        encoding: the input encoding for the first layer, False for every other.
+        sent: the steps in which something comes in (``InputSpec.sent_steps``), None for all, as
+            from neurons.
 
     Returns:
-        One interval a step; with "first_step" all but the first are zero.
+        One interval a step; those of the other steps are zero.
     """
-    if encoding == "first_step":
-        nothing = np.zeros_like(interval[0])
-        return [interval, *[(nothing, nothing)] * (num_steps - 1)]
-    return [interval] * num_steps
+    if sent is None:
+        return [interval] * num_steps
+    nothing = np.zeros_like(interval[0])
+    return [interval if step in sent else (nothing, nothing) for step in range(num_steps)]
 
 
 def check_accumulator(name: str, interval: StepInterval) -> None:

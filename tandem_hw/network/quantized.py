@@ -28,10 +28,10 @@ from tandem_hw.network.bounds import (
 from tandem_hw.network.choices import Encoding, Readout, Reset
 from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
-    INPUT_BITS_RANGE,
     NUM_STEPS_RANGE,
     threshold_parts,
 )
+from tandem_hw.network.input_spec import InputSpec
 from tandem_hw.network.layers import Layer
 from tandem_hw.network.network_digest import network_digest
 from tandem_hw.network.synapses.geometry import Shape
@@ -50,45 +50,6 @@ __all__ = [
     "check_inputs",
     "require_quantized",
 ]
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """What the network takes in.
-
-    Attributes:
-        shape: shape of one sample, (C, H, W), (C, L) or (N,).
-        bits: samples are unsigned integers of this many bits, 1 to 8.
-        scale: the real value of one integer step; a real x is sent as round(x / scale).
-        encoding: "first_step" sends the integers once, as graded spikes in the window's first
-            step; "constant" sends them in every step; with "events" a sample holds the integers of
-            every step, [num_steps, *shape].
-    """
-
-    shape: Shape
-    bits: int
-    scale: float
-    encoding: Encoding = "first_step"
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        plain_integers(self, "", "shape", "bits")
-        object.__setattr__(self, "scale", float(self.scale))
-        if len(self.shape) not in (1, 2, 3) or min(self.shape, default=0) < 1:
-            raise NetworkError(
-                f"input shape {self.shape} is not supported; give (channels, height, width), "
-                f"(channels, length) or (features,)"
-            )
-        whole_number("input_bits", self.bits, INPUT_BITS_RANGE, NetworkError)
-        if self.scale not in POSITIVE:
-            raise NetworkError(f"input scale is {self.scale}; a positive number is needed")
-        if self.encoding not in get_args(Encoding):
-            raise NetworkError(f'encoding is "{self.encoding}"; allowed are {get_args(Encoding)}')
-
-    @property
-    def largest(self) -> int:
-        """The largest integer that an input can take."""
-        return (1 << self.bits) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,9 +152,8 @@ class QuantizedNetwork:
 
     @property
     def sample_shape(self) -> Shape:
-        """Shape of one sample as a backend takes it; with "events" its steps come first."""
-        steps = (self.num_steps,) if self.input.encoding == "events" else ()
-        return (*steps, *self.input.shape)
+        """Shape of one sample as a backend takes it (``InputSpec.sample_shape``)."""
+        return self.input.sample_shape(self.num_steps)
 
     @property
     def spiking_layers(self) -> tuple[Layer, ...]:
@@ -234,12 +194,11 @@ class QuantizedNetwork:
     @cached_property
     def bounds(self) -> tuple[StateBounds, ...]:
         """Proven bounds of each layer's state over a window (``tandem_hw.network.bounds``)."""
+        sent = self.input.sent_steps(self.num_steps)
         return tuple(
             window_bounds(
                 input_steps(
-                    interval,
-                    self.num_steps,
-                    self.wiring.takes_input(index) and self.input.encoding,
+                    interval, self.num_steps, sent if self.wiring.takes_input(index) else None
                 ),
                 layer.neurons.bias.astype(np.int64),
                 layer.neurons.threshold,
@@ -297,7 +256,7 @@ def check_inputs(
     if inputs.dtype != np.uint8:
         raise DataError(f"inputs are {inputs.dtype}; quantize them to uint8 first")
     if inputs.shape[1:] != network.sample_shape:
-        steps = " (the steps come first)" if network.input.encoding == "events" else ""
+        steps = " (the steps come first)" if network.input.takes_events else ""
         raise DataError(
             f"a sample has shape {inputs.shape[1:]}; the network takes {network.sample_shape}"
             f"{steps}"

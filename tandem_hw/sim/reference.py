@@ -117,7 +117,7 @@ class _Simulation:
         """Run one batch and yield what each layer did; ``keep_spikes`` keeps the last one's too."""
         wiring = self.network.wiring
         trains: dict[int | None, SpikeTrain] = {
-            None: SpikeTrain.of_input(batch, self.network.input.encoding)
+            None: SpikeTrain.of_input(batch, self.network.input, self.network.num_steps)
         }
         for index, layer in enumerate(self.network.layers):
             incoming = [

@@ -93,7 +93,7 @@ class TrainingData:
 
     def _unquantized(self, samples: Any) -> Tensor:
         """Return the images themselves, which are augmented before they are quantized."""
-        if self.spec.encoding == "events":
+        if self.spec.takes_events:
             raise DataError(
                 f"{self.dataset.name}: holds events, which augmentation "
                 f'"{self.options.augmentation}" cannot change; use tonic\'s transforms when they '

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from tandem_hw.network.choices import EVENTS
+
 #: What all trainings on handwritten digits share.
 _DIGITS: Final[dict[str, Any]] = {
     "model": "mnistnet",
@@ -130,6 +132,6 @@ RECIPES: Final[dict[str, Recipe]] = {
     ),
     "moving-digits": _recipe(
         "events of moving digits in 7 steps",
-        {"data": "moving-digits", "model": "lenet", "encoding": "events", "num_steps": 7},
+        {"data": "moving-digits", "model": "lenet", "encoding": EVENTS, "num_steps": 7},
     ),
 }

@@ -238,14 +238,23 @@ def test_wrap_is_lava_s_in_32_bit_integers(values: list[int]) -> None:
     assert (wrapped * 64).tolist() == lava.tolist()
 
 
-def test_nothing_is_sent_after_the_first_step_of_that_encoding() -> None:
+def test_an_image_is_sent_in_the_steps_of_its_encoding_and_passes_the_synapse_once() -> None:
     signal = torch.tensor([[3, 0]], dtype=torch.uint8)
-    first = list(Incoming(SpikeTrain(signal, "first_step"), lambda s: s * 2).synaptic_inputs(3))
-    assert first[0] is not None
-    assert first[0].tolist() == [[6.0, 0.0]]
-    assert first[1:] == [None, None]
-    constant = list(Incoming(SpikeTrain(signal, "constant"), lambda s: s * 2).synaptic_inputs(3))
-    assert [step.tolist() for step in constant if step is not None] == [[[6.0, 0.0]]] * 3
+    passed = []
+
+    def synapse(given: torch.Tensor) -> torch.Tensor:
+        passed.append(given)
+        return given * 2
+
+    def inputs_of(sent: range) -> list[list[list[float]] | None]:
+        incoming = Incoming(SpikeTrain(signal, sent), synapse)
+        return [None if step is None else step.tolist() for step in incoming.synaptic_inputs(3)]
+
+    assert inputs_of(range(1)) == [[[6.0, 0.0]], None, None]
+    assert inputs_of(range(3)) == [[[6.0, 0.0]]] * 3
+    # A window starts with a tensor, of as many neurons as there are.
+    assert inputs_of(range(2, 3)) == [[[0.0, 0.0]], None, [[6.0, 0.0]]]
+    assert len(passed) == 3
 
 
 @pytest.mark.parametrize("keep", [True, False])

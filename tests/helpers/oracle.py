@@ -64,7 +64,7 @@ class LayerResult:
 
 def run_sample(network: QuantizedNetwork, sample: list[int]) -> list[LayerResult]:
     """Run one sample, its integers flattened in C order, and return every layer's result."""
-    sent = {"input": _input_train(network, sample)}
+    sent = {"input": input_train(network, sample)}
     results: list[LayerResult] = []
     for layer in network.layers:
         trains = [sent[one.source] for one in layer.inputs]
@@ -73,7 +73,7 @@ def run_sample(network: QuantizedNetwork, sample: list[int]) -> list[LayerResult
     return results
 
 
-def _input_train(network: QuantizedNetwork, sample: list[int]) -> list[list[int]]:
+def input_train(network: QuantizedNetwork, sample: list[int]) -> list[list[int]]:
     """Return what is sent in each step."""
     steps = range(network.num_steps)
     if network.input.encoding == "events":

@@ -392,9 +392,9 @@ def test_dropout_silences_whole_windows_and_keeps_integers(kind: str, channels: 
 
 def test_dropout_drops_what_an_encoded_input_sends_in_every_step() -> None:
     pixels = torch.randint(1, 16, (4, 30), dtype=torch.uint8)
-    signal = TandemSignal(pixels.float() * T, SpikeTrain(pixels, "constant"), 0.1, 15)
+    signal = TandemSignal(pixels.float() * T, SpikeTrain(pixels, range(T)), 0.1, 15)
     out = dropped(signal, 0.5)
-    assert (out.train.encoding, out.largest) == ("constant", 15)
+    assert (out.train.sent, out.largest) == (range(T), 15)
     assert 0 < int((out.counts == 0).sum()) < out.counts.numel()
     assert torch.equal(out.counts, out.train.signal.float() * T)
 

@@ -21,7 +21,6 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
 from tandem_hw.data.dataset import Dataset, ImageDataset
 from tandem_hw.data.datasets import load_dataset
-from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError, FileFormatError
 from tandem_hw.export.files import write_network
 from tandem_hw.export.freezing import freeze
@@ -30,6 +29,7 @@ from tandem_hw.learning.calibration import LayerCalibration, calibrate, starting
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network.activity import LayerSummary, summarise
+from tandem_hw.network.choices import default_encoding
 from tandem_hw.network.fixed_point import DECAY_UNITY, STATE_LIMIT
 from tandem_hw.network.inputs import default_scale
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
@@ -133,8 +133,8 @@ def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) 
     }
     settings["initial_potential"] = _initial_potential(wanted, settings["reset"])
     dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
-    if settings["encoding"] is None and isinstance(dataset, EventDataset):
-        settings["encoding"] = "events"
+    if settings["encoding"] is None:
+        settings["encoding"] = dataset.default_encoding(settings["reset"])
     ordinary = build(model, dataset.shape, dataset.outputs)
     load_parameters(ordinary, path)
     return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
@@ -145,8 +145,8 @@ def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
     spec, options = trained.architecture.input, trained.architecture.options
     bits, reset = wanted["input_bits"] or spec.bits, wanted["reset"] or options.reset
     encoding = wanted["encoding"] or spec.encoding
-    if wanted["encoding"] is None and reset != options.reset and encoding != "events":
-        encoding = "first_step" if reset == "subtract" else "constant"
+    if wanted["encoding"] is None and reset != options.reset:
+        encoding = default_encoding(reset, events=spec.takes_events)
     if reset == "subtract":  # such neurons do not leak
         options = replace(options, current_decay=DECAY_UNITY, voltage_decay=0)
     architecture = Architecture(

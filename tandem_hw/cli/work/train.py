@@ -15,7 +15,6 @@ from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
 from tandem_hw.data.datasets import load_dataset
-from tandem_hw.data.event_data import EventDataset
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.distributed import own_device, started_processes
 from tandem_hw.training.loop import (
@@ -95,10 +94,10 @@ def run_training(
 
 
 def _load(data: str, settings: dict[str, Any]) -> Dataset:
-    """Load a data set; where it holds events, they are what the network is sent."""
+    """Load a data set, and choose how the network is sent its samples where nobody did."""
     dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
-    if settings["encoding"] is None and isinstance(dataset, EventDataset):
-        settings["encoding"] = "events"
+    if settings["encoding"] is None:
+        settings["encoding"] = dataset.default_encoding(settings["reset"])
     return dataset
 
 

@@ -69,13 +69,10 @@ class SampleFrames:
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.int32], int]:
         """Return the frames of a sample, Lava's shape and then steps, and a label for nobody."""
-        sample, network = self.inputs[index], self.network
-        if network.input.encoding != "events":
-            sends = network.num_steps if network.input.encoding == "constant" else 1
-            sample = np.broadcast_to(sample, (sends, *sample.shape))
-        shape = network.input.shape
-        frames = np.zeros((*lava_shape(shape), self.period), dtype=np.int32)
-        frames[..., : len(sample)] = np.moveaxis(to_lava(sample, shape), 0, -1)
+        spec, num_steps = self.network.input, self.network.num_steps
+        (sent,) = spec.frames(self.inputs[index : index + 1], num_steps)
+        frames = np.zeros((*lava_shape(spec.shape), self.period), dtype=np.int32)
+        frames[..., : len(sent)] = np.moveaxis(to_lava(sent, spec.shape), 0, -1)
         return frames, 0
 
 

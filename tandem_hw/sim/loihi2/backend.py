@@ -126,7 +126,8 @@ class Loihi2Backend(Backend):
         with tempfile.TemporaryDirectory(prefix="tandem-hw-") as name:
             folder = Path(name)
             write_net(network, folder / loihi2_job.NETWORK)
-            np.save(folder / loihi2_job.FRAMES, sent_frames(network, inputs))
+            frames = network.input.frames(inputs, network.num_steps)
+            np.save(folder / loihi2_job.FRAMES, frames)
             np.lib.format.open_memmap(folder / loihi2_job.START, "w+", np.int64, (1,)).flush()
             loihi2_job.write_options(folder, self.choice, period, self.profile)
             self._run_child(folder, schedule, progress)
@@ -189,25 +190,6 @@ class _Limits:
         samples = int(self.schedule.order.max()) + 1
         self.progress(min(samples, max(0, done)), samples)
         return steps
-
-
-def sent_frames(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return the frames that the host sends for each sample, in consecutive steps.
-
-    Args:
-        network: what shall run.
-        inputs: uint8 [samples, *network.sample_shape].
-
-    Returns:
-        [samples, 1, *network.input.shape] with encoding "first_step", otherwise
-        [samples, num_steps, ...]; a constant input is a view of itself.
-    """
-    if network.input.encoding == "events":
-        return inputs
-    frames = inputs[:, None]
-    if network.input.encoding == "constant":
-        return np.broadcast_to(frames, (len(frames), network.num_steps, *inputs.shape[1:]))
-    return frames
 
 
 def read_results(

@@ -132,10 +132,12 @@ def _patterns(network: QuantizedNetwork, schedule: Schedule) -> Iterator[npt.NDA
     """Yield patterns that keep the network within its bounds whatever the delay.
 
     They are bursts a period or more apart: of at most a window's length, or of one frame where the
-    bounds are proven for one. The gaps differ, so that one burst meets a window for every delay.
+    bounds are proven for no two in a row. The gaps differ, so that one burst meets a window for
+    every delay.
     """
     length, period = MARKER_PERIODS * schedule.period, schedule.period
-    longest = 1 if network.input.encoding == "first_step" else schedule.num_steps
+    sent = network.input.sent_steps(schedule.num_steps)
+    longest = len(sent) if sent.step == 1 else 1
     generator = np.random.default_rng(0)
     for _ in range(_PATTERNS):
         pattern = np.zeros(length, dtype=np.bool_)

@@ -14,7 +14,6 @@ from tandem_hw.chip.timing import board_period, window_start
 from tandem_hw.errors import BackendError, DataError, NetworkError
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork
 from tandem_hw.sim.loihi2.assumptions import ADAPTER_DELAY_MAX, RESET_INTERVAL_MAX
-from tandem_hw.sim.loihi2.backend import sent_frames
 from tandem_hw.sim.loihi2.calibration import (
     Marker,
     calibrate,
@@ -67,6 +66,10 @@ def example(
     return network_of(spec, (first, last), num_steps, reset)  # type: ignore[arg-type]
 
 
+def random_frames(network: QuantizedNetwork) -> npt.NDArray[np.uint8]:
+    return network.input.frames(random_inputs(network), network.num_steps)
+
+
 def schedule_of(network: QuantizedNetwork, samples: int = 3) -> Schedule:
     order = repeated_order(samples)
     return Schedule(len(network.layers), network.num_steps, board_period(network), order)
@@ -115,7 +118,7 @@ def chip(
 def test_every_delay_of_the_input_is_found(reset: str, num_steps: int, encoding: Encoding) -> None:
     network = example(reset, num_steps, encoding)
     schedule = schedule_of(network)
-    marker = choose_marker(network, sent_frames(network, random_inputs(network)), schedule)
+    marker = choose_marker(network, random_frames(network), schedule)
     answers = expected_answers(network, marker, schedule)
     assert answers.all_differ()
     assert len(answers.values) == ADAPTER_DELAY_MAX + 1
@@ -129,7 +132,7 @@ def test_every_delay_of_the_input_is_found(reset: str, num_steps: int, encoding:
 def test_delay_is_found_where_the_first_layer_is_the_readout(reset: str, num_steps: int) -> None:
     network = example(reset, num_steps, "constant", readout_only=True, bias=-300)
     schedule = schedule_of(network)
-    marker = choose_marker(network, sent_frames(network, random_inputs(network)), schedule)
+    marker = choose_marker(network, random_frames(network), schedule)
     for delays in (Delays(0, 0, 1), Delays(2, 3, 0)):
         assert calibrate(network, marker, schedule, **chip(network, marker, schedule, delays)) == (
             delays
@@ -141,7 +144,7 @@ def test_delay_is_found_where_the_first_layer_is_the_readout(reset: str, num_ste
 def test_delays_are_found_whatever_the_bias(delay: int, output: int, bias: int) -> None:
     network = example("subtract", 3, "constant", threshold=320, bias=bias)
     schedule = schedule_of(network)
-    marker = choose_marker(network, sent_frames(network, random_inputs(network)), schedule)
+    marker = choose_marker(network, random_frames(network), schedule)
     delays = Delays(delay, output, 1)
     recorded = chip(network, marker, schedule, delays)
     assert recorded["first_layer"].any()
@@ -151,7 +154,7 @@ def test_delays_are_found_whatever_the_bias(delay: int, output: int, bias: int) 
 def test_chip_that_computes_otherwise_is_reported() -> None:
     network = example("subtract", 3, "constant")
     schedule = schedule_of(network)
-    marker = choose_marker(network, sent_frames(network, random_inputs(network)), schedule)
+    marker = choose_marker(network, random_frames(network), schedule)
     recorded = chip(network, marker, schedule, Delays(0, 0, 1))
     step = int(np.flatnonzero(recorded["first_layer"].any(axis=1))[2])
     recorded["first_layer"][step] = 0
@@ -162,7 +165,7 @@ def test_chip_that_computes_otherwise_is_reported() -> None:
 def test_first_step_marker_sends_at_most_one_frame_a_window() -> None:
     network = example("subtract", 3, "first_step")
     schedule = schedule_of(network)
-    marker = choose_marker(network, sent_frames(network, random_inputs(network)), schedule)
+    marker = choose_marker(network, random_frames(network), schedule)
     sent = np.flatnonzero(marker.pattern)
     assert len(sent) > 1
     assert np.diff(sent).min() >= schedule.period
@@ -172,7 +175,7 @@ def test_layer_that_no_input_moves_is_calibrated_all_the_same() -> None:
     network = example("subtract", 3, "constant", threshold=100 << 10, bias=0)
     schedule = schedule_of(network)
     inputs = random_inputs(network)
-    marker = choose_marker(network, sent_frames(network, inputs), schedule)
+    marker = choose_marker(network, network.input.frames(inputs, network.num_steps), schedule)
     assert not expected_answers(network, marker, schedule).values.any()
     recorded = chip(network, marker, schedule, Delays(0, 2, 1))
     assert calibrate(network, marker, schedule, **recorded) == Delays(0, 2, 1)
@@ -197,15 +200,6 @@ def test_samples_begin_after_the_calibration_whatever_the_delay() -> None:
         # A frame needs a step for the synapse; then the first layer's window starts.
         assert schedule.source_start(Delays(0, 0, 0)) + 1 == schedule.first_step(1)
         assert schedule.first_step(1) % schedule.period == window_start(1) % schedule.period
-
-
-def test_frames_of_every_encoding() -> None:
-    for encoding, sends in (("first_step", 1), ("constant", 3), ("events", 3)):
-        network = example("subtract", 3, encoding)  # type: ignore[arg-type]
-        inputs = random_inputs(network, samples=2)
-        frames = sent_frames(network, inputs)
-        assert frames.shape == (2, sends, 6)
-        assert np.array_equal(frames[:, 0], inputs[:, 0] if encoding == "events" else inputs)
 
 
 @pytest.mark.parametrize("period", [3, 5, 6, 12, 2 * RESET_INTERVAL_MAX])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,7 @@ def write_data(path: Path) -> None:
     for row in range(6):
         images[labels == row // 2, row] += 140
     parts = {"train": slice(SAMPLES, None), "test": slice(SAMPLES)}
+    arrays: dict[str, npt.NDArray[np.integer[Any]]]
     arrays = {f"x_{name}": images[part] for name, part in parts.items()}
     arrays |= {f"y_{name}": labels[part] for name, part in parts.items()}
     np.savez(path, **arrays)

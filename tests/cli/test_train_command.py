@@ -17,7 +17,8 @@ from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.warm_start import calibrate_thresholds, load_parameters
 from tandem_hw.zoo.models import build
-from tests.cli.test_cli import run, succeed, write_data
+from tests.cli.test_cli import write_data
+from tests.helpers.command_line import run, succeed
 from tests.helpers.trainings import anonymous
 
 SHAPE = (1, 6, 6)

@@ -83,7 +83,7 @@ RELUS: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: (torch.relu_(x.view(x.shape)), x)[1],
 )
 #: What may stand between two layers; it keeps the shape.
-BETWEEN: tuple[Callable[[Tensor], Tensor], ...] = (
+BETWEEN: tuple[Callable[[Tensor], Any], ...] = (
     lambda x: x,
     lambda x: x.contiguous().clone(),
     lambda x: F.dropout(x, 0.1, False),
@@ -100,7 +100,7 @@ BETWEEN: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: x.mul_(1),
 )
 #: How a block joins what went through its layers and what did not.
-JOINS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+JOINS: tuple[Callable[[Tensor, Tensor], Any], ...] = (
     lambda x, y: x,
     lambda x, y: x + y,
     lambda x, y: y + x,

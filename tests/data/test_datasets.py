@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import types
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,7 +31,9 @@ def arrays(**changes: Any) -> dict[str, Any]:
 
 
 def load(path: Path, **keywords: Any) -> ImageDataset:
-    return load_dataset(f"npz:{path}", **keywords)
+    data = load_dataset(f"npz:{path}", **keywords)
+    assert isinstance(data, ImageDataset)
+    return data
 
 
 def load_arrays(folder: Path, need: Any = "all", **changes: Any) -> ImageDataset:
@@ -65,12 +68,12 @@ DIGITS_TEST_LABELS = [4, 5, 6, 9, 4, 7, 8, 9, 9, 6, 9, 9]
 
 @pytest.mark.parametrize("layout", ["[N, H, W]", "[N, H, W, C]", "[N, C, H, W]"])
 def test_images_of_every_layout_become_channels_first(tmp_path: Path, layout: str) -> None:
-    change = {
+    changes: dict[str, Callable[[Any], Any]] = {
         "[N, H, W]": lambda x: x,
         "[N, H, W, C]": lambda x: np.stack([x, x + 1], axis=3),
         "[N, C, H, W]": lambda x: np.stack([x, x + 1], axis=1),
-    }[layout]
-    plain = arrays()
+    }
+    change, plain = changes[layout], arrays()
     x_train, x_test = change(plain["x_train"]), change(plain["x_test"])
     data = load_arrays(tmp_path, x_train=x_train, x_test=x_test)
     channels = 1 if layout == "[N, H, W]" else 2
@@ -108,7 +111,7 @@ def test_the_test_part_alone_still_counts_the_classes_of_all_labels(tmp_path: Pa
 
 
 PLAIN = arrays()
-BAD_ARRAYS = {
+BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "ambiguous: both": ({"x_test": np.zeros((4, 3, 6, 3), np.uint8)}, "x_test .*ambiguous"),
     "ambiguous: none": ({"x_test": np.zeros((4, 5, 6, 7), np.uint8)}, "x_test .*ambiguous"),
     "rank": ({"x_test": np.zeros((4, 1, 2, 3, 4), np.uint8)}, "x_test has shape"),

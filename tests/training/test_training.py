@@ -253,7 +253,8 @@ OTHER_OPTIONS = {
 
 @pytest.mark.parametrize("name", OTHER_OPTIONS)
 def test_resuming_with_other_options_is_refused(whole: Whole, name: str) -> None:
-    options = replace(OPTIONS, **{name: OTHER_OPTIONS[name]})
+    other: dict[str, Any] = {name: OTHER_OPTIONS[name]}
+    options = replace(OPTIONS, **other)
     before = contents(whole[0])
     message = rf"last\.pt: was trained with {name} .*, not {OTHER_OPTIONS[name]}"
     with pytest.raises(DataError, match=message):
@@ -326,7 +327,7 @@ def test_a_damaged_state_is_refused(whole: Whole, tmp_path: Path, key: str, valu
         train(make_model(), make_data(), OPTIONS, tmp_path, resume=True)
 
 
-UNFIT = {
+UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "shape": (
         {"x_train": np.zeros((120, 16)), "x_test": np.zeros((30, 16))},
         r"shape \(16,\); the",

@@ -8,8 +8,11 @@ from typing import Any, get_args
 
 import click
 
+from tandem_hw.cli.options import real_numbers, whole_numbers
 from tandem_hw.data.catalogue import KNOWN_SPECS
+from tandem_hw.learning.spiking_options import PERCENTILES
 from tandem_hw.network.choices import Encoding, Reset
+from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_RANGE, WEIGHT_BITS_RANGE
 from tandem_hw.zoo.catalogue import MODELS
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -36,7 +39,7 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--num-steps",
-        type=click.IntRange(min=1),
+        type=whole_numbers(NUM_STEPS_RANGE),
         help="Length T of a sample's window [default: the checkpoint's, or 7].",
     ),
     click.option(
@@ -45,10 +48,14 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="[default: the checkpoint's, or subtract]",
     ),
     click.option(
-        "--weight-bits", type=click.IntRange(2, 8), help="[default: the checkpoint's, or 8]"
+        "--weight-bits",
+        type=whole_numbers(WEIGHT_BITS_RANGE),
+        help="[default: the checkpoint's, or 8]",
     ),
     click.option(
-        "--input-bits", type=click.IntRange(1, 8), help="[default: the checkpoint's, or 4]"
+        "--input-bits",
+        type=whole_numbers(INPUT_BITS_RANGE),
+        help="[default: the checkpoint's, or 4]",
     ),
     click.option(
         "--encoding",
@@ -62,7 +69,7 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--percentile",
-        type=click.FloatRange(0, 100, min_open=True),
+        type=real_numbers(PERCENTILES),
         help="Share of a layer's positive activations, in per cent, that its neurons can send "
         "[default: what gives the least squared error].",
     ),

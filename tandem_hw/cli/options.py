@@ -7,6 +7,7 @@ help, completion and a refused argument come at once; what computes is imported 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import click
 from tandem_hw.atomic_write import atomic_path, require_writable
 from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
 from tandem_hw.errors import BackendUnavailableError, FileFormatError
+from tandem_hw.ranges import RealRange
 from tandem_hw.sim.registry import make_backend
 
 if TYPE_CHECKING:
@@ -44,6 +46,22 @@ simulation_only_option = click.option(
     "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board can run it."
 )
 network_argument = click.argument("network_path", metavar="NET", type=click.Path(path_type=Path))
+
+
+def whole_numbers(allowed: range) -> click.IntRange:
+    """Return the type of an option that takes the numbers of a range."""
+    return click.IntRange(allowed[0], allowed[-1])
+
+
+def real_numbers(allowed: RealRange) -> click.FloatRange:
+    """Return the type of an option that takes the numbers of an interval."""
+    is_bounded = math.isfinite(allowed.most)
+    return click.FloatRange(
+        allowed.least,
+        allowed.most if is_bounded else None,
+        min_open=allowed.without_least,
+        max_open=allowed.without_most and is_bounded,
+    )
 
 
 def lava_options(command: Callable[..., Any]) -> Callable[..., Any]:

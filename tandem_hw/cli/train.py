@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tandem_hw.cli.options import check_outputs, device_option
-from tandem_hw.cli.train_options import train_options, training_options
+from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import FileFormatError
 from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
 from tandem_hw.zoo.catalogue import MODELS
@@ -47,6 +47,7 @@ def command(
     """
     _check_folder(out, resume, overwrite, init, data)
     options = training_options(settings)
+    check_spiking_options(settings)
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.train import run_training
 

@@ -9,11 +9,25 @@ from typing import Any, get_args
 
 import click
 
-from tandem_hw.learning.spiking_options import Twin
+from tandem_hw.cli.options import real_numbers, whole_numbers
+from tandem_hw.learning.spiking_options import SpikingOptions, Twin
 from tandem_hw.network.choices import Encoding, Readout, Reset
-from tandem_hw.network.fixed_point import DECAY_UNITY
+from tandem_hw.network.fixed_point import (
+    DECAY_RANGE,
+    DECAY_UNITY,
+    INPUT_BITS_RANGE,
+    NUM_STEPS_RANGE,
+    WEIGHT_BITS_RANGE,
+)
+from tandem_hw.ranges import SEEDS, SHARE
 from tandem_hw.training.objective_names import ObjectiveName
-from tandem_hw.training.options import EPOCHS_MAX, PRESETS, TrainingOptions
+from tandem_hw.training.options import (
+    BATCH_SIZE_MIN,
+    EPOCHS_MAX,
+    PRESETS,
+    REAL_RANGES,
+    TrainingOptions,
+)
 from tandem_hw.training.schedule import Schedule
 from tandem_hw.zoo.recipes import RECIPES
 
@@ -23,7 +37,7 @@ _DEFAULTS = TrainingOptions()
 _NETWORK: tuple[Decorator, ...] = (
     click.option(
         "--num-steps",
-        type=click.IntRange(min=1),
+        type=click.IntRange(min=NUM_STEPS_RANGE[0]),  # ``SpikingOptions`` refuses longer windows
         default=7,
         show_default=True,
         help="Length T of a sample's window.",
@@ -31,8 +45,12 @@ _NETWORK: tuple[Decorator, ...] = (
     click.option(
         "--reset", type=click.Choice(get_args(Reset)), default="subtract", show_default=True
     ),
-    click.option("--weight-bits", type=click.IntRange(2, 8), default=8, show_default=True),
-    click.option("--input-bits", type=click.IntRange(1, 8), default=4, show_default=True),
+    click.option(
+        "--weight-bits", type=whole_numbers(WEIGHT_BITS_RANGE), default=8, show_default=True
+    ),
+    click.option(
+        "--input-bits", type=whole_numbers(INPUT_BITS_RANGE), default=4, show_default=True
+    ),
     click.option(
         "--encoding",
         type=click.Choice(get_args(Encoding)),
@@ -68,14 +86,14 @@ _NETWORK: tuple[Decorator, ...] = (
     ),
     click.option(
         "--current-decay",
-        type=click.IntRange(0, DECAY_UNITY),
+        type=whole_numbers(DECAY_RANGE),
         default=DECAY_UNITY,
         show_default=True,
         help="What a neuron's current loses a step, in 1/4096 (reset zero only).",
     ),
     click.option(
         "--voltage-decay",
-        type=click.IntRange(0, DECAY_UNITY),
+        type=whole_numbers(DECAY_RANGE),
         default=0,
         show_default=True,
         help="What a neuron's voltage loses a step, in 1/4096 (reset zero only).",
@@ -92,23 +110,26 @@ _TRAINING: tuple[Decorator, ...] = (
     ),
     click.option(
         "--epochs",
-        type=click.IntRange(1, EPOCHS_MAX),
+        type=whole_numbers(range(1, EPOCHS_MAX + 1)),
         default=_DEFAULTS.epochs,
         show_default=True,
     ),
     click.option(
-        "--batch-size", type=click.IntRange(min=2), default=_DEFAULTS.batch_size, show_default=True
+        "--batch-size",
+        type=click.IntRange(min=BATCH_SIZE_MIN),
+        default=_DEFAULTS.batch_size,
+        show_default=True,
     ),
     click.option("--learning-rate", type=float, default=_DEFAULTS.learning_rate, show_default=True),
     click.option(
         "--weight-decay",
-        type=click.FloatRange(min=0),
+        type=real_numbers(REAL_RANGES["weight_decay"]),
         default=_DEFAULTS.weight_decay,
         show_default=True,
     ),
     click.option(
         "--label-smoothing",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=real_numbers(SHARE),
         default=_DEFAULTS.label_smoothing,
         show_default=True,
     ),
@@ -121,7 +142,7 @@ _TRAINING: tuple[Decorator, ...] = (
     ),
     click.option(
         "--synop-weight",
-        type=click.FloatRange(min=0),
+        type=real_numbers(REAL_RANGES["synop_weight"]),
         default=_DEFAULTS.synop_weight,
         show_default=True,
         help="Weight of SynOps over MACs in the loss: fewer spikes.",
@@ -136,7 +157,7 @@ _TRAINING: tuple[Decorator, ...] = (
     ),
     click.option(
         "--validation",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=real_numbers(REAL_RANGES["validation"]),
         default=_DEFAULTS.validation,
         show_default=True,
         help="Share of the training data that chooses the best checkpoint.",
@@ -153,7 +174,7 @@ _TRAINING: tuple[Decorator, ...] = (
     ),
     click.option(
         "--seed",
-        type=click.IntRange(0, 2**32 - 1),
+        type=whole_numbers(SEEDS),
         default=_DEFAULTS.seed,
         show_default=True,
     ),
@@ -195,3 +216,15 @@ def training_options(settings: dict[str, Any]) -> TrainingOptions:
     """Take what belongs to the training out of the settings of a command."""
     names = [field.name for field in fields(TrainingOptions)]
     return TrainingOptions(**{name: settings.pop(name) for name in names})
+
+
+def check_spiking_options(settings: dict[str, Any]) -> None:
+    """Refuse settings that no spiking network can have, before anything is loaded.
+
+    Args:
+        settings: what ``convert`` is called with.
+
+    Raises:
+        ConversionError: one of them is out of range, or two do not go together.
+    """
+    SpikingOptions(**{field.name: settings[field.name] for field in fields(SpikingOptions)})

@@ -117,15 +117,15 @@ def convert(
         encoding = "first_step" if reset == "subtract" else "constant"
     spec = _input_spec(input_shape, input_bits, encoding)
     options = SpikingOptions(
-        num_steps,
-        reset,
-        weight_bits,
-        twin,
-        activation_max,
-        current_decay,
-        voltage_decay,
-        initial_potential,
-        learn_thresholds,
+        num_steps=num_steps,
+        reset=reset,
+        weight_bits=weight_bits,
+        twin=twin,
+        activation_max=activation_max,
+        current_decay=current_decay,
+        voltage_decay=voltage_decay,
+        initial_potential=initial_potential,
+        learn_thresholds=learn_thresholds,
     )
     network = unwrapped(network)
     check_network_precision(network)

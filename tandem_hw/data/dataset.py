@@ -5,48 +5,157 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.data.catalogue import MOVING_DIGITS
-from tandem_hw.data.npz_arrays import Labels
 from tandem_hw.errors import DataError
 from tandem_hw.network.inputs import check_brightness, quantize_inputs
 from tandem_hw.network.quantized import InputSpec
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | npt.NDArray[np.float64]
-Targets = npt.NDArray[np.float32]
 #: Which parts are loaded.
 Need = Literal["all", "test"]
 
 
 @dataclass(frozen=True, eq=False)
+class Labels:
+    """The class of each sample.
+
+    Attributes:
+        values: int64 [samples], from 0; integers of any type become that.
+        classes: how many there are; the samples need not show all of them.
+
+    Raises:
+        DataError: the values are no labels of these classes.
+    """
+
+    values: npt.NDArray[np.int64]
+    classes: int
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        values = np.asarray(self.values)
+        if values.dtype.kind not in "iu" or values.ndim != 1:
+            raise DataError(
+                f"labels are {values.dtype} of shape {values.shape}; give the whole number of its "
+                f"class for each sample"
+            )
+        if values.size and not (int(values.min()) >= 0 and int(values.max()) < self.classes):
+            raise DataError(
+                f"labels span {values.min()} to {values.max()}; allowed are 0 to "
+                f"{self.classes - 1}, for {self.classes} classes"
+            )
+        object.__setattr__(self, "values", values.astype(np.int64, copy=False))
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> Labels:
+        """Return the labels of some samples, chosen by a slice or by indices."""
+        return Labels(self.values[rows], self.classes)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs that a network needs: one for each class."""
+        return self.classes
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """The real values that are wanted of each sample.
+
+    Attributes:
+        values: float32 [samples] or [samples, ...]; floating-point numbers of any type become that.
+
+    Raises:
+        DataError: the values are no floating-point numbers of samples.
+    """
+
+    values: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        values = np.asarray(self.values)
+        if values.dtype.kind != "f" or not values.ndim:
+            raise DataError(
+                f"targets are {values.dtype} of shape {values.shape}; give floating-point numbers, "
+                f"one or a row of them for each sample"
+            )
+        object.__setattr__(self, "values", values.astype(np.float32, copy=False))
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> Targets:
+        """Return the targets of some samples, chosen by a slice or by indices."""
+        return Targets(self.values[rows])
+
+    @property
+    def outputs(self) -> int:
+        """Outputs that a network needs: one for each value of a sample."""
+        return math.prod(self.values.shape[1:])
+
+
+#: What is wanted of the samples of a part.
+Wanted: TypeAlias = Labels | Targets
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset(ABC):
-    """Samples and their labels, in two parts.
+    """Samples and what is wanted of them, in two parts.
 
     Attributes:
         name: the spec that it was loaded by.
         x_train: samples [N, ...], as the kind of data set says; none where only the test part was
             asked for.
-        y_train: int64 labels [N], from 0, or float32 targets [N] or [N, values].
+        wanted_train: their labels or targets.
         x_test: as ``x_train``.
-        y_test: as ``y_train``.
-        classes: number of labels; 0 with targets.
+        wanted_test: as ``wanted_train``.
+
+    Raises:
+        DataError: one part has labels and the other targets, or they need unlike outputs.
     """
 
     name: str
     x_train: Images
-    y_train: Labels | Targets
+    wanted_train: Wanted
     x_test: Images
-    y_test: Labels | Targets
-    classes: int
+    wanted_test: Wanted
+
+    def __post_init__(self) -> None:
+        """Check that one network can be trained and tested."""
+        train, test = self.wanted_train, self.wanted_test
+        if type(train) is not type(test) or train.outputs != test.outputs:
+            raise DataError(
+                f"{self.name}: the training part has {type(train).__name__} for {train.outputs} "
+                f"outputs, the test part {type(test).__name__} for {test.outputs}; give both "
+                f"labels of as many classes, or targets of as many values"
+            )
+
+    @property
+    def y_train(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+        """Labels, int64 [N], or targets, float32 [N] or [N, values], of the training samples."""
+        return self.wanted_train.values
+
+    @property
+    def y_test(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+        """Labels or targets of the test samples, as ``y_train``."""
+        return self.wanted_test.values
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 with targets."""
+        return self.wanted_test.classes if isinstance(self.wanted_test, Labels) else 0
 
     @property
     def outputs(self) -> int:
         """Outputs that a network needs: one for each class, or for each value of a target."""
-        return self.classes or math.prod(self.y_test.shape[1:])
+        return self.wanted_test.outputs
 
     @property
     @abstractmethod
@@ -84,16 +193,15 @@ class Dataset(ABC):
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset(Dataset):
-    """Images and their labels, in two parts.
+    """Images and what is wanted of them, in two parts.
 
     Attributes:
         name: the spec that it was loaded by.
         x_train: uint8 (0 to 255), float32 or float64 (0.0 to 1.0), [N, C, H, W] or [N, features];
             no samples where only the test part was asked for.
-        y_train: int64 labels [N], from 0, or float32 targets [N] or [N, values].
+        wanted_train: their labels, or targets [N] or [N, values].
         x_test: as ``x_train``.
-        y_test: as ``y_train``.
-        classes: number of labels; 0 with targets.
+        wanted_test: as ``wanted_train``.
     """
 
     @property

@@ -16,11 +16,12 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.data.dataset import Dataset, Images
-from tandem_hw.data.npz_arrays import READ_ERRORS, Labels, check_labels
+from tandem_hw.data.dataset import Dataset, Images, Labels
+from tandem_hw.data.npz_arrays import READ_ERRORS, LabelArray, check_labels
 from tandem_hw.errors import DataError, how_to_install
-from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_MAX
+from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_RANGE
 from tandem_hw.network.quantized import InputSpec
+from tandem_hw.ranges import whole_number
 
 Counts = npt.NDArray[np.uint8]
 
@@ -53,7 +54,7 @@ class BinnedEvents:
     """
 
     counts: Counts
-    labels: Labels
+    labels: LabelArray
     input_bits: int
     clipped: int
 
@@ -66,10 +67,9 @@ class EventDataset(Dataset):
         name: the spec that it was loaded by.
         x_train: uint8 [N, num_steps, C, H, W], [N, num_steps, C, units] or [N, num_steps, units];
             no samples where only the test part was asked for.
-        y_train: int64 labels [N], from 0.
+        wanted_train: their labels.
         x_test: as ``x_train``.
-        y_test: as ``y_train``.
-        classes: number of labels.
+        wanted_test: as ``wanted_train``.
         input_bits: counts are 0 to 2^input_bits - 1.
         clipped: events that came on top of a full count and are lost.
     """
@@ -133,7 +133,8 @@ def event_dataset(
             f"{name}: training samples are {train.counts.shape[1:]} of {train.input_bits} bits, "
             f"test samples {test.counts.shape[1:]} of {test.input_bits}; bin both parts alike"
         )
-    labels = np.concatenate([train.labels, test.labels])
+    if classes is None:
+        classes = int(np.concatenate([train.labels, test.labels]).max()) + 1
     clipped = train.clipped + test.clipped
     if clipped:
         kept = sum(int(part.counts.sum(dtype=np.int64)) for part in (train, test))
@@ -144,8 +145,8 @@ def event_dataset(
         )
     return EventDataset(
         name,
-        *(train.counts, train.labels, test.counts, test.labels),
-        classes=int(labels.max()) + 1 if classes is None else classes,
+        *(train.counts, Labels(train.labels, classes)),
+        *(test.counts, Labels(test.labels, classes)),
         input_bits=test.input_bits,
         clipped=clipped,
     )
@@ -218,10 +219,8 @@ def check_binning(num_steps: int, input_bits: int) -> None:
     Raises:
         DataError: ``num_steps`` or ``input_bits`` is out of range.
     """
-    if not 1 <= num_steps <= NUM_STEPS_MAX:
-        raise DataError(f"num_steps is {num_steps}; allowed are 1 to {NUM_STEPS_MAX}")
-    if input_bits not in INPUT_BITS_RANGE:
-        raise DataError(f"input_bits is {input_bits}; allowed are 1 to 8")
+    whole_number("num_steps", num_steps, NUM_STEPS_RANGE, DataError)
+    whole_number("input_bits", input_bits, INPUT_BITS_RANGE, DataError)
 
 
 def clip_counts(counts: npt.NDArray[Any], input_bits: int) -> tuple[Counts, int]:

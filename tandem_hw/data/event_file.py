@@ -39,7 +39,7 @@ from tandem_hw.data.event_data import (
     event_dataset,
 )
 from tandem_hw.data.npz_arrays import (
-    Labels,
+    LabelArray,
     check_labels,
     count_classes,
     read_arrays,
@@ -192,7 +192,7 @@ class _Recorded:
     """The recordings of a file, as a tonic data set gives its own."""
 
     def __init__(
-        self, sample: npt.NDArray[Any], fields: dict[str, npt.NDArray[Any]], labels: Labels
+        self, sample: npt.NDArray[Any], fields: dict[str, npt.NDArray[Any]], labels: LabelArray
     ) -> None:
         order = np.argsort(sample, kind="stable")
         self.labels = labels

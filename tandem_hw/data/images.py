@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.data.catalogue import DIABETES, DIGITS, TORCHVISION
-from tandem_hw.data.dataset import ImageDataset, Images, Need, Targets
+from tandem_hw.data.dataset import ImageDataset, Images, Labels, Need, Targets
 from tandem_hw.data.npz_arrays import (
     READ_ERRORS,
-    Labels,
+    LabelArray,
     check_labels,
     check_targets,
     count_classes,
@@ -35,7 +35,8 @@ def load_digits(need: Need) -> ImageDataset:
     x = (images / 16).astype(np.float32)[:, np.newaxis]
     if need == "test":
         train = train[:0]
-    return ImageDataset(DIGITS, x[train], y[train], x[test], y[test], classes=10)
+    labels = Labels(y, classes=10)
+    return ImageDataset(DIGITS, x[train], labels[train], x[test], labels[test])
 
 
 def load_diabetes(need: Need) -> ImageDataset:
@@ -49,10 +50,11 @@ def load_diabetes(need: Need) -> ImageDataset:
     train, test = split_validation(len(y), np.zeros(len(y), int), _TEST_FRACTION, seed=0)
     if need == "test":
         train = train[:0]
-    return ImageDataset(DIABETES, x[train], y[train], x[test], y[test], classes=0)
+    targets = Targets(y)
+    return ImageDataset(DIABETES, x[train], targets[train], x[test], targets[test])
 
 
-def read_digits() -> tuple[npt.NDArray[Any], Labels, Labels, Labels]:
+def read_digits() -> tuple[npt.NDArray[Any], LabelArray, LabelArray, LabelArray]:
     """Return scikit-learn's digits and how they are split, by the digit.
 
     Returns:
@@ -87,12 +89,12 @@ def load_torchvision(spec: str, need: Need, folder: Path) -> ImageDataset:
             f"{how_to_install('vision')}"
         ) from error
     source = getattr(datasets, TORCHVISION[spec])
-    x_test, y_test = _from_torchvision(spec, source, folder, train=False)
+    test = _from_torchvision(spec, source, folder, train=False)
     if need == "test":
-        x_train, y_train = x_test[:0], y_test[:0]
+        train = test[0][:0], test[1][:0]
     else:
-        x_train, y_train = _from_torchvision(spec, source, folder, train=True)
-    return ImageDataset(spec, x_train, y_train, x_test, y_test, classes=10)
+        train = _from_torchvision(spec, source, folder, train=True)
+    return ImageDataset(spec, *train, *test)
 
 
 def _from_torchvision(
@@ -106,7 +108,8 @@ def _from_torchvision(
             f'data set "{spec}" could not be downloaded to {folder} or read from there ({error}); '
             f"without a connection, put the data into an npz file and give npz:PATH"
         ) from error
-    return _check_images(images, spec, "images"), check_labels(labels, len(images), spec, "labels")
+    checked = _check_images(images, spec, "images")
+    return checked, Labels(check_labels(labels, len(images), spec, "labels"), classes=10)
 
 
 def load_npz(path: Path, need: Need, *, name: str) -> ImageDataset:
@@ -122,7 +125,7 @@ def load_npz(path: Path, need: Need, *, name: str) -> ImageDataset:
     """
     train_names = ["x_train", "y_train"] if need == "all" else []
     arrays = read_arrays(path, [*train_names, "x_test", "y_test"], optional=["y_train"])
-    parts: dict[str, tuple[Images, Labels | Targets]] = {}
+    parts: dict[str, tuple[Images, npt.NDArray[Any]]] = {}
     for part in ("train", "test") if need == "all" else ("test",):
         images = _check_images(arrays[f"x_{part}"], path, f"x_{part}")
         check = check_targets if arrays[f"y_{part}"].dtype.kind == "f" else check_labels
@@ -139,8 +142,11 @@ def load_npz(path: Path, need: Need, *, name: str) -> ImageDataset:
             f"{path}: y_train is {y_train.dtype} {y_train.shape}, y_test {y_test.dtype} "
             f"{y_test.shape}; both hold labels, or targets with as many values a sample"
         )
-    classes = 0 if y_test.dtype.kind == "f" else count_classes(arrays, path)
-    return ImageDataset(name, x_train, y_train, x_test, y_test, classes)
+    # The numbers of the file say what they are; from here on their type does.
+    if y_test.dtype.kind == "f":
+        return ImageDataset(name, x_train, Targets(y_train), x_test, Targets(y_test))
+    classes = count_classes(arrays, path)
+    return ImageDataset(name, x_train, Labels(y_train, classes), x_test, Labels(y_test, classes))
 
 
 # Checks ------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from tandem_hw.data.event_data import (
 )
 from tandem_hw.data.images import read_digits
 from tandem_hw.errors import DataError
+from tandem_hw.ranges import SEEDS, whole_number
 
 NAME: Final = MOVING_DIGITS
 #: Pixels of the sensor along each axis.
@@ -74,8 +75,7 @@ def moving_digits(
             f"{NAME}: num_steps is {num_steps}; a recording has {INSTANTS} instants, give no more "
             f"bins"
         )
-    if not 0 <= seed < 1 << 32:
-        raise DataError(f"{NAME}: seed is {seed}; allowed are 0 to {(1 << 32) - 1}")
+    whole_number(f"{NAME}: seed", seed, SEEDS, DataError)
     digits, labels, train, test = read_digits()
     # RandomState's stream is frozen for good; that of NumPy's newer Generator may change.
     random = np.random.RandomState(seed)

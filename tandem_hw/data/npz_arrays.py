@@ -15,7 +15,7 @@ from tandem_hw.data.npz_file import NpzFile
 from tandem_hw.errors import DataError
 from tandem_hw.pointer_file import refuse_pointer
 
-Labels = npt.NDArray[np.int64]
+LabelArray = npt.NDArray[np.int64]
 
 #: A label above this is taken for a mistake: an output layer would get a neuron for each.
 _CLASSES_MAX: Final = 1 << 16
@@ -92,7 +92,7 @@ def _read(
         ) from error
 
 
-def check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: str) -> Labels:
+def check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: str) -> LabelArray:
     """Check labels and return them as int64.
 
     Args:

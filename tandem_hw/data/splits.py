@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import DataError
+from tandem_hw.ranges import SEEDS, SHARE, whole_number
 
 
 def split_validation(
@@ -30,10 +31,9 @@ def split_validation(
     Raises:
         DataError: an argument is out of range, or the labels are not n integers.
     """
-    if not 0 <= fraction < 1:
+    if fraction not in SHARE:
         raise DataError(f"validation fraction is {fraction}; allowed are 0 and more, below 1")
-    if not 0 <= seed < 1 << 32:
-        raise DataError(f"seed is {seed}; allowed are 0 to {(1 << 32) - 1}")
+    whole_number("seed", seed, SEEDS, DataError)
     labels = np.asarray(labels)
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
         raise DataError(f"labels are {labels.dtype} {labels.shape}; {n} integers are needed")

@@ -40,6 +40,7 @@ from tandem_hw.network.quantized import (
     check_inputs,
     require_quantized,
 )
+from tandem_hw.ranges import POSITIVE
 
 FORMAT_NAME: Final = "tandem-hw network"
 FORMAT_VERSION: Final = 1
@@ -202,7 +203,7 @@ def network_tree(network: QuantizedNetwork, time_step: float, *, tandem_only: bo
     Raises:
         NetworkError: the time step is not a positive number.
     """
-    if not (np.isfinite(time_step) and time_step > 0):
+    if time_step not in POSITIVE:
         raise NetworkError(f"time_step is {time_step}; a positive number is needed")
     nodes: Tree = {"input": {"type": "Input", "shape": np.array(network.input.shape)}}
     edges: list[tuple[str, str]] = []

@@ -25,6 +25,7 @@ from tandem_hw.errors import ConversionError
 from tandem_hw.learning.layers import TandemLayer, TandemSignal
 from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.learning.quantizer import IntegerParameters
+from tandem_hw.learning.spiking_options import PERCENTILES
 from tandem_hw.network.quantized import Reset
 from tandem_hw.user_warnings import InputWarning, SilentLayerWarning, warn_caller
 
@@ -190,7 +191,7 @@ def calibrate(
             the percentile is out of range, a layer's spike is worth less than one weight unit, or
             the model's parameters have too few digits.
     """
-    if percentile is not None and not 0 < percentile <= 100:
+    if percentile is not None and percentile not in PERCENTILES:
         raise ConversionError(
             f"calibration with a percentile of {percentile}; give one above 0, up to 100"
         )

@@ -5,22 +5,24 @@ Without PyTorch: the options of the command line are made from it.
 
 from __future__ import annotations
 
-import math
 import operator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from tandem_hw.errors import ConversionError, NetworkError
 from tandem_hw.network.choices import Reset
 from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
-    NUM_STEPS_MAX,
+    NUM_STEPS_RANGE,
     WEIGHT_BITS_RANGE,
     check_decay,
 )
+from tandem_hw.ranges import POSITIVE, SHARE, RealRange, whole_number
 
 #: Gradient mask of the ordinary twin.
 Twin = Literal["clip", "relu"]
+#: Shares of a layer's positive activations that its neurons can send, in per cent.
+PERCENTILES: Final = RealRange("one above 0, up to 100", 0, 100, without_least=True)
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,17 @@ class SpikingOptions:
     def __post_init__(self) -> None:
         """Check the values."""
         for name, kind in (("reset", Reset), ("twin", Twin)):
-            value, allowed = getattr(self, name), get_args(kind)
-            if value not in allowed:
-                raise ConversionError(f'{name} is "{value}"; allowed are {", ".join(allowed)}')
-        self._set("num_steps", self._whole("num_steps", range(1, NUM_STEPS_MAX + 1)))
-        self._set("weight_bits", self._whole("weight_bits", WEIGHT_BITS_RANGE))
+            value, choices = getattr(self, name), get_args(kind)
+            if value not in choices:
+                raise ConversionError(f'{name} is "{value}"; allowed are {", ".join(choices)}')
+        for name, allowed in (("num_steps", NUM_STEPS_RANGE), ("weight_bits", WEIGHT_BITS_RANGE)):
+            self._set(name, whole_number(name, getattr(self, name), allowed, ConversionError))
         self._check_leak()
         self._check_start()
         ceiling = self._real("activation_max")
-        if not (math.isfinite(ceiling) and ceiling > 0):
+        if ceiling not in POSITIVE:
             raise ConversionError(
-                f"activation_max must be a positive number, found {self.activation_max}"
+                f"activation_max must be {POSITIVE.words}, found {self.activation_max}"
             )
         self._set("activation_max", ceiling)
         if not isinstance(self.learn_thresholds, bool):
@@ -78,19 +80,6 @@ class SpikingOptions:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-
-    def _whole(self, name: str, allowed: range) -> int:
-        value = getattr(self, name)
-        try:
-            number = operator.index(value)
-        except TypeError:
-            number = None
-        if number is None or number not in allowed:
-            kind = "" if number is not None else ", as a whole number"
-            raise ConversionError(
-                f"{name} is {value!r}; allowed are {allowed[0]} to {allowed[-1]}{kind}"
-            )
-        return number
 
     def _real(self, name: str) -> float:
         value = getattr(self, name)
@@ -116,7 +105,7 @@ class SpikingOptions:
 
     def _check_start(self) -> None:
         share = self._real("initial_potential")
-        if not 0 <= share < 1:
+        if share not in SHARE:
             raise ConversionError(
                 f"initial_potential is {share}; allowed are shares of the threshold from 0 to "
                 f"below 1"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tandem_hw.errors import NetworkError
+from tandem_hw.ranges import whole_number
 
 if TYPE_CHECKING:  # the options of the command line take limits from here, and NumPy takes time
     import numpy as np
@@ -63,10 +64,12 @@ BIAS_EXPONENT_MAX: Final = 7
 #: One in the units of a decay (``decay_unity``): a neuron that leaks keeps (4096 - decay) / 4096 of
 #: its current or voltage a step, rounded toward zero. 0 keeps all, 4096 forgets at once.
 DECAY_UNITY: Final = 1 << 12
+DECAY_RANGE: Final = range(DECAY_UNITY + 1)
 #: Inputs are unsigned integers of 1 to 8 bits, sent as graded spikes.
 INPUT_BITS_RANGE: Final = range(1, 9)
-#: Longest window. Nothing in the arithmetic needs it; it bounds what a damaged file can ask for.
-NUM_STEPS_MAX: Final = 4096
+#: Steps of a window. Nothing in the arithmetic needs the upper end; it bounds what a damaged file
+#: can ask for.
+NUM_STEPS_RANGE: Final = range(1, 4097)
 
 
 def weight_limit(weight_bits: int) -> int:
@@ -108,7 +111,7 @@ def check_decay(current_decay: int, voltage_decay: int) -> None:
         NetworkError: one of them is not within 0 to 4096.
     """
     for name, decay in (("current_decay", current_decay), ("voltage_decay", voltage_decay)):
-        if not 0 <= decay <= DECAY_UNITY:
+        if decay not in DECAY_RANGE:
             raise NetworkError(
                 f"{name} is {decay}; allowed are 0 (keeps all) to {DECAY_UNITY} (forgets at once)"
             )
@@ -205,8 +208,7 @@ def check_weights(weight: IntArray, weight_bits: int) -> None:
     Raises:
         NetworkError: a weight is odd or out of range.
     """
-    if weight_bits not in WEIGHT_BITS_RANGE:
-        raise NetworkError(f"weight_bits is {weight_bits}; allowed are 2 to 8")
+    whole_number("weight_bits", weight_bits, WEIGHT_BITS_RANGE, NetworkError)
     if (weight & 1).any():
         raise NetworkError(
             "weights must be even: Lava drops the lowest bit of a matrix with both signs"

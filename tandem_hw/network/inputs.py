@@ -5,7 +5,6 @@ Training, export and simulation all use this one definition, so that they see th
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from tandem_hw.errors import DataError
 from tandem_hw.network.fixed_point import INPUT_BITS_RANGE
+from tandem_hw.ranges import POSITIVE, whole_number
 from tandem_hw.user_warnings import InputWarning
 
 #: Values turned at a time: the float64 copy of a chunk stays near 8 MiB, whatever the data set.
@@ -55,7 +55,7 @@ def quantize_inputs(
     """
     images = np.asarray(images)
     largest = _largest(bits)
-    if not (math.isfinite(scale) and scale > 0):
+    if scale not in POSITIVE:
         raise DataError(f"input scale is {scale}; a positive number is needed")
     if images.dtype == np.uint8:
         every_value = np.arange(256) / 255
@@ -123,9 +123,7 @@ def _warn_of_darkness(images: npt.NDArray[Any], quantized: npt.NDArray[np.uint8]
 
 
 def _largest(bits: int) -> int:
-    if bits not in INPUT_BITS_RANGE:
-        raise DataError(f"input_bits is {bits}; allowed are 1 to 8")
-    return (1 << bits) - 1
+    return (1 << whole_number("input_bits", bits, INPUT_BITS_RANGE, DataError)) - 1
 
 
 def _quantize(x: npt.NDArray[np.float64], largest: int, scale: float) -> npt.NDArray[np.uint8]:

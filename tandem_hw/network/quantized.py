@@ -7,7 +7,6 @@ are connected is worked out in ``tandem_hw.network.wiring``.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -32,7 +31,7 @@ from tandem_hw.network.convolutions import Conv1d, Conv2d, ConvTranspose2d
 from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
     INPUT_BITS_RANGE,
-    NUM_STEPS_MAX,
+    NUM_STEPS_RANGE,
     threshold_parts,
 )
 from tandem_hw.network.layers import (
@@ -44,6 +43,7 @@ from tandem_hw.network.layers import (
     plain_integers,
 )
 from tandem_hw.network.wiring import Wiring, wire
+from tandem_hw.ranges import POSITIVE, whole_number
 
 __all__ = [
     "Conv1d",
@@ -90,9 +90,8 @@ class InputSpec:
                 f"input shape {self.shape} is not supported; give (channels, height, width), "
                 f"(channels, length) or (features,)"
             )
-        if self.bits not in INPUT_BITS_RANGE:
-            raise NetworkError(f"input_bits is {self.bits}; allowed are 1 to 8")
-        if not (math.isfinite(self.scale) and self.scale > 0):
+        whole_number("input_bits", self.bits, INPUT_BITS_RANGE, NetworkError)
+        if self.scale not in POSITIVE:
             raise NetworkError(f"input scale is {self.scale}; a positive number is needed")
         if self.encoding not in get_args(Encoding):
             raise NetworkError(f'encoding is "{self.encoding}"; allowed are {get_args(Encoding)}')
@@ -130,13 +129,11 @@ class QuantizedNetwork:
         plain_integers(self, "", "num_steps")
         object.__setattr__(self, "readout_scale", float(self.readout_scale))
         object.__setattr__(self, "layers", tuple(self.layers))
-        if not 1 <= self.num_steps <= NUM_STEPS_MAX:
-            raise NetworkError(f"num_steps is {self.num_steps}; allowed are 1 to {NUM_STEPS_MAX}")
+        whole_number("num_steps", self.num_steps, NUM_STEPS_RANGE, NetworkError)
         for field, choices in (("reset", get_args(Reset)), ("readout", get_args(Readout))):
             if getattr(self, field) not in choices:
                 raise NetworkError(f'{field} is "{getattr(self, field)}"; allowed are {choices}')
-        if not (math.isfinite(self.readout_scale) and self.readout_scale > 0):
-            raise NetworkError(f"readout_scale is {self.readout_scale}; give a positive number")
+        POSITIVE.check("readout_scale", self.readout_scale, NetworkError)
         if not self.layers:
             raise NetworkError("the network has no layers")
         self._check_readout()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.dataset import Dataset, ImageDataset, Labels, Targets, Wanted
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
 from tandem_hw.training.objective_names import ObjectiveName, check_objective
+
+#: Of a data set.
+Part = Literal["train", "test"]
 
 
 class Objective(ABC):
@@ -38,23 +41,24 @@ class Objective(ABC):
     higher_is_better: ClassVar[bool]
 
     @abstractmethod
-    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
-        """Return the targets of a part of a data set, "train" or "test", [samples, ...].
+    def targets(self, dataset: Dataset, part: Part) -> Wanted:
+        """Return what is wanted of the samples of a part of a data set.
 
         Raises:
             DataError: the data set has none of this kind.
         """
 
-    @abstractmethod
     def outputs(self, dataset: Dataset) -> int:
         """Return how many outputs a network needs."""
+        return dataset.outputs
 
     @abstractmethod
     def check_outputs(self, dataset: Dataset, outputs: int) -> None:
         """Refuse a network whose number of outputs does not suit the targets.
 
         Raises:
-            DataError: says how many there are and how many are needed.
+            DataError: says how many there are and how many are needed, or the data set has no
+                targets of this kind.
         """
 
     @abstractmethod
@@ -96,25 +100,22 @@ class Classification(Objective):
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
-    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
-        """Return the labels, int64 [samples]."""
-        labels = np.asarray(getattr(dataset, f"y_{part}"))
-        if labels.dtype.kind not in "iu" or not dataset.classes:
+    def targets(self, dataset: Dataset, part: Part) -> Labels:
+        """Return the labels."""
+        labels = _wanted(dataset, part)
+        if not isinstance(labels, Labels):
             raise DataError(
                 f"{dataset.name}: has real targets and no labels; train with the objective "
                 f'"regression"'
             )
         return labels
 
-    def outputs(self, dataset: Dataset) -> int:
-        """Return the number of classes."""
-        return dataset.outputs
-
     def check_outputs(self, dataset: Dataset, outputs: int) -> None:
         """Refuse a network with fewer outputs than classes."""
-        if dataset.classes > outputs:
+        needed = self.targets(dataset, "test").outputs
+        if needed > outputs:
             raise DataError(
-                f"{dataset.name}: has {dataset.classes} classes; the model has {outputs} outputs"
+                f"{dataset.name}: has {needed} classes; the model has {outputs} outputs"
             )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -133,23 +134,19 @@ class Regression(Objective):
     metric: ClassVar[str] = "mse"
     higher_is_better: ClassVar[bool] = False
 
-    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
-        """Return the targets, float32 [samples, outputs]."""
-        values = np.asarray(getattr(dataset, f"y_{part}"))
-        if values.dtype.kind != "f":
+    def targets(self, dataset: Dataset, part: Part) -> Targets:
+        """Return the targets, [samples, outputs]."""
+        targets = _wanted(dataset, part)
+        if not isinstance(targets, Targets):
             raise DataError(
-                f"{dataset.name}: has labels of {dataset.classes} classes and no real targets; "
+                f"{dataset.name}: has labels of {targets.classes} classes and no real targets; "
                 f'train with the objective "classification", or give floating-point targets'
             )
-        return values.reshape(len(values), -1).astype(np.float32)
-
-    def outputs(self, dataset: Dataset) -> int:
-        """Return the number of target values of a sample."""
-        return math.prod(dataset.y_test.shape[1:])
+        return Targets(targets.values.reshape(len(targets), targets.outputs))
 
     def check_outputs(self, dataset: Dataset, outputs: int) -> None:
         """Refuse a network with another number of outputs than targets."""
-        needed = self.outputs(dataset)
+        needed = self.targets(dataset, "test").outputs
         if needed != outputs:
             raise DataError(
                 f"{dataset.name}: has {needed} target values a sample; the model has {outputs} "
@@ -180,15 +177,15 @@ class Reconstruction(Regression):
 
     name: ClassVar[ObjectiveName] = "reconstruction"
 
-    def targets(self, dataset: Dataset, part: str) -> npt.NDArray[Any]:
-        """Return the samples as they are before they are quantized, float32 [samples, values]."""
-        samples = np.asarray(getattr(dataset, f"x_{part}"))
-        if samples.shape[1:] != tuple(dataset.shape):
+    def targets(self, dataset: Dataset, part: Part) -> Targets:
+        """Return the samples as they are before they are quantized, [samples, values]."""
+        if not isinstance(dataset, ImageDataset):
             raise DataError(
                 f"{dataset.name}: holds events, which are not reconstructed; give images"
             )
-        flat = samples.reshape(len(samples), -1).astype(np.float32)
-        return flat / 255 if samples.dtype == np.uint8 else flat
+        samples = dataset.x_train if part == "train" else dataset.x_test
+        flat = samples.reshape(len(samples), math.prod(dataset.shape)).astype(np.float32)
+        return Targets(flat / 255 if samples.dtype == np.uint8 else flat)
 
     def outputs(self, dataset: Dataset) -> int:
         """Return the number of values of a sample."""
@@ -208,6 +205,10 @@ class Reconstruction(Regression):
         numbers = super().measure(outputs, targets)
         mse = numbers["mse"]
         return {"mse": mse, "psnr": -10 * math.log10(mse) if mse > 0 else math.inf}
+
+
+def _wanted(dataset: Dataset, part: Part) -> Wanted:
+    return dataset.wanted_train if part == "train" else dataset.wanted_test
 
 
 _OBJECTIVES: Final[dict[str, type[Objective]]] = {
@@ -245,17 +246,16 @@ def fitting_objective(dataset: Dataset, outputs: int) -> Objective:
     Raises:
         DataError: the outputs fit none of them.
     """
-    targets, values = Regression().outputs(dataset), Reconstruction().outputs(dataset)
-    if not dataset.classes and targets == outputs:
-        return Regression()
-    if dataset.classes and dataset.classes == outputs:
-        return Classification()
-    is_image = dataset.x_test.shape[1:] == tuple(dataset.shape)
+    wanted, values = dataset.wanted_test, Reconstruction().outputs(dataset)
+    has_labels = isinstance(wanted, Labels)
+    if wanted.outputs == outputs:
+        return Classification() if has_labels else Regression()
+    is_image = isinstance(dataset, ImageDataset)
     if is_image and values == outputs:
         return Reconstruction()
-    if dataset.classes and dataset.classes < outputs:
+    if has_labels and wanted.outputs < outputs:
         return Classification()
-    found = f"{dataset.classes} classes" if dataset.classes else f"{targets} target values a sample"
+    found = f"{wanted.outputs} {'classes' if has_labels else 'target values a sample'}"
     image = f" and samples of {values} values" if is_image else ""
     raise DataError(
         f"{dataset.name}: has {found}{image}, and the network {outputs} outputs, which suit none "
@@ -279,7 +279,6 @@ def real_values(network: QuantizedNetwork, recording: Recording) -> npt.NDArray[
     return values
 
 
-def as_tensor(targets: npt.NDArray[Any]) -> Tensor:
-    """Return targets as PyTorch takes them: int64 labels or float32 values."""
-    kind = np.int64 if targets.dtype.kind in "iu" else np.float32
-    return torch.from_numpy(np.ascontiguousarray(targets.astype(kind)))
+def as_tensor(wanted: Wanted) -> Tensor:
+    """Return what is wanted as PyTorch takes it: int64 labels or float32 values."""
+    return torch.from_numpy(np.ascontiguousarray(wanted.values))

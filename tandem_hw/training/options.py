@@ -5,21 +5,32 @@ Without PyTorch: the options of the command line are made from these.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tandem_hw.errors import DataError
+from tandem_hw.ranges import NOT_NEGATIVE, POSITIVE, SEEDS, SHARE, RealRange, whole_number
 from tandem_hw.training.objective_names import ObjectiveName, check_objective
 from tandem_hw.training.run_files import BEST_NAME
 from tandem_hw.training.schedule import Schedule
 
 #: More passes over the data than any training needs.
-EPOCHS_MAX = 1_000_000
+EPOCHS_MAX: Final = 1_000_000
+#: A batch's statistics need more than one sample.
+BATCH_SIZE_MIN: Final = 2
 if TYPE_CHECKING:
     from tandem_hw.training.objectives import Objective
+
+_DEGREES: Final = RealRange("0 to 180 degrees", 0, 180)
+#: Ranges of the options that are real numbers; the objective checks its own.
+REAL_RANGES: Final = {
+    "validation": SHARE,
+    "learning_rate": POSITIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "synop_weight": NOT_NEGATIVE,
+}
 
 
 @dataclass(frozen=True)
@@ -52,10 +63,8 @@ class Augmentation:
                 raise DataError(
                     f"augmentation: {name} is {getattr(self, name)}; give 0 or more pixels"
                 )
-        if not 0 <= self.rotation <= 180:
-            raise DataError(f"augmentation: rotation is {self.rotation}; give 0 to 180 degrees")
-        if not 0 <= self.scale < 1:
-            raise DataError(f"augmentation: scale is {self.scale}; give a share from 0 to below 1")
+        _DEGREES.check("augmentation: rotation", self.rotation, DataError)
+        SHARE.check("augmentation: scale", self.scale, DataError)
 
     @property
     def changes(self) -> bool:
@@ -111,25 +120,23 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
-        if self.epochs < 1 or self.batch_size < 2:
-            raise DataError("training needs at least one epoch and batches of at least 2 samples")
+        if self.epochs < 1 or self.batch_size < BATCH_SIZE_MIN:
+            raise DataError(
+                f"training needs at least one epoch and batches of at least {BATCH_SIZE_MIN} "
+                f"samples"
+            )
         if self.epochs > EPOCHS_MAX:
             raise DataError(f"epochs is {self.epochs}; give at most {EPOCHS_MAX}")
-        for name in ("validation", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise DataError(f"{name} is {getattr(self, name)}; give a share from 0 to below 1")
-        if not 0 < self.learning_rate < math.inf:
-            raise DataError(f"learning_rate is {self.learning_rate}; give a positive number")
-        for name in ("weight_decay", "synop_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise DataError(f"{name} is {getattr(self, name)}; give zero or a positive number")
+        for name, allowed in REAL_RANGES.items():
+            allowed.check(name, getattr(self, name), DataError)
+        whole_number("seed", self.seed, SEEDS, DataError)
         if self.samples is not None and self.samples < 1:
             raise DataError(f"samples is {self.samples}; give a positive number")
-        choices = {"augmentation": tuple(PRESETS), "schedule": get_args(Schedule)}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
+        names = {"augmentation": tuple(PRESETS), "schedule": get_args(Schedule)}
+        for name, choices in names.items():
+            if getattr(self, name) not in choices:
                 raise DataError(
-                    f'{name} is "{getattr(self, name)}"; allowed are {", ".join(allowed)}'
+                    f'{name} is "{getattr(self, name)}"; allowed are {", ".join(choices)}'
                 )
         check_objective(self.objective, self.label_smoothing)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.dataset import Dataset, Labels, Wanted
 from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import InputSpec
@@ -68,16 +68,15 @@ class TrainingData:
         )
         self._generator = torch.Generator()
 
-    def _split(self, targets: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def _split(self, targets: Wanted) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Choose validation samples, and of the others as many as the options say."""
         dataset, options, count = self.dataset, self.options, len(targets)
-        labelled = targets.dtype.kind in "iu" and targets.ndim == 1
         if len(dataset.x_train) != count:
             raise DataError(
                 f"{dataset.name}: has {len(dataset.x_train)} training samples and {count} labels "
                 f"or targets; one for each is needed"
             )
-        labels = targets if labelled else np.zeros(count, np.int64)
+        labels = targets.values if isinstance(targets, Labels) else np.zeros(count, np.int64)
         fitted, held_out = split_validation(count, labels, options.validation, options.seed)
         if options.samples is not None:
             if options.samples > len(fitted):

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.dataset import ImageDataset, Labels
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -217,8 +217,8 @@ def test_a_mask_that_does_not_fit_is_refused(mask: Any, tmp_path: Path) -> None:
 def data() -> ImageDataset:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (40, *IMAGE)).astype(np.uint8)
-    labels = generator.integers(0, 3, 40)
-    return ImageDataset("noise", images[:30], labels[:30], images[30:], labels[30:], classes=3)
+    labels = Labels(generator.integers(0, 3, 40), classes=3)
+    return ImageDataset("noise", images[:30], labels[:30], images[30:], labels[30:])
 
 
 OPTIONS = TrainingOptions(epochs=2, batch_size=8, learning_rate=0.01)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.dataset import ImageDataset, Labels, Targets, Wanted
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import DataError
@@ -338,3 +339,57 @@ def test_split_refuses_arguments_out_of_range(changes: dict[str, Any], message: 
     arguments: dict[str, Any] = {"n": 5, "labels": np.arange(5), "fraction": 0.2, "seed": 0}
     with pytest.raises(DataError, match=message):
         split_validation(**(arguments | changes))
+
+
+# Labels and targets ------------------------------------------------------------------------------
+
+
+def test_labels_and_targets_have_one_type_whatever_they_are_made_of() -> None:
+    for dtype in (np.uint8, np.int16, np.int64, np.uint64):
+        labels = Labels(np.array([0, 2, 1], dtype), classes=4)  # type: ignore[arg-type]
+        assert (labels.values.dtype, labels.outputs, len(labels)) == (np.int64, 4, 3)
+        some = labels[np.array([2, 1])]
+        assert (some.values.tolist(), some.classes) == ([1, 2], 4)
+    for real in (np.float16, np.float32, np.float64):
+        targets = Targets(np.array([[0.5, 1], [2, 3], [4, 5]], real))  # type: ignore[arg-type]
+        assert (targets.values.dtype, targets.outputs, len(targets)) == (np.float32, 2, 3)
+        assert targets[1:].values.tolist() == [[2, 3], [4, 5]]
+    assert Targets(np.ones(2, np.float32)).outputs == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros(3), r"labels are float64 of shape \(3,\); give the whole number of its class"),
+        (np.zeros(3, bool), r"labels are bool of shape \(3,\)"),
+        (np.zeros((3, 2), int), r"labels are int64 of shape \(3, 2\)"),
+        (np.array([0, 3]), "labels span 0 to 3; allowed are 0 to 2, for 3 classes"),
+        (np.array([-1, 2]), "labels span -1 to 2; allowed are 0 to 2"),
+    ],
+)
+def test_values_that_are_no_labels_are_refused(values: npt.NDArray[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Labels(values, classes=3)
+
+
+@pytest.mark.parametrize("values", [np.zeros(3, int), np.array(1.5), np.array(["1"])])
+def test_values_that_are_no_targets_are_refused(values: npt.NDArray[Any]) -> None:
+    with pytest.raises(DataError, match=r"targets are .* of shape .*; give floating-point numbers"):
+        Targets(values)
+
+
+def test_both_parts_of_a_data_set_ask_for_the_same_outputs() -> None:
+    x, labels = np.zeros((2, 5), np.float32), Labels(np.arange(2), classes=2)
+    data = ImageDataset("rows", x, labels, x, labels)
+    assert (data.classes, data.outputs) == (2, 2)
+    one, two = Targets(np.zeros(2, np.float32)), Targets(np.zeros((2, 2), np.float32))
+    data = ImageDataset("rows", x, two, x, two)
+    assert (data.classes, data.outputs) == (0, 2)
+    unlike: tuple[tuple[Wanted, Wanted, str], ...] = (
+        (labels, two, "Labels for 2 outputs, the test part Targets for 2"),
+        (one, two, "Targets for 1 outputs, the test part Targets for 2"),
+        (Labels(np.arange(2), 3), labels, "Labels for 3 outputs, the test part Labels for 2"),
+    )
+    for train, test, words in unlike:
+        with pytest.raises(DataError, match=f"rows: the training part has {words}.*; give both"):
+            ImageDataset("rows", x, train, x, test)

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.dataset import ImageDataset, Labels
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.loop import train
 from tandem_hw.training.options import TrainingOptions
@@ -33,7 +33,8 @@ def make_data() -> ImageDataset:
     y = np.arange(120) % 3
     x = values.uniform(0, 0.6, (120, 8)).astype(np.float32)
     x[np.arange(120), y] += 0.3
-    return ImageDataset("rows", x[:80], y[:80], x[80:], y[80:], classes=3)
+    labels = Labels(y, classes=3)
+    return ImageDataset("rows", x[:80], labels[:80], x[80:], labels[80:])
 
 
 def make_model() -> TandemNetwork:

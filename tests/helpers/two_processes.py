@@ -17,7 +17,7 @@ from torch import distributed as dist
 from torch import nn
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.dataset import ImageDataset, Labels
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.loop import train
@@ -34,7 +34,8 @@ def make_data() -> ImageDataset:
     x = random.uniform(0, 0.5, (36, 1, 4, 4))
     x[np.arange(36), 0, y] += 0.4
     x = x.astype(np.float32)
-    return ImageDataset("rows", x[:24], y[:24], x[24:], y[24:], classes=3)
+    labels = Labels(y, classes=3)
+    return ImageDataset("rows", x[:24], labels[:24], x[24:], labels[24:])
 
 
 def make_model(*, normalised: bool) -> TandemNetwork:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.dataset import Dataset, Labels
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import ConversionError
@@ -60,9 +60,9 @@ def digits() -> Dataset:
     return replace(
         dataset,
         x_train=images[train],
-        y_train=labels[train],
+        wanted_train=Labels(labels[train], dataset.classes),
         x_test=images[test],
-        y_test=labels[test],
+        wanted_test=Labels(labels[test], dataset.classes),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tandem_hw.data.dataset import Labels
 from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError
 from tandem_hw.training.augmentation import augment
@@ -273,9 +274,8 @@ def test_a_reconstruction_is_measured_against_the_changed_image() -> None:
 
 def test_events_are_refused(tmp_path: Path) -> None:
     events = np.zeros((30, 4, 1, 4, 4), np.uint8)
-    labels = np.arange(30) % 3
-    parts = (events, labels, events, labels)
-    binned = EventDataset("points", *parts, classes=3, input_bits=4, clipped=0)
+    labels = Labels(np.arange(30) % 3, classes=3)
+    binned = EventDataset("points", events, labels, events, labels, input_bits=4, clipped=0)
     options = replace(OPTIONS, augmentation="mnist")
     model = make_model(encoding="events")
     with pytest.raises(DataError, match='points: holds events, which augmentation "mnist" cannot'):

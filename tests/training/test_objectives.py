@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.dataset import ImageDataset, Labels, Targets
 from tandem_hw.data.event_data import BinnedEvents, EventDataset, event_dataset
 from tandem_hw.errors import DataError
 from tandem_hw.export.freezing import freeze
@@ -51,14 +51,14 @@ def images(n: int = 48, seed: int = 0) -> npt.NDArray[np.float32]:
 
 def labelled(x: npt.NDArray[Any] | None = None, classes: int = 3) -> ImageDataset:
     x = images() if x is None else x
-    labels = np.arange(len(x)) % classes
-    return ImageDataset("npz:labelled", x, labels, x, labels, classes)
+    wanted = Labels(np.arange(len(x)) % classes, classes)
+    return ImageDataset("npz:labelled", x, wanted, x, wanted)
 
 
 def with_targets(y: npt.NDArray[Any] | None = None) -> ImageDataset:
     x = images()
-    y = (x.mean(axis=(1, 2, 3)) - 0.2 if y is None else y).astype(np.float32)
-    return ImageDataset("npz:targets", x, y, x, y, 0)
+    wanted = Targets(x.mean(axis=(1, 2, 3)) - 0.2 if y is None else y)
+    return ImageDataset("npz:targets", x, wanted, x, wanted)
 
 
 def events() -> EventDataset:
@@ -152,16 +152,16 @@ def test_better_is_more_accuracy_or_less_error_and_a_tie_is_neither(
 def test_targets_are_labels_values_or_the_images() -> None:
     labels = Classification().targets(labelled(), "train")
     assert as_tensor(labels).dtype == torch.int64
-    assert labels[:4].tolist() == [0, 1, 2, 0]
+    assert labels[:4].values.tolist() == [0, 1, 2, 0]
     one = Regression().targets(with_targets(), "test")
-    assert one.shape == (48, 1)
+    assert one.values.shape == (48, 1)
     assert as_tensor(one).dtype == torch.float32
     many = Regression().targets(with_targets(np.ones((48, 3)) * [1, 2, 3]), "train")
-    assert many[5].tolist() == [1, 2, 3]
-    flat = Reconstruction().targets(labelled(), "test")
+    assert many.values[5].tolist() == [1, 2, 3]
+    flat = Reconstruction().targets(labelled(), "test").values
     assert np.array_equal(flat, images().reshape(48, 16))
     whole = (images() * 255).astype(np.uint8)
-    flat = Reconstruction().targets(labelled(whole), "test")
+    flat = Reconstruction().targets(labelled(whole), "test").values
     assert flat.dtype == np.float32
     assert flat.max() <= 1
     assert np.array_equal(np.rint(flat * 255), whole.reshape(48, 16))
@@ -180,6 +180,13 @@ def test_data_without_such_targets_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=reason):
         objective.targets(dataset, "train")
+
+
+def test_a_network_for_targets_that_there_are_none_of_is_refused() -> None:
+    with pytest.raises(DataError, match="has real targets and no labels"):
+        Classification().check_outputs(with_targets(), 1)
+    with pytest.raises(DataError, match="has labels of 3 classes and no real targets"):
+        Regression().check_outputs(labelled(), 1)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.dataset import ImageDataset, Labels
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.learning.checkpoint import load_checkpoint, save_checkpoint
 from tandem_hw.learning.model import TandemNetwork
@@ -39,7 +39,8 @@ def make_data(**changes: Any) -> ImageDataset:
     x = random.uniform(0, 0.5, (150, 1, 4, 4))
     x[np.arange(150), 0, y] += 0.4
     x = x.astype(np.float32)
-    data = ImageDataset("rows", x[:120], y[:120], x[120:], y[120:], classes=3)
+    labels = Labels(y, classes=3)
+    data = ImageDataset("rows", x[:120], labels[:120], x[120:], labels[120:])
     return replace(data, **changes)
 
 
@@ -327,21 +328,28 @@ def test_a_damaged_state_is_refused(whole: Whole, tmp_path: Path, key: str, valu
         train(make_model(), make_data(), OPTIONS, tmp_path, resume=True)
 
 
+OF_FOUR = Labels(np.arange(150) % 3, classes=4)
 UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "shape": (
         {"x_train": np.zeros((120, 16)), "x_test": np.zeros((30, 16))},
         r"shape \(16,\); the",
     ),
-    "classes": ({"classes": 4}, "has 4 classes; the model has 3 outputs"),
+    "classes": (
+        {"wanted_train": OF_FOUR[:120], "wanted_test": OF_FOUR[120:]},
+        "has 4 classes; the model has 3 outputs",
+    ),
     "few samples": (
-        {"x_train": np.ones((15, 1, 4, 4)), "y_train": np.arange(15) % 3},
+        {"x_train": np.ones((15, 1, 4, 4)), "wanted_train": Labels(np.arange(15) % 3, 3)},
         "12 training samples are less than one batch of 16",
     ),
     "no samples": (
-        {"x_train": np.zeros((0, 1, 4, 4)), "y_train": np.zeros(0, np.int64)},
+        {"x_train": np.zeros((0, 1, 4, 4)), "wanted_train": Labels(np.zeros(0, int), 3)},
         "0 training samples are less than one batch",
     ),
-    "labels": ({"y_train": np.zeros(119, np.int64)}, "has 120 training samples and 119 labels"),
+    "labels": (
+        {"wanted_train": Labels(np.zeros(119, int), 3)},
+        "has 120 training samples and 119 labels",
+    ),
     "out of range": ({"x_train": np.full((120, 1, 4, 4), 2.0)}, "samples span"),
 }
 

@@ -18,7 +18,7 @@ from torch import nn
 from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.cli import main
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.dataset import ImageDataset, Labels
 from tandem_hw.export.net_file import read_net
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.layers import TandemLayer
@@ -46,7 +46,8 @@ def make_data(name: str) -> ImageDataset:
     labels = np.arange(6) % 10
     images = random.randint(0, 120, (6, 3, SIDES[name], SIDES[name])).astype(np.uint8)
     images[np.arange(6), labels % 3] += 100
-    return ImageDataset("cifar-like", images[:4], labels[:4], images[4:], labels[4:], classes=10)
+    wanted = Labels(labels, classes=10)
+    return ImageDataset("cifar-like", images[:4], wanted[:4], images[4:], wanted[4:])
 
 
 def make_model(name: str, side: int | None = None) -> TandemNetwork:

@@ -15,7 +15,7 @@ from torch import nn
 from tandem_hw.cli import main, train
 from tandem_hw.cli.work import train as train_command
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.dataset import Dataset, ImageDataset
+from tandem_hw.data.dataset import Dataset, ImageDataset, Labels, Targets
 from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError
 from tandem_hw.learning.model import TandemNetwork
@@ -50,15 +50,15 @@ class Stopped(Exception):  # noqa: N818 - it is no error
 def data_like(spec: str, **_: Any) -> Dataset:
     """Return a few samples of noise in the place of a data set that would be downloaded."""
     random = np.random.default_rng(0)
-    count, labels = 4, np.arange(4) % 10
+    count, labels = 4, Labels(np.arange(4) % 10, classes=10)
     if spec == "moving-digits":
         events = random.integers(0, 2, (count, 12, *SHAPES[spec]), dtype=np.uint8)
-        return EventDataset(spec, events, labels, events, labels, 10, input_bits=4, clipped=0)
+        return EventDataset(spec, events, labels, events, labels, input_bits=4, clipped=0)
     images = random.random((count, *SHAPES[spec]), dtype=np.float32)
     if spec == "diabetes":
-        targets = images[:, 0]
-        return ImageDataset(spec, images, targets, images, targets, classes=0)
-    return ImageDataset(spec, images, labels, images, labels, classes=10)
+        targets = Targets(images[:, 0])
+        return ImageDataset(spec, images, targets, images, targets)
+    return ImageDataset(spec, images, labels, images, labels)
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.dataset import Dataset, Labels, Wanted
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -23,23 +22,19 @@ class Samples:
 
     Attributes:
         inputs: uint8 [samples, *network.sample_shape].
-        labels: int64 [samples], or None where there are targets.
-        targets: float32 [samples, outputs] of a regression, or the images of a reconstruction in
-            [0, 1], flattened; None where there are labels.
+        wanted: labels, the targets of a regression, or the images of a reconstruction in [0, 1],
+            flattened.
         objective: what the network does with them.
     """
 
     inputs: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64] | None
-    targets: npt.NDArray[np.float32] | None
+    wanted: Wanted
     objective: Objective
 
     @property
-    def wanted(self) -> npt.NDArray[Any]:
-        """The labels or the targets, whichever there are."""
-        wanted = self.labels if self.targets is None else self.targets
-        assert wanted is not None  # one of the two is there
-        return wanted
+    def labels(self) -> npt.NDArray[np.int64] | None:
+        """int64 [samples], or None where there are targets."""
+        return self.wanted.values if isinstance(self.wanted, Labels) else None
 
     def measure(self, network: QuantizedNetwork, recording: Recording) -> dict[str, float]:
         """Return the objective's numbers for a recording of these samples.
@@ -71,14 +66,12 @@ def take_samples(network: QuantizedNetwork, dataset: Dataset, samples: int | Non
         DataError: the data do not fit the network, or there are fewer samples.
     """
     dataset.check_fit(network.input, network.num_steps)
-    if samples is not None and samples > len(dataset.y_test):
+    found = len(dataset.wanted_test)
+    if samples is not None and samples > found:
         raise DataError(
-            f"{dataset.name}: has {len(dataset.y_test)} test samples, {samples} were asked for; "
-            f"give fewer"
+            f"{dataset.name}: has {found} test samples, {samples} were asked for; give fewer"
         )
     objective = fitting_objective(dataset, network.outputs)
     wanted = objective.targets(dataset, "test")[:samples]
     inputs = dataset.integers(dataset.x_test[:samples], network.input)
-    if wanted.dtype.kind == "f":
-        return Samples(inputs, None, wanted, objective)
-    return Samples(inputs, wanted, None, objective)
+    return Samples(inputs, wanted, objective)

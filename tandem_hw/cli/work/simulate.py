@@ -74,7 +74,7 @@ def simulate(
         wanted.json,
     )
     if wanted.plot is not None:
-        write_plot(network, recording, given.objective.name, given.wanted, wanted.plot)
+        write_plot(network, recording, given.objective.name, given.wanted.values, wanted.plot)
     console = make_console()
     console.print(activity_table(layers, f"{len(recording)} samples on {runner.name}"))
     lines = saturation_lines(saturation) if saturation else uncounted_lines(network, runner.name)

@@ -347,12 +347,12 @@ def test_split_refuses_arguments_out_of_range(changes: dict[str, Any], message: 
 def test_labels_and_targets_have_one_type_whatever_they_are_made_of() -> None:
     for dtype in (np.uint8, np.int16, np.int64, np.uint64):
         labels = Labels(np.array([0, 2, 1], dtype), classes=4)  # type: ignore[arg-type]
-        assert (labels.values.dtype, labels.outputs, len(labels)) == (np.int64, 4, 3)
+        assert (labels.values.dtype, labels.outputs, len(labels)) == (np.dtype(np.int64), 4, 3)
         some = labels[np.array([2, 1])]
         assert (some.values.tolist(), some.classes) == ([1, 2], 4)
     for real in (np.float16, np.float32, np.float64):
         targets = Targets(np.array([[0.5, 1], [2, 3], [4, 5]], real))  # type: ignore[arg-type]
-        assert (targets.values.dtype, targets.outputs, len(targets)) == (np.float32, 2, 3)
+        assert (targets.values.dtype, targets.outputs, len(targets)) == (np.dtype(np.float32), 2, 3)
         assert targets[1:].values.tolist() == [[2, 3], [4, 5]]
     assert Targets(np.ones(2, np.float32)).outputs == 1
 

@@ -33,6 +33,7 @@ from tandem_hw.user_warnings import (
     SilentLayerWarning,
     UncalibratedWarning,
 )
+from tests.helpers.labels import labels_of
 from tests.helpers.present import present
 
 BITS, SCALE = 4, 1 / 15
@@ -91,7 +92,7 @@ def accuracy_of(network: nn.Module, digits: Dataset) -> float:
 
 def run(model: TandemNetwork, digits: Dataset) -> Recording:
     recording = ReferenceBackend().run(
-        freeze(model), quantize_inputs(digits.x_test, BITS, SCALE), digits.y_test
+        freeze(model), quantize_inputs(digits.x_test, BITS, SCALE), labels_of(digits)
     )
     assert all(counts.any() for counts in recording.counts.values())
     return recording

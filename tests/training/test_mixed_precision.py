@@ -19,6 +19,7 @@ from tandem_hw.training.loop import train
 from tandem_hw.training.schedule import Schedule
 from tandem_hw.training.synop_penalty import SynOpPenalty
 from tandem_hw.verification.step import verify
+from tests.helpers.labels import labels_of
 from tests.helpers.present import present
 from tests.helpers.trainings import anonymous
 from tests.learning.test_graph_networks import NETWORKS, converted, inputs_of
@@ -119,9 +120,9 @@ def test_training_learns_and_what_it_leaves_is_exact(tmp_path: Path) -> None:
     data = make_data()
     inputs = data.integers(data.x_test, model.architecture.input)
     network = freeze(model)
-    report = verify(network, inputs, data.y_test, [ReferenceBackend(), PyTorchBackend(model)])
+    report = verify(network, inputs, labels_of(data), [ReferenceBackend(), PyTorchBackend(model)])
     report.require_match()
-    recording = ReferenceBackend().run(network, inputs, data.y_test)
+    recording = ReferenceBackend().run(network, inputs, labels_of(data))
     assert recording.accuracy == summary["test_accuracy"]
 
 

@@ -30,6 +30,7 @@ from tandem_hw.training.loop import seed_everything, train
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.verification.step import verify
 from tandem_hw.zoo.models import build
+from tests.helpers.labels import labels_of
 from tests.helpers.present import present
 
 #: Everything that the recipes switch on; one step an epoch.
@@ -167,10 +168,10 @@ def test_the_exported_network_is_the_trained_one(trained: Trained) -> None:
     network, model = read_net(net), load_checkpoint(checkpoint).model
     data = make_data(trained.name)
     inputs = data.integers(data.x_test, network.input)
-    report = verify(network, inputs, data.y_test, [ReferenceBackend(), PyTorchBackend(model)])
+    report = verify(network, inputs, labels_of(data), [ReferenceBackend(), PyTorchBackend(model)])
     report.require_match()
     assert (
-        ReferenceBackend().run(network, inputs, data.y_test).accuracy
+        ReferenceBackend().run(network, inputs, labels_of(data)).accuracy
         == (trained.summary["test_accuracy"])
     )
 

@@ -23,8 +23,8 @@ from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.synop_penalty import SynOpPenalty
 from tandem_hw.training.warm_start import calibrate_thresholds
 from tandem_hw.verification.step import verify
+from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
 from tests.helpers.present import present
-from tests.learning.test_graph_networks import NETWORKS, converted, inputs_of
 
 SHORT = [torch.float16, torch.bfloat16]
 OTHERS = [torch.float64, *SHORT]

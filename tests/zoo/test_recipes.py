@@ -22,7 +22,7 @@ from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.zoo.models import build
 from tandem_hw.zoo.recipes import RECIPES
-from tests.cli.test_cli import write_data
+from tests.helpers.row_images import write_data
 
 OPTIONS = {
     option.name: option

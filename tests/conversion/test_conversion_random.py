@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,12 @@ from torch.nn.utils import parametrizations, prune
 
 from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
-from tests.helpers.ordinary_networks import NO_CEILING, assert_computes_the_same, both_outputs
+from tests.helpers.ordinary_networks import (
+    NO_CEILING,
+    assert_computes_the_same,
+    both_outputs,
+    old_weight_norm,
+)
 
 CHANNELS, LENGTH = 3, 4
 IMAGE = (CHANNELS, LENGTH, LENGTH)
@@ -42,12 +46,6 @@ def shift_input(_: nn.Module, inputs: Any) -> Any:
 def replace_forward(module: nn.Module) -> None:
     before = module.forward
     module.forward = lambda x: before(x) + 0.5
-
-
-def old_weight_norm(module: nn.Module) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer versions of PyTorch call it deprecated
-        nn.utils.weight_norm(module)
 
 
 #: What may be done to a layer with weights, most of which convert.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,16 +25,10 @@ from tandem_hw.training.loop import train
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.training.warm_start import load_tandem_parameters
 from tandem_hw.verification.step import verify
-from tests.helpers.ordinary_networks import converted, random_inputs
+from tests.helpers.ordinary_networks import converted, old_weight_norm, random_inputs
 from tests.helpers.present import present
 
 IMAGE = (1, 4, 4)
-
-
-def old_weight_norm(layer: nn.Module) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer versions of PyTorch call it deprecated
-        nn.utils.weight_norm(layer)
 
 
 class Symmetric(nn.Module):

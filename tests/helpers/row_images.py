@@ -1,4 +1,4 @@
-"""A data set of images in a file, and an ordinary network that was trained on it."""
+"""A data set of images in a file, and small networks for it, ordinary and converted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
 from tandem_hw.data.datasets import load_dataset
+from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
+from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.zoo.models import build
 
 #: Shape of the images, and how many are in the test part.
@@ -43,3 +46,11 @@ def trained_mlp(path: Path) -> nn.Sequential:
         nn.functional.cross_entropy(network(images), labels).backward()
         optimizer.step()
     return network
+
+
+def save_model(path: Path, seed: int) -> TandemNetwork:
+    """Write a checkpoint of the zoo's mlp, converted and never trained; return the network."""
+    torch.manual_seed(seed)
+    model = convert(build("mlp", SHAPE, 3), input_shape=SHAPE, num_steps=4).eval()
+    save_checkpoint(Checkpoint(model), path)
+    return model

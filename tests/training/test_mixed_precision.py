@@ -20,10 +20,10 @@ from tandem_hw.training.schedule import Schedule
 from tandem_hw.training.synop_penalty import SynOpPenalty
 from tandem_hw.verification.step import verify
 from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
+from tests.helpers.image_trainings import OPTIONS, contents, interrupt_in, make_data, make_model
 from tests.helpers.labels import labels_of
 from tests.helpers.present import present
 from tests.helpers.trainings import anonymous
-from tests.training.test_training import OPTIONS, contents, interrupt_in, make_data, make_model
 
 MIXED = replace(OPTIONS, mixed_precision=True)
 

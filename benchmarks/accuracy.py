@@ -8,10 +8,10 @@ from typing import get_args
 
 import click
 
+from benchmarks.images import labels_of, load_images
 from benchmarks.networks import CLASSES, MNIST_SHAPE
 from benchmarks.result import data_option, finish, json_option
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.network.inputs import quantize_inputs
@@ -33,7 +33,7 @@ def command(
     data: str, num_steps: int, weight_bits: int, epochs: int, out: Path, json_path: Path | None
 ) -> None:
     """Train lenet with both resets and run the exported integers on the reference backend."""
-    dataset = load_dataset(data)
+    dataset = load_images(data)
     rows = []
     for reset in get_args(Reset):
         options = TrainingOptions(epochs=epochs)
@@ -50,7 +50,7 @@ def command(
         seconds = time.perf_counter() - started
         network = freeze(load_checkpoint(out / reset / BEST_NAME).model)
         inputs = quantize_inputs(dataset.x_test, network.input.bits, network.input.scale)
-        recording = ReferenceBackend().run(network, inputs, dataset.y_test)
+        recording = ReferenceBackend().run(network, inputs, labels_of(dataset))
         rows.append(
             {
                 "reset": reset,

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
+from benchmarks.images import labels_of, load_images
 from benchmarks.networks import CIFAR_SHAPE, three_convolutions
 from benchmarks.result import finish, json_option
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
-from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.sim.reference import ReferenceBackend
@@ -46,7 +46,7 @@ def command(
 
     The tandem network's layers begin to spike one after another (schedule "progressive").
     """
-    dataset = load_dataset(data)
+    dataset = load_images(data)
     options = TrainingOptions(epochs=epochs, samples=samples, augmentation="cifar", validation=0.0)
     schedules: dict[str, Schedule] = {"ReLU": "ordinary", "tandem": "progressive"}
     rows = [
@@ -80,7 +80,7 @@ def _trained(
         return row
     network = freeze(load_checkpoint(folder / name / BEST_NAME).model)
     inputs = dataset.integers(dataset.x_test, network.input)
-    recording = ReferenceBackend().run(network, inputs, dataset.y_test)
+    recording = ReferenceBackend().run(network, inputs, labels_of(dataset))
     macs = sum(int(c.synapses.fan_out.sum()) for cs in network.wiring.connections for c in cs)
     return row | {
         "accuracy": recording.accuracy,

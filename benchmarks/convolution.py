@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.result import finish, json_option, median_seconds
 
@@ -28,10 +29,13 @@ def command(repeats: int, json_path: Path | None) -> None:
     geometry = ((1, 1), (1, 1), (1, 1), 1)
     drop_in = UnfoldedConvolution(weight, *geometry)
 
-    def stock() -> np.ndarray:
+    def stock() -> npt.NDArray[np.int32]:
         stride, padding, dilation, groups = geometry
         kernel = (KERNEL, KERNEL)
-        return conv(spikes, weight, kernel, stride, padding, dilation, groups)
+        found: npt.NDArray[np.int32] = conv(
+            spikes, weight, kernel, stride, padding, dilation, groups
+        )
+        return found
 
     expected = signed_clamp(stock(), bits=24)
     if not expected.any() or not np.array_equal(expected, signed_clamp(drop_in(spikes), bits=24)):

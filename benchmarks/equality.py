@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 import click
 
+from benchmarks.images import labels_of, load_images
 from benchmarks.networks import CLASSES, MNIST_SHAPE
 from benchmarks.result import data_option, finish, json_option
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import ImageDataset
-from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.learning.checkpoint import load_checkpoint
@@ -36,7 +36,7 @@ from tandem_hw.zoo.models import build
 @json_option
 def command(data: str, samples: int, lava_samples: int, out: Path, json_path: Path | None) -> None:
     """Train lenet one epoch for each reset, T and weight width, export it, and compare."""
-    dataset = load_dataset(data)
+    dataset = load_images(data)
     combinations = itertools.product(get_args(Reset), (3, 7, 8), (8, 4))
     rows = [
         _compare(dataset, reset, num_steps, bits, samples, lava_samples, out)
@@ -61,7 +61,7 @@ def _compare(
     write_net(freeze(trained), folder / "lenet.net")
     network = read_net(folder / "lenet.net")
     inputs = quantize_inputs(dataset.x_test, network.input.bits, network.input.scale)[:samples]
-    labels = dataset.y_test[:samples]
+    labels = labels_of(dataset)[:samples]
     many = verify(network, inputs, labels, [ReferenceBackend(), PyTorchBackend(trained)])
     reports = [many]
     if lava_samples:

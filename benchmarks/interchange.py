@@ -9,11 +9,11 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.images import labels_of, load_images
 from benchmarks.networks import CLASSES, MNIST_SHAPE
 from benchmarks.result import data_option, finish, json_option
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import ImageDataset
-from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
 from tandem_hw.learning.checkpoint import load_checkpoint
@@ -36,7 +36,7 @@ _LEAKS = ((4096, 0), (3000, 400))
 @json_option
 def command(data: str, samples: int, num_steps: int, out: Path, json_path: Path | None) -> None:
     """Train lenet and mlp one epoch with reset zero and run their files in netx."""
-    dataset = load_dataset(data)
+    dataset = load_images(data)
     rows = []
     for name in ("lenet", "mlp"):
         for leak in _LEAKS:
@@ -45,7 +45,7 @@ def command(data: str, samples: int, num_steps: int, out: Path, json_path: Path 
             write_net(network, folder / "model.net")
             images = dataset.x_test[:samples]
             inputs = quantize_inputs(images, network.input.bits, network.input.scale)
-            recording = ReferenceBackend().run(network, inputs, dataset.y_test[:samples])
+            recording = ReferenceBackend().run(network, inputs, labels_of(dataset)[:samples])
             found = _counts_on_netx(network, inputs, folder / "model.net")
             expected = list(recording.counts.values())
             pairs = list(zip(found, expected, strict=True))

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from benchmarks.equality import different, trained_lenet
+from benchmarks.images import labels_of, load_images
 from benchmarks.result import data_option, finish, json_option
 from tandem_hw.chip.timing import board_period, default_period
 from tandem_hw.data.dataset import ImageDataset
-from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.network.inputs import quantize_inputs
 from tandem_hw.network.quantized import Reset
@@ -37,7 +37,7 @@ WINDOWS: tuple[tuple[Reset, int], ...] = (
 @json_option
 def command(data: str, samples: int, out: Path, json_path: Path | None) -> None:
     """Train lenet one epoch per window and run it on lava-cpu and lava-stock at each period."""
-    dataset = load_dataset(data)
+    dataset = load_images(data)
     rows = [
         row
         for reset, num_steps in WINDOWS
@@ -53,7 +53,7 @@ def _compare(
 ) -> list[dict[str, Any]]:
     network = freeze(trained_lenet(dataset, reset, num_steps, 8, out))
     inputs = quantize_inputs(dataset.x_test[:samples], network.input.bits, network.input.scale)
-    labels = dataset.y_test[:samples]
+    labels = labels_of(dataset)[:samples]
     shortest = default_period(network)
     # Twice the next power of two where that is the shortest period, so that there is padding.
     longer = board_period(network) if board_period(network) > shortest else 2 * shortest

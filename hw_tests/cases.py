@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ def cases() -> Iterator[Case]:
 
 
 def _synapse_cases(reset: Reset) -> Iterator[Case]:
-    geometries = {
+    geometries: dict[str, dict[str, Any]] = {
         "odd-stride-and-padding": {"stride": (3, 2), "padding": (0, 2)},
         "dilation": {"dilation": (2, 1), "padding": (2, 1)},
         "groups": {"groups": 2, "stride": (1, 2), "padding": (1, 0)},
@@ -58,7 +58,9 @@ def _weight_and_bias_cases(reset: Reset) -> Iterator[Case]:
     yield _two_layers(f"{reset}-zero-weights", reset, silent[0], ramp)
     yield _two_layers(f"{reset}-zero-weights-and-biases", reset, *silent, fires=False)
     yield _two_layers(f"{reset}-all-negative-weights", reset, -abs(weights) - 2, 4 * abs(ramp))
-    yield _two_layers(f"{reset}-only-inhibition", reset, -abs(weights) - 2, -abs(ramp), fires=False)
+    yield _two_layers(
+        f"{reset}-only-inhibition", reset, -abs(weights) - 2, -np.abs(ramp), fires=False
+    )
 
 
 def _input_cases(reset: Reset) -> Iterator[Case]:

@@ -6,6 +6,7 @@ A board is asked for by ``--backend loihi2 --partition oheogulch`` (or ``--board
 from __future__ import annotations
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.lava_cpu.backend import LavaStockBackend
@@ -90,7 +91,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     return runner
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """Say which backends the suite covered, so that a green run cannot hide a missing one."""
     results: dict[str, dict[str, int]] = {}
     for outcome in ("passed", "failed", "error"):
@@ -104,8 +105,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     terminalreporter.section("conformance of backends")
     for name in BACKENDS:
-        counts = results.get(name)
-        if counts is not None:
+        if name in results:
+            counts = results[name]
             terminalreporter.line(f"{name}: " + ", ".join(f"{n} {o}" for o, n in counts.items()))
         else:
             reason = backend_of(name, terminalreporter.config).why_unavailable()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def _first(shape: tuple[int, ...] = (2, 5, 4)) -> Layer:
     return synapses("first", shape, 4, threshold=1200, padding=(1, 1))
 
 
-def _same(name: str, **fields: object) -> Layer:
+def _same(name: str, **fields: Any) -> Layer:
     """Return a convolution that keeps the shape."""
     return synapses(name, _SHAPE, 4, padding=(1, 1), **fields)
 

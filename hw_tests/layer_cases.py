@@ -120,7 +120,7 @@ def autoencoder() -> list[Layer]:
     """Return two convolutions and two transposed ones, back to the input's shape."""
     encoder = synapses("encoder", (1, 8, 6), 4, threshold=800, stride=(2, 2), padding=(1, 1))
     code = synapses("code", encoder.output_shape, 6, stride=(2, 1), padding=(1, 1))
-    up = {"kind": ConvTranspose2d, "padding": (1, 1)}
+    up: dict[str, Any] = {"kind": ConvTranspose2d, "padding": (1, 1)}
     decoder = synapses("decoder", code.output_shape, 4, stride=(2, 1), output_padding=(1, 0), **up)
     image = synapses(
         "image", decoder.output_shape, 1, stride=(2, 2), output_padding=(1, 1), threshold=None, **up

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hw_tests.cases import Case, cases
+from hw_tests.case_networks import Case
+from hw_tests.cases import cases
 from tandem_hw.errors import TandemError
 from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.loihi2.backend import Loihi2Backend

@@ -13,7 +13,7 @@ from tandem_hw.cli import main
 from tandem_hw.errors import DataError
 from tandem_hw.network.choices import ENCODINGS
 from tandem_hw.sim.registry import BACKENDS
-from tandem_hw.zoo.models import MODELS
+from tandem_hw.zoo.catalogue import MODELS
 from tandem_hw.zoo.recipes import RECIPES
 from tests.helpers.project import ROOT
 

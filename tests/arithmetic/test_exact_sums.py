@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -112,7 +112,8 @@ def by_fourier(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     product = torch.einsum("bihw,oihw->bohw", spectrum, torch.fft.rfft2(weight, s=size).conj())
     full = torch.fft.irfft2(product, s=size)
     height, width = (n - 2 * k + 1 for n, k in zip(size, (ky, kx), strict=True))
-    return full[:, :, :height, :width]
+    kept: Tensor = full[:, :, :height, :width]
+    return kept
 
 
 def by_fourier_and_rounded(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -297,7 +298,7 @@ def test_autocast_does_not_reach_the_sums(dtype: torch.dtype) -> None:
     signal, weight = operands(4)
     flat, rows = signal.flatten(1), weight[:, :, 0, 0].repeat(1, 64)
     transposed = TransposedGeometry((2, 2), (1, 1))
-    sums = [
+    sums: list[Callable[[], Tensor]] = [
         lambda: convolve(signal, weight, SAME),
         lambda: convolve_transposed(signal, weight, transposed),
         lambda: dense(flat % 16, rows),
@@ -331,7 +332,8 @@ def test_short_products_of_real_values_do_not_touch_integers(precision: str, bat
 def test_settings_by_the_new_and_the_old_interface_at_once_are_read() -> None:
     signal, weight = operands(16)
     flat, rows = signal.flatten(1) % 16, weight[:, :, 0, 0].repeat(1, 64)
-    matmul: Any = torch.backends.mkldnn.matmul
+    onednn: Any = torch.backends.mkldnn
+    matmul = onednn.matmul
     before = matmul.fp32_precision
     matmul.fp32_precision = "bf16"
     try:

@@ -20,9 +20,9 @@ from tandem_hw.sim.backend import Progress, SimulationResult
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers.command_line import run, succeed, written_json
 from tests.helpers.layers import changed
+from tests.helpers.row_images import SAMPLES, write_data
 
 TRAINING = ("--model", "mlp", "--epochs", "3", "--batch-size", "8", "--num-steps", "4")
-SAMPLES = 24
 
 
 @dataclass
@@ -46,19 +46,6 @@ class Workspace:
     @property
     def net(self) -> Path:
         return self.folder / "model.net"
-
-
-def write_data(path: Path) -> None:
-    """Write images of 6x6 pixels in which one of three pairs of rows is bright."""
-    random = np.random.default_rng(0)
-    labels = np.arange(96 + SAMPLES) % 3
-    images = random.integers(0, 90, (len(labels), 6, 6), dtype=np.uint8)
-    for row in range(6):
-        images[labels == row // 2, row] += 140
-    parts = {"train": slice(SAMPLES, None), "test": slice(SAMPLES)}
-    arrays = {f"x_{name}": images[part] for name, part in parts.items()}
-    arrays |= {f"y_{name}": labels[part] for name, part in parts.items()}
-    np.savez(path, **arrays)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,18 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from tandem_hw.cli.group import _warnings_in_a_line
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.net_file import read_net
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
-from tandem_hw.zoo.models import build
-from tests.cli.test_cli import write_data
 from tests.helpers.command_line import run, succeed, written_json
-
-SHAPE = (1, 6, 6)
+from tests.helpers.row_images import SHAPE, trained_mlp, write_data
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hold data, an ordinary network trained on them, and a checkpoint of it."""
     folder = tmp_path_factory.mktemp("folder")
     write_data(folder / "data.npz")
-    data = load_dataset(f"npz:{folder / 'data.npz'}")
-    torch.manual_seed(4)
-    network = build("mlp", SHAPE, 3)
-    images, labels = torch.from_numpy(data.x_train).float() / 255, torch.from_numpy(data.y_train)
-    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
-    for _ in range(40):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(network(images), labels).backward()
-        optimizer.step()
+    network = trained_mlp(folder / "data.npz")
     torch.save(network.state_dict(), folder / "ann.pt")
     model = convert(network.eval(), input_shape=SHAPE, num_steps=5, weight_bits=6)
     save_checkpoint(Checkpoint(model), folder / "tandem.pt")

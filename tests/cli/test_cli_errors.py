@@ -16,28 +16,18 @@ from click.testing import CliRunner, Result
 
 from tandem_hw.cli import main
 from tandem_hw.cli.work import train as train_command
-from tandem_hw.conversion.convert import convert
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
-from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
 from tandem_hw.sim.lava_cpu import backend as lava_cpu
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.zoo.models import build
-
-SHAPE = (1, 6, 6)
+from tests.helpers.row_images import SHAPE, save_model
 
 
 def save_arrays(path: Path, sample: tuple[int, ...]) -> None:
     images, labels = np.full((4, *sample), 90, np.uint8), np.arange(4) % 3
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
-
-
-def save_model(path: Path, seed: int) -> Any:
-    torch.manual_seed(seed)
-    model = convert(build("mlp", SHAPE, 3), input_shape=SHAPE, num_steps=4).eval()
-    save_checkpoint(Checkpoint(model), path)
-    return model
 
 
 @pytest.fixture(scope="module")

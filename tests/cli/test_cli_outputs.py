@@ -11,26 +11,21 @@ from typing import Any
 import click
 import numpy as np
 import pytest
-import torch
 
 from tandem_hw.cli import main
 from tandem_hw.cli.group import COMMANDS
 from tandem_hw.cli.options import check_outputs
 from tandem_hw.cli.work import train as train_command
-from tandem_hw.conversion.convert import convert
 from tandem_hw.data import catalogue
 from tandem_hw.data.catalogue import data_source
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
-from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.run_files import WRITTEN_NAMES
-from tandem_hw.zoo.models import build
 from tests.helpers.command_line import run, succeed
-
-SHAPE = (1, 6, 6)
+from tests.helpers.row_images import SHAPE, save_model
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +33,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("originals")
     images, labels = np.full((4, *SHAPE[1:]), 200, np.uint8), np.arange(4) % 3
     np.savez(folder / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    torch.manual_seed(0)
-    model = convert(build("mlp", SHAPE, 3), input_shape=SHAPE, num_steps=4).eval()
-    save_checkpoint(Checkpoint(model), folder / "model.pt")
-    write_net(freeze(model), folder / "model.net")
+    write_net(freeze(save_model(folder / "model.pt", seed=0)), folder / "model.net")
     return folder
 
 

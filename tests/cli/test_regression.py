@@ -93,7 +93,7 @@ def test_diabetes_has_ten_measurements_and_one_target_all_from_0_to_1() -> None:
 
 def test_float_targets_make_a_regression_of_as_many_outputs(tmp_path: Path) -> None:
     one = load_dataset(write_data(tmp_path / "one.npz"))
-    assert (one.classes, one.outputs, one.y_test.dtype) == (0, 1, np.float32)
+    assert (one.classes, one.outputs, one.y_test.dtype) == (0, 1, np.dtype(np.float32))
     targets = np.arange(180.0).reshape(60, 3)
     many = load_dataset(write_data(tmp_path / "many.npz", y_train=targets, y_test=targets[:20]))
     assert (many.classes, many.outputs) == (0, 3)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from tandem_hw.cli.work import train as train_command
 from tandem_hw.conversion.convert import convert
@@ -17,10 +16,10 @@ from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.warm_start import calibrate_thresholds, load_parameters
 from tandem_hw.zoo.models import build
-from tests.cli.test_cli import run, succeed, write_data
+from tests.helpers.command_line import run, succeed
+from tests.helpers.row_images import SHAPE, trained_mlp, write_data
 from tests.helpers.trainings import anonymous
 
-SHAPE = (1, 6, 6)
 OPTIONS = ("--model", "mlp", "--batch-size", 8, "--num-steps", 4, "--epochs", 2)
 
 
@@ -29,17 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hold data and an ordinary network that was trained on them by plain PyTorch."""
     folder = tmp_path_factory.mktemp("folder")
     write_data(folder / "data.npz")
-    data = load_dataset(f"npz:{folder / 'data.npz'}")
-    torch.manual_seed(4)
-    network = build("mlp", SHAPE, 3)
-    images = torch.from_numpy(data.x_train).float() / 255
-    labels = torch.from_numpy(data.y_train)
-    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
-    for _ in range(60):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(network(images), labels).backward()
-        optimizer.step()
-    torch.save(network.state_dict(), folder / "ann.pt")
+    torch.save(trained_mlp(folder / "data.npz").state_dict(), folder / "ann.pt")
     succeed("train", f"npz:{folder / 'data.npz'}", *OPTIONS, "--out", folder / "tandem")
     return folder
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
 from tests.helpers.ordinary_networks import converted
+from tests.helpers.present import present
 
 IMAGE = (2, 6, 6)
 
@@ -162,7 +163,7 @@ def test_without_the_check_the_layers_are_converted_without_their_hooks() -> Non
     for index in range(8):
         network[index].register_forward_hook(scale_output)
     model = convert(network, input_shape=IMAGE, num_steps=4, check=False)
-    assert torch.equal(model.tandem_layers[0].weight, network[0].weight)
+    assert torch.equal(present(model.tandem_layers[0].weight), network[0].weight)
 
 
 @pytest.mark.parametrize(("index", "kind"), [(0, "Conv2d"), (1, "BatchNorm2d"), (2, "ReLU")])
@@ -503,13 +504,13 @@ def test_a_network_that_runs_in_float32_alone_is_compared_in_it() -> None:
 def test_a_network_of_float64_is_compared_with_its_rounded_weights() -> None:
     network = net().double()
     model = converted(network, IMAGE)
-    assert torch.equal(model.tandem_layers[0].weight, network[0].weight.float())
+    assert torch.equal(present(model.tandem_layers[0].weight), network[0].weight.float())
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float64}
 
 
 def test_a_normalisation_that_stays_in_training_is_refused() -> None:
     class Stubborn(nn.BatchNorm1d):
-        def train(self, mode: bool = True) -> nn.BatchNorm1d:
+        def train(self, mode: bool = True) -> Stubborn:
             return super().train(True)
 
     network = nn.Sequential(nn.Linear(4, 3), Stubborn(3), nn.ReLU(), nn.Linear(3, 2))

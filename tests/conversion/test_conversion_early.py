@@ -134,17 +134,17 @@ def test_options_of_another_type_are_refused(options: dict[str, Any], message: s
     ],
 )
 def test_options_check_themselves(options: dict[str, Any], message: str) -> None:
+    usual: dict[str, Any] = {"num_steps": 4, "reset": "subtract"}
     with pytest.raises(ConversionError, match=message):
-        SpikingOptions(**{"num_steps": 4, "reset": "subtract"} | options)
+        SpikingOptions(**(usual | options))
 
 
 def test_options_of_numpy_become_plain_numbers() -> None:
-    options = SpikingOptions(
-        np.int64(4), "zero", np.int8(6), activation_max=2, voltage_decay=np.int32(5)
-    )
+    steps, bits, decay = (np.int64(4), np.int8(6), np.int32(5))
+    options = SpikingOptions(steps, "zero", bits, activation_max=2, voltage_decay=decay)  # type: ignore[arg-type]
     values = (options.num_steps, options.weight_bits, options.activation_max, options.voltage_decay)
     assert [type(value) for value in values] == [int, int, float, int]
-    model = convert(nn.Linear(4, 2), input_shape=[4], num_steps=4, activation_max=2)
+    model = convert(nn.Linear(4, 2), input_shape=[4], num_steps=4, activation_max=2)  # type: ignore[arg-type]
     assert model.tandem_layers[0].activation_max.dtype == torch.float32
 
 

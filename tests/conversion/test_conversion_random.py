@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,12 @@ from torch.nn.utils import parametrizations, prune
 
 from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
-from tests.helpers.ordinary_networks import NO_CEILING, assert_computes_the_same, both_outputs
+from tests.helpers.ordinary_networks import (
+    NO_CEILING,
+    assert_computes_the_same,
+    both_outputs,
+    old_weight_norm,
+)
 
 CHANNELS, LENGTH = 3, 4
 IMAGE = (CHANNELS, LENGTH, LENGTH)
@@ -42,12 +46,6 @@ def shift_input(_: nn.Module, inputs: Any) -> Any:
 def replace_forward(module: nn.Module) -> None:
     before = module.forward
     module.forward = lambda x: before(x) + 0.5
-
-
-def old_weight_norm(module: nn.Module) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer versions of PyTorch call it deprecated
-        nn.utils.weight_norm(module)
 
 
 #: What may be done to a layer with weights, most of which convert.
@@ -83,7 +81,7 @@ RELUS: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: (torch.relu_(x.view(x.shape)), x)[1],
 )
 #: What may stand between two layers; it keeps the shape.
-BETWEEN: tuple[Callable[[Tensor], Tensor], ...] = (
+BETWEEN: tuple[Callable[[Tensor], Any], ...] = (
     lambda x: x,
     lambda x: x.contiguous().clone(),
     lambda x: F.dropout(x, 0.1, False),
@@ -100,7 +98,7 @@ BETWEEN: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: x.mul_(1),
 )
 #: How a block joins what went through its layers and what did not.
-JOINS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+JOINS: tuple[Callable[[Tensor, Tensor], Any], ...] = (
     lambda x, y: x,
     lambda x, y: x + y,
     lambda x, y: y + x,

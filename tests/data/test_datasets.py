@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import types
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,7 +32,9 @@ def arrays(**changes: Any) -> dict[str, Any]:
 
 
 def load(path: Path, **keywords: Any) -> ImageDataset:
-    return load_dataset(f"npz:{path}", **keywords)
+    data = load_dataset(f"npz:{path}", **keywords)
+    assert isinstance(data, ImageDataset)
+    return data
 
 
 def load_arrays(folder: Path, need: Any = "all", **changes: Any) -> ImageDataset:
@@ -66,12 +69,12 @@ DIGITS_TEST_LABELS = [4, 5, 6, 9, 4, 7, 8, 9, 9, 6, 9, 9]
 
 @pytest.mark.parametrize("layout", ["[N, H, W]", "[N, H, W, C]", "[N, C, H, W]"])
 def test_images_of_every_layout_become_channels_first(tmp_path: Path, layout: str) -> None:
-    change = {
+    changes: dict[str, Callable[[Any], Any]] = {
         "[N, H, W]": lambda x: x,
         "[N, H, W, C]": lambda x: np.stack([x, x + 1], axis=3),
         "[N, C, H, W]": lambda x: np.stack([x, x + 1], axis=1),
-    }[layout]
-    plain = arrays()
+    }
+    change, plain = changes[layout], arrays()
     x_train, x_test = change(plain["x_train"]), change(plain["x_test"])
     data = load_arrays(tmp_path, x_train=x_train, x_test=x_test)
     channels = 1 if layout == "[N, H, W]" else 2
@@ -109,7 +112,7 @@ def test_the_test_part_alone_still_counts_the_classes_of_all_labels(tmp_path: Pa
 
 
 PLAIN = arrays()
-BAD_ARRAYS = {
+BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "ambiguous: both": ({"x_test": np.zeros((4, 3, 6, 3), np.uint8)}, "x_test .*ambiguous"),
     "ambiguous: none": ({"x_test": np.zeros((4, 5, 6, 7), np.uint8)}, "x_test .*ambiguous"),
     "rank": ({"x_test": np.zeros((4, 1, 2, 3, 4), np.uint8)}, "x_test has shape"),
@@ -344,12 +347,12 @@ def test_split_refuses_arguments_out_of_range(changes: dict[str, Any], message: 
 def test_labels_and_targets_have_one_type_whatever_they_are_made_of() -> None:
     for dtype in (np.uint8, np.int16, np.int64, np.uint64):
         labels = Labels(np.array([0, 2, 1], dtype), classes=4)  # type: ignore[arg-type]
-        assert (labels.values.dtype, labels.outputs, len(labels)) == (np.int64, 4, 3)
+        assert (labels.values.dtype, labels.outputs, len(labels)) == (np.dtype(np.int64), 4, 3)
         some = labels[np.array([2, 1])]
         assert (some.values.tolist(), some.classes) == ([1, 2], 4)
     for real in (np.float16, np.float32, np.float64):
         targets = Targets(np.array([[0.5, 1], [2, 3], [4, 5]], real))  # type: ignore[arg-type]
-        assert (targets.values.dtype, targets.outputs, len(targets)) == (np.float32, 2, 3)
+        assert (targets.values.dtype, targets.outputs, len(targets)) == (np.dtype(np.float32), 2, 3)
         assert targets[1:].values.tolist() == [[2, 3], [4, 5]]
     assert Targets(np.ones(2, np.float32)).outputs == 1
 

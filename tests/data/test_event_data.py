@@ -242,7 +242,7 @@ def test_a_reader_that_a_data_set_lacks_is_named(tonic: Any) -> None:
 class Downloaded(Recorded):
     """A data set as tonic names them, with files in the order of some folder's listing."""
 
-    sensor_size: ClassVar[Any] = (WIDTH, HEIGHT, 2)
+    sensor_size = (WIDTH, HEIGHT, 2)
     made: ClassVar[list[tuple[str, bool]]] = []
     samples: ClassVar[int] = 6
 
@@ -358,9 +358,8 @@ def test_parts_that_are_not_alike_are_refused(other: BinnedEvents) -> None:
 
 
 def spec(**changes: Any) -> InputSpec:
-    return InputSpec(
-        **({"shape": (2, 4, 5), "bits": 4, "scale": 1, "encoding": "events"} | changes)
-    )
+    fields: dict[str, Any] = {"shape": (2, 4, 5), "bits": 4, "scale": 1, "encoding": "events"}
+    return InputSpec(**(fields | changes))
 
 
 def test_counts_go_into_a_network_as_they_are() -> None:

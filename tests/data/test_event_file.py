@@ -42,7 +42,7 @@ def recorded(**changes: Any) -> dict[str, Any]:
 
 def load(folder: Path, content: dict[str, Any], need: Any = "all", **bins: int) -> EventDataset:
     np.savez(folder / "data.npz", **content)
-    keywords = {"num_steps": 3, "input_bits": 4} | bins
+    keywords: dict[str, Any] = {"num_steps": 3, "input_bits": 4} | bins
     data = load_dataset(f"events:{folder / 'data.npz'}", need=need, **keywords)
     assert isinstance(data, EventDataset)
     return data

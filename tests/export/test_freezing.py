@@ -28,6 +28,7 @@ from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import verify
 from tests.helpers.layers import changed
+from tests.helpers.present import present
 
 IMAGE = (2, 6, 6)
 Inputs = npt.NDArray[np.uint8]
@@ -157,7 +158,7 @@ def test_training_evaluation_and_reference_agree_on_leaky_neurons(
     torch.manual_seed(sum(leak))
     network = conv_network() if kind == "conv" else mlp_network()
     shape = IMAGE if kind == "conv" else (72,)
-    options = dict(zip(("current_decay", "voltage_decay"), leak, strict=True))
+    options: dict[str, Any] = dict(zip(("current_decay", "voltage_decay"), leak, strict=True))
     model = convert(
         network[1:] if kind == "mlp" else network,
         input_shape=shape, num_steps=5, reset="zero", encoding=encoding, activation_max=0.4,
@@ -225,7 +226,7 @@ def test_evaluation_follows_the_chip_even_where_states_leave_24_bits(reset: Any)
         network[2].weight[:, :4].abs_()
     options: dict[str, Any] = {"num_steps": 7, "input_bits": 8, "activation_max": 0.05}
     model = convert(network, input_shape=(100,), reset=reset, encoding="constant", **options)
-    inputs = some_inputs(10, (100,), 8) // 10
+    inputs = some_inputs(10, (100,), 8) // np.uint8(10)
     frozen = require_equal(model, inputs)
     assert not frozen.bounds[0].proven
     # Negative weights alone can only make a neuron fire once its current has wrapped.
@@ -287,7 +288,7 @@ def test_the_pytorch_backend_refuses_a_network_of_another_model() -> None:
     network = freeze(model)
     assert PyTorchBackend(model).run(network, inputs).counts["dense1"].any()
     with torch.no_grad():
-        model.tandem_layers[1].weight[0, 0] += 1
+        present(model.tandem_layers[1].weight)[0, 0] += 1
     message = "the checkpoint holds another network than the .net file; export it again"
     with pytest.raises(ComparisonRefusedError, match=message):
         PyTorchBackend(model).run(network, inputs)
@@ -313,6 +314,6 @@ def test_the_pytorch_backend_runs_in_batches_and_tells_its_progress(
 def test_weights_that_are_not_finite_are_refused_by_the_layers_name() -> None:
     model = convert(mlp_network(), input_shape=IMAGE, num_steps=3)
     with torch.no_grad():
-        model.tandem_layers[1].weight[0, 0] = float("nan")
+        present(model.tandem_layers[1].weight)[0, 0] = float("nan")
     with pytest.raises(ConversionError, match="layer dense2: a weight or bias is infinite"):
         freeze(model)

@@ -16,6 +16,7 @@ from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export import net_file
 from tandem_hw.export.hdf5_tree import write_tree
 from tandem_hw.export.net_file import _network_tree, read_net, write_net
+from tandem_hw.network.choices import Reset
 from tandem_hw.network.fixed_point import weight_limit
 from tandem_hw.network.layers import Input, Layer
 from tandem_hw.network.network_digest import network_digest
@@ -53,7 +54,7 @@ def parameters(draw: st.DrawFn, shape: tuple[int, ...]) -> dict[str, Any]:
 def convolutions(draw: st.DrawFn, name: str, shape: tuple[int, ...]) -> Layer:
     groups = draw(st.sampled_from([g for g in (1, 2) if shape[0] % g == 0]))
     kernel = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
-    pairs = {
+    pairs: dict[str, Any] = {
         field: draw(st.tuples(st.integers(least, 2), st.integers(least, 2)))
         for field, least in (("stride", 1), ("dilation", 1))
     }
@@ -257,7 +258,7 @@ def test_another_weight_gives_other_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
-def test_the_file_follows_lava_dl_s_schema(tmp_path: Path, reset: str) -> None:
+def test_the_file_follows_lava_dl_s_schema(tmp_path: Path, reset: Reset) -> None:
     network = small_file_network(reset)
     write_net(network, tmp_path / "model.net")
     with h5py.File(tmp_path / "model.net", "r") as file:

@@ -63,7 +63,7 @@ def _pool(kind: str, size: int = 2, stride: int | None = None, padding: int = 0)
 
 def _graph(nodes: dict[str, Any], *edges: str) -> Any:
     """Return a graph; edges are written "a b c", a path."""
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for path in edges:
         names = path.split()
         pairs += pairwise(names)
@@ -111,7 +111,7 @@ def _simulate(
     voltage: dict[str, torch.Tensor] = {}
     totals: dict[str, torch.Tensor] = {}
     for _ in range(steps):
-        values = {}
+        values: dict[str, torch.Tensor] = {}
         for name in order:
             node = graph.nodes[name]
             taken = [values[source] for source in before[name]]
@@ -140,13 +140,15 @@ def _stepped(node: Any, x: Any, name: str, voltage: dict[str, Any], reset: str) 
         mean = F.avg_pool2d(x, *args)
         return mean * (float(np.prod(args[0])) if isinstance(node, nir.SumPool2d) else 1)
     if isinstance(node, nir.Affine | nir.Linear):
-        bias = torch.from_numpy(node.bias.astype(np.float64)) if hasattr(node, "bias") else 0
-        return x.flatten(1) @ torch.from_numpy(node.weight.astype(np.float64)).T + bias
+        product = x.flatten(1) @ torch.from_numpy(node.weight.astype(np.float64)).T
+        if hasattr(node, "bias"):
+            product = product + torch.from_numpy(node.bias.astype(np.float64))
+        return product
     return x.flatten(1) if isinstance(node, nir.Flatten) else x
 
 
 def _import(graph: Any, **other: Any) -> QuantizedNetwork:
-    arguments = {"input_spec": SPEC, "num_steps": STEPS, "reset": "zero"}
+    arguments: dict[str, Any] = {"input_spec": SPEC, "num_steps": STEPS, "reset": "zero"}
     return from_nir(graph, **arguments | other)
 
 
@@ -282,7 +284,7 @@ def test_a_graph_that_norse_exported_is_imported() -> None:
     network = _import(graph, input_spec=spec)
     inputs = random_inputs(network, 6)
     recording = ReferenceBackend().run(network, inputs)
-    state, counts = None, 0
+    state, counts = None, torch.zeros(6, 5)
     with torch.no_grad():
         for step in range(STEPS):
             spikes, state = model(torch.from_numpy(inputs[:, step].astype(np.float32)), state)

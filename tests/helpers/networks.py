@@ -166,7 +166,7 @@ def _dense_tail(
             draw(_dense_layers(f"dense{index}", shape, generator, incoming, fires or not is_last))
         )
     last, earlier = layers[-1], layers[:-1]
-    if before and draw(st.booleans()):
+    if len(before) > 0 and draw(st.booleans()):
         source = draw(st.sampled_from(earlier))
         weight = 2 * generator.integers(
             -1, 2, (last.synapses[0].weight.shape[0], source.num_neurons)
@@ -265,7 +265,7 @@ def _convolutions(
     groups = draw(st.sampled_from([g for g in (1, 2, 4) if channels % g == 0]))
     out = groups * draw(st.integers(1, 2))
     kinds = [Conv1d] if len(input_shape) == 2 else [Conv2d] if plain else [Conv2d, ConvTranspose2d]
-    kind = draw(st.sampled_from(kinds))
+    kind: type[Convolution] = draw(st.sampled_from(kinds))
     axis = _transposed_axes if kind is ConvTranspose2d else _axes
     kernel, *geometry = zip(*(draw(axis(length)) for length in input_shape[1:]), strict=True)
     shape = (out, channels // groups, *kernel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -11,9 +12,10 @@ import torch
 @contextmanager
 def onednn(enabled: bool) -> Iterator[None]:
     # torch.backends.mkldnn.flags warns of TF32 in some versions.
-    before = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = enabled
+    library: Any = torch.backends.mkldnn
+    before = library.enabled
+    library.enabled = enabled
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled = before
+        library.enabled = before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -47,3 +48,9 @@ def converted(network: nn.Module, shape: tuple[int, ...], **options: Any) -> Tan
     assert_computes_the_same(network, model)
     assert float(both_outputs(network, model)[0].std()) > 1e-3  # they depend on their inputs
     return model
+
+
+def old_weight_norm(module: nn.Module) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions of PyTorch call it deprecated
+        nn.utils.weight_norm(module)

@@ -59,7 +59,7 @@ def reference(network: QuantizedNetwork, seed: int = 0, *, keep: bool = False) -
 
 def copy_of(recording: Recording, backend: str = "other", **changes: Any) -> Recording:
     """Return what another backend could have recorded: the same arrays, none of them shared."""
-    arrays = {
+    arrays: dict[str, Any] = {
         "counts": {name: counts.copy() for name, counts in recording.counts.items()},
         "output": recording.output.copy(),
         "prediction": recording.prediction.copy(),

@@ -28,6 +28,7 @@ from torch import Tensor
 from tandem_hw.learning.kinds.convolutions import TandemAvgPool
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.signals import TandemSignal
+from tests.helpers.present import present
 
 Magnitude = TypeVar("Magnitude", float, Tensor)
 
@@ -52,7 +53,8 @@ def in_double(model: TandemNetwork) -> TandemNetwork:
     encode = model.double().encode
     for layer in model.tandem_layers:
         if isinstance(layer, TandemAvgPool):  # whose kernel was rounded when it was made
-            layer.weight.data.fill_(1 / math.prod(layer.weight.shape[2:]))
+            kernel = present(layer.weight)
+            kernel.data.fill_(1 / math.prod(kernel.shape[2:]))
 
     def encode_in_double(inputs: Tensor) -> TandemSignal:
         signal = encode(inputs)

@@ -11,17 +11,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import distributed as dist
 from torch import nn
 
 from tandem_hw.conversion.convert import convert
-from tandem_hw.data.dataset import ImageDataset, Labels
+from tandem_hw.data.dataset import ImageDataset
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.loop import train
 from tandem_hw.training.options import TrainingOptions
+from tests.helpers import image_trainings
 
 #: Without batch normalisation two halves of a batch give the gradient of the whole one.
 ONE_STEP = TrainingOptions(epochs=1, batch_size=24, validation=0.0, synop_weight=0.3)
@@ -29,13 +29,7 @@ SEVERAL_STEPS = TrainingOptions(epochs=2, batch_size=8, seed=3, augmentation="mn
 
 
 def make_data() -> ImageDataset:
-    random = np.random.RandomState(0)
-    y = np.arange(36) % 3
-    x = random.uniform(0, 0.5, (36, 1, 4, 4))
-    x[np.arange(36), 0, y] += 0.4
-    x = x.astype(np.float32)
-    labels = Labels(y, classes=3)
-    return ImageDataset("rows", x[:24], labels[:24], x[24:], labels[24:])
+    return image_trainings.make_data(samples=36, train=24)
 
 
 def make_model(*, normalised: bool) -> TandemNetwork:

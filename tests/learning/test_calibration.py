@@ -33,6 +33,8 @@ from tandem_hw.user_warnings import (
     SilentLayerWarning,
     UncalibratedWarning,
 )
+from tests.helpers.labels import labels_of
+from tests.helpers.present import present
 
 BITS, SCALE = 4, 1 / 15
 
@@ -90,7 +92,7 @@ def accuracy_of(network: nn.Module, digits: Dataset) -> float:
 
 def run(model: TandemNetwork, digits: Dataset) -> Recording:
     recording = ReferenceBackend().run(
-        freeze(model), quantize_inputs(digits.x_test, BITS, SCALE), digits.y_test
+        freeze(model), quantize_inputs(digits.x_test, BITS, SCALE), labels_of(digits)
     )
     assert all(counts.any() for counts in recording.counts.values())
     return recording
@@ -145,7 +147,8 @@ class _Residual(nn.Module):
         x = torch.relu(self.stem(x))
         x = torch.relu(self.norm(self.inner(x)) + x)
         x = torch.relu(self.head(nn.functional.avg_pool2d(x, 2)))
-        return self.out(x.mean((2, 3)))
+        out: torch.Tensor = self.out(x.mean((2, 3)))
+        return out
 
 
 @pytest.mark.parametrize(
@@ -392,7 +395,7 @@ def test_freezing_a_network_that_no_sample_has_passed_warns() -> None:
 def test_a_layer_that_is_silent_on_the_samples_is_named() -> None:
     model = small()
     with torch.no_grad():
-        model.tandem_layers[0].bias.fill_(-100.0)
+        present(model.tandem_layers[0].bias).fill_(-100.0)
     with pytest.warns(
         SilentLayerWarning, match="dense1: no activation is positive on these 4 s"
     ) as caught:

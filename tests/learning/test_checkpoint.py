@@ -18,6 +18,7 @@ from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tandem_hw.learning.model import TandemNetwork
+from tests.helpers.present import present
 
 IMAGES = torch.randint(0, 16, (5, 1, 4, 4), dtype=torch.uint8)
 
@@ -185,7 +186,7 @@ def test_the_same_checkpoint_makes_the_same_file(tmp_path: Path) -> None:
 
 def test_a_flipped_bit_of_a_weight_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path)
-    weight = make_model().tandem_layers[1].weight.detach().numpy().tobytes()
+    weight = present(make_model().tandem_layers[1].weight).detach().numpy().tobytes()
     content = bytearray(path.read_bytes())
     content[content.index(weight) + 6] ^= 1
     path.write_bytes(content)
@@ -313,7 +314,7 @@ def test_a_network_of_too_many_layers_is_refused_before_it_is_trained() -> None:
     with pytest.raises(
         ConversionError, match="the network has 1025 layers and skips; allowed are 1024 at"
     ):
-        replace(architecture, layers=[architecture.layers[0]] * 1025)
+        replace(architecture, layers=(architecture.layers[0],) * 1025)
 
 
 @pytest.mark.parametrize("case", DAMAGES)

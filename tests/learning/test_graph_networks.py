@@ -14,151 +14,14 @@ from torch import Tensor, nn
 from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
 from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import verify
+from tests.helpers.graph_networks import IMAGE, NETWORKS, converted, inputs_of
+from tests.helpers.present import present
 from tests.helpers.rounding import in_double, rounding_bound
-
-IMAGE = (2, 8, 8)
-
-
-class Block(nn.Module):
-    """A residual block as torchvision has it."""
-
-    def __init__(self, channels: int, out: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out)
-        self.downsample: nn.Module | None = None
-        if stride > 1 or channels != out:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        out += identity
-        return self.relu(out)
-
-
-class ResNet(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(2, 6, 3, 1, 1), nn.BatchNorm2d(6), nn.ReLU())
-        self.blocks = nn.Sequential(Block(6, 6), Block(6, 8, 2), nn.Dropout(0.1))
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(8, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks(self.stem(x))
-        return self.head(torch.flatten(self.pool(x), 1))
-
-
-class Functional(nn.Module):
-    """Everything by functions, two branches of the input, and a sum of spikes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.left = nn.Conv2d(2, 4, 3, padding=1)
-        self.right = nn.Conv2d(2, 4, 1)
-        self.next = nn.Conv2d(4, 4, 3, padding=1, groups=4)
-        self.mix = nn.Conv2d(4, 4, 1)
-        self.last = nn.Linear(16, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        first = torch.relu(self.left(x) + self.right(x))
-        second = F.relu(self.mix(F.relu(self.next(first))))
-        both = (first + second).relu()
-        both = F.avg_pool2d(F.dropout2d(both, 0.1, self.training), 3, stride=2, padding=1)
-        pooled = F.adaptive_avg_pool2d(both, 2)
-        return self.last(pooled.view(x.size(0), -1))
-
-
-class Autoencoder(nn.Sequential):
-    def __init__(self) -> None:
-        super().__init__(
-            nn.Conv2d(2, 6, 3, 2, 1),
-            nn.BatchNorm2d(6),
-            nn.ReLU(),
-            nn.Conv2d(6, 8, 3, 2, 1, groups=2),
-            nn.ReLU(),
-            nn.ConvTranspose2d(8, 6, 3, 2, 1, output_padding=1, groups=2, bias=False),
-            nn.BatchNorm2d(6),
-            nn.ReLU(),
-            nn.ConvTranspose2d(6, 2, 2, 2),
-            nn.BatchNorm2d(2),
-        )
-
-
-def signal_net() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv1d(3, 8, 5, stride=2, padding=2, bias=False),
-        nn.BatchNorm1d(8),
-        nn.ReLU(),
-        nn.Conv1d(8, 8, 3, padding=2, dilation=2, groups=8),
-        nn.ReLU(),
-        nn.AvgPool1d(2),
-        nn.Conv1d(8, 4, 1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(4 * 4, 5),
-    )
-
-
-def depthwise_net() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1, groups=2),
-        nn.ReLU(),
-        nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Conv2d(4, 6, 1, bias=False),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(6, 6, 3),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(6, 4),
-        nn.BatchNorm1d(4),
-        nn.ReLU(),
-        nn.Linear(4, 3),
-    )
-
-
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "residual": (ResNet, IMAGE),
-    "functional": (Functional, IMAGE),
-    "autoencoder": (Autoencoder, IMAGE),
-    "one axis": (signal_net, (3, 16)),
-    "depthwise and pooling": (depthwise_net, IMAGE),
-}
-
-
-def converted(name: str, **options: Any) -> TandemNetwork:
-    torch.manual_seed(5)
-    build, shape = NETWORKS[name]
-    return convert(
-        build(), input_shape=shape, **({"num_steps": 4, "activation_max": 0.12} | options)
-    )
-
-
-def inputs_of(model: TandemNetwork, samples: int = 12) -> Tensor:
-    """Return noise that gets brighter from sample to sample."""
-    generator = torch.Generator().manual_seed(1)
-    noise = torch.rand(samples, *model.sample_shape, generator=generator)
-    brightness = torch.linspace(0.2, 1, samples).reshape(-1, *[1] * len(model.sample_shape))
-    return (15 * noise.square() * brightness).round().to(torch.uint8)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -272,7 +135,7 @@ def test_learnt_thresholds_get_a_gradient_and_stay_positive() -> None:
     before = [layer.spike_value for layer in model.tandem_layers]
     model(inputs_of(model)).square().sum().backward()
     firing = [layer for layer in model.tandem_layers if layer.fires]
-    assert all(float(layer.activation_max.grad) != 0 for layer in firing)
+    assert all(float(present(layer.activation_max.grad)) != 0 for layer in firing)
     assert model.tandem_layers[-1].activation_max.grad is None
     optimizer.step()
     after = [layer.spike_value for layer in model.tandem_layers]
@@ -290,14 +153,14 @@ def test_a_learnt_threshold_has_the_gradient_of_its_quantizer() -> None:
     )
     first, last = model.tandem_layers
     with torch.no_grad():
-        first.weight.copy_(torch.tensor([[1.1, 0.0], [0.0, 5.0]]))
-        last.weight.copy_(torch.tensor([[1.0, 1.0]]))
+        present(first.weight).copy_(torch.tensor([[1.1, 0.0], [0.0, 5.0]]))
+        present(last.weight).copy_(torch.tensor([[1.0, 1.0]]))
     # theta is 0.5: 1.1 gives 2 of the 2.2 spikes, and 5 gives 4 of 10.
     model(torch.full((1, 2), 15, dtype=torch.uint8)).sum().backward()
     wanted = ((2 - 2.2) + 4) / 4
     # From the stored weights some ten operations: to a and its ratio, back through both, the sum.
     bound = rounding_bound(16, ((2 + 2.2) + 4) / 4)
-    assert float(first.activation_max.grad) == pytest.approx(wanted, abs=bound)
+    assert float(present(first.activation_max.grad)) == pytest.approx(wanted, abs=bound)
 
 
 class Wrong(nn.Module):
@@ -309,7 +172,8 @@ class Wrong(nn.Module):
         self.function = forward
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.function(self, x))
+        out: Tensor = self.last(self.function(self, x))
+        return out
 
 
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {

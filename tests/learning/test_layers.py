@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,9 @@ from tandem_hw.learning.kinds.dense import TandemLinear
 from tandem_hw.learning.kinds.dropout import TandemDropout
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, TandemSignal
 from tandem_hw.learning.quantizer import IntegerParameters, quantize_layer
+from tandem_hw.network.choices import Reset
 from tandem_hw.network.synapses.geometry import Geometry
+from tests.helpers.present import present
 from tests.helpers.rounding import rounding_bound
 
 BATCH, T = 6, 5
@@ -71,11 +75,11 @@ def run_and_capture(
     used: list[IntegerParameters] = []
     simulate = layer.simulate
 
-    def watch(incoming: TandemSignal, integers: IntegerParameters) -> LayerActivity:
+    def watch(incoming: Sequence[TandemSignal], integers: IntegerParameters) -> LayerActivity:
         used.append(integers)
         return simulate(incoming, integers)
 
-    layer.simulate = watch  # type: ignore[method-assign]
+    layer.simulate = watch  # type: ignore[assignment,method-assign]
     out = layer(signal)
     del layer.simulate
     assert isinstance(out, TandemSignal)
@@ -118,9 +122,9 @@ def test_the_forward_pass_of_training_gives_the_integer_networks_spikes(
     layer = make_layer(kind, norm, reset=reset, activation_max=0.8)
     signal = make_signal(kind)
     out, integers = run_and_capture(layer, signal)
-    expected = integrate_and_fire(layer, signal.train.signal, integers)
+    expected = integrate_and_fire(layer, present(signal.train).signal, integers)
     assert len(np.unique(expected.sum(0))) >= 4
-    assert np.array_equal(out.train.signal.numpy(), expected)
+    assert np.array_equal(present(out.train).signal.numpy(), expected)
     assert np.array_equal(out.counts.detach().numpy(), expected.sum(0))
     assert out.scale == layer.spike_value
     assert out.largest == 1
@@ -131,14 +135,15 @@ def test_the_forward_pass_of_training_gives_the_integer_networks_spikes(
 def test_training_quantizes_with_the_statistics_of_the_batch(kind: str, norm: str) -> None:
     layer, signal = in_double(make_layer(kind, norm), make_signal(kind))
     _, integers = run_and_capture(layer, signal)
-    weight, bias = layer.weight.detach(), layer.bias.detach()
+    weight, bias = present(layer.weight).detach(), present(layer.bias).detach()
     if norm != "plain":
         total = weighted_sum(layer, signal.counts.detach() * signal.scale, weight)
         axes = [axis for axis in range(total.dim()) if axis != 1]
         mean, variance = total.mean(axes) + bias, total.var(axes, unbiased=False)
         gain, shift = (variance + 1e-3).rsqrt(), torch.zeros(4)
         if norm == "norm":
-            gain, shift = gain * layer.norm.weight.detach(), layer.norm.bias.detach()
+            trained_norm = present(layer.norm)
+            gain, shift = gain * trained_norm.weight.detach(), trained_norm.bias.detach()
         weight = weight * gain.reshape(-1, *[1] * (weight.dim() - 1))
         bias = (bias - mean) * gain + shift
     expected = quantize_layer(
@@ -200,7 +205,7 @@ def layer_gradients(
 
 def upstream_gradient(layer: TandemLayer, signal: TandemSignal) -> Tensor:
     with torch.no_grad():
-        shape = weighted_sum(layer, signal.counts, layer.weight).shape
+        shape = weighted_sum(layer, signal.counts, present(layer.weight)).shape
     return torch.randn(shape, generator=torch.Generator().manual_seed(5))
 
 
@@ -210,7 +215,7 @@ def require_same_gradients(found: dict[str, Tensor], expected: dict[str, Tensor]
     for name, gradient in expected.items():
         assert found[name].dtype == torch.float64, name
         torch.testing.assert_close(
-            found[name], gradient, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}"
+            found[name], gradient, rtol=1e-9, atol=1e-12, msg=partial("{}: {}".format, name)
         )
 
 
@@ -233,15 +238,15 @@ def test_the_gradient_is_the_masked_gradient_of_the_ordinary_twin(
 
 def test_the_two_masks_differ_above_the_window() -> None:
     upstream = upstream_gradient(make_layer("linear", "plain"), make_signal("linear"))
-    gradients = [
+    first, second = (
         layer_gradients(
             make_layer("linear", "plain", twin=twin, activation_max=0.4),
             make_signal("linear"),
             upstream,
         )["weight"]
         for twin in ("clip", "relu")
-    ]
-    assert not torch.allclose(*gradients)
+    )
+    assert not torch.allclose(first, second)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -265,7 +270,7 @@ def test_the_gradient_sees_the_real_value_of_an_encoded_input(encoding: Any) -> 
     assert expected.any()
     # A product, the sum over the batch, and the scale that is rounded and multiplied by.
     bound = rounding_bound(BATCH + 3, upstream.double().abs().T @ (pixels.double() / 15))
-    assert ((model.tandem_layers[0].weight.grad - expected).abs() <= bound).all()
+    assert ((present(present(model.tandem_layers[0].weight).grad) - expected).abs() <= bound).all()
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
@@ -306,21 +311,21 @@ def test_evaluation_gives_the_same_with_and_without_gradients(kind: str, norm: s
 @pytest.mark.parametrize("kind", KINDS)
 def test_running_statistics_are_updated_as_pytorch_updates_them(kind: str, norm: str) -> None:
     layer, signal = in_double(make_layer(kind, norm), make_signal(kind))
-    ordinary = copy.deepcopy(layer.norm)
-    assert ordinary is not None
-    before = ordinary.running_mean.clone()
+    norm_of_layer = present(layer.norm)
+    ordinary = copy.deepcopy(norm_of_layer)
+    before = present(ordinary.running_mean).clone()
     for _ in range(2):
         layer(signal)
         with torch.no_grad():
-            total = weighted_sum(layer, signal.counts * signal.scale, layer.weight)
-            ordinary(total + layer.bias_image(layer.bias))
-    assert layer.norm.num_batches_tracked == 2
-    assert not torch.allclose(layer.norm.running_mean, before)
+            total = weighted_sum(layer, signal.counts * signal.scale, present(layer.weight))
+            ordinary(total + layer.bias_image(present(layer.bias)))
+    assert norm_of_layer.num_batches_tracked == 2
+    assert not torch.allclose(present(norm_of_layer.running_mean), before)
     for name, value in ordinary.state_dict().items():
-        torch.testing.assert_close(layer.norm.state_dict()[name], value, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(norm_of_layer.state_dict()[name], value, rtol=1e-9, atol=1e-12)
 
 
-def saved_bytes(num_steps: int, reset: str) -> int:
+def saved_bytes(num_steps: int, reset: Reset) -> int:
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(2, 6, 3, padding=1),
@@ -352,7 +357,7 @@ def saved_bytes(num_steps: int, reset: str) -> int:
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
-def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_window(reset: str) -> None:
+def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_window(reset: Reset) -> None:
     short, long = saved_bytes(4, reset), saved_bytes(32, reset)
     assert short > 5 * 2 * 8 * 8 * 4  # the first layer's input at the least
     assert short == long
@@ -364,13 +369,15 @@ def test_an_observer_is_told_what_the_layer_did() -> None:
     out = layer(signal, lambda *told: seen.append(told))
     assert [told[0] for told in seen] == [layer]
     assert out.counts.any()
-    assert torch.equal(seen[0][1].counts, out.counts)
-    assert torch.equal(seen[0][1].spikes, out.train.signal)
+    assert torch.equal(present(seen[0][1].counts), out.counts)
+    assert torch.equal(present(seen[0][1].spikes), out.train.signal)
 
 
 def dropped(signal: TandemSignal, p: float, *, channels: bool = False) -> TandemSignal:
     torch.manual_seed(7)
-    return TandemDropout(p, channels).train()(signal)
+    out = TandemDropout(p, channels).train()(signal)
+    assert isinstance(out, TandemSignal)
+    return out
 
 
 @pytest.mark.parametrize("channels", [False, True])
@@ -379,11 +386,11 @@ def test_dropout_silences_whole_windows_and_keeps_integers(kind: str, channels: 
     signal = make_signal(kind)
     out = dropped(signal, 0.3, channels=channels)
     kept = out.counts.detach() > 0
-    spikes = signal.train.signal
+    sent, spikes = present(out.train).signal, present(signal.train).signal
     assert 0.5 < kept.float().mean() / (signal.counts > 0).float().mean() < 0.9
-    assert out.train.signal.dtype == torch.uint8
-    assert torch.equal(out.train.signal, spikes * kept)
-    assert torch.equal(out.counts, out.train.signal.sum(0).float())
+    assert sent.dtype == torch.uint8
+    assert torch.equal(sent, spikes * kept)
+    assert torch.equal(out.counts, sent.sum(0).float())
     if channels and kind == "conv":
         per_channel = out.counts.flatten(2)
         whole = torch.equal(per_channel, signal.counts.flatten(2) * per_channel.any(2, True))
@@ -394,9 +401,10 @@ def test_dropout_drops_what_an_encoded_input_sends_in_every_step() -> None:
     pixels = torch.randint(1, 16, (4, 30), dtype=torch.uint8)
     signal = TandemSignal(pixels.float() * T, SpikeTrain(pixels, range(T)), 0.1, 15)
     out = dropped(signal, 0.5)
-    assert (out.train.sent, out.largest) == (range(T), 15)
+    sent = present(out.train)
+    assert (sent.sent, out.largest) == (range(T), 15)
     assert 0 < int((out.counts == 0).sum()) < out.counts.numel()
-    assert torch.equal(out.counts, out.train.signal.float() * T)
+    assert torch.equal(out.counts, sent.signal.float() * T)
 
 
 def test_dropout_compensates_through_the_value_of_a_count() -> None:
@@ -412,7 +420,7 @@ def test_the_next_layer_folds_the_compensation_into_its_integers() -> None:
     layer, signal = make_layer("linear", "plain", fires=False), make_signal("linear")
     out = dropped(signal, 0.5)
     logits = layer(out)
-    parameters = (layer.weight.double(), layer.bias.double())
+    parameters = (present(layer.weight).double(), present(layer.bias).double())
     exact = F.linear(out.counts.double() * signal.scale / 0.5, *parameters)
     unit = layer.integer_parameters(out.scale).unit
     # A weight is off by one unit at most on a count, a bias by half a unit; the logit is rounded.

@@ -23,7 +23,8 @@ from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.synop_penalty import SynOpPenalty
 from tandem_hw.training.warm_start import calibrate_thresholds
 from tandem_hw.verification.step import verify
-from tests.learning.test_graph_networks import NETWORKS, converted, inputs_of
+from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
+from tests.helpers.present import present
 
 SHORT = [torch.float16, torch.bfloat16]
 OTHERS = [torch.float64, *SHORT]
@@ -150,7 +151,7 @@ def test_a_model_with_too_few_digits_is_refused(dtype: torch.dtype, tmp_path: Pa
 def test_two_formats_in_one_layer_are_refused() -> None:
     model, inputs = trained(FIRST)
     layer = next(one for one in model.tandem_layers if one.norm is not None)
-    layer.norm.double()
+    present(layer.norm).double()
     with pytest.raises(ConversionError, match=r"are torch.float32 and torch.float64; .* all torch"):
         model(inputs)
     with pytest.raises(ConversionError, match=f"layer {layer.name}"):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tandem_hw.errors import ConversionError
@@ -81,8 +82,8 @@ def problems(draw: st.DrawFn, bits: tuple[int, ...] = tuple(BITS), extreme: bool
     return problem(rows, bias, threshold, draw(st.sampled_from(bits)), draw(usual_scales))
 
 
-def whole(tensor: Tensor) -> np.ndarray:
-    integers = tensor.numpy().astype(np.int64)
+def whole(tensor: Tensor) -> NDArray[np.int64]:
+    integers: NDArray[np.int64] = tensor.numpy().astype(np.int64)
     assert np.array_equal(integers, tensor.numpy())
     return integers
 

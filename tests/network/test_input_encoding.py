@@ -19,7 +19,8 @@ EVERY_PIXEL = np.arange(256, dtype=np.uint8)
 
 
 def exact(x: Fraction, bits: int, step: Fraction) -> int:
-    return min(max(math.floor(x / step + Fraction(1, 2)), 0), 2**bits - 1)
+    nearest: int = math.floor(x / step + Fraction(1, 2))
+    return min(max(nearest, 0), (1 << bits) - 1)
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
@@ -34,7 +35,8 @@ def test_every_pixel_value_is_rounded_exactly(bits: int) -> None:
 def test_bytes_and_the_floats_that_they_mean_give_the_same_integers(bits: int) -> None:
     scale = default_scale(bits)
     expected = quantize_inputs(EVERY_PIXEL, bits, scale)
-    for dtype in (np.float64, np.float32):
+    dtypes: tuple[type[np.floating[Any]], ...] = (np.float64, np.float32)
+    for dtype in dtypes:
         found = quantize_inputs((EVERY_PIXEL / 255).astype(dtype), bits, scale)
         assert found.tolist() == expected.tolist()
 

@@ -46,10 +46,8 @@ def in_pytorch(layer: Synapses) -> torch.nn.Module:
     arguments: dict[str, Any] = {
         name: getattr(layer.geometry, name) for name in ("stride", "padding", "dilation", "groups")
     }
-    channels, kernel = (
-        (layer.input_shape[0], layer.weight.shape[0]),
-        layer.weight.shape[2:],
-    )
+    channels = (layer.input_shape[0], layer.weight.shape[0])
+    kernel: Any = layer.weight.shape[2:]
     arguments |= {"bias": False, "dtype": Float64}
     if isinstance(layer.geometry, TransposedGeometry):
         arguments["output_padding"] = layer.geometry.output_padding
@@ -59,7 +57,7 @@ def in_pytorch(layer: Synapses) -> torch.nn.Module:
         weight = parts.reshape(channels[0], -1, *kernel)
     else:
         kind = torch.nn.Conv1d if isinstance(layer, Conv1d) else torch.nn.Conv2d
-        made = kind(*channels, kernel, **arguments)  # type: ignore[arg-type]
+        made = kind(*channels, kernel, **arguments)
     assert made.weight.shape == weight.shape
     made.weight.data = weight
     return made

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tandem_hw.arithmetic.synapses import synapse_of
 from tandem_hw.conversion.convert import convert
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.model import TandemNetwork
@@ -77,7 +78,7 @@ class Sabotaged(ReferenceBackend):
         self.others = {item.name: item for item in other.synapses}
 
     def simulate(self, *given: Any, **asked: Any) -> SimulationResult:
-        made = reference_module.synapse_of
+        made = synapse_of
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
                 reference_module,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tandem_hw.errors import FileFormatError
@@ -58,7 +59,7 @@ def test_mappings_are_read_only_copies() -> None:
 
 def test_the_file_holds_every_array_as_it_was(tmp_path: Path) -> None:
     made, arrays = recording(), saved(tmp_path / "run.npz")
-    expected = {
+    expected: dict[str, npt.NDArray[Any] | None] = {
         "counts/conv 1": made.counts["conv 1"],
         "counts/fc": made.counts["fc"],
         "synops/conv 1": made.synops["conv 1"],

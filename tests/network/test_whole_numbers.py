@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw import convert
+from tandem_hw.arithmetic.synapses import synapse_of
 from tandem_hw.errors import InexactError
 from tandem_hw.export import freezing
 from tandem_hw.export.freezing import freeze
@@ -80,7 +81,7 @@ def test_a_simulation_whose_sums_are_not_whole_fails(
 ) -> None:
     inputs = random_inputs(network, 4)
     assert ReferenceBackend().run(network, inputs).output.any()
-    original = reference.synapse_of
+    original = synapse_of
     monkeypatch.setattr(
         reference, "synapse_of", lambda layer, device: slightly_off(original(layer, device))
     )
@@ -116,8 +117,9 @@ def test_parameters_that_are_not_whole_are_neither_frozen_nor_run(
 
     def off(self: TandemLayer, branches: Any) -> Any:
         found = original(self, branches)
-        changed = (found.weight + 0.5,) if name == "weights" else found.bias + 0.5
-        return replace(found, **{name: changed})
+        if name == "weights":
+            return replace(found, weights=(found.weight + 0.5,))
+        return replace(found, bias=found.bias + 0.5)
 
     tandem = model()
     monkeypatch.setattr(TandemLayer, "_quantize", off)

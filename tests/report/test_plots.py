@@ -23,6 +23,7 @@ from tandem_hw.training.objective_names import ObjectiveName
 from tandem_hw.training.objectives import real_values
 from tests.helpers.layers import changed
 from tests.helpers.networks import random_inputs, small_image_network, small_network
+from tests.helpers.present import present
 from tests.helpers.project import ROOT
 
 SAMPLES = 12
@@ -170,7 +171,7 @@ def test_the_figure_holds_the_very_numbers() -> None:
     (matrix,) = axes.get_images()
     for true, predicted in np.ndindex(3, 3):
         count = np.sum((label == true) & (recording.prediction == predicted))
-        assert matrix.get_array()[true, predicted] == count
+        assert present(matrix.get_array())[true, predicted] == count
     assert sum(int(text.get_text()) for text in axes.texts) == SAMPLES
 
     network, recording, targets = case("regression")
@@ -184,7 +185,8 @@ def test_the_figure_holds_the_very_numbers() -> None:
     axes = Figure().subplots()
     layers = summarise(network, recording)
     plots.draw_spike_rates(axes, layers)
-    assert [bar.get_width() for bar in axes.patches] == [layer.spike_rate for layer in layers[:-1]]
+    bars: list[Any] = list(axes.patches)
+    assert [bar.get_width() for bar in bars] == [layer.spike_rate for layer in layers[:-1]]
 
 
 def test_many_classes_have_no_numbers_in_their_cells() -> None:
@@ -197,4 +199,4 @@ def test_many_classes_have_no_numbers_in_their_cells() -> None:
     label = np.arange(30)
     plots.draw_confusion_matrix(axes, label, label, 30)
     assert not axes.texts
-    assert np.array_equal(axes.get_images()[0].get_array(), np.eye(30))
+    assert np.array_equal(present(axes.get_images()[0].get_array()), np.eye(30))

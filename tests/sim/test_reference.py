@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tandem_hw.errors import BackendUnavailableError, DataError
+from tandem_hw.network.choices import Readout
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import require_available
@@ -93,7 +96,7 @@ def one_neuron(
 ) -> QuantizedNetwork:
     spec = InputSpec((len(weights),), 8, 1 / 255, "constant")
     layer = dense_layer("only", np.array([weights]), 8, np.array([bias]), threshold, spec.shape)
-    readout = "potential" if threshold is None else "count"
+    readout: Readout = "potential" if threshold is None else "count"
     return network_of(spec, (layer,), num_steps, reset, readout)
 
 
@@ -164,7 +167,7 @@ def test_progress_ends_at_all_samples() -> None:
     ids=["dtype", "shape", "empty", "bits"],
 )
 def test_inputs_that_do_not_fit_are_refused(
-    damage: Callable[[np.ndarray], np.ndarray], message: str
+    damage: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], message: str
 ) -> None:
     network = small_network()
     with pytest.raises(DataError, match=message):

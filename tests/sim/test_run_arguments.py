@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,12 @@ def test_a_model_is_no_quantized_network(tmp_path: Path, reached: str) -> None:
     for model in (ordinary, convert(ordinary, input_shape=(4,), num_steps=4)):
         name: Any = model
         calls: dict[str, Callable[[], object]] = {
-            "run": lambda name=name: ReferenceBackend().run(name, samples()),
-            "verify": lambda name=name: verify(
-                name, samples(), LABELS, [ReferenceBackend(), LavaStockBackend()]
+            "run": partial(ReferenceBackend().run, name, samples()),
+            "verify": partial(
+                verify, name, samples(), LABELS, [ReferenceBackend(), LavaStockBackend()]
             ),
-            "write_net": lambda name=name: write_net(name, tmp_path / "new.net"),
-            "write_nir": lambda name=name: write_nir(name, tmp_path / "new.nir"),
+            "write_net": partial(write_net, name, tmp_path / "new.net"),
+            "write_nir": partial(write_nir, name, tmp_path / "new.nir"),
         }
         message = f"is a {type(model).__name__}, not a quantized network; tandem_hw.freeze makes"
         with pytest.raises(NetworkError, match=message):

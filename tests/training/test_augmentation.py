@@ -18,9 +18,9 @@ from tandem_hw.training.augmentation import augment
 from tandem_hw.training.loop import train
 from tandem_hw.training.options import PRESETS, Augmentation
 from tandem_hw.training.samples import TrainingData
+from tests.helpers.image_trainings import OPTIONS, contents, interrupt_in, make_data, make_model
 from tests.helpers.rounding import rounding_bound
 from tests.helpers.trainings import anonymous
-from tests.training.test_training import OPTIONS, contents, interrupt_in, make_data, make_model
 
 SHAPE = (40, 2, 6, 9)
 AUGMENTATIONS = {

@@ -19,10 +19,10 @@ from click.testing import CliRunner
 from tandem_hw.cli import main
 from tandem_hw.errors import DataError
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.training import run_folder
 from tandem_hw.training.distributed import Processes, own_device, started_processes
 from tandem_hw.training.loop import train
 from tandem_hw.training.samples import TrainingData
+from tests.helpers.present import present
 from tests.helpers.project import ROOT
 from tests.helpers.rounding import rounding_bound
 from tests.helpers.two_processes import ONE_STEP, SEVERAL_STEPS, make_data, make_model, trained
@@ -47,7 +47,7 @@ def gradient_bound() -> float:
     """
     model = make_model(normalised=False)
     penalty = ONE_STEP.synop_weight * 3 / (16 * 6 + 6 * 3) / model.tandem_layers[0].spike_value
-    magnitude = 1 + 3 * float(model.tandem_layers[1].weight.detach().abs().max()) + penalty
+    magnitude = 1 + 3 * float(present(model.tandem_layers[1].weight).detach().abs().max()) + penalty
     # Some forty operations to and from the loss, the softmax included.
     return 2 * rounding_bound(24 + 40, magnitude)
 
@@ -257,7 +257,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_in_one_line(
 def test_one_process_of_torchrun_is_a_process_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_folder.uuid, "uuid4", lambda: UUID(int=7))  # files without chance
+    monkeypatch.setattr("uuid.uuid4", lambda: UUID(int=7))  # files without chance
     plain = trained(SEVERAL_STEPS, tmp_path / "plain")
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")

@@ -19,9 +19,11 @@ from tandem_hw.training.loop import train
 from tandem_hw.training.schedule import Schedule
 from tandem_hw.training.synop_penalty import SynOpPenalty
 from tandem_hw.verification.step import verify
+from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
+from tests.helpers.image_trainings import OPTIONS, contents, interrupt_in, make_data, make_model
+from tests.helpers.labels import labels_of
+from tests.helpers.present import present
 from tests.helpers.trainings import anonymous
-from tests.learning.test_graph_networks import NETWORKS, converted, inputs_of
-from tests.training.test_training import OPTIONS, contents, interrupt_in, make_data, make_model
 
 MIXED = replace(OPTIONS, mixed_precision=True)
 
@@ -68,7 +70,7 @@ def test_the_exported_network_is_the_model_within_autocast(
     if plain.potential is None:
         assert mixed.potential is None
     else:
-        assert torch.equal(mixed.potential, plain.potential)
+        assert torch.equal(present(mixed.potential), plain.potential)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -87,8 +89,8 @@ def test_without_normalisation_training_sees_the_same_spikes(name: str) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             results.append(model.record(inputs))
     assert any(counts.any() for counts in results[0].counts.values())
-    for layer, counts in results[0].counts.items():
-        assert torch.equal(results[1].counts[layer], counts), layer
+    for name, counts in results[0].counts.items():
+        assert torch.equal(results[1].counts[name], counts), name
 
 
 def test_the_gradient_is_about_the_same() -> None:
@@ -118,9 +120,9 @@ def test_training_learns_and_what_it_leaves_is_exact(tmp_path: Path) -> None:
     data = make_data()
     inputs = data.integers(data.x_test, model.architecture.input)
     network = freeze(model)
-    report = verify(network, inputs, data.y_test, [ReferenceBackend(), PyTorchBackend(model)])
+    report = verify(network, inputs, labels_of(data), [ReferenceBackend(), PyTorchBackend(model)])
     report.require_match()
-    recording = ReferenceBackend().run(network, inputs, data.y_test)
+    recording = ReferenceBackend().run(network, inputs, labels_of(data))
     assert recording.accuracy == summary["test_accuracy"]
 
 
@@ -145,7 +147,7 @@ def test_the_penalty_of_layers_that_do_not_spike_has_a_gradient(name: str) -> No
             spent = penalty.take()
         spent.backward()
         assert spent.dtype == torch.float32
-        assert model.tandem_layers[0].weight.grad.any()
+        assert present(present(model.tandem_layers[0].weight).grad).any()
         found.append(spent.item())
     assert found[0] > 0
     assert found[1] == pytest.approx(found[0], rel=0.02)

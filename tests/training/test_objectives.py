@@ -62,7 +62,7 @@ def with_targets(y: npt.NDArray[Any] | None = None) -> ImageDataset:
 
 
 def events() -> EventDataset:
-    counts = np.arange(2 * 3 * 5, dtype=np.uint8).reshape(2, 3, 5) % 4
+    counts = np.arange(2 * 3 * 5, dtype=np.uint8).reshape(2, 3, 5) % np.uint8(4)
     part = BinnedEvents(counts, np.arange(2), 2, 0)
     return event_dataset("events", part, part)
 

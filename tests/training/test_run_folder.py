@@ -23,7 +23,8 @@ import torch
 from tandem_hw import atomic_write
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.checkpoint import load_checkpoint, save_checkpoint
-from tandem_hw.training.run_folder import FILE_NAMES, RunIdentity, locked, new_run
+from tandem_hw.training.run_files import FILE_NAMES
+from tandem_hw.training.run_folder import RunIdentity, locked, new_run
 from tests.helpers.command_line import run as run_command
 from tests.helpers.project import ROOT
 from tests.helpers.trainings import NEW, OLD, anonymous, attempt, kill_at, linger, run
@@ -83,7 +84,7 @@ def test_files_are_written_in_the_order_that_a_kill_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rename, names = kill_at(-1, die)
-    monkeypatch.setattr(atomic_write.os, "replace", rename)
+    monkeypatch.setattr(os, "replace", rename)
     run(tmp_path, replace(NEW, epochs=2, validation=0.0))
     epoch = ["last.pt", "checkpoint.pt", "metrics.json"]
     assert names == [*epoch, *epoch, "metrics.json"]
@@ -102,7 +103,7 @@ def test_a_training_that_is_killed_between_any_two_writes_is_resumed_to_the_same
             shutil.copytree(whole / "old", folder)
         rename, names = kill_at(moment, die)
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(atomic_write.os, "replace", rename)
+            patched.setattr(os, "replace", rename)
             try:
                 run(folder, overwrite=over == "another training")
             except Killed:
@@ -181,7 +182,8 @@ def test_a_folder_in_use_is_refused_until_its_training_ends_however_it_ends(
         while not note.exists():
             assert time.monotonic() < deadline, "it did not start"
             time.sleep(0.02)
-        for how in ({}, {"overwrite": True}, {"resume": True}):
+        hows: list[dict[str, Any]] = [{}, {"overwrite": True}, {"resume": True}]
+        for how in hows:
             with pytest.raises(FileFormatError) as caught:
                 run(tmp_path / "run", **how)
             assert f"run: process {child.pid} on " in str(caught.value)
@@ -227,7 +229,8 @@ def test_a_file_system_without_locks_is_said(
 def test_a_lock_that_its_last_holder_has_just_removed_is_taken_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, taken = fcntl.flock, []
+    take = fcntl.flock
+    taken: list[int] = []
 
     def flock(file: Any, operation: int) -> None:
         take(file, operation)

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tandem_hw.conversion.convert import convert
-from tandem_hw.data.dataset import ImageDataset, Labels
+from tandem_hw.data.dataset import Labels
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.learning.checkpoint import load_checkpoint, save_checkpoint
 from tandem_hw.learning.model import TandemNetwork
@@ -27,66 +26,8 @@ from tandem_hw.training.loop import (
 )
 from tandem_hw.training.objectives import Classification
 from tandem_hw.training.options import EPOCHS_MAX
+from tests.helpers.image_trainings import OPTIONS, contents, interrupt_in, make_data, make_model
 from tests.helpers.trainings import anonymous
-
-OPTIONS = TrainingOptions(epochs=3, batch_size=16, learning_rate=0.01, validation=0.2, seed=5)
-
-
-def make_data(**changes: Any) -> ImageDataset:
-    """Three classes of 4x4 images, each with a bright row of its own and much noise."""
-    random = np.random.RandomState(0)
-    y = np.arange(150) % 3
-    x = random.uniform(0, 0.5, (150, 1, 4, 4))
-    x[np.arange(150), 0, y] += 0.4
-    x = x.astype(np.float32)
-    labels = Labels(y, classes=3)
-    data = ImageDataset("rows", x[:120], labels[:120], x[120:], labels[120:])
-    return replace(data, **changes)
-
-
-def make_model(**options: Any) -> TandemNetwork:
-    torch.manual_seed(1)
-    network = nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1, bias=False),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.Dropout(0.2),
-        nn.Flatten(),
-        nn.Linear(96, 3),
-    )
-    return convert(network, input_shape=(1, 4, 4), **({"num_steps": 4} | options))
-
-
-def tensors(item: Any, path: str = "") -> dict[str, Any]:
-    """List what a checkpoint holds, so that two can be compared bit for bit."""
-    if isinstance(item, dict):
-        pairs = [(str(key), value) for key, value in item.items()]
-    elif isinstance(item, list | tuple):
-        pairs = [(str(index), value) for index, value in enumerate(item)]
-    else:
-        return {path: item.numpy().tobytes() if isinstance(item, Tensor) else item}
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        found |= tensors(value, f"{path}/{key}")
-    return found
-
-
-def contents(folder: Path) -> dict[str, dict[str, Any]]:
-    files = {}
-    for name in ("checkpoint.pt", "last.pt"):
-        checkpoint = load_checkpoint(folder / name)
-        assert checkpoint.run == json.loads((folder / "metrics.json").read_text())["run"]
-        state = dict(checkpoint.model.state_dict())
-        files[name] = tensors([state, checkpoint.metrics, checkpoint.training, checkpoint.data])
-    return files
-
-
-def interrupt_in(epoch: int, batch: int) -> Any:
-    def report(step: StepReport) -> None:
-        if (step.epoch, step.batch) == (epoch, batch):
-            raise KeyboardInterrupt
-
-    return report
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +195,8 @@ OTHER_OPTIONS = {
 
 @pytest.mark.parametrize("name", OTHER_OPTIONS)
 def test_resuming_with_other_options_is_refused(whole: Whole, name: str) -> None:
-    options = replace(OPTIONS, **{name: OTHER_OPTIONS[name]})
+    other: dict[str, Any] = {name: OTHER_OPTIONS[name]}
+    options = replace(OPTIONS, **other)
     before = contents(whole[0])
     message = rf"last\.pt: was trained with {name} .*, not {OTHER_OPTIONS[name]}"
     with pytest.raises(DataError, match=message):
@@ -328,7 +270,7 @@ def test_a_damaged_state_is_refused(whole: Whole, tmp_path: Path, key: str, valu
 
 
 OF_FOUR = Labels(np.arange(150) % 3, classes=4)
-UNFIT = {
+UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "shape": (
         {"x_train": np.zeros((120, 16)), "x_test": np.zeros((30, 16))},
         r"shape \(16,\); the",

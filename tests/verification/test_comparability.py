@@ -89,7 +89,7 @@ def test_labels_have_to_be_the_same() -> None:
     fractions = copy_of(FIRST, label=LABELS + 0.0)
     with pytest.raises(ComparisonRefusedError, match="its labels are float64"):
         compare(NETWORK, [FIRST, fractions])
-    short = {"label": LABELS[:2]}
+    short: dict[str, Any] = {"label": LABELS[:2]}
     with pytest.raises(ComparisonRefusedError, match="is incomplete: its labels have shape"):
         compare(NETWORK, [copy_of(FIRST, **short), copy_of(FIRST, "third", **short)])
 
@@ -138,7 +138,7 @@ def test_what_is_no_integer_is_refused(changes: dict[str, Any], what: str) -> No
 
 @pytest.mark.parametrize("kind", ["synops", "saturation"])
 def test_a_layer_that_is_left_out_is_noticed(kind: str) -> None:
-    kept = {name: values for name, values in getattr(FIRST, kind).items() if name != "hidden"}
+    kept: Any = {name: values for name, values in getattr(FIRST, kind).items() if name != "hidden"}
     with pytest.raises(ComparisonRefusedError, match=r"of layer hidden have shape \(0,\); \(5,\)"):
         compare(NETWORK, [FIRST, copy_of(FIRST, **{kind: kept})])
 

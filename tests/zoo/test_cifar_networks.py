@@ -30,6 +30,8 @@ from tandem_hw.training.loop import seed_everything, train
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.verification.step import verify
 from tandem_hw.zoo.models import build
+from tests.helpers.labels import labels_of
+from tests.helpers.present import present
 
 #: Everything that the recipes switch on; one step an epoch.
 OPTIONS = TrainingOptions(
@@ -103,7 +105,7 @@ def test_the_loss_is_finite_and_every_layer_learns(trained: Trained) -> None:
     start = make_model(trained.name)
     after = load_checkpoint(trained.folder / "whole" / "checkpoint.pt").model
     for before, layer in zip(start.tandem_layers, after.tandem_layers, strict=True):
-        assert not torch.equal(before.weight, layer.weight), layer.name
+        assert not torch.equal(present(before.weight), present(layer.weight)), layer.name
         if layer.fires:
             assert before.activation_max != layer.activation_max, layer.name
 
@@ -124,8 +126,9 @@ def test_cifarnet_learns_from_images_as_large_as_cifars() -> None:
     assert loss.isfinite()
     assert [name for name, spikes in counts.items() if not spikes] == ["dense7"]  # the readout
     for layer in model.tandem_layers:
-        assert layer.weight.grad.isfinite().all()
-        assert layer.weight.grad.any(), layer.name
+        gradient = present(present(layer.weight).grad)
+        assert gradient.isfinite().all()
+        assert gradient.any(), layer.name
 
 
 def _spikes(activity: LayerActivity) -> float:
@@ -136,7 +139,7 @@ def test_a_resumed_training_gives_the_same_bits(trained: Trained) -> None:
     cut = trained.folder / "cut"
     with torch.no_grad():
         fresh = make_model(trained.name)
-        fresh.tandem_layers[0].weight.add_(1)
+        present(fresh.tandem_layers[0].weight).add_(1)
     summary = train(fresh, make_data(trained.name), OPTIONS, cut, resume=True)
     assert summary == trained.summary
     whole = torch.load(trained.folder / "whole" / "last.pt", weights_only=True)
@@ -165,10 +168,10 @@ def test_the_exported_network_is_the_trained_one(trained: Trained) -> None:
     network, model = read_net(net), load_checkpoint(checkpoint).model
     data = make_data(trained.name)
     inputs = data.integers(data.x_test, network.input)
-    report = verify(network, inputs, data.y_test, [ReferenceBackend(), PyTorchBackend(model)])
+    report = verify(network, inputs, labels_of(data), [ReferenceBackend(), PyTorchBackend(model)])
     report.require_match()
     assert (
-        ReferenceBackend().run(network, inputs, data.y_test).accuracy
+        ReferenceBackend().run(network, inputs, labels_of(data)).accuracy
         == (trained.summary["test_accuracy"])
     )
 

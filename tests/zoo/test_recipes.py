@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.zoo.models import build
 from tandem_hw.zoo.recipes import RECIPES
-from tests.cli.test_cli import write_data
+from tests.helpers.row_images import write_data
 
 OPTIONS = {
     option.name: option
@@ -63,7 +62,7 @@ def data_like(spec: str, **_: Any) -> Dataset:
 
 
 @pytest.fixture
-def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Return what runs the command until the training would begin, and tells what with."""
 
     def stop(model: TandemNetwork, _: Any, options: TrainingOptions, *__: Any, **___: Any) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tandem_hw.errors import BackendError
 from tandem_hw.sim.child.watched_process import group_members, run_watched
+from tests.helpers.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="the tests look for processes in /proc"
@@ -68,13 +69,6 @@ def _run(
 
 def _group(folder: Path) -> int:
     return int((folder / _PID).read_text())
-
-
-def _wait_for(condition: Callable[[], bool], seconds: float = _SOON) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_command_that_ends_well_returns_quietly_with_its_environment(tmp_path: Path) -> None:
@@ -249,12 +243,12 @@ def test_command_and_its_children_end_when_the_parent_is_killed(
             """),
         ]
     )
-    _wait_for((tmp_path / "all").exists)
+    wait_for((tmp_path / "all").exists)
     group = _group(tmp_path)
     assert len(group_members(group)) == 3
     os.kill(parent.pid, number)
     parent.wait()
-    _wait_for(lambda: not group_members(group))
+    wait_for(lambda: not group_members(group))
 
 
 def test_group_members_reads_past_any_process_name(
@@ -264,8 +258,8 @@ def test_group_members_reads_past_any_process_name(
     program.write_text("#!/bin/sh\nsleep 300\n")
     program.chmod(0o755)
     process = started([str(program)])
-    _wait_for(lambda: len(group_members(process.pid)) == 2)
+    wait_for(lambda: len(group_members(process.pid)) == 2)
     assert process.pid in group_members(process.pid)
     assert Path(f"/proc/{process.pid}/stat").read_text().split(" ", 1)[1].startswith("(a) Z 1 (b)")
     process.kill()
-    _wait_for(lambda: process.pid not in group_members(process.pid))  # a zombie now
+    wait_for(lambda: process.pid not in group_members(process.pid))  # a zombie now

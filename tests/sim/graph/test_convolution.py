@@ -133,7 +133,7 @@ def _run(
 @pytest.mark.parametrize("message_bits", [8, 0], ids=["graded", "binary"])
 def test_full_graph_sends_what_lava_s_model_sends_one_step_late(message_bits: int) -> None:
     generator = np.random.default_rng(message_bits)
-    arguments = {
+    arguments: dict[str, Any] = {
         "weight": _random(generator, 254, (4, 3, 2, 2)),
         "input_shape": (6, 5, 4),
         "stride": (2, 1),
@@ -150,7 +150,7 @@ def test_full_graph_sends_what_lava_s_model_sends_one_step_late(message_bits: in
 
 
 def test_sum_beyond_24_bits_wraps_as_in_lava_s_model() -> None:
-    arguments = {
+    arguments: dict[str, Any] = {
         "weight": np.full((1, 4, 4, 16), 254, dtype=np.int32),
         "input_shape": (4, 4, 16),
         "num_message_bits": 8,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tandem_hw.export.net_file import write_net
 from tests.helpers.networks import (
     networks,
     random_inputs,
@@ -107,8 +108,7 @@ def test_a_child_that_runs_a_weight_off_by_a_step_is_noticed_in_the_dark(
     inputs = np.zeros_like(random_inputs(network, 2))  # no weight of the first layer has an effect
     first = network.layers[0]
     other = with_layer(network, other_layer(first, first.name, 5))
-    written = lava_cpu.write_net
-    monkeypatch.setattr(lava_cpu, "write_net", lambda _, path: written(other, path))
+    monkeypatch.setattr(lava_cpu, "write_net", lambda _, path: write_net(other, path))
     report = verify(network, inputs, None, [ReferenceBackend(), kind()], allow_silence=True)
     assert report.difference is None
     assert report.checked_states == ("reference", kind.name)

@@ -13,6 +13,7 @@ from tandem_hw.network.quantized import Reset
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import verify
+from tests.helpers.labels import labels_of
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
@@ -36,6 +37,7 @@ def test_moving_digits_give_equal_counts_on_lava(reset: Reset) -> None:
         encoding="events",
     )
     backends = [ReferenceBackend(), LavaCpuBackend(), LavaStockBackend()]
-    report = verify(freeze(model.eval()), data.x_test[:6], data.y_test[:6], backends)
+    inputs = data.integers(data.x_test[:6], model.architecture.input)
+    report = verify(freeze(model.eval()), inputs, labels_of(data)[:6], backends)
     assert next(layer.spikes for layer in report.layers if layer.spikes is not None) > 100
     assert report.match

@@ -54,7 +54,8 @@ def tiny(name: str) -> UInt8Array:
     """Return tiny.net's spikes [steps, C, H, W]; slayer's first step is always silent."""
     spikes = load(f"tinynet/{name}.npy")[0].transpose(3, 0, 1, 2)
     assert not spikes[0].any()
-    return spikes[1:].astype(np.uint8)
+    bits: npt.NDArray[np.uint8] = spikes[1:].astype(np.uint8)
+    return bits
 
 
 def pilotnet(name: str, first: int, steps: int) -> UInt8Array:

@@ -21,6 +21,7 @@ from tandem_hw.sim.child.watched_process import group_members
 from tandem_hw.sim.lava_cpu import backend as lava_cpu
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tests.helpers.layers import dense_layer, network_of
+from tests.helpers.waiting import wait_for
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
@@ -84,13 +85,6 @@ def _shared_memory(group: int) -> set[str]:
         for line in Path(f"/proc/{member}/maps").read_text().splitlines()
     ]
     return {line.split()[-1] for line in lines if "/dev/shm/" in line}
-
-
-def _wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -172,7 +166,7 @@ def command(tmp_path: Path, faulty: Callable[[str], Path]) -> Iterator[subproces
         start_new_session=True,
     )
     try:
-        _wait_for(lambda: group.exists() or process.poll() is not None, seconds=120)
+        wait_for(lambda: group.exists() or process.poll() is not None, seconds=120)
         yield process
     finally:
         if process.poll() is None:
@@ -202,7 +196,7 @@ def test_command_that_is_ended_takes_every_process_and_its_shared_memory_along(
     assert command.returncode == status, output
     assert ("Interrupted." in output) == (number == signal.SIGINT)
     assert "Traceback" not in output
-    _wait_for(lambda: not group_members(group), seconds=_SOON)
+    wait_for(lambda: not group_members(group), seconds=_SOON)
     assert not [name for name in memory if Path(name).exists()]
 
 

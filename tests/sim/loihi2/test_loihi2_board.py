@@ -30,6 +30,8 @@ from tests.helpers.project import ROOT
 
 FAKE = ROOT / "tests" / "helpers" / "fake_lava_loihi"
 _ABSENT = LavaCpuBackend().why_unavailable()
+#: With what it imports, which tests put something around.
+module: Any = loihi2
 needs_lava = pytest.mark.skipif(_ABSENT is not None, reason=str(_ABSENT))
 
 
@@ -40,7 +42,7 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setenv("PATH", str(FAKE / "bin"), prepend=os.pathsep)
     monkeypatch.setattr(Loihi2Backend, "why_unavailable", lambda self: self.choice.why_not())
     found: list[int] = []
-    watch = loihi2.run_watched
+    watch = module.run_watched
 
     def run_watched(command: list[str], **options: Any) -> None:
         # The shell's process id, which Python keeps, is that of the group.
@@ -173,7 +175,7 @@ def test_phase_that_takes_too_long_is_ended_with_all_its_processes(
         f"Path(sys.argv[1], 'phase.txt').write_text({phase!r})\n"
         "time.sleep(300)\n"
     )
-    watched = loihi2.run_watched
+    watched = module.run_watched
 
     def hang(command: list[str], **options: Any) -> None:
         watched([command[0], str(worker), command[-1]], **options)

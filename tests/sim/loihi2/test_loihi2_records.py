@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +24,7 @@ from tandem_hw.sim.loihi2.records import (
 )
 from tandem_hw.sim.loihi2.schedule import CLOCK_PERIOD, Schedule, repeated_order
 
+Record = npt.NDArray[Any]
 SHAPE = (2, 3)
 KNOWN = np.ones((5, 12), dtype=bool)
 
@@ -43,10 +47,11 @@ def test_sign_extension_undoes_the_loss_of_the_sign_and_keeps_a_sign(value: int)
     assert lava_dl[0] == value
 
 
-def clock(delay: int, steps: int = 70) -> np.ndarray:
+def clock(delay: int, steps: int = 70) -> Record:
     """Return the record of a neuron that fires in steps K, 2K, ... and is seen later."""
     chip = np.arange(1, steps + 1) - delay
-    return ((chip > 0) & (chip % CLOCK_PERIOD == 0)).astype(np.uint8)[:, None]
+    fires: Record = (chip > 0) & (chip % CLOCK_PERIOD == 0)
+    return fires.astype(np.uint8)[:, None]
 
 
 @pytest.mark.parametrize("delay", range(ADAPTER_DELAY_MAX + 1))
@@ -72,7 +77,7 @@ def test_clock_that_skips_a_period_is_reported() -> None:
         clock_delay(spikes)
 
 
-def voltage(delay: int, steps: int = 50) -> np.ndarray:
+def voltage(delay: int, steps: int = 50) -> Record:
     """Return the clock's voltage as a board sends it, of which nothing is sent before."""
     chip = np.arange(1, steps + 1) - delay
     return np.where(chip > 0, (chip % CLOCK_PERIOD) << 6, 0)[:, None]
@@ -84,12 +89,12 @@ def test_delay_of_a_read_is_found(delay: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", [voltage(ADAPTER_DELAY_MAX + 1), voltage(1) * 2, voltage(1) * 0])
-def test_read_that_no_delay_explains_is_reported(wrong: np.ndarray) -> None:
+def test_read_that_no_delay_explains_is_reported(wrong: Record) -> None:
     with pytest.raises(BackendError, match="expected is 64, 128, 192"):
         read_delay(wrong)
 
 
-def answers(delays: int = 5, steps: int = 12) -> np.ndarray:
+def answers(delays: int = 5, steps: int = 12) -> Record:
     generator = np.random.default_rng(3)
     return generator.integers(0, 2, (delays, steps, *SHAPE))
 
@@ -169,7 +174,7 @@ def test_counts_are_those_of_the_windows(
 
 
 @pytest.fixture
-def spikes() -> np.ndarray:
+def spikes() -> Record:
     schedule = schedule_of()
     record = np.zeros((schedule.total_steps, *SHAPE), np.uint8)
     record[schedule.first_step(1) - 1, 1, 2] = 1
@@ -177,7 +182,7 @@ def spikes() -> np.ndarray:
     return record
 
 
-def test_spike_between_two_windows_is_reported(spikes: np.ndarray) -> None:
+def test_spike_between_two_windows_is_reported(spikes: Record) -> None:
     schedule = schedule_of()
     step = schedule.first_step(1) + 2 * schedule.period - 1  # the padding of the second slot
     spikes[step - 1, 0, 1] = 1
@@ -185,13 +190,13 @@ def test_spike_between_two_windows_is_reported(spikes: np.ndarray) -> None:
         cut_counts(spikes, schedule, 1, 0, "conv")
 
 
-def test_value_that_is_no_spike_is_reported(spikes: np.ndarray) -> None:
+def test_value_that_is_no_spike_is_reported(spikes: Record) -> None:
     spikes[spikes > 0] = 128
     with pytest.raises(BackendError, match="layer conv: the board sent the values 0, 128 for spi"):
         cut_counts(spikes, schedule_of(), 1, 0, "conv")
 
 
-def test_record_that_ends_early_is_reported(spikes: np.ndarray) -> None:
+def test_record_that_ends_early_is_reported(spikes: Record) -> None:
     schedule = schedule_of()
     needed = schedule.first_step(1) + (len(schedule.order) - 1) * 4 + 2
     assert cut_counts(spikes[:needed], schedule, 1, 0, "conv").sum() == 1

@@ -125,5 +125,5 @@ def autoencoder() -> list[Layer]:
     image = synapses(
         "image", decoder.output_shape, 1, stride=(2, 2), output_padding=(1, 1), threshold=None, **up
     )
-    assert image.output_shape == encoder.input_shape
+    assert image.output_shape == encoder.synapses[0].input_shape
     return [encoder, code, decoder, image]

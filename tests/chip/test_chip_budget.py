@@ -211,8 +211,8 @@ def test_a_board_works_in_periods_of_a_power_of_two(
 ) -> None:
     layers = (dense(6, 5, name="a"), dense(5, 4, name="b"), dense(4, 3, None, name="readout"))
     spec = InputSpec((6,), 4, 1 / 15)
-    layers = tuple(changed(layer, bias=np.full(layer.num_neurons, 3)) for layer in layers)
-    network = network_of(spec, layers, num_steps, reset, "potential")
+    biased = [changed(layer, bias=np.full(layer.num_neurons, 3)) for layer in layers]
+    network = network_of(spec, biased, num_steps, reset, "potential")
     budget = chip_budget(network)
     assert budget.obstacle is None
     assert (budget.period, budget.latency) == (period, num_steps + 3)
@@ -289,7 +289,7 @@ def test_what_cannot_be_built_from_stock_processes_is_said() -> None:
 def too_many_cores() -> QuantizedNetwork:
     """Return a network of 2^32 neurons, more than 1152 chips hold, brought down to one."""
     large = convolution((1, 2048, 2048), 1024, 1, name="large")
-    small = convolution(large.output_shape, 1, 1, name="small", stride=(2048, 2048))
+    small = convolution((1024, 2048, 2048), 1, 1, name="small", stride=(2048, 2048))
     last = changed(dense(1, 1), input_shape=small.output_shape)
     return chip_network(large, small, last)
 

@@ -9,7 +9,6 @@ from tandem_hw.chip.relays import relay_stages
 from tandem_hw.chip.timing import window_start
 from tandem_hw.network.layers import Layer
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
-from tandem_hw.network.synapses.dense import OneToOne
 from tests.helpers.layers import dense_layer, network_of, one_to_one_layer
 from tests.helpers.networks import networks
 
@@ -18,7 +17,7 @@ def identity(name: str, source: str) -> Layer:
     return one_to_one_layer(name, np.array([2]), 8, np.zeros(1, int), None, (3,), source=source)
 
 
-def dense(name: str, source: str, *skips: OneToOne) -> Layer:
+def dense(name: str, source: str, *skips: Layer) -> Layer:
     weight, bias = 2 * np.eye(3, dtype=int), np.zeros(3, int)
     return dense_layer(name, weight, 8, bias, 2, (3,), source=source, skips=skips)
 

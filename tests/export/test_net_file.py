@@ -16,7 +16,7 @@ from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export import net_file
 from tandem_hw.export.hdf5_tree import write_tree
 from tandem_hw.export.net_file import _network_tree, read_net, write_net
-from tandem_hw.network.choices import Reset
+from tandem_hw.network.choices import Readout, Reset
 from tandem_hw.network.fixed_point import weight_limit
 from tandem_hw.network.layers import Input, Layer
 from tandem_hw.network.network_digest import network_digest
@@ -84,7 +84,7 @@ def networks(draw: st.DrawFn) -> QuantizedNetwork:
         draw(scales),
         draw(st.sampled_from(["first_step", "constant"])),
     )
-    readout = draw(st.sampled_from(["potential", "count"]))
+    readout: Readout = draw(st.sampled_from(["potential", "count"]))
     layer_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
     layers: list[Layer] = []
     for name in layer_names:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tandem_hw.network.fixed_point import floor_threshold, weight_limit
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout, Reset
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
+from tandem_hw.network.synapses.kind import Synapses
 from tests.helpers.layers import (
     changed,
     conv1d_layer,
@@ -101,6 +102,7 @@ def _residual(draw: st.DrawFn, first: Layer, generator: np.random.Generator) -> 
         last = changed(last, source=first.name)
     if kind in ("identity", "long identity", "both"):
         share, threshold = draw(st.sampled_from(_SKIP_SHARES)), last.neurons.threshold
+        assert threshold is not None
         weight = floor_threshold(min(share * threshold, 32640))
         skips.append(
             one_to_one_layer("identity", np.array([weight]), 8, [0], None, shape, source=first.name)
@@ -265,19 +267,14 @@ def _convolutions(
     groups = draw(st.sampled_from([g for g in (1, 2, 4) if channels % g == 0]))
     out = groups * draw(st.integers(1, 2))
     kinds = [Conv1d] if len(input_shape) == 2 else [Conv2d] if plain else [Conv2d, ConvTranspose2d]
-    kind: type[Convolution] = draw(st.sampled_from(kinds))
+    kind: type[Synapses] = draw(st.sampled_from(kinds))
     axis = _transposed_axes if kind is ConvTranspose2d else _axes
     kernel, *geometry = zip(*(draw(axis(length)) for length in input_shape[1:]), strict=True)
     shape = (out, channels // groups, *kernel)
     names = ("stride", "padding", "dilation", "output_padding")
-    return make(
-        kind,
-        name=name,
-        input_shape=input_shape,
-        groups=groups,
-        **dict(zip(names, geometry, strict=False)),
-        **_parameters(draw, generator, shape, incoming, fires),
-    )
+    fields: dict[str, Any] = dict(zip(names, geometry, strict=False))
+    fields |= _parameters(draw, generator, shape, incoming, fires)
+    return make(kind, name=name, input_shape=input_shape, groups=groups, **fields)
 
 
 @st.composite

@@ -309,7 +309,7 @@ def record(
                 [getattr(result[index], name) for result in results], dtype=np.int32
             ).reshape(len(inputs), *layer.output_shape)
             for index, layer in enumerate(network.layers)
-            if layer.threshold is not None
+            if layer.fires
         }
 
     potential = None

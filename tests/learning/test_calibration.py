@@ -181,8 +181,9 @@ def test_no_state_of_any_layer_leaves_its_registers_on_the_samples(options: Any)
         assert float(layer.peak) > 0
         found = measured[layer.name]
         if layer.fires:
-            assert integers.threshold is not None
-            unit = layer.spike_value / integers.threshold
+            threshold = integers.neurons.threshold
+            assert threshold is not None
+            unit = layer.spike_value / threshold
             assert found.activation_max == float(layer.activation_max)
             assert found.cut_off is not None
             assert 0 <= found.cut_off < 0.3

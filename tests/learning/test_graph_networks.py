@@ -116,6 +116,7 @@ def test_a_pooling_alone_is_a_depthwise_convolution_of_equal_weights() -> None:
     assert (pool.geometry.groups, pool.geometry.stride) == (6, (2, 2))
     assert len(np.unique(pool.weight)) == 1
     # Four spikes in make about one spike out.
+    assert layer.neurons.threshold is not None
     assert abs(4 * int(pool.weight[0, 0, 0, 0]) / layer.neurons.threshold - 1) < 0.02
     assert isinstance(freeze(converted("one axis")).layers[0].synapses[0], Conv1d)
 

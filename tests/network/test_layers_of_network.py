@@ -119,7 +119,7 @@ def test_drawn_networks_are_graphs_of_every_form() -> None:
 
 
 def layer_of(kind: type[Synapses], shape: Shape, weights: Shape, **fields: Any) -> Any:
-    values = {
+    values: dict[str, Any] = {
         "name": "a",
         "weight": np.full(weights, 4),
         "weight_bits": 8,

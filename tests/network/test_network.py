@@ -333,7 +333,8 @@ def test_the_kind_and_the_order_of_layers_are_in_the_digest() -> None:
 def test_integers_of_numpy_and_python_make_the_same_network() -> None:
     conv = changed(CONV, stride=np.array([2, 2]), threshold=np.int64(3072), weight_bits=np.int8(8))
     layers = (conv, HIDDEN, READOUT)
-    assert replace(NETWORK, layers=layers, num_steps=np.int32(4)).digest == NETWORK.digest
+    numbers: dict[str, Any] = {"num_steps": np.int32(4)}
+    assert replace(NETWORK, layers=layers, **numbers).digest == NETWORK.digest
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

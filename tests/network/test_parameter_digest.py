@@ -59,11 +59,12 @@ def test_every_integer_counts_and_the_dtype_does_not() -> None:
     }
     assert len(others) == 3 * 2 * 4 - 4  # the identity has one weight, which is first and last
     shape = layer.output_shape
-    assert layer.fires
-    others.add(parameter_digest(weights, changed(bias, -1, 1), layer.neurons.threshold, shape))
-    others.add(parameter_digest(weights, bias, layer.neurons.threshold + 1, shape))
+    threshold = layer.neurons.threshold
+    assert threshold is not None
+    others.add(parameter_digest(weights, changed(bias, -1, 1), threshold, shape))
+    others.add(parameter_digest(weights, bias, threshold + 1, shape))
     others.add(parameter_digest(weights, bias, None, shape))
-    others.add(parameter_digest(weights[::-1], bias, layer.neurons.threshold, shape))
+    others.add(parameter_digest(weights[::-1], bias, threshold, shape))
     assert len(others) == 24
     assert digest not in others
 

@@ -17,10 +17,11 @@ from tandem_hw.network.fixed_point import weight_limit
 from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Readout, Reset
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
 from tandem_hw.network.synapses.dense import Dense
+from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
-from tests.helpers.layers import conv2d_layer, network_of, one_to_one_layer
+from tests.helpers.layers import conv2d_layer, make, network_of, one_to_one_layer
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
@@ -31,7 +32,7 @@ pytestmark = [
 
 
 def build(
-    kind: type[Layer],
+    kind: type[Synapses],
     name: str,
     weight_shape: tuple[int, ...],
     input_shape: tuple[int, ...],
@@ -45,7 +46,7 @@ def build(
     limit = weight_limit(bits) // 2 if reach is None else reach
     weight = 2 * generator.integers(-limit // 2, limit + 1, weight_shape)
     bias = generator.integers(-9, 10, weight_shape[0]) * (threshold is not None)
-    return kind(name, weight, bits, bias, threshold, input_shape, **geometry)
+    return make(kind, name, weight, bits, bias, threshold, input_shape, **geometry)
 
 
 def one_to_one(name: str, shape: tuple[int, ...], weight: int, source: str) -> Layer:

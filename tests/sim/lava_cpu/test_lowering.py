@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from tests.helpers.layers import network_of
+from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import random_inputs, small_network
 
 pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python 3.10")
@@ -20,7 +20,6 @@ from lava.proc.sparse.process import Sparse
 from tandem_hw.chip.timing import board_period, default_period
 from tandem_hw.errors import BackendError, NetworkError
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
-from tandem_hw.network.synapses.dense import Dense as DenseLayer
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.lava_cpu.graph import build_graph
 from tandem_hw.sim.reference import ReferenceBackend
@@ -74,8 +73,8 @@ def test_lowered_graph_gives_the_counts_of_the_leaf_models_at_every_period(reset
 
 def _network(weight: Any, bias: Any, threshold: int) -> QuantizedNetwork:
     spec = InputSpec((40,), 8, 1 / 255, "constant")
-    first = DenseLayer("first", weight, 8, bias, threshold, (40,))
-    readout = DenseLayer("readout", [[2, -2]], 8, [0], None, (2,))
+    first = dense_layer("first", weight, 8, bias, threshold, (40,))
+    readout = dense_layer("readout", [[2, -2]], 8, [0], None, (2,))
     return network_of(spec, (first, readout), 4, "subtract")
 
 

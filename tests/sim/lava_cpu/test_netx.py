@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.layers import changed, conv2d_layer, dense_layer, network_of
+from tests.helpers.layers import changed, connected, conv2d_layer, dense_layer, network_of
 
 pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python 3.10")
 pytest.importorskip("lava.lib.dl.netx.hdf5", reason="lava-dl is not installed")
@@ -77,7 +77,7 @@ def _counted(shape: tuple[int, ...], leak: tuple[int, int] = (4096, 0)) -> Quant
     return replace(
         plain,
         input=replace(plain.input, shape=shape),
-        layers=tuple(replace(layer, **decays) for layer in layers),
+        layers=connected(changed(layer, **decays) for layer in layers),
         readout="count",
     )
 
@@ -142,7 +142,8 @@ def test_netx_builds_our_layers_with_their_shapes_weights_and_biases(tmp_path: P
     network = _network("zero")
     loaded = _load(network, tmp_path)
     conv, *dense = network.layers
-    assert isinstance(conv, Conv2d)
+    (path,) = conv.synapses
+    assert isinstance(path, Conv2d)
     assert len(loaded.layers) == len(network.layers)
     assert loaded.inp.shape == network.input.shape[::-1]
     assert [layer.shape for layer in loaded.layers] == [
@@ -150,11 +151,11 @@ def test_netx_builds_our_layers_with_their_shapes_weights_and_biases(tmp_path: P
     ]
     # Lava convolves where PyTorch correlates, and orders the axes the other way round.
     synapse = loaded.layers[0].synapse
-    flipped = conv.synapses[0].weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
+    flipped = path.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
     np.testing.assert_array_equal(synapse.weight.init, flipped)
     for field in ("stride", "padding", "dilation"):
-        assert tuple(getattr(synapse, field).init) == getattr(conv, field)[::-1]
-    assert synapse.groups.init == conv.synapses[0].geometry.groups
+        assert tuple(getattr(synapse, field).init) == path.geometry_numbers[field][::-1]
+    assert synapse.groups.init == path.geometry.groups
     for built, layer in zip(loaded.layers[1:], dense, strict=True):
         scale = 8 - built.synapse.proc_params["num_weight_bits"]
         exponent = built.synapse.proc_params["weight_exp"] + scale

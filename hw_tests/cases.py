@@ -14,9 +14,7 @@ from hw_tests.graph_cases import graph_cases
 from hw_tests.layer_cases import layer_cases
 from tandem_hw.network.fixed_point import floor_threshold
 from tandem_hw.network.quantized import Encoding, InputSpec, Reset
-from tandem_hw.network.synapses.dense import Dense
 from tests.helpers.layers import changed, dense_layer, network_of
-from tests.helpers.random_layers import random_layer
 
 
 def cases() -> Iterator[Case]:
@@ -103,10 +101,13 @@ def _overflow_case(reset: Reset) -> Case:
     """Return a case whose sums leave 24 bits, so that the current wraps and the voltage clips."""
     generator = np.random.default_rng(4)
     spec = InputSpec((40,), bits=8, scale=1 / 255, encoding="constant")
-    first = random_layer(
-        *(Dense, "first", (30, 40), spec.shape, floor_threshold(40_000)),
-        bias_reach=4000,
-        generator=generator,
+    first = dense_layer(
+        "first",
+        2 * generator.integers(-127, 128, (30, 40)),
+        8,
+        generator.integers(-4000, 4000, 30),
+        floor_threshold(40_000),
+        spec.shape,
     )
     readout = dense("readout", first.output_shape, 5, None, generator)
     network = network_of(spec, (first, readout), 7, reset)

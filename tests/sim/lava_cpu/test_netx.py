@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tandem_hw.network.synapses.dense import Dense
-from tests.helpers.layers import changed, network_of
+from tests.helpers.layers import changed, connected, network_of
 from tests.helpers.random_layers import random_layer
 
 pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python 3.10")
@@ -64,7 +64,7 @@ def _counted(shape: tuple[int, ...], leak: tuple[int, int] = (4096, 0)) -> Quant
     return replace(
         plain,
         input=replace(plain.input, shape=shape),
-        layers=tuple(changed(layer, **decays) for layer in layers),
+        layers=connected(changed(layer, **decays) for layer in layers),
         readout="count",
     )
 
@@ -128,9 +128,9 @@ def test_netx_runs_our_file_to_the_spikes_of_the_reference(
 def test_netx_builds_our_layers_with_their_shapes_weights_and_biases(tmp_path: Path) -> None:
     network = _network("zero")
     loaded = _load(network, tmp_path)
-    first, *dense = network.layers
-    (conv,) = first.synapses
-    assert isinstance(conv, Conv2d)
+    conv, *dense = network.layers
+    (path,) = conv.synapses
+    assert isinstance(path, Conv2d)
     assert len(loaded.layers) == len(network.layers)
     assert loaded.inp.shape == network.input.shape[::-1]
     assert [layer.shape for layer in loaded.layers] == [
@@ -138,11 +138,11 @@ def test_netx_builds_our_layers_with_their_shapes_weights_and_biases(tmp_path: P
     ]
     # Lava convolves where PyTorch correlates, and orders the axes the other way round.
     synapse = loaded.layers[0].synapse
-    flipped = conv.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
+    flipped = path.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
     np.testing.assert_array_equal(synapse.weight.init, flipped)
     for field in ("stride", "padding", "dilation"):
-        assert tuple(getattr(synapse, field).init) == getattr(conv.geometry, field)[::-1]
-    assert synapse.groups.init == conv.geometry.groups
+        assert tuple(getattr(synapse, field).init) == path.geometry_numbers[field][::-1]
+    assert synapse.groups.init == path.geometry.groups
     for built, layer in zip(loaded.layers[1:], dense, strict=True):
         scale = 8 - built.synapse.proc_params["num_weight_bits"]
         exponent = built.synapse.proc_params["weight_exp"] + scale

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tandem_hw.network.synapses.dense import Dense
-from tests.helpers.layers import changed, connected, network_of
+from tests.helpers.layers import BEFORE, changed, connected, network_of
 from tests.helpers.random_layers import random_layer
 
 pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python 3.10")
@@ -57,7 +57,7 @@ def _counted(shape: tuple[int, ...], leak: tuple[int, int] = (4096, 0)) -> Quant
     conv, hidden, readout = plain.layers
     if len(shape) == 1:
         weight = 2 * np.random.default_rng(3).integers(-127, 128, (8, shape[0]))
-        hidden = changed(hidden, weight=weight, input_shape=shape, threshold=2400)
+        hidden = changed(hidden, weight=weight, input_shape=shape, threshold=2400, source=BEFORE)
     decays = dict(zip(("current_decay", "voltage_decay"), leak, strict=True))
     last = changed(readout, threshold=99)
     layers = (conv, hidden, last) if len(shape) == 3 else (hidden, last)

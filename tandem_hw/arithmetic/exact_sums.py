@@ -266,7 +266,7 @@ class _NNPackOff:
     @staticmethod
     def _switch(on: bool) -> bool:
         """Switch NNPACK on or off and return whether it was on."""
-        before: tuple[bool] = torch.backends.nnpack.set_flags(on)  # type: ignore[no-untyped-call]
+        before: tuple[bool] = torch.backends.nnpack.set_flags(on)
         return before[0]
 
 

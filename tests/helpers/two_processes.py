@@ -70,7 +70,7 @@ def main(folder: Path, port: int) -> None:
     dist.init_process_group(
         "gloo",
         # The test's store: it is there before and after, and nobody else can have its port.
-        store=dist.TCPStore("127.0.0.1", port, is_master=False),
+        store=dist.TCPStore("127.0.0.1", port, is_master=False),  # type: ignore[attr-defined]
         rank=int(os.environ["RANK"]),
         world_size=int(os.environ["WORLD_SIZE"]),
         timeout=timedelta(seconds=90),

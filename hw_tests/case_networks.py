@@ -14,7 +14,9 @@ from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNet
 from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.synapses.kind import Synapses
-from tests.helpers.layers import conv2d_layer, dense_layer, make, network_of, one_to_one_layer
+from tests.helpers.layers import network_of
+from tests.helpers.networks import random_inputs
+from tests.helpers.random_layers import random_layer
 
 RESETS: tuple[Reset, ...] = ("subtract", "zero")
 SAMPLES = 3
@@ -68,13 +70,12 @@ def convolutional(
         size = (channels, shape[0] // groups, *kernel)
         first = name == "conv1"
         layers.append(
-            conv2d_layer(
-                name=name,
-                weight=2 * generator.integers(-reach, reach + 1, size),
+            random_layer(
+                *(Conv2d, name, size, shape, floor_threshold(reach * (12 if first else 3))),
+                weights=(-reach, reach),
+                bias_reach=bias_reach,
                 weight_bits=weight_bits,
-                bias=generator.integers(-bias_reach, bias_reach + 1, channels),
-                threshold=floor_threshold(reach * (12 if first else 3)),
-                input_shape=shape,
+                generator=generator,
                 # The second layer keeps its size, whatever the first one left.
                 stride=stride if first else (1, 1),
                 padding=padding if first else (kernel[0] - 1, kernel[1] - 1),
@@ -96,22 +97,18 @@ def dense(
     weight_bits: int = 8,
 ) -> Layer:
     """Return a dense layer of random weights and biases of both signs."""
-    reach = (1 << (weight_bits - 1)) - 1
-    return dense_layer(
-        name=name,
-        weight=2 * generator.integers(-reach, reach + 1, (out, int(np.prod(input_shape)))),
+    shape, reach = (out, math.prod(input_shape)), (1 << (weight_bits - 1)) - 1
+    return random_layer(
+        *(Dense, name, shape, input_shape, threshold),
+        weights=(-reach, reach),
         weight_bits=weight_bits,
-        bias=generator.integers(-100, 101, out),
-        threshold=threshold,
-        input_shape=input_shape,
+        generator=generator,
     )
 
 
-def random_inputs(network: QuantizedNetwork, samples: int = SAMPLES) -> npt.NDArray[np.uint8]:
+def case_inputs(network: QuantizedNetwork) -> npt.NDArray[np.uint8]:
     """Return the same random integers for the same network."""
-    generator = np.random.default_rng(3)
-    shape = (samples, *network.sample_shape)
-    return generator.integers(0, network.input.largest + 1, shape).astype(np.uint8)
+    return random_inputs(network, SAMPLES, seed=3)
 
 
 def synapses(
@@ -137,22 +134,12 @@ def synapses(
         bias_reach: largest magnitude of a bias.
         fields: further fields of the layer, as ``tests.helpers.layers.make`` takes them.
     """
-    generator = np.random.default_rng(list(name.encode()))
     if kind is Dense:
         shape: tuple[int, ...] = (channels, math.prod(input_shape))
     else:
         sizes = (kernel,) * (len(input_shape) - 1) if isinstance(kernel, int) else kernel
         shape = (channels, input_shape[0] // fields.get("groups", 1), *sizes)
-    return make(
-        kind,
-        name=name,
-        weight=2 * generator.integers(-127, 128, shape),
-        weight_bits=8,
-        bias=generator.integers(-bias_reach, bias_reach + 1, channels),
-        threshold=threshold,
-        input_shape=input_shape,
-        **fields,
-    )
+    return random_layer(kind, name, shape, input_shape, threshold, bias_reach=bias_reach, **fields)
 
 
 def projection(
@@ -161,14 +148,6 @@ def projection(
     """Return a skip path through random synapses, by default a 1x1 convolution."""
     wanted = {"kernel": 1, "threshold": None, "bias_reach": 0, "source": source} | fields
     return synapses(name, input_shape, channels, **wanted)
-
-
-def identity(shape: tuple[int, ...], source: str, weight: int = 300) -> Layer:
-    """Return a skip path that adds a layer's spikes as they are, each worth ``weight``."""
-    name = f"identity-from-{source}"
-    return one_to_one_layer(
-        name, np.array([weight]), 8, np.zeros(1, int), None, shape, source=source
-    )
 
 
 def case_of(
@@ -183,4 +162,4 @@ def case_of(
     """Return a case of given layers and 3-bit inputs."""
     spec = InputSpec(input_shape or layers[0].synapses[0].input_shape, 3, 1 / 7, encoding)
     network = network_of(spec, layers, num_steps, reset, readout)
-    return Case(f"{reset}-{name}", network, random_inputs(network))
+    return Case(f"{reset}-{name}", network, case_inputs(network))

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from hw_tests.case_networks import RESETS, SAMPLES, Case, convolutional, dense, random_inputs
+from hw_tests.case_networks import RESETS, SAMPLES, Case, case_inputs, convolutional, dense
 from hw_tests.graph_cases import graph_cases
 from hw_tests.layer_cases import layer_cases
 from tandem_hw.network.fixed_point import floor_threshold
@@ -22,7 +22,7 @@ def cases() -> Iterator[Case]:
     for reset in RESETS:
         for num_steps in (1, 4, 7):
             network = convolutional(reset, num_steps)
-            yield Case(f"{reset}-T{num_steps}", network, random_inputs(network))
+            yield Case(f"{reset}-T{num_steps}", network, case_inputs(network))
         yield from (replace(case, geometry=True) for case in _synapse_cases(reset))
         yield from _weight_and_bias_cases(reset)
         yield from _input_cases(reset)
@@ -42,10 +42,10 @@ def _synapse_cases(reset: Reset) -> Iterator[Case]:
     }
     for name, geometry in geometries.items():
         network = convolutional(reset, 4, **geometry)
-        yield Case(f"{reset}-{name}", network, random_inputs(network))
+        yield Case(f"{reset}-{name}", network, case_inputs(network))
     for bits in (2, 4):
         network = convolutional(reset, 4, weight_bits=bits)
-        yield Case(f"{reset}-{bits}-bit-weights", network, random_inputs(network))
+        yield Case(f"{reset}-{bits}-bit-weights", network, case_inputs(network))
 
 
 def _weight_and_bias_cases(reset: Reset) -> Iterator[Case]:
@@ -69,7 +69,7 @@ def _input_cases(reset: Reset) -> Iterator[Case]:
         dark = np.zeros((SAMPLES, *network.sample_shape), dtype=np.uint8)
         bright = np.full_like(dark, network.input.largest)
         yield Case(f"{reset}-{encoding}-saturated", network, bright)
-        mixed = np.concatenate([bright[:1], dark[:1], random_inputs(network)])
+        mixed = np.concatenate([bright[:1], dark[:1], case_inputs(network)])
         yield Case(f"{reset}-{encoding}-silent-between-others", network, mixed)
         # Without biases nothing comes out of nothing.
         unbiased = convolutional(reset, 4, encoding=encoding, bias_reach=0)
@@ -82,7 +82,7 @@ def _readout_cases(reset: Reset) -> Iterator[Case]:
     for readout, threshold in (("potential", None), ("count", 96)):
         layer = dense("only", (12,), 5, threshold, generator)
         network = network_of(spec, (layer,), 4, reset, readout)  # type: ignore[arg-type]
-        yield Case(f"{reset}-one-layer-{readout}", network, random_inputs(network))
+        yield Case(f"{reset}-one-layer-{readout}", network, case_inputs(network))
 
 
 def _leak_cases() -> Iterator[Case]:
@@ -94,7 +94,7 @@ def _leak_cases() -> Iterator[Case]:
             for layer in plain.layers
         )
         network = replace(plain, layers=layers)
-        yield Case(f"zero-decays-{current}-and-{voltage}", network, random_inputs(network))
+        yield Case(f"zero-decays-{current}-and-{voltage}", network, case_inputs(network))
 
 
 def _overflow_case(reset: Reset) -> Case:
@@ -112,7 +112,7 @@ def _overflow_case(reset: Reset) -> Case:
     readout = dense("readout", first.output_shape, 5, None, generator)
     network = network_of(spec, (first, readout), 7, reset)
     assert not network.bounds[0].proven
-    return Case(f"{reset}-overflow", network, random_inputs(network), proven=False)
+    return Case(f"{reset}-overflow", network, case_inputs(network), proven=False)
 
 
 def _two_layers(
@@ -127,4 +127,4 @@ def _two_layers(
     first = dense_layer("first", weight, 8, bias, 320, spec.shape)
     readout = dense("readout", first.output_shape, 4, None, np.random.default_rng(2))
     network = network_of(spec, (first, readout), 4, reset)
-    return Case(name, network, random_inputs(network), fires)
+    return Case(name, network, case_inputs(network), fires)

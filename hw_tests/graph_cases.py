@@ -7,11 +7,12 @@ from typing import Any, get_args
 
 import numpy as np
 
-from hw_tests.case_networks import Case, case_of, identity, projection, random_inputs, synapses
+from hw_tests.case_networks import Case, case_inputs, case_of, projection, synapses
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, Reset
 from tandem_hw.network.synapses.convolutions import Conv1d, ConvTranspose2d
 from tandem_hw.network.synapses.dense import Dense
 from tests.helpers.layers import changed, network_of
+from tests.helpers.random_layers import identity
 
 _SHAPE = (4, 5, 4)
 #: Weight of an identity path; a spike is worth the threshold behind it.
@@ -179,4 +180,4 @@ def _overflow_case(reset: Reset) -> Case:
     first = changed(first, skips=(skip,))
     network = network_of(spec, (first, _readout(first)), 7, reset)
     assert not network.bounds[0].proven
-    return Case(f"{reset}-overflow-of-two-paths", network, random_inputs(network), proven=False)
+    return Case(f"{reset}-overflow-of-two-paths", network, case_inputs(network), proven=False)

@@ -29,9 +29,9 @@ from tests.helpers.layers import (
     conv1d_layer,
     conv2d_layer,
     conv_transpose2d_layer,
-    one_to_one_layer,
 )
 from tests.helpers.networks import random_inputs
+from tests.helpers.random_layers import identity
 
 
 def transposed(shape: tuple[int, int, int], channels: int, **geometry: Any) -> Layer:
@@ -42,17 +42,13 @@ def transposed(shape: tuple[int, int, int], channels: int, **geometry: Any) -> L
     )
 
 
-def identity(name: str, source: str, shape: tuple[int, ...]) -> Layer:
-    return one_to_one_layer(name, np.array([32]), 8, np.zeros(1, int), None, shape, source=source)
-
-
 def residual(reset: Reset = "zero") -> QuantizedNetwork:
     """Return three convolutions, the first of which reaches the last one past the second."""
     shape = (2, 6, 6)
     first, second, third = (
         convolution(shape, 2, padding=(1, 1), name=name) for name in ("first", "second", "third")
     )
-    third = changed(third, skips=(identity("skip", "first", shape),))
+    third = changed(third, skips=(identity(shape, "first", 32, "skip"),))
     last = changed(dense(72, 3, name="last"), input_shape=shape)
     return chip_network(first, second, third, last, reset=reset, num_steps=4)
 

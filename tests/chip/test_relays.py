@@ -9,12 +9,13 @@ from tandem_hw.chip.relays import relay_stages
 from tandem_hw.chip.timing import window_start
 from tandem_hw.network.layers import Layer
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
-from tests.helpers.layers import dense_layer, network_of, one_to_one_layer
+from tests.helpers import random_layers
+from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import networks
 
 
 def identity(name: str, source: str) -> Layer:
-    return one_to_one_layer(name, np.array([2]), 8, np.zeros(1, int), None, (3,), source=source)
+    return random_layers.identity((3,), source, 2, name)
 
 
 def dense(name: str, source: str, *skips: Layer) -> Layer:

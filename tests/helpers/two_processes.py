@@ -1,6 +1,6 @@
 """One of the processes that test_distributed.py starts: trains twice and keeps what it ended with.
 
-Arguments: the folder for the results.
+Arguments: the folder for the results, and the port of the store in which the processes meet.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ def refused(folder: Path) -> str:
     return ""
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, port: int) -> None:
     dist.init_process_group(
         "gloo",
-        # A file, since a port that is free now may be another program's in a moment.
-        init_method=(folder / "rendezvous").as_uri(),
+        # The test's store: it is there before and after, and nobody else can have its port.
+        store=dist.TCPStore("127.0.0.1", port, is_master=False),
         rank=int(os.environ["RANK"]),
         world_size=int(os.environ["WORLD_SIZE"]),
         timeout=timedelta(seconds=90),
@@ -87,4 +87,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import distributed as dist
 
 from tandem_hw.cli import main
 from tandem_hw.errors import DataError
@@ -59,9 +60,10 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     group: dict[str, object] = {"WORLD_SIZE": PROCESSES}
     if "lo" in dict(socket.if_nameindex()).values():
         group["GLOO_SOCKET_IFNAME"] = "lo"  # no look-up of this machine's name
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.helpers.two_processes", str(folder)],
+            [sys.executable, "-m", "tests.helpers.two_processes", str(folder), str(store.port)],
             env=environment(RANK=rank, LOCAL_RANK=rank, **group),
             stderr=subprocess.PIPE,
             text=True,

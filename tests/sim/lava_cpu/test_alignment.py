@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,10 +12,13 @@ import pytest
 from tandem_hw.chip.timing import default_period
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout
 from tandem_hw.network.recording import Recording
+from tandem_hw.network.synapses.convolutions import Conv2d
+from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
-from tests.helpers.layers import conv2d_layer, dense_layer, network_of
+from tests.helpers.layers import dense_layer, network_of
+from tests.helpers.random_layers import random_layer
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
@@ -22,6 +28,7 @@ pytestmark = [
 ]
 
 _STEPS = 4
+_WEIGHTS: dict[str, Any] = {"weights": (-60, 60), "bias_reach": 40}
 
 
 def _relay(name: str, width: int, threshold: int, weight: int = 2) -> Layer:
@@ -37,28 +44,20 @@ def _relay(name: str, width: int, threshold: int, weight: int = 2) -> Layer:
 
 
 def _mixing(name: str, shape: tuple[int, ...], out: int, threshold: int | None, seed: int) -> Layer:
-    generator = np.random.default_rng(seed)
-    return dense_layer(
-        name=name,
-        weight=2 * generator.integers(-60, 61, (out, int(np.prod(shape)))),
-        weight_bits=8,
-        bias=generator.integers(-40, 41, out),
-        threshold=threshold,
-        input_shape=shape,
+    return random_layer(
+        *(Dense, name, (out, math.prod(shape)), shape, threshold),
+        **_WEIGHTS,
+        generator=np.random.default_rng(seed),
     )
 
 
 def _deep(encoding: Encoding, readout: Readout) -> QuantizedNetwork:
     """Return a network of four layers whose shapes all differ along every axis."""
-    generator = np.random.default_rng(1)
     spec = InputSpec((2, 5, 4), bits=4, scale=1 / 15, encoding=encoding)
-    first = conv2d_layer(
-        name="conv",
-        weight=2 * generator.integers(-60, 61, (3, 2, 3, 2)),
-        weight_bits=8,
-        bias=generator.integers(-40, 41, 3),
-        threshold=240,
-        input_shape=spec.shape,
+    first = random_layer(
+        *(Conv2d, "conv", (3, 2, 3, 2), spec.shape, 240),
+        **_WEIGHTS,
+        generator=np.random.default_rng(1),
         stride=(2, 1),
         padding=(1, 1),
     )

@@ -21,7 +21,8 @@ from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
-from tests.helpers.layers import conv2d_layer, make, network_of, one_to_one_layer
+from tests.helpers.layers import conv2d_layer, network_of, one_to_one_layer
+from tests.helpers.random_layers import identity, random_layer
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [
@@ -39,20 +40,16 @@ def build(
     threshold: int | None = None,
     bits: int = 8,
     reach: int | None = None,
-    **geometry: Any,
-) -> Any:
+    **fields: Any,
+) -> Layer:
     """Return a layer of random weights, more of them positive, and random biases if it fires."""
-    generator = np.random.default_rng(list(name.encode()))
     limit = weight_limit(bits) // 2 if reach is None else reach
-    weight = 2 * generator.integers(-limit // 2, limit + 1, weight_shape)
-    bias = generator.integers(-9, 10, weight_shape[0]) * (threshold is not None)
-    return make(kind, name, weight, bits, bias, threshold, input_shape, **geometry)
-
-
-def one_to_one(name: str, shape: tuple[int, ...], weight: int, source: str) -> Layer:
-    """Return synapses of a skip path."""
-    return one_to_one_layer(
-        name, np.array([weight]), 8, np.zeros(1, int), None, shape, source=source
+    return random_layer(
+        *(kind, name, weight_shape, input_shape, threshold),
+        weights=(-limit // 2, limit),
+        bias_reach=0 if threshold is None else 9,
+        weight_bits=bits,
+        **fields,
     )
 
 
@@ -64,7 +61,7 @@ def series(reset: Reset) -> QuantizedNetwork:
         Conv1d, "depthwise", (6, 1, 2), (6, 7), 64, padding=(1,), dilation=(2,), groups=6
     )
     mixing = build(Conv1d, "mixing", (6, 6, 1), (6, 7), 192, skips=(
-        one_to_one("identity", (6, 7), 96, "first"),
+        identity((6, 7), "first", 96, "identity"),
     ))  # fmt: skip
     last = build(Conv1d, "last", (2, 6, 3), (6, 7), padding=(0,), bits=4)
     spec = InputSpec((3, 11), 4, 1 / 15, "events")
@@ -96,7 +93,7 @@ def residual(reset: Reset, readout: Readout = "potential", num_steps: int = 4) -
     )
     deep = build(Conv2d, "deep", (3, 3, 3, 3), shape, 64 * steps, padding=(1, 1))
     deeper_skips = (
-        one_to_one("left again", shape, 160, "left"),
+        identity(shape, "left", 160, "left again"),
         build(Conv2d, "projection", (3, 3, 1, 1), shape, reach=20, source="right"),
     )
     deeper = build(
@@ -105,8 +102,8 @@ def residual(reset: Reset, readout: Readout = "potential", num_steps: int = 4) -
     )  # fmt: skip
     # The main path is the short one here, and its spikes are those that are held back.
     joint = build(ConvTranspose2d, "joint", (3, 3, 1, 1), shape, 80 * steps, source="left", skips=(
-        one_to_one("whole spikes", shape, 80 * steps, "deeper"),
-        one_to_one("late", shape, 64, "deep"),
+        identity(shape, "deeper", 80 * steps, "whole spikes"),
+        identity(shape, "deep", 64, "late"),
     ))  # fmt: skip
     last = build(
         Dense, "last", (16, 60), shape, 1280 * steps if readout == "count" else None, skips=(

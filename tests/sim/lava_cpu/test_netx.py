@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.layers import changed, connected, conv2d_layer, dense_layer, network_of
+from tandem_hw.network.synapses.dense import Dense
+from tests.helpers.layers import BEFORE, changed, connected, network_of
+from tests.helpers.random_layers import random_layer
 
 pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python 3.10")
 pytest.importorskip("lava.lib.dl.netx.hdf5", reason="lava-dl is not installed")
@@ -34,34 +37,18 @@ _STEPS = 4
 def _network(reset: Reset) -> QuantizedNetwork:
     generator = np.random.default_rng(9)
     spec = InputSpec((2, 7, 5), bits=4, scale=1 / 15, encoding="constant")
-    conv = conv2d_layer(
-        name="conv",
-        weight=2 * generator.integers(-127, 128, (4, 1, 3, 2)),
-        weight_bits=8,
-        bias=generator.integers(-100, 101, 4),
-        threshold=240,
-        input_shape=spec.shape,
+    conv = random_layer(
+        *(Conv2d, "conv", (4, 1, 3, 2), spec.shape, 240),
+        generator=generator,
         stride=(2, 1),
         padding=(1, 0),
         dilation=(1, 2),
         groups=2,
     )
-    sizes = [int(np.prod(conv.output_shape)), 8, 5]
-    layers: list[Any] = [conv]
-    for name, threshold, into, out in zip(
-        ("hidden", "readout"), (120, None), sizes, sizes[1:], strict=False
-    ):
-        layers.append(
-            dense_layer(
-                name=name,
-                weight=2 * generator.integers(-127, 128, (out, into)),
-                weight_bits=8,
-                bias=generator.integers(-100, 101, out),
-                threshold=threshold,
-                input_shape=layers[-1].output_shape,
-            )
-        )
-    return network_of(spec, tuple(layers), _STEPS, reset)
+    shape = (8, math.prod(conv.output_shape))
+    hidden = random_layer(Dense, "hidden", shape, conv.output_shape, 120, generator=generator)
+    readout = random_layer(Dense, "readout", (5, 8), (8,), generator=generator)
+    return network_of(spec, (conv, hidden, readout), _STEPS, reset)
 
 
 def _counted(shape: tuple[int, ...], leak: tuple[int, int] = (4096, 0)) -> QuantizedNetwork:
@@ -70,7 +57,7 @@ def _counted(shape: tuple[int, ...], leak: tuple[int, int] = (4096, 0)) -> Quant
     conv, hidden, readout = plain.layers
     if len(shape) == 1:
         weight = 2 * np.random.default_rng(3).integers(-127, 128, (8, shape[0]))
-        hidden = changed(hidden, weight=weight, input_shape=shape, threshold=2400)
+        hidden = changed(hidden, weight=weight, input_shape=shape, threshold=2400, source=BEFORE)
     decays = dict(zip(("current_decay", "voltage_decay"), leak, strict=True))
     last = changed(readout, threshold=99)
     layers = (conv, hidden, last) if len(shape) == 3 else (hidden, last)

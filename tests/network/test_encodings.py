@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast, get_args
 
+import click
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,6 +17,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tandem_hw import convert, freeze
+from tandem_hw.chip.timing import board_period
+from tandem_hw.cli.train import command as train_command
+from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.event_data import EventDataset
 from tandem_hw.export.nir_writer import step_inputs
 from tandem_hw.network import choices
 from tandem_hw.network.choices import (
@@ -28,6 +33,8 @@ from tandem_hw.network.choices import (
 )
 from tandem_hw.network.input_spec import InputSpec
 from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.sim.loihi2.calibration import choose_marker
+from tandem_hw.sim.loihi2.schedule import Schedule, repeated_order
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers import oracle
 from tests.helpers.networks import networks, random_inputs, small_network
@@ -180,6 +187,37 @@ def test_a_new_row_alone_trains_on_what_the_oracle_says(rule: EncodingRule, rese
 def test_defaults_suit_the_reset_and_the_samples() -> None:
     assert [default_encoding(reset) for reset in ("subtract", "zero")] == ["first_step", "constant"]
     assert {default_encoding(reset, events=True) for reset in get_args(Reset)} == {"events"}
+
+
+def test_a_data_set_says_which_encoding_suits_it() -> None:
+    images, labels = np.ones((4, 1, 2, 2), np.uint8), np.arange(4) % 2
+    of_images = ImageDataset("images", images, labels, images, labels, 2)
+    assert [of_images.default_encoding(reset) for reset in ("subtract", "zero")] == [
+        "first_step",
+        "constant",
+    ]
+    counts = np.ones((4, 3, 1, 2, 2), np.uint8)
+    of_events = EventDataset("events", counts, labels, counts, labels, 2, input_bits=1, clipped=0)
+    assert {of_events.default_encoding(reset) for reset in get_args(Reset)} == {"events"}
+
+
+def test_the_help_says_which_encoding_is_the_default() -> None:
+    (option,) = [one for one in train_command.params if one.name == "encoding"]
+    assert isinstance(option, click.Option)
+    assert option.help == (
+        "How the input is sent [default: events for event data, otherwise first_step with "
+        "reset subtract, constant with reset zero]."
+    )
+
+
+def test_a_marker_has_no_two_frames_in_a_row_where_an_encoding_sends_none() -> None:
+    with new_encoding(NEW_RULES["every_second_step"]):
+        network = with_encoding(small_network(), NEW)
+        schedule = Schedule(network.depth, 4, board_period(network), repeated_order(3))
+        frames = network.input.frames(random_inputs(network), 4)
+        sent = np.flatnonzero(choose_marker(network, frames, schedule).pattern)
+    assert len(sent) > 1
+    assert np.diff(sent).min() > 1
 
 
 def test_messages_name_all_encodings_of_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:

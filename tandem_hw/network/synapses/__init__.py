@@ -1,1 +1,1 @@
-"""What a network becomes on Loihi, in plain numbers."""
+"""The kinds of synapses of a quantized network, and the geometry of convolutions."""

@@ -1,4 +1,4 @@
-"""Every stage has a row for every kind of synapses, or refuses it; what it does not know, always."""
+"""Every stage has a row for every kind of synapses, or refuses it; what it does not know too."""
 
 from __future__ import annotations
 

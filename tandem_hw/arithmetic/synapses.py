@@ -22,7 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tandem_hw.arithmetic.exact_sums import Way, exact_sum
+from tandem_hw.arithmetic.exact_sums import ByteWay, Way, exact_sum
+from tandem_hw.arithmetic.integer_products import (
+    convolve_bytes,
+    multiply_bytes,
+    multiply_bytes_as_points,
+)
 from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Layer, OneToOne
 
 
@@ -91,7 +96,7 @@ def dense(signal: Tensor, weight: Tensor) -> Tensor:
     Returns:
         [batch, out].
     """
-    return exact_sum(_DENSE, signal.flatten(1), weight, None)
+    return exact_sum(_DENSE, signal.flatten(1), weight, None, _byte_ways(_DENSE_BYTES, signal))
 
 
 def dense_fast(signal: Tensor, weight: Tensor) -> Tensor:
@@ -123,7 +128,13 @@ def convolve(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
     Returns:
         [batch, out, out_height, out_width] or [batch, out, out_length].
     """
-    return exact_sum(_ways(_CONVOLUTIONS, signal), signal, weight, geometry)
+    return exact_sum(
+        _ways(_CONVOLUTIONS, signal),
+        signal,
+        weight,
+        geometry,
+        _byte_ways(_CONVOLUTION_BYTES, signal),
+    )
 
 
 def convolve_transposed(signal: Tensor, weight: Tensor, geometry: TransposedGeometry) -> Tensor:
@@ -240,8 +251,16 @@ def _dense(signal: Tensor, weight: Tensor, geometry: None) -> Tensor:
 _DENSE: tuple[Way, ...] = (_dense,)
 _CONVOLUTIONS: tuple[Way, ...] = (convolve_fast, _convolve_unfolded)
 _TRANSPOSED: tuple[Way, ...] = (convolve_transposed_fast, _fold_products)
+#: Algorithms for a signal in bytes, likewise.
+_DENSE_BYTES: tuple[ByteWay, ...] = (multiply_bytes, multiply_bytes_as_points)
+_CONVOLUTION_BYTES: tuple[ByteWay, ...] = (convolve_bytes,)
 
 
 def _ways(ways: tuple[Way, ...], signal: Tensor) -> tuple[Way, ...]:
     """Leave out the libraries' own convolutions where they are not a CPU's."""
     return ways if signal.device.type == "cpu" else ways[1:]
+
+
+def _byte_ways(ways: tuple[ByteWay, ...], signal: Tensor) -> tuple[ByteWay, ...]:
+    """Leave out the products of bytes where oneDNN, which has them, is not at hand."""
+    return ways if signal.device.type == "cpu" and torch.backends.mkldnn.enabled else ()

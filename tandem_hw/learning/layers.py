@@ -90,8 +90,10 @@ class TandemLayer(nn.Module):
             of the integer neurons' state in a calibration, a buffer; the integers are chosen so
             that twice as much fits the chip's state. 0 where neither has passed.
         skips: further synapses onto the same neurons.
+        number: how many neurons a sample has, where the network says so.
     """
 
+    number: int | None = None
     weight: nn.Parameter | None
     peak: Tensor
 
@@ -405,6 +407,7 @@ class TandemLayer(nn.Module):
             reset=self.options.reset,
             proven=bounds.proven or unlimited,
             input_reach=reach(interval),
+            number=self.number,
             **leak,
         )
         incoming = [

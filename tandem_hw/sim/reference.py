@@ -107,6 +107,7 @@ class _Simulation:
                 input_reach=reach(interval),
                 current_decay=layer.current_decay,
                 voltage_decay=layer.voltage_decay,
+                number=layer.neurons,
             )
             for layer, bounds, interval in zip(
                 network.layers, network.bounds, network.step_intervals, strict=True

@@ -8,10 +8,10 @@ from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
-from case_networks import RESETS, SAMPLES, Case, convolutional, dense, random_inputs
-from graph_cases import graph_cases
-from layer_cases import layer_cases
 
+from hw_tests.case_networks import RESETS, SAMPLES, Case, convolutional, dense, random_inputs
+from hw_tests.graph_cases import graph_cases
+from hw_tests.layer_cases import layer_cases
 from tandem_hw.network.fixed_point import floor_threshold
 from tandem_hw.network.quantized import Dense, Encoding, InputSpec, QuantizedNetwork, Reset
 

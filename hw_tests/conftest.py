@@ -6,13 +6,13 @@ A board is asked for by ``--backend loihi2 --partition oheogulch`` (or ``--board
 from __future__ import annotations
 
 import pytest
-from warm_lava import lava_server, warm_lava
 
 from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.lava_cpu.backend import LavaStockBackend
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.loihi2.host import CHIP_GENERATIONS, DEFAULT_GENERATION
 from tandem_hw.sim.registry import BACKENDS, make_backend
+from tests.helpers.warm_lava import lava_server, warm_lava
 
 __all__ = ["lava_server", "warm_lava"]
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import get_args
 
 import numpy as np
-from case_networks import Case, case_of, identity, projection, random_inputs, synapses
 
+from hw_tests.case_networks import Case, case_of, identity, projection, random_inputs, synapses
 from tandem_hw.network.quantized import (
     Conv1d,
     ConvTranspose2d,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from case_networks import Case, case_of, synapses
 
+from hw_tests.case_networks import Case, case_of, synapses
 from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Dense, Layer, Reset
 
 #: The first layer takes integers of up to 7.

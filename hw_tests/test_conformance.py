@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from cases import Case, cases
-from oracle import record
 
+from hw_tests.cases import Case, cases
 from tandem_hw.errors import TandemError
 from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.verification.step import compare
+from tests.helpers.oracle import record
 
 
 @pytest.mark.usefixtures("warm_lava")

@@ -11,8 +11,8 @@ from typing import get_args
 import pytest
 
 from tandem_hw.network.quantized import Encoding
+from tests.helpers.project import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PATH = re.compile(r"`((?:tandem_hw|tests|hw_tests|benchmarks|environment|docs)/[^`]*)`")
 MODULES = sorted((ROOT / "tandem_hw").rglob("*.py"))

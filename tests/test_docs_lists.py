@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import click
 import pytest
@@ -15,8 +14,8 @@ from tandem_hw.errors import DataError
 from tandem_hw.sim.registry import BACKENDS
 from tandem_hw.zoo.models import MODELS
 from tandem_hw.zoo.recipes import RECIPES
+from tests.helpers.project import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "Makefile")

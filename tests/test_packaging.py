@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 from tandem_hw.errors import how_to_install
+from tests.helpers.project import ROOT
 
-ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"\]\(([^)]+)\)")
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -6,14 +6,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from networks import small_graph_network
-from recordings import FIRST, NETWORK, copy_of
 
 import tandem_hw
 from tandem_hw import convert
 from tandem_hw.html_table import html_table
 from tandem_hw.verification.step import compare
 from tandem_hw.zoo.models import build
+from tests.helpers.networks import small_graph_network
+from tests.helpers.recordings import FIRST, NETWORK, copy_of
 
 
 class Table(HTMLParser):

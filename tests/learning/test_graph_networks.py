@@ -1,0 +1,341 @@
+"""Networks of all kinds: converted, trained a little, frozen, the same as on the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tandem_hw.conversion.convert import convert
+from tandem_hw.errors import ConversionError
+from tandem_hw.export.freezing import freeze
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Dense, OneToOne
+from tandem_hw.sim.pytorch import PyTorchBackend
+from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.verification.step import verify
+from tests.helpers.rounding import in_double, rounding_bound
+
+IMAGE = (2, 8, 8)
+
+
+class Block(nn.Module):
+    """A residual block as torchvision has it."""
+
+    def __init__(self, channels: int, out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.downsample: nn.Module | None = None
+        if stride > 1 or channels != out:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += identity
+        return self.relu(out)
+
+
+class ResNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(2, 6, 3, 1, 1), nn.BatchNorm2d(6), nn.ReLU())
+        self.blocks = nn.Sequential(Block(6, 6), Block(6, 8, 2), nn.Dropout(0.1))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(self.stem(x))
+        return self.head(torch.flatten(self.pool(x), 1))
+
+
+class Functional(nn.Module):
+    """Everything by functions, two branches of the input, and a sum of spikes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(2, 4, 3, padding=1)
+        self.right = nn.Conv2d(2, 4, 1)
+        self.next = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+        self.mix = nn.Conv2d(4, 4, 1)
+        self.last = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = torch.relu(self.left(x) + self.right(x))
+        second = F.relu(self.mix(F.relu(self.next(first))))
+        both = (first + second).relu()
+        both = F.avg_pool2d(F.dropout2d(both, 0.1, self.training), 3, stride=2, padding=1)
+        pooled = F.adaptive_avg_pool2d(both, 2)
+        return self.last(pooled.view(x.size(0), -1))
+
+
+class Autoencoder(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(2, 6, 3, 2, 1),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Conv2d(6, 8, 3, 2, 1, groups=2),
+            nn.ReLU(),
+            nn.ConvTranspose2d(8, 6, 3, 2, 1, output_padding=1, groups=2, bias=False),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.ConvTranspose2d(6, 2, 2, 2),
+            nn.BatchNorm2d(2),
+        )
+
+
+def signal_net() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv1d(3, 8, 5, stride=2, padding=2, bias=False),
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.Conv1d(8, 8, 3, padding=2, dilation=2, groups=8),
+        nn.ReLU(),
+        nn.AvgPool1d(2),
+        nn.Conv1d(8, 4, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(4 * 4, 5),
+    )
+
+
+def depthwise_net() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, groups=2),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 1, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(6, 6, 3),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(6, 4),
+        nn.BatchNorm1d(4),
+        nn.ReLU(),
+        nn.Linear(4, 3),
+    )
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "residual": (ResNet, IMAGE),
+    "functional": (Functional, IMAGE),
+    "autoencoder": (Autoencoder, IMAGE),
+    "one axis": (signal_net, (3, 16)),
+    "depthwise and pooling": (depthwise_net, IMAGE),
+}
+
+
+def converted(name: str, **options: Any) -> TandemNetwork:
+    torch.manual_seed(5)
+    build, shape = NETWORKS[name]
+    return convert(
+        build(), input_shape=shape, **({"num_steps": 4, "activation_max": 0.12} | options)
+    )
+
+
+def inputs_of(model: TandemNetwork, samples: int = 12) -> Tensor:
+    """Return noise that gets brighter from sample to sample."""
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.rand(samples, *model.sample_shape, generator=generator)
+    brightness = torch.linspace(0.2, 1, samples).reshape(-1, *[1] * len(model.sample_shape))
+    return (15 * noise.square() * brightness).round().to(torch.uint8)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"reset": "zero", "activation_max": 0.06},
+        {"reset": "zero", "encoding": "events", "voltage_decay": 100, "activation_max": 0.06},
+        {"initial_potential": 0.5, "learn_thresholds": True, "weight_bits": 4},
+        {"readout": "count", "num_steps": 7, "activation_max": 0.5},
+    ],
+    ids=["subtract", "zero", "leaky events", "rounding and learnt thresholds", "counted"],
+)
+def test_a_network_is_on_the_reference_what_it_is_in_training(
+    name: str, options: dict[str, Any]
+) -> None:
+    model = converted(name, **options)
+    inputs = inputs_of(model)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    (model(inputs) - 1).square().mean().backward()
+    optimizer.step()
+    with torch.no_grad():
+        for _ in range(30):  # until the running statistics are those of these inputs
+            model(inputs)
+    network = freeze(model.eval())
+    report = verify(network, inputs.numpy(), None, [ReferenceBackend(), PyTorchBackend(model)])
+    report.require_match()
+    counts = ReferenceBackend().run(network, inputs.numpy()).counts
+    assert all(values.any() for values in counts.values()), {k: v.sum() for k, v in counts.items()}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_ordinary_twin_is_the_ordinary_network(name: str) -> None:
+    torch.manual_seed(5)
+    build, shape = NETWORKS[name]
+    network = build().eval()
+    model = convert(network, input_shape=shape, num_steps=4, activation_max=1e4).eval()
+    inputs = inputs_of(model)
+    with torch.no_grad():
+        wanted = network.double()(inputs.double() / 15).flatten(1)
+        found = in_double(model)(inputs, spiking=0)
+    assert wanted.std() > 1e-3
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_many_steps_come_close_to_the_ordinary_network(name: str) -> None:
+    model = converted(name, num_steps=1000, activation_max=4.0, initial_potential=0.5).eval()
+    inputs = inputs_of(model, 2)
+    with torch.no_grad():
+        wanted, found = model(inputs, spiking=0), model(inputs)
+    assert (found - wanted).abs().mean() < 0.15 * wanted.std()
+
+
+def test_a_residual_block_is_a_layer_with_a_skip() -> None:
+    network = freeze(converted("residual"))
+    conv1, conv2, conv3, conv4, conv5, dense = network.layers
+    assert [type(layer) for layer in network.layers] == [Conv2d] * 5 + [Dense]
+    assert [layer.name for layer in network.layers if layer.skips] == [conv3.name, conv5.name]
+    (identity,), (projection,) = conv3.skips, conv5.skips
+    assert isinstance(identity, OneToOne)
+    assert (identity.source, projection.source) == (conv1.name, conv3.name)
+    # One spike of the block's input is worth one of its output: a whole threshold.
+    assert int(identity.weight[0]) == conv3.threshold
+    assert isinstance(projection, Conv2d)
+    assert projection.stride == (2, 2)
+    assert dense.input_shape == (8, 4, 4)  # the pooling is folded into its weights
+    assert network.wiring.depths == (1, 2, 3, 4, 5, 6)
+    assert [c.delay for c in network.wiring.connections[2]] == [0, 1]
+    assert conv2.source == conv4.source == ""
+
+
+def test_two_branches_of_the_input_are_one_layer() -> None:
+    network = freeze(converted("functional"))
+    assert network.layers[0].skips[0].source == "input"
+    assert [type(layer) for layer in network.layers] == [
+        Conv2d, Conv2d, Conv2d, OneToOne, Conv2d, Dense,
+    ]  # fmt: skip
+    both = network.layers[3]
+    assert int(both.weight[0]) == both.threshold == int(both.skips[0].weight[0])
+
+
+def test_a_pooling_alone_is_a_depthwise_convolution_of_equal_weights() -> None:
+    network = freeze(converted("depthwise and pooling"))
+    pool = next(layer for layer in network.layers if layer.name.startswith("pool"))
+    assert isinstance(pool, Conv2d)
+    assert (pool.groups, pool.stride) == (6, (2, 2))
+    assert len(np.unique(pool.weight)) == 1
+    # Four spikes in make about one spike out.
+    assert abs(4 * int(pool.weight[0, 0, 0, 0]) / pool.threshold - 1) < 0.02
+    assert isinstance(freeze(converted("one axis")).layers[0], Conv1d)
+
+
+def test_an_autoencoder_puts_out_an_image() -> None:
+    model = converted("autoencoder").eval()
+    network = freeze(model)
+    assert network.layers[-1].output_shape == IMAGE
+    assert network.outputs == 128
+    assert isinstance(network.layers[-1], ConvTranspose2d)
+    assert model(inputs_of(model)).shape == (12, 128)
+
+
+def test_learnt_thresholds_get_a_gradient_and_stay_positive() -> None:
+    model = converted("residual", learn_thresholds=True)
+    optimizer = torch.optim.SGD(model.parameters(), 1e3)
+    before = [layer.spike_value for layer in model.tandem_layers]
+    model(inputs_of(model)).square().sum().backward()
+    firing = [layer for layer in model.tandem_layers if layer.fires]
+    assert all(float(layer.activation_max.grad) != 0 for layer in firing)
+    assert model.tandem_layers[-1].activation_max.grad is None
+    optimizer.step()
+    after = [layer.spike_value for layer in model.tandem_layers]
+    assert before[:-1] != after[:-1]
+    assert min(after) > 0
+
+
+def test_a_learnt_threshold_has_the_gradient_of_its_quantizer() -> None:
+    # y = w theta clip(a / theta): within the range theta moves only the rounding, above it all.
+    model = convert(
+        nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)),
+        input_shape=(2,),
+        num_steps=4,
+        learn_thresholds=True,
+    )
+    first, last = model.tandem_layers
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[1.1, 0.0], [0.0, 5.0]]))
+        last.weight.copy_(torch.tensor([[1.0, 1.0]]))
+    # theta is 0.5: 1.1 gives 2 of the 2.2 spikes, and 5 gives 4 of 10.
+    model(torch.full((1, 2), 15, dtype=torch.uint8)).sum().backward()
+    wanted = ((2 - 2.2) + 4) / 4
+    # From the stored weights some ten operations: to a and its ratio, back through both, the sum.
+    bound = rounding_bound(16, ((2 + 2.2) + 4) / 4)
+    assert float(first.activation_max.grad) == pytest.approx(wanted, abs=bound)
+
+
+class Wrong(nn.Module):
+    def __init__(self, forward: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.last = nn.Linear(4, 2)
+        self.relu = nn.ReLU()
+        self.function = forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.function(self, x))
+
+
+REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
+    "a constant added": (lambda m, x: torch.relu(m.a(x) + 1), "adds something else than two"),
+    "a product": (lambda m, x: torch.relu(m.a(x) * m.b(x)), r"operation mul \(mul\) cannot"),
+    "a maximum": (lambda m, x: torch.maximum(m.a(x), m.b(x)), "maximum.* cannot be converted"),
+    "a concatenation": (lambda m, x: torch.cat([m.a(x), m.b(x)]), r"cat\) cannot be converted"),
+    "a decision": (lambda m, x: m.a(x) if x.sum() > 0 else m.b(x), "cannot be followed"),
+    "a sum without relu": (lambda m, x: m.a(x) + m.b(x), "add is followed by last without a ReLU"),
+    "an unused layer": (lambda m, x: (m.b(x), torch.relu(m.a(x)))[1], "the result of b is not"),
+    "a residual before its relu": (
+        lambda m, x: torch.relu(m.b(m.a(x)) + x),
+        "layer a is followed by b without a ReLU",
+    ),
+    "weights as a function": (lambda m, x: F.linear(x, m.a.weight), r"linear\) cannot be"),
+    "a mean over features": (
+        lambda m, x: torch.relu(m.a(x)).mean(0, True),
+        "averages over the axes 0",
+    ),
+    "a scaled sum": (lambda m, x: torch.add(m.a(x), m.b(x), alpha=2), "adds something else"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_forward_pass_without_an_exact_counterpart_is_refused(case: str) -> None:
+    function, message = REFUSED[case]
+    with pytest.raises(ConversionError, match=message):
+        convert(Wrong(function), input_shape=(4,), num_steps=4)
+
+
+def test_a_skip_from_the_networks_input_is_refused_at_once() -> None:
+    network = Wrong(lambda m, x: torch.relu(m.b(torch.relu(m.a(x))) + x))
+    with pytest.raises(ConversionError, match=r"starts at the network's input.*dense2 is add"):
+        convert(network, input_shape=(4,), num_steps=4)

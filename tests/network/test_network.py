@@ -1,0 +1,336 @@
+"""A quantized network is valid or it is not built."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from tandem_hw.errors import NetworkError
+from tandem_hw.network.quantized import Conv2d, Dense, InputSpec, Layer, OneToOne, QuantizedNetwork
+from tests.helpers import oracle
+from tests.helpers.networks import networks, small_network
+
+NETWORK = small_network()
+CONV, HIDDEN, READOUT = NETWORK.layers
+assert isinstance(CONV, Conv2d)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": (1, 2, 3, 4)}, r"\(1, 2, 3, 4\)"),
+        ({"shape": (1, 0)}, r"\(1, 0\)"),
+        ({"shape": (0,)}, r"\(0,\)"),
+        ({"shape": ()}, r"shape \(\)"),
+        ({"bits": 0}, "input_bits is 0"),
+        ({"bits": 9}, "input_bits is 9"),
+        ({"bits": 3.5}, "bits 3.5 is not made of integers"),
+        ({"shape": (2, 5, 5.5)}, r"shape \(2, 5, 5.5\) is not"),
+        ({"scale": 0.0}, "scale is 0"),
+        ({"scale": float("inf")}, "scale is inf"),
+        ({"scale": float("nan")}, "scale is nan"),
+        ({"encoding": "rate"}, '"rate"'),
+    ],
+)
+def test_impossible_inputs_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        replace(NETWORK.input, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": CONV.weight + 1}, "conv: weights must be even"),
+        ({"weight": CONV.weight * 4}, "conv: weights from .* do not fit 8"),
+        ({"weight": CONV.weight / 2}, "conv: weight is float64"),
+        ({"weight": CONV.weight.astype(np.int64) << 20}, "conv: weight does not fit"),
+        ({"weight": np.int16(2)}, "conv: .*bias"),
+        ({"weight": CONV.weight[..., 0]}, "conv: a convolution takes"),
+        ({"weight": CONV.weight[:, :1]}, "conv: weights .* take 1 input channels"),
+        ({"weight": CONV.weight[0]}, "conv: .*bias"),
+        ({"weight": CONV.weight[:0], "bias": CONV.bias[:0]}, "conv: .*bias"),
+        ({"weight_bits": 1}, "conv: weight_bits is 1"),
+        ({"weight_bits": 8.5}, "conv: weight_bits 8.5 is not"),
+        ({"weight_bits": 2}, "conv: weights from .* do not fit 2"),
+        ({"bias": np.array([0, 0, 0, 9001])}, "conv: biases"),
+        ({"bias": np.zeros(3, dtype=int)}, r"conv: .*one bias .*\(3,\)"),
+        ({"bias": np.array([0, 0, 0, 4097])}, "conv: biases from 0 to 4097"),
+        ({"bias": np.zeros(4)}, "conv: bias is float64"),
+        ({"bias": np.full(4, 1 << 40)}, "conv: bias does not fit"),
+        ({"threshold": 0}, "conv: threshold 0"),
+        ({"threshold": (1 << 17) + 1024}, "conv: threshold 132096 is outside"),
+        ({"threshold": 3072.5}, "conv: threshold 3072.5 is not"),
+        ({"current_decay": 4097}, "conv: current_decay is 4097"),
+        ({"current_decay": -1}, "conv: current_decay is -1"),
+        ({"current_decay": 0.5}, "conv: current_decay 0.5 is not"),
+        ({"current_decay": None}, "conv: current_decay None is not"),
+        ({"voltage_decay": 4097}, "conv: voltage_decay is 4097"),
+        ({"voltage_decay": -1}, "conv: voltage_decay is -1"),
+        ({"name": "a/b"}, "a/b"),
+        ({"name": ""}, "layer name ''"),
+        ({"name": "a\n"}, "printable"),
+        ({"stride": (0, 1)}, r"conv: stride \(0, 1\)"),
+        ({"stride": 2}, "conv: stride 2 must be two"),
+        ({"stride": (1.5, 2)}, r"conv: stride \(1.5, 2\) is not"),
+        ({"stride": (1, 1, 1)}, r"conv: stride \(1, 1, 1\)"),
+        ({"padding": (0, -1)}, r"conv: padding \(0, -1\)"),
+        ({"dilation": (1,)}, r"conv: dilation \(1,\)"),
+        ({"dilation": (9, 1)}, "conv: the kernel .* is larger"),
+        ({"groups": 3}, "conv: 3 groups"),
+        ({"groups": 0}, "conv: 0 groups"),
+        ({"groups": 2}, "conv: weights .* take 2 input channels a group"),
+        ({"input_shape": None}, "conv: input_shape None is not"),
+        ({"input_shape": (50,)}, r"conv: .*\(50,\)"),
+    ],
+)
+def test_impossible_convolutions_are_refused_by_name(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        replace(CONV, **change)
+
+
+def test_dense_weights_that_do_not_fit_the_input_are_refused() -> None:
+    with pytest.raises(NetworkError, match=r"hidden: dense weights are \(6, 36\).*\(6, 32\)"):
+        replace(HIDDEN, input_shape=(4, 4, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_steps": 0}, "num_steps is 0"),
+        ({"num_steps": 4.7}, "num_steps 4.7 is not"),
+        ({"num_steps": None}, "num_steps None is not"),
+        ({"num_steps": 5000}, "num_steps is 5000"),
+        ({"reset": "soft"}, '"soft"'),
+        ({"readout": "rate"}, '"rate"'),
+        ({"readout": "count"}, "readout: a threshold is needed"),
+        ({"readout_scale": -1.0}, "readout_scale is -1"),
+        ({"readout_scale": float("nan")}, "readout_scale is nan"),
+        ({"layers": ()}, "no layers"),
+        ({"layers": (CONV, READOUT)}, "readout takes"),
+        ({"layers": (CONV, HIDDEN)}, "hidden: a threshold is not needed"),
+        ({"layers": (replace(CONV, threshold=None),), "readout": "count"}, "conv: a threshold is"),
+        ({"layers": (CONV, HIDDEN, replace(READOUT, name="conv"))}, "not unique"),
+        ({"input": InputSpec((3, 5, 5), 4, 1.0)}, "conv takes"),
+        ({"layers": (replace(CONV, threshold=1001), HIDDEN, READOUT)}, "conv: threshold 1001 has"),
+        ({"layers": (replace(CONV, current_decay=9), HIDDEN, READOUT)}, 'conv: .*reset "subtract"'),
+        ({"layers": (replace(CONV, voltage_decay=9), HIDDEN, READOUT)}, 'conv: .*reset "subtract"'),
+        (
+            {"layers": (CONV, HIDDEN, replace(READOUT, voltage_decay=9)), "reset": "zero"},
+            "readout: current_decay 4096 and voltage_decay 9 .* a readout",
+        ),
+    ],
+)
+def test_layers_that_do_not_fit_together_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        replace(NETWORK, **change)
+
+
+def test_a_threshold_of_many_bits_needs_no_mantissa_where_nothing_is_subtracted() -> None:
+    odd = replace(CONV, threshold=100_001)
+    network = replace(NETWORK, layers=(odd, HIDDEN, READOUT), reset="zero")
+    assert network.layers[0].threshold == 100_001
+
+
+def test_a_sample_of_events_holds_every_step() -> None:
+    events = replace(NETWORK, input=replace(NETWORK.input, encoding="events"))
+    assert NETWORK.sample_shape == (2, 5, 5)
+    assert events.sample_shape == (4, 2, 5, 5)
+
+
+def test_the_result_may_be_an_image() -> None:
+    image = replace(CONV, threshold=None)
+    network = replace(NETWORK, layers=(image,))
+    assert (network.outputs, network.depth) == (4 * 3 * 3, 1)
+    assert (NETWORK.outputs, NETWORK.depth) == (3, 3)
+
+
+def test_a_sum_of_paths_that_leaves_the_accumulator_is_refused_by_name() -> None:
+    weight = np.full((1, 100), 254)  # 100 * 254 * 255 fits 24 bits, twice as much does not
+    spec = InputSpec((100,), 8, 1.0)
+    layer = Dense("wide", weight, 8, np.zeros(1, dtype=int), None, (100,))
+    QuantizedNetwork(spec, (layer,), 4, "zero")
+    both = replace(layer, skips=(replace(layer, name="skip", source="input"),))
+    with pytest.raises(NetworkError, match=r"wide: .*can reach 12954000"):
+        QuantizedNetwork(spec, (both,), 4, "zero")
+
+
+def test_a_sum_that_leaves_the_accumulator_is_refused_by_name() -> None:
+    weight = np.full((1, 200), 254)
+    spec = InputSpec((200,), 8, 1.0)
+    layer = Dense("wide", weight, 8, np.zeros(1, dtype=int), None, (200,))
+    with pytest.raises(NetworkError, match=r"wide: .*can reach 12954000"):
+        QuantizedNetwork(spec, (layer,), 4, "zero")
+
+
+def test_arrays_cannot_be_changed_from_inside_or_outside() -> None:
+    weight, bias = np.array([[2, 4]], dtype=np.int16), np.array([1], dtype=np.int32)
+    layer = Dense("a", weight, 8, bias, 10, (2,))
+    weight[0, 0], bias[0] = 100, 100
+    assert (layer.weight.tolist(), layer.bias.tolist()) == ([[2, 4]], [1])
+    for array in (layer.weight, layer.bias, layer.bias_image()):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 6
+
+
+@pytest.mark.parametrize("item", [NETWORK, NETWORK.input, CONV, HIDDEN])
+def test_no_field_can_be_set_again(item: Any) -> None:
+    for field in fields(item):
+        with pytest.raises(FrozenInstanceError):
+            setattr(item, field.name, getattr(item, field.name))
+
+
+def one_pixel(**changes: Any) -> QuantizedNetwork:
+    """Return a network whose every field can be changed without another one having to follow.
+
+    The convolution's one output stays one under any small change of its geometry.
+    """
+    conv = {
+        "name": "conv",
+        "weight": np.full((2, 2, 1, 1), 4),
+        "weight_bits": 8,
+        "bias": np.array([3, 4]),
+        "threshold": 8,
+        "input_shape": (2, 3, 3),
+        "stride": (9, 9),
+        "padding": (0, 0),
+        "dilation": (1, 1),
+        "groups": 1,
+        "current_decay": 4096,
+        "voltage_decay": 0,
+        "source": "",
+        "skips": (),
+    }
+    spec = {"shape": (2, 3, 3), "bits": 4, "scale": 0.5, "encoding": "first_step"}
+    whole = {"num_steps": 4, "reset": "zero", "readout": "potential", "readout_scale": 1.0}
+    for group in (conv, spec, whole):
+        group.update((name, changes[name]) for name in group.keys() & changes.keys())
+    threshold = None if whole["readout"] == "potential" else 8
+    last = Dense("last", np.full((2, 2), 2), 8, np.zeros(2, dtype=int), threshold, (2, 1, 1))
+    layers = (Conv2d(**conv), replace(last, **changes.get("last", {})))  # type: ignore[arg-type]
+    return QuantizedNetwork(InputSpec(**spec), layers, **whole)  # type: ignore[arg-type]
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"shape": (2, 2, 3), "input_shape": (2, 2, 3)},
+    {"bits": 5},
+    {"scale": 0.25},
+    {"encoding": "constant"},
+    {"name": "other"},
+    {"weight": np.full((2, 2, 1, 1), -4)},
+    {"weight_bits": 7},
+    {"bias": np.array([4, 3])},
+    {"threshold": 9},
+    {"stride": (9, 8)},
+    {"padding": (0, 1)},
+    {"dilation": (2, 1)},
+    {"groups": 2, "weight": np.full((2, 1, 1, 1), 4)},
+    {"current_decay": 4095},
+    {"voltage_decay": 1},
+    {"source": "input"},
+    {
+        "skips": (
+            Conv2d(
+                "skip",
+                CONV.weight[:2, :, :1, :1],
+                8,
+                [0, 0],
+                None,
+                (2, 3, 3),
+                stride=(9, 9),
+                source="input",
+            ),
+        )
+    },
+    {"num_steps": 5},
+    {"reset": "subtract"},
+    {"readout": "count"},
+    {"readout_scale": 2.0},
+    {"last": {"weight": np.full((2, 2), 4)}},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
+def test_the_digest_changes_with_every_field(change: dict[str, Any]) -> None:
+    assert one_pixel().digest == one_pixel().digest
+    assert one_pixel(**change).digest != one_pixel().digest
+
+
+def test_every_field_is_among_those_whose_change_is_tried() -> None:
+    kinds = (InputSpec, Conv2d, QuantizedNetwork)
+    known = {field.name for kind in kinds for field in fields(kind)} - {"input", "layers"}
+    assert {name for change in CHANGES for name in change} - {"last"} == known
+
+
+def test_digests_are_those_of_networks_that_knew_no_sources_and_skips() -> None:
+    # Made by version 0.1 of the package, before layers had these fields.
+    assert one_pixel().digest == "f5ea001492f042378265aa4b7b1ef8a8dc8679d43da56f405f3fd742239a9375"
+    counted = one_pixel(readout="count", current_decay=7)
+    assert counted.digest == "77ebdc298ba3a34c0a2f219e9939f254fb1b6eb18fabe125595df0a6799fdbf5"
+
+
+def with_skips(*skips: Layer) -> QuantizedNetwork:
+    """Return a network of three convolutions of one pixel, the last of them with skips."""
+    first, last = one_pixel().layers
+    middle = replace(SKIP, name="middle", threshold=8, source="")
+    block = replace(middle, name="block", skips=skips)
+    return replace(one_pixel(), layers=(first, middle, block, last))
+
+
+SKIP = Conv2d(
+    "skip", np.full((2, 2, 1, 1), 4), 8, np.zeros(2, int), None, (2, 1, 1), source="conv"
+)  # fmt: skip
+
+
+def test_the_digest_changes_with_every_field_of_a_skip() -> None:
+    other = np.full((2, 1, 1, 1), 4)
+    identity = OneToOne("skip", np.array([4]), 8, np.zeros(1, int), None, (2, 1, 1), source="conv")
+    second = replace(SKIP, name="second")
+    networks = [
+        with_skips(),
+        *(with_skips(skip) for skip in (SKIP, second, identity)),
+        *(with_skips(*skips) for skips in ((SKIP, second), (second, SKIP))),
+        with_skips(replace(SKIP, weight=-SKIP.weight)),
+        with_skips(replace(SKIP, weight_bits=7)),
+        with_skips(replace(SKIP, source="middle")),
+        with_skips(replace(SKIP, groups=2, weight=other)),
+        *(with_skips(replace(SKIP, **{name: (2, 3)})) for name in ("stride", "dilation")),
+    ]
+    assert len({network.digest for network in networks}) == len(networks)
+
+
+def test_the_kind_and_the_order_of_layers_are_in_the_digest() -> None:
+    weight, bias = np.full((2, 2), 4), np.zeros(2, dtype=int)
+    dense = Dense("a", weight, 8, bias, 8, (2, 1, 1))
+    conv = Conv2d("a", weight.reshape(2, 2, 1, 1), 8, bias, 8, (2, 1, 1))
+    spec = InputSpec((2, 1, 1), 4, 1.0)
+    second, third = (Dense(name, weight, 8, bias, 8, (2,)) for name in ("b", "c"))
+    last = Dense("last", weight, 8, bias, None, (2,))
+    digests = {
+        QuantizedNetwork(spec, layers, 4, "zero").digest
+        for layers in (
+            (dense, second, third, last),
+            (dense, third, second, last),
+            (conv, replace(second, input_shape=(2, 1, 1)), third, last),
+            (dense, second, last),
+        )
+    }
+    assert len(digests) == 4
+
+
+def test_integers_of_numpy_and_python_make_the_same_network() -> None:
+    conv = replace(CONV, stride=np.array([2, 2]), threshold=np.int64(3072), weight_bits=np.int8(8))
+    layers = (conv, HIDDEN, READOUT)
+    assert replace(NETWORK, layers=layers, num_steps=np.int32(4)).digest == NETWORK.digest
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(networks())
+def test_fan_out_counts_the_synapses_of_every_input(network: QuantizedNetwork) -> None:
+    for synapses in (one for layer in network for one in (layer, *layer.skips)):
+        assert synapses.fan_out.shape == synapses.input_shape
+        expected = [len(targets) for targets in oracle.synapses(synapses)]
+        assert synapses.fan_out.reshape(-1).tolist() == expected

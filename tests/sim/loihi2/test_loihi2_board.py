@@ -1,0 +1,203 @@
+"""The whole way to a board and back, on a stand-in for lava-loihi.
+
+``fake_lava_loihi`` holds modules with the names that public code imports from lava-loihi. Its
+models of neurocores are Lava's own fixed-point models, and its adapters delay as they are told, so
+that everything of ours runs as it would on a board. It proves nothing about a board.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tandem_hw.errors import BackendError, BackendUnavailableError
+from tandem_hw.network.quantized import Conv1d, Dense, InputSpec, OneToOne, QuantizedNetwork
+from tandem_hw.sim.child.watched_process import group_members
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
+from tandem_hw.sim.loihi2 import backend as loihi2
+from tandem_hw.sim.loihi2.assumptions import ASSUMPTIONS
+from tandem_hw.sim.loihi2.backend import Loihi2Backend
+from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.verification.step import compare
+from tests.helpers.networks import random_inputs, small_network
+from tests.helpers.project import ROOT
+
+FAKE = ROOT / "tests" / "helpers" / "fake_lava_loihi"
+_ABSENT = LavaCpuBackend().why_unavailable()
+needs_lava = pytest.mark.skipif(_ABSENT is not None, reason=str(_ABSENT))
+
+
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Put the stand-in beside Lava, for children; return the process groups of all children."""
+    monkeypatch.setenv("PYTHONPATH", f"{FAKE}{os.pathsep}{ROOT}", prepend=os.pathsep)
+    monkeypatch.setenv("PATH", str(FAKE / "bin"), prepend=os.pathsep)
+    monkeypatch.setattr(Loihi2Backend, "why_unavailable", lambda self: self.choice.why_not())
+    found: list[int] = []
+    watch = loihi2.run_watched
+
+    def run_watched(command: list[str], **options: Any) -> None:
+        # The shell's process id, which Python keeps, is that of the group.
+        note = options["folder"] / "group"
+        script = 'echo $$ > "$0"; exec "$@"'
+        try:
+            watch(["/bin/sh", "-c", script, str(note), *command], **options)
+        finally:
+            found.append(int(note.read_text()))
+
+    monkeypatch.setattr(loihi2, "run_watched", run_watched)
+    return found
+
+
+def skipping_network() -> QuantizedNetwork:
+    """Return a network over (C, L) with a skip path, a relay, and a readout that is an image."""
+    generator = np.random.default_rng(2)
+
+    def weight(*shape: int) -> Any:
+        return 2 * generator.integers(-30, 70, shape)
+
+    none = np.zeros(2, int)
+    first = Conv1d("first", weight(2, 3, 2), 8, none, 400, (3, 5))
+    second = Conv1d("second", weight(2, 2, 3), 8, none, 96, (2, 4), padding=(1,))
+    skip = OneToOne("skip", np.array([64]), 8, np.zeros(1, int), None, (2, 4), source="first")
+    third = Conv1d("third", weight(2, 2, 1), 8, none, 96, (2, 4), skips=(skip,))
+    last = Conv1d("last", weight(2, 2, 1), 8, none, None, (2, 4))
+    spec = InputSpec((3, 5), 4, 1 / 15, "constant")
+    return QuantizedNetwork(spec, (first, second, third, last), 3, "subtract")
+
+
+def dense_network() -> QuantizedNetwork:
+    """Return a network that takes events as vectors and counts the spikes of its last layer."""
+    first = Dense(
+        "first", small_network().layers[2].weight.repeat(2, 0), 8, [-9, 0, 9] * 2, 60, (6,)
+    )  # type: ignore[arg-type]
+    last = replace(small_network().layers[2], name="last", threshold=20, bias=[4, 4, 4])
+    spec = InputSpec((6,), 4, 1 / 15, "events")
+    return QuantizedNetwork(spec, (first, last), 4, "zero", "count")
+
+
+@needs_lava
+@pytest.mark.parametrize(
+    ("network", "delays", "measured"),
+    [
+        (
+            small_network("subtract", 3),
+            {"INPUT": 2, "OUTPUT": 1, "READ": 3},
+            {"input_delay": 2, "output_delay": 1, "read_delay": 4},
+        ),
+        (
+            skipping_network(),
+            {"INPUT": 1, "READ": 1},
+            {"input_delay": 1, "output_delay": 0, "read_delay": 2},
+        ),
+        (dense_network(), {"OUTPUT": 5}, {"input_delay": 0, "output_delay": 5}),
+    ],
+    ids=["images", "skips", "events"],
+)
+def test_run_measures_the_delays_and_gives_the_reference_s_counts(
+    groups: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    network: QuantizedNetwork,
+    delays: dict[str, int],
+    measured: dict[str, int],
+) -> None:
+    for name, steps in delays.items():
+        monkeypatch.setenv(f"FAKE_{name}_DELAY", str(steps))
+    monkeypatch.setenv("PARTITION", "other")  # only what is asked for counts
+    inputs, told = random_inputs(network, 3), []
+    backend = Loihi2Backend(partition="oheogulch", profile="time")
+    recording = backend.run(network, inputs, progress=lambda *done: told.append(done))
+    expected = ReferenceBackend().run(network, inputs)
+    compare(network, [expected, recording]).require_match()
+    found = dict(recording.extra)
+    profile = found.pop("profile")
+    assert found == measured
+    assert profile["cores"] == 3
+    assert profile["time_per_sample_us"] == 12.5 * 4
+    assert told[0] == (0, 3)
+    assert group_members(groups[0]) == []
+
+
+@needs_lava
+def test_process_that_would_run_on_the_host_is_refused_before_the_run(
+    groups: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_NO_CONV", "1")
+    network = small_network("subtract", 3)
+    with pytest.raises(
+        BackendError,
+        match=r"failed: 1 processes of the network would not run on neurocores: layer conv, "
+        r"synapses \(Conv: lava\.proc\.conv\.models\.PyConvModel",
+    ):
+        Loihi2Backend(partition="oheogulch").run(network, random_inputs(network))
+    assert group_members(groups[0]) == []
+
+
+@needs_lava
+def test_board_that_the_scheduler_does_not_know_is_reported(groups: list[int]) -> None:
+    network = small_network("subtract", 3)
+    with pytest.raises(BackendError, match="--board nothing is not there; sinfo shows ncl-og-01"):
+        Loihi2Backend(board="nothing").run(network, random_inputs(network))
+    assert group_members(groups[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        ("compiling", r"compiling for Loihi 2 took longer than 0\.3 .* raise --compile-timeout"),
+        ("running", r"running for Loihi 2 took .* \(0 of \d+ steps were done\); raise --run-tim"),
+    ],
+)
+def test_phase_that_takes_too_long_is_ended_with_all_its_processes(
+    groups: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, phase: str, message: str
+) -> None:
+    # A module that stands in for the worker, hangs, and has a child that does not want to end.
+    worker = tmp_path / "tandem_hw_hanging_worker.py"
+    worker.write_text(
+        "import os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "if os.fork() == 0: signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"Path(sys.argv[1], 'phase.txt').write_text({phase!r})\n"
+        "time.sleep(300)\n"
+    )
+    watched = loihi2.run_watched
+
+    def hang(command: list[str], **options: Any) -> None:
+        watched([command[0], str(worker), command[-1]], **options)
+
+    monkeypatch.setattr(loihi2, "run_watched", hang)
+    network = small_network("subtract", 3)
+    backend = Loihi2Backend(partition="oheogulch", compile_timeout=0.3, run_timeout=0.3)
+    if phase == "running":
+        backend.compile_timeout = 60.0
+    started = time.monotonic()
+    with pytest.raises(BackendError, match=message):
+        backend.run(network, random_inputs(network))
+    assert time.monotonic() - started < 60  # what hangs would do so for 300
+    assert group_members(groups[0]) == []
+
+
+def test_backend_without_a_board_refuses_to_run() -> None:
+    network = small_network("subtract", 3)
+    with pytest.raises(BackendUnavailableError, match="backend loihi2: "):
+        Loihi2Backend(partition="oheogulch").run(network, random_inputs(network))
+
+
+def test_profile_that_is_not_known_is_refused() -> None:
+    with pytest.raises(BackendError, match="profile heat is not known; give one of time, power"):
+        Loihi2Backend(profile="heat")
+
+
+def test_every_assumption_is_in_the_document_with_its_evidence() -> None:
+    document = (ROOT / "docs" / "loihi2.md").read_text(encoding="utf-8")
+    rows = [line for line in document.splitlines() if line.startswith("| ")]
+    assert len(ASSUMPTIONS) > 8
+    for assumption in ASSUMPTIONS:
+        cells = (assumption.name, assumption.claim, assumption.evidence, assumption.if_wrong)
+        assert f"| {' | '.join(cells)} |" in rows

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tandem_hw.conversion.convert import convert
+from tandem_hw.errors import ConversionError, FileFormatError
+from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.training.schedule import spiking_layers
+from tandem_hw.training.warm_start import (
+    calibrate_thresholds,
+    is_tandem_checkpoint,
+    load_parameters,
+    load_tandem_parameters,
+)
+from tests.helpers.rounding import rounding_bound
+
+
+def ordinary(width: int = 6) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(8, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 3))
+
+
+def tandem(num_steps: int = 4) -> TandemNetwork:
+    return convert(ordinary(), input_shape=(8,), num_steps=num_steps)
+
+
+def samples(count: int = 50) -> torch.Tensor:
+    return torch.randint(0, 16, (count, 8), dtype=torch.uint8)
+
+
+def test_an_ordinary_network_is_taken_up(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trained, fresh = ordinary(), ordinary()
+    torch.save(trained.state_dict(), tmp_path / "ann.pt")
+    assert not is_tandem_checkpoint(tmp_path / "ann.pt")
+    load_parameters(fresh, tmp_path / "ann.pt")
+    for name, value in trained.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], value), name
+
+
+def _prefixed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+WRAPPED: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
+    "DataParallel": lambda state: _prefixed(state, "module."),
+    "compiled": lambda state: _prefixed(state, "_orig_mod."),
+    "both": lambda state: _prefixed(state, "_orig_mod.module."),
+    "state_dict": lambda state: {"epoch": 3, "state_dict": state},
+    "model": lambda state: {"model": _prefixed(state, "module."), "args": {"lr": 0.1}},
+    "deeper": lambda state: {"best": {"model": state}, "optimizer": {"state": {0: {}}}},
+}
+
+
+@pytest.mark.parametrize("case", WRAPPED)
+def test_parameters_are_found_in_what_training_programs_save(tmp_path: Path, case: str) -> None:
+    torch.manual_seed(0)
+    trained, fresh = ordinary(), ordinary()
+    torch.save(WRAPPED[case](trained.state_dict()), tmp_path / "ann.pt")
+    load_parameters(fresh, tmp_path / "ann.pt")
+    for name, value in trained.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], value), name
+
+
+def test_parameters_that_are_not_the_only_ones_are_refused(tmp_path: Path) -> None:
+    state = ordinary().state_dict()
+    torch.save({"model": state, "model_ema": dict(state)}, tmp_path / "ann.pt")
+    with pytest.raises(FileFormatError, match=r"holds 2 dictionaries .* \(model, model_e"):
+        load_parameters(ordinary(), tmp_path / "ann.pt")
+    torch.save({"epoch": 3}, tmp_path / "ann.pt")
+    with pytest.raises(FileFormatError, match=r"holds 0 dictionaries of parameters \(none\); one"):
+        load_parameters(ordinary(), tmp_path / "ann.pt")
+
+
+def test_a_tandem_network_is_taken_up_with_its_thresholds_for_another_window(
+    tmp_path: Path,
+) -> None:
+    trained, fresh = tandem(7), tandem(3)
+    with torch.no_grad():
+        trained.tandem_layers[0].activation_max.fill_(1.25)
+    save_checkpoint(Checkpoint(trained), tmp_path / "checkpoint.pt")
+    assert is_tandem_checkpoint(tmp_path / "checkpoint.pt")
+    load_tandem_parameters(fresh, tmp_path / "checkpoint.pt")
+    assert torch.equal(fresh.tandem_layers[0].weight, trained.tandem_layers[0].weight)
+    assert fresh.tandem_layers[0].spike_value == 1.25 / 3
+
+
+def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ann.pt"
+    with pytest.raises(FileFormatError, match="is no file"):
+        load_parameters(ordinary(), path)
+    path.write_bytes(b"PK\x03\x04 not a checkpoint")
+    with pytest.raises(FileFormatError, match="cannot be read as parameters"):
+        load_parameters(ordinary(), path)
+    torch.save([1, 2], path)
+    with pytest.raises(FileFormatError, match="holds list, no parameters"):
+        load_parameters(ordinary(), path)
+    torch.save(ordinary(5).state_dict(), path)
+    with pytest.raises(FileFormatError, match="holds parameters of another network"):
+        load_parameters(ordinary(), path)
+    save_checkpoint(Checkpoint(tandem()), path)
+    with pytest.raises(FileFormatError, match="holds a tandem network"):
+        load_parameters(ordinary(), path)
+    other = convert(nn.Sequential(nn.Linear(8, 3)), input_shape=(8,), num_steps=4)
+    with pytest.raises(FileFormatError, match="its network has other layers"):
+        load_tandem_parameters(other, path)
+
+
+def refusal(network: nn.Module, path: Path) -> str:
+    """Return why a file was refused; nothing where it was not."""
+    with warnings.catch_warnings():  # PyTorch comments on some damages besides
+        warnings.simplefilter("ignore")
+        try:
+            load_parameters(network, path)
+        except FileFormatError as error:
+            return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["as today", "as before torch 1.6"])
+def test_a_damaged_file_is_refused_or_was_not_touched(tmp_path: Path, zipped: bool) -> None:
+    torch.manual_seed(0)
+    trained, path = ordinary().state_dict(), tmp_path / "ann.pt"
+    torch.save(trained, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    load_parameters(ordinary(), path)
+    random = np.random.RandomState(1)
+    refused = 0
+    for place in random.randint(0, len(whole), 150):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << random.randint(8)
+        path.write_bytes(damaged if random.rand() < 0.7 else whole[:place])
+        fresh = ordinary()
+        message = refusal(fresh, path)
+        assert "\n" not in message
+        refused += bool(message)
+        if zipped and not message:  # the older files have no checksums
+            assert all(torch.equal(fresh.state_dict()[name], trained[name]) for name in trained)
+    assert refused > 50
+
+
+def test_parameters_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    state = ordinary().state_dict()
+    state["1.running_var"][2] = float("inf")
+    torch.save(state, tmp_path / "ann.pt")
+    with pytest.raises(FileFormatError, match=r"ann\.pt: 1\.running_var holds values that are inf"):
+        load_parameters(ordinary(), tmp_path / "ann.pt")
+
+
+def test_a_calibrated_ceiling_is_a_percentile_of_the_ordinary_activations() -> None:
+    torch.manual_seed(1)
+    network = ordinary().eval()
+    model = convert(network, input_shape=(8,), num_steps=4)
+    inputs = samples()
+    before = model.tandem_layers[1].activation_max.clone()
+    found = calibrate_thresholds(model, inputs, 90)
+    linear, norm, _ = network[:3].double()
+    with torch.no_grad():
+        real = inputs.double() / 15
+        hidden = network[:3](real)
+        # At most 9 terms and some ten operations of the normalisation act on these magnitudes.
+        sums = real @ linear.weight.abs().T + linear.bias.abs() + norm.running_mean.abs()
+        spread = (norm.running_var + norm.eps).sqrt()
+        off = rounding_bound(20, float((sums * norm.weight.abs() / spread).max()))
+    positive = np.sort(hidden[hidden > 0].numpy())
+    assert len(positive) > 50
+    wanted = positive[round(len(positive) * 0.9) - 1]
+    assert wanted > 1000 * off
+    assert found == {"dense1": pytest.approx(float(wanted), abs=off)}
+    assert model.tandem_layers[0].spike_value == pytest.approx(float(wanted) / 4, abs=off)
+    assert torch.equal(model.tandem_layers[1].activation_max, before)  # it never fires
+    assert model.training
+    assert float(calibrate_thresholds(model, inputs, 100)["dense1"]) == pytest.approx(
+        float(positive[-1]), abs=off
+    )
+
+
+def test_calibration_refuses_what_it_cannot_measure() -> None:
+    with pytest.raises(ConversionError, match="0 samples"):
+        calibrate_thresholds(tandem(), samples(0))
+    with pytest.raises(ConversionError, match="percentile of 0"):
+        calibrate_thresholds(tandem(), samples(2), 0)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 7, 20])
+@pytest.mark.parametrize("layers", [1, 4, 20])
+def test_the_progressive_schedule_only_grows_and_ends_with_all_layers(
+    epochs: int, layers: int
+) -> None:
+    stages = [
+        spiking_layers("progressive", epoch, epochs, layers) for epoch in range(1, epochs + 1)
+    ]
+    numbers = [layers if stage is None else stage for stage in stages]
+    assert numbers == sorted(numbers)
+    assert stages[-1] is None
+    assert all(0 <= stage < layers for stage in stages if stage is not None)
+    if epochs == 20 and layers == 4:
+        assert numbers == [0] * 3 + [1] * 4 + [2] * 4 + [3] * 3 + [4] * 6
+
+
+def test_at_most_three_names_of_each_kind_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "ann.pt"
+    torch.save({f"layer{number}": torch.zeros(1) for number in range(5)}, path)
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    message = (
+        r"network \(missing: 0\.weight, 0\.bias, 1\.weight and 4 more; unexpected: layer0, layer1, "
+        r"layer2 and 2 more\); give the same --model .* by tandem_hw\.convert$"
+    )
+    with pytest.raises(FileFormatError, match=message):
+        load_parameters(network, path)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
+from tandem_hw.arithmetic.packed_spikes import SpikePacker
 from tandem_hw.arithmetic.state_arithmetic import STATE_FRACTION
 
 
@@ -38,22 +39,18 @@ class FastState:
         self.membrane: Tensor = bias
         self.extremes: tuple[Tensor, Tensor] | None = None
 
-    def run(
-        self, inputs: Sequence[Tensor | None], spikes: Tensor | None, counts: Tensor | None
-    ) -> None:
+    def run(self, inputs: Sequence[Tensor | None], packer: SpikePacker | None) -> None:
         """Run a window.
 
         Args:
             inputs: synaptic input of every step, [batch, neurons], None for silence; the first one
                 is not None.
-            spikes: uint8 [batch, num_steps, neurons], written; of one step, used again for each,
-                where they are not kept; None for a readout.
-            counts: of an integer dtype [batch, neurons], zeros, added to; None for a readout.
+            packer: takes the spikes; None for a readout.
         """
         first = inputs[0]
         assert first is not None  # a window starts with a synaptic input
         self.membrane = membrane = torch.add(first, self.bias)
-        fired = None if self.threshold is None else torch.empty_like(membrane)
+        fired = torch.empty_like(membrane)
         lows, highs = [], []
         for index, synaptic_input in enumerate(inputs):
             if index > 0:
@@ -65,15 +62,10 @@ class FastState:
                 low, high = torch.aminmax(membrane)
                 lows.append(low)
                 highs.append(high)
-            if fired is None or self.threshold is None:
+            if packer is None or self.threshold is None:
                 continue
             torch.ge(membrane, self.threshold, out=fired)
-            assert spikes is not None
-            assert counts is not None
-            sent = spikes[:, index if spikes.shape[1] > 1 else 0]
-            # Signed, which a conversion from float32 is several times faster to.
-            sent.view(torch.int8).copy_(fired)
-            counts.add_(sent)
+            packer.add(fired)
             if self.zero:
                 membrane.addcmul_(membrane, fired, value=-1)
             elif index + 1 < len(inputs):

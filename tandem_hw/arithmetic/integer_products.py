@@ -23,6 +23,8 @@ import torch._ops
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from tandem_hw.arithmetic.memory_order import ImageShape, columns_of_image
+
 #: A weight unit of a signed byte; see ``fixed_point.WEIGHT_STEP``.
 _SCALE = 2.0
 _ONEDNN: Any = torch._ops.ops.onednn
@@ -65,20 +67,23 @@ def convolve_bytes(signal: Tensor, weight: Tensor, geometry: Any) -> Tensor | No
     return found.squeeze(2) if axes == 1 else found
 
 
-def multiply_bytes(signal: Tensor, weight: Tensor, geometry: None) -> Tensor | None:
+def multiply_bytes(signal: Tensor, weight: Tensor, shape: ImageShape | None) -> Tensor | None:
     """Return a matrix product.
 
     Args:
         signal: uint8 [batch, in].
         weight: [out, in], integers.
-        geometry: None.
+        shape: of the images that the signal is of, where their channels are last in memory; see
+            ``memory_order.columns_of_image``.
     """
 
     def pack(halves: Tensor, scales: Tensor) -> Tensor:
-        packed: Tensor = _ONEDNN.qlinear_prepack(halves, list(signal.shape))
+        packed: Tensor = _ONEDNN.qlinear_prepack(
+            columns_of_image(halves, shape), list(signal.shape)
+        )
         return packed
 
-    packed = _packed((multiply_bytes, signal.shape), weight, pack)
+    packed = _packed((multiply_bytes, signal.shape, shape), weight, pack)
     if packed is None:
         return None
     found: Tensor = _ONEDNN.qlinear_pointwise(
@@ -87,7 +92,9 @@ def multiply_bytes(signal: Tensor, weight: Tensor, geometry: None) -> Tensor | N
     return found
 
 
-def multiply_bytes_as_points(signal: Tensor, weight: Tensor, geometry: None) -> Tensor | None:
+def multiply_bytes_as_points(
+    signal: Tensor, weight: Tensor, shape: ImageShape | None
+) -> Tensor | None:
     """Return a matrix product as a convolution of images of one point; see ``multiply_bytes``.
 
     Its weights are packed faster, and it is faster for few outputs.
@@ -96,12 +103,13 @@ def multiply_bytes_as_points(signal: Tensor, weight: Tensor, geometry: None) -> 
     points = signal[:, :, None, None]
 
     def pack(halves: Tensor, scales: Tensor) -> Tensor:
+        rows = columns_of_image(halves, shape)
         packed: Tensor = _ONEDNN.qconv_prepack(
-            halves[:, :, None, None], scales, 1.0, 0, ones, nothing, ones, 1, list(points.shape)
+            rows[:, :, None, None], scales, 1.0, 0, ones, nothing, ones, 1, list(points.shape)
         )
         return packed
 
-    packed = _packed((multiply_bytes_as_points, signal.shape), weight, pack)
+    packed = _packed((multiply_bytes_as_points, signal.shape, shape), weight, pack)
     if packed is None:
         return None
     return _convolve(points, packed, (ones, nothing, ones), 1).flatten(1)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+#: Channels, height and width.
+ImageShape = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class MemoryOrder:
@@ -31,6 +34,11 @@ class MemoryOrder:
         )
         return cls(tuple(values.shape[1:]), last)
 
+    @property
+    def image_shape(self) -> ImageShape | None:
+        """Shape (channels, height, width) where the channels are last, otherwise None."""
+        return self.shape if self.channels_last else None
+
     def flat(self, values: Tensor) -> Tensor:
         """Return [batch, *shape] as [batch, neurons] in this order, a view where they lie so."""
         return (values.movedim(1, -1) if self.channels_last else values).flatten(1)
@@ -41,3 +49,15 @@ class MemoryOrder:
             return flat.view(*flat.shape[:-1], *self.shape)
         channels, *lengths = self.shape
         return flat.view(*flat.shape[:-1], *lengths, channels).movedim(-1, -1 - len(lengths))
+
+
+def columns_of_image(weight: Tensor, shape: ImageShape | None) -> Tensor:
+    """Put the columns of a matrix in the order of an image whose channels are last in memory.
+
+    Args:
+        weight: [out, in], its columns in C order of (channels, height, width).
+        shape: of the image; None to leave the columns as they are.
+    """
+    if shape is None:
+        return weight
+    return weight.view(-1, *shape).movedim(1, -1).flatten(1)

@@ -36,6 +36,7 @@ from tandem_hw.arithmetic.exact_sums import exact_arithmetic
 from tandem_hw.arithmetic.fast_states import FastState
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
+from tandem_hw.arithmetic.packed_spikes import PackedSpikes, SpikePacker
 from tandem_hw.network.fixed_point import STATE_LIMIT
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "NeuronParameters",
     "SpikeTrain",
     "Synapse",
+    "Train",
     "simulate_layer",
 ]
 
@@ -89,10 +91,31 @@ class SpikeTrain:
         """Number of samples."""
         return self.signal.shape[1 if self.by_step else 0]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the signal is kept."""
+        return self.signal.device
+
+    def samples_first(self) -> Tensor:
+        """Return what is given step by step as [batch, num_steps, *shape]."""
+        return self.signal.transpose(0, 1)
+
     def part(self, samples: slice) -> SpikeTrain:
         """Return what some of the samples send."""
         signal = self.signal[:, samples] if self.by_step else self.signal[samples]
         return SpikeTrain(signal, self.encoding)
+
+    def kept(self, mask: Tensor) -> SpikeTrain:
+        """Return what some neurons alone send.
+
+        Args:
+            mask: bool, broadcastable over [batch, *shape].
+        """
+        return SpikeTrain(self.signal * mask, self.encoding)
+
+
+#: What a layer takes in: an input, or the spikes of another layer.
+Train = SpikeTrain | PackedSpikes
 
 
 @dataclass(frozen=True)
@@ -105,18 +128,18 @@ class Incoming:
             integers in weight units. It is called with the samples of all steps at once.
     """
 
-    train: SpikeTrain
+    train: Train
     synapse: Synapse
 
     def synaptic_inputs(self, num_steps: int) -> Sequence[Tensor | None]:
         """Return the synaptic input of every step; a signal that is repeated passes only once."""
         train = self.train
-        if not train.by_step:
+        if isinstance(train, SpikeTrain) and not train.by_step:
             found = self.synapse(train.signal)
             again = found if train.encoding == "constant" else None
             return [found, *[again] * (num_steps - 1)]
         # Samples first, as they lie in memory: a few of them, with all their steps, are a part.
-        signal = train.signal[:num_steps].transpose(0, 1)
+        signal = train.samples_first()[:, :num_steps]
         found = self.synapse(signal.flatten(0, 1))
         return found.view(train.batch, num_steps, *found.shape[1:]).unbind(1)
 
@@ -140,7 +163,7 @@ class LayerActivity:
     """What one layer did over a window.
 
     Attributes:
-        spikes: uint8 [num_steps, batch, *shape], or None for a readout or where not kept.
+        train: spikes in bits, or None for a readout or where not kept.
         counts: float32 [batch, *shape], spikes of each neuron, or None for a readout.
         potential: [batch, *shape] potential at the window's end in weight units (readout only).
         peak: largest magnitude of a state in weight units, or None where it was not followed.
@@ -148,12 +171,17 @@ class LayerActivity:
         order: how they lie in memory.
     """
 
-    spikes: Tensor | None
+    train: PackedSpikes | None
     counts: Tensor | None
     potential: Tensor | None
     peak: int | None
     states: Sequence[FastState | ExactState]
     order: MemoryOrder
+
+    @property
+    def spikes(self) -> Tensor | None:
+        """Spikes uint8 [num_steps, batch, *shape], or None for a readout or where not kept."""
+        return None if self.train is None else self.train.signal
 
     def final_state(self) -> Tensor:
         """Return the state variable of Lava's neuron after the window's last step.
@@ -236,7 +264,7 @@ class _Window:
         self.states: list[FastState | ExactState] = []
         self.peak: int | None = None
         self.order: MemoryOrder | None = None
-        self.spikes: Tensor | None = None  # [batch, num_steps, neurons]
+        self.bits: Tensor | None = None
         self.counts: Tensor | None = None
 
     def run(self, samples: slice, inputs: Sequence[Tensor | None]) -> None:
@@ -247,16 +275,12 @@ class _Window:
             self._prepare(inputs[0])
         assert self.order is not None
         flat = [None if one is None else self.order.flat(one) for one in inputs]
-        spikes = counts = None
-        if self.neurons.threshold is not None:
-            assert flat[0] is not None
-            spikes, counts = self._outputs(samples, flat[0])
-        state = self._run(flat, spikes, counts)
+        state, counts = self._run(flat, None if self.bits is None else self.bits[samples])
         self.states.append(state)
         if state.extremes is not None:
             self.peak = max(self.peak or 0, _peak(state.extremes))
-        if counts is not None:
-            assert self.counts is not None
+        if self.counts is not None:
+            assert counts is not None  # they fire
             self.counts[samples] = self.order.image(counts)
 
     def _prepare(self, first: Tensor) -> None:
@@ -267,42 +291,37 @@ class _Window:
         self.bias = bias.to(torch.float32)
         if self.neurons.threshold is None:
             return
-        number = math.prod(self.order.shape)
         if self.keep_spikes:
-            self.spikes = first.new_empty((self.batch, self.num_steps, number), dtype=torch.uint8)
+            number = math.prod(self.order.shape)
+            groups = SpikePacker.bytes_for(self.num_steps)
+            self.bits = first.new_empty((self.batch, groups, number), dtype=torch.uint8)
         self.counts = first.new_empty((self.batch, *self.order.shape), dtype=torch.float32)
 
-    def _outputs(self, samples: slice, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where the spikes of some samples go, and zeros to count them in."""
-        if self.spikes is not None:
-            spikes = self.spikes[samples]
-        else:
-            spikes = like.new_empty((len(like), 1, like.shape[1]), dtype=torch.uint8)
-        few = self.num_steps <= torch.iinfo(torch.uint8).max
-        return spikes, torch.zeros_like(like, dtype=torch.uint8 if few else torch.int16)
-
     def _run(
-        self, inputs: Sequence[Tensor | None], spikes: Tensor | None, counts: Tensor | None
-    ) -> FastState | ExactState:
-        """Run a window in float32 without a wrap, or in float64 with one where it needs that."""
+        self, inputs: Sequence[Tensor | None], bits: Tensor | None
+    ) -> tuple[FastState | ExactState, Tensor | None]:
+        """Run a window in float32 without a wrap, or in float64 with one where it needs that.
+
+        Returns:
+            The state at its end, and the spike counts of neurons that fire.
+        """
         neurons = self.neurons
+        fires = neurons.threshold is not None
         if not neurons.leaks:
             fast = FastState(neurons, self.bias, self.follow_peak)
-            fast.run(inputs, spikes, counts)
+            packer = SpikePacker(self.num_steps, bits) if fires else None
+            fast.run(inputs, packer)
             if neurons.proven or self._stayed_within(fast):
-                return fast
+                return fast, None if packer is None else packer.counts
         kind = ExactLeakyState if neurons.leaks else ExactState
         exact = kind(neurons, self.bias, self.follow_peak)
-        if counts is not None:
-            counts.zero_()
-        for index, synaptic_input in enumerate(inputs):
+        packer = SpikePacker(self.num_steps, bits) if fires else None
+        for synaptic_input in inputs:
             fired = exact.step(synaptic_input)
             if fired is not None:
-                assert spikes is not None
-                assert counts is not None
-                sent = spikes[:, index if self.keep_spikes else 0]
-                counts.add_(sent.copy_(fired))
-        return exact
+                assert packer is not None  # they fire
+                packer.add(fired)
+        return exact, None if packer is None else packer.counts
 
     def _stayed_within(self, state: FastState) -> bool:
         """Return whether the largest state that was seen excludes any wrap, clip and rounding.
@@ -320,12 +339,12 @@ class _Window:
     def activity(self) -> LayerActivity:
         """Return what all samples did."""
         assert self.order is not None
-        potential = spikes = None
+        potential = train = None
         if self.neurons.threshold is None:
             potential = self.order.image(torch.cat([state.potential() for state in self.states]))
-        elif self.spikes is not None:
-            spikes = self.order.image(self.spikes).transpose(0, 1)
-        return LayerActivity(spikes, self.counts, potential, self.peak, self.states, self.order)
+        elif self.bits is not None:
+            train = PackedSpikes(self.bits, self.num_steps, self.order)
+        return LayerActivity(train, self.counts, potential, self.peak, self.states, self.order)
 
 
 def _peak(extremes: tuple[Tensor, Tensor]) -> int:

@@ -28,6 +28,7 @@ from tandem_hw.arithmetic.integer_products import (
     multiply_bytes,
     multiply_bytes_as_points,
 )
+from tandem_hw.arithmetic.memory_order import ImageShape, MemoryOrder, columns_of_image
 from tandem_hw.network.quantized import Conv1d, Conv2d, ConvTranspose2d, Layer, OneToOne
 
 
@@ -96,7 +97,10 @@ def dense(signal: Tensor, weight: Tensor) -> Tensor:
     Returns:
         [batch, out].
     """
-    return exact_sum(_DENSE, signal.flatten(1), weight, None, _byte_ways(_DENSE_BYTES, signal))
+    order = MemoryOrder.of(signal)
+    return exact_sum(
+        _DENSE, order.flat(signal), weight, order.image_shape, _byte_ways(_DENSE_BYTES, signal)
+    )
 
 
 def dense_fast(signal: Tensor, weight: Tensor) -> Tensor:
@@ -243,8 +247,8 @@ def _fold_products(signal: Tensor, weight: Tensor, geometry: TransposedGeometry)
     return F.pad(image, margins)
 
 
-def _dense(signal: Tensor, weight: Tensor, geometry: None) -> Tensor:
-    return F.linear(signal, weight)
+def _dense(signal: Tensor, weight: Tensor, geometry: ImageShape | None) -> Tensor:
+    return F.linear(signal, columns_of_image(weight, geometry))
 
 
 #: Algorithms for the same sums, as ``exact_sum`` takes them.

@@ -27,7 +27,6 @@ from tandem_hw.arithmetic.neurons import (
     Incoming,
     LayerActivity,
     NeuronParameters,
-    SpikeTrain,
     simulate_layer,
 )
 from tandem_hw.learning.precision import check_precision
@@ -196,8 +195,8 @@ class TandemLayer(nn.Module):
                 return potential
             return replace_value(twin, potential)
         assert activity.counts is not None  # it fires
-        assert activity.spikes is not None
-        counts, train, value = activity.counts, SpikeTrain(activity.spikes), self.spike_value
+        assert activity.train is not None
+        counts, train, value = activity.counts, activity.train, self.spike_value
         if twin is None:
             return TandemSignal(counts, train, value)
         graph_value = self._graph_spike_value()
@@ -385,7 +384,7 @@ class TandemLayer(nn.Module):
             NetworkError: a sum of one step can leave the chip's accumulator.
         """
         trains = [signal.train for signal in signals if signal.train is not None]
-        device = trains[0].signal.device
+        device = trains[0].device
         interval = sum_intervals(
             [
                 synaptic_interval(self._whole(weight, "weights"), signal.largest)

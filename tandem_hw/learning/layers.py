@@ -200,8 +200,10 @@ class TandemLayer(nn.Module):
         if twin is None:
             return TandemSignal(counts, train, value)
         graph_value = self._graph_spike_value()
-        ratio = twin / (value if graph_value is None else graph_value)
-        counts = replace_by_count(ratio, counts, self._ceiling)
+        if graph_value is None:
+            counts = replace_by_count(twin, counts, self._ceiling, value)
+        else:
+            counts = replace_by_count(twin / graph_value, counts, self._ceiling)
         return TandemSignal(counts, train, value, graph_scale=graph_value)
 
     @property
@@ -230,7 +232,9 @@ class TandemLayer(nn.Module):
     def _follow_peak(self, twin: Tensor | None) -> None:
         """Keep the largest pre-activation of the last batches."""
         if self.training and twin is not None:
-            self.peak.copy_(torch.maximum(self.peak * _PEAK_DECAY, twin.abs().amax()))
+            low, high = torch.aminmax(twin)
+            magnitude = torch.maximum(-low, high)
+            self.peak.copy_(torch.maximum(self.peak * _PEAK_DECAY, magnitude))
 
     def total(self, signal: TandemSignal) -> Tensor:
         """Return the twin's real weighted sum of one signal, before normalisation."""

@@ -52,6 +52,8 @@ _TIMINGS = 3
 #: How often weights are used before they change, at least about: a window is run in several parts.
 #: So much of the time that their packing takes counts.
 _USES = 4
+#: Bytes are not tried for a sum of fewer products, which takes no time in any way.
+_LEAST_PRODUCTS = 1 << 16
 #: Length of the random patterns that operands are filled with; primes, so that no size of a network
 #: makes them fall into step.
 _SIGNAL_PERIOD, _WEIGHT_PERIOD = 16381, 8191
@@ -151,7 +153,8 @@ def exact_sum(
         settings,
     )
     if signal.dtype == torch.uint8:
-        if byte_ways and weight.dtype == torch.float32:
+        large = signal.numel() * weight.shape[0] >= _LEAST_PRODUCTS
+        if byte_ways and large and weight.dtype == torch.float32:
             byte_way = _faster_byte_way(problem._replace(byte_ways=byte_ways))
             found = None if byte_way is None else byte_way(signal, weight, geometry)
             if found is not None:

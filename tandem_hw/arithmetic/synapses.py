@@ -98,9 +98,8 @@ def dense(signal: Tensor, weight: Tensor) -> Tensor:
         [batch, out].
     """
     order = MemoryOrder.of(signal)
-    return exact_sum(
-        _DENSE, order.flat(signal), weight, order.image_shape, _byte_ways(_DENSE_BYTES, signal)
-    )
+    byte_ways = _DENSE_BYTES if _for_onednn(signal) else ()
+    return exact_sum(_DENSE, order.flat(signal), weight, order.image_shape, byte_ways)
 
 
 def dense_fast(signal: Tensor, weight: Tensor) -> Tensor:
@@ -132,13 +131,17 @@ def convolve(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
     Returns:
         [batch, out, out_height, out_width] or [batch, out, out_length].
     """
-    return exact_sum(
-        _ways(_CONVOLUTIONS, signal),
-        signal,
-        weight,
-        geometry,
-        _byte_ways(_CONVOLUTION_BYTES, signal),
-    )
+    if not _is_plain(weight, geometry):
+        signal, weight = signal.contiguous(), weight.contiguous()
+        return exact_sum(_ways(_CONVOLUTIONS, signal), signal, weight, geometry)
+    ways = _ways(_CONVOLUTIONS, signal)
+    if not _for_onednn(signal):
+        return exact_sum(ways, signal, weight, geometry)
+    if signal.dim() == 4:
+        ways = (_convolve_channels_last, *ways)
+    # With one channel into each group, oneDNN's products of bytes are wrong for some strides.
+    byte_ways = _CONVOLUTION_BYTES if weight.shape[1] > 1 else ()
+    return exact_sum(ways, signal, weight, geometry, byte_ways)
 
 
 def convolve_transposed(signal: Tensor, weight: Tensor, geometry: TransposedGeometry) -> Tensor:
@@ -199,6 +202,17 @@ def inputs_first(weight: Tensor, groups: int) -> Tensor:
 def _rows(geometry: ConvGeometry) -> ConvGeometry:
     return ConvGeometry(
         (1, *geometry.stride), (0, *geometry.padding), (1, *geometry.dilation), geometry.groups
+    )
+
+
+def _convolve_channels_last(signal: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+    """Convolve images in the order in which products of bytes leave them, which is the faster one.
+
+    So no layer has to bring what the one before it sends into another order.
+    """
+    last = torch.channels_last
+    return convolve_fast(
+        signal.contiguous(memory_format=last), weight.contiguous(memory_format=last), geometry
     )
 
 
@@ -265,6 +279,15 @@ def _ways(ways: tuple[Way, ...], signal: Tensor) -> tuple[Way, ...]:
     return ways if signal.device.type == "cpu" else ways[1:]
 
 
-def _byte_ways(ways: tuple[ByteWay, ...], signal: Tensor) -> tuple[ByteWay, ...]:
-    """Leave out the products of bytes where oneDNN, which has them, is not at hand."""
-    return ways if signal.device.type == "cpu" and torch.backends.mkldnn.enabled else ()
+def _for_onednn(signal: Tensor) -> bool:
+    return signal.device.type == "cpu" and bool(torch.backends.mkldnn.enabled)
+
+
+def _is_plain(weight: Tensor, geometry: ConvGeometry) -> bool:
+    """Return whether a kernel has no holes and meets the image wherever it lies.
+
+    Elsewhere oneDNN's convolutions of images whose channels are last may end the process (PyTorch
+    2.3 and 2.13, found by random geometries).
+    """
+    axes = zip(geometry.padding, geometry.dilation, weight.shape[2:], strict=True)
+    return all(dilation == 1 and padding < kernel for padding, dilation, kernel in axes)

@@ -94,7 +94,8 @@ def test_a_batch_in_parts_is_the_batch_as_a_whole(
 ) -> None:
     steps = 9
     values = draw_values(1, steps, 7, 400)
-    values[:, 2] *= largest / 400  # one sample that may leave 24 bits
+    values[:, 2] *= largest / 400  # one sample that may leave 24 bits, and does
+    values[:3, 2] = -largest
     bias = torch.arange(-1, 2).reshape(3, 1, 1) * 10.0
     neurons = NeuronParameters(bias, threshold, reset, False, 2 * largest, number=12)
     whole = simulate_layer([looked_up(values)], neurons, steps, follow_peak=True)

@@ -51,8 +51,9 @@ __all__ = [
 
 #: From incoming spikes to their synaptic input, in weight units.
 Synapse = Callable[[Tensor], Tensor]
-#: Values that the synaptic inputs and the membranes of a part of a batch may have, so that they
-#: stay in a core's cache.
+#: Values that the signals, the synaptic inputs and the membranes of a part of a batch may have, so
+#: that they stay in a core's cache.
+_PART_SIGNALS: Final = 1 << 21
 _PART_INPUTS: Final = 1 << 19
 _PART_MEMBRANES: Final = 1 << 17
 
@@ -90,6 +91,11 @@ class SpikeTrain:
     def batch(self) -> int:
         """Number of samples."""
         return self.signal.shape[1 if self.by_step else 0]
+
+    @property
+    def values(self) -> int:
+        """Number of values of a sample in a step."""
+        return math.prod(self.signal.shape[2 if self.by_step else 1 :])
 
     @property
     def device(self) -> torch.device:
@@ -227,19 +233,24 @@ def simulate_layer(
     """
     window = _Window(neurons, num_steps, incoming[0].train.batch, keep_spikes, follow_peak)
     by_step = any(one.train.by_step for one in incoming)
+    sent = max(one.train.values for one in incoming)
     # Integers in the bfloat16 of mixed precision would not be the chip's.
     with exact_arithmetic(neurons.bias.device.type):
-        for samples in _parts(window.batch, neurons.number, num_steps if by_step else 1):
+        for samples in _parts(window.batch, neurons.number, sent, num_steps if by_step else 1):
             part = [replace(one, train=one.train.part(samples)) for one in incoming]
             window.run(samples, _summed(part, num_steps))
         return window.activity()
 
 
-def _parts(batch: int, number: int | None, steps: int) -> Iterator[slice]:
-    """Part a batch so that a part's synaptic inputs and membranes stay in a cache."""
+def _parts(batch: int, number: int | None, sent: int, steps: int) -> Iterator[slice]:
+    """Part a batch so that a part's signals, synaptic inputs and membranes stay in a cache."""
     size = batch
     if number is not None:
-        size = min(_PART_INPUTS // (steps * number), _PART_MEMBRANES // number)
+        size = min(
+            _PART_SIGNALS // max(steps * sent, 1),
+            _PART_INPUTS // (steps * number),
+            _PART_MEMBRANES // number,
+        )
     size = max(size, 1)
     for start in range(0, max(batch, 1), size):  # an empty batch is a part as well
         yield slice(start, start + size)

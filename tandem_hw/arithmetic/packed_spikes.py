@@ -42,6 +42,11 @@ class PackedSpikes:
         return len(self.bits)
 
     @property
+    def values(self) -> int:
+        """Number of neurons of a sample."""
+        return self.bits.shape[2]
+
+    @property
     def device(self) -> torch.device:
         """Where the spikes are kept."""
         return self.bits.device

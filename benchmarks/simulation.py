@@ -133,6 +133,7 @@ def _classify(network: nn.Module, batches: Sequence[Tensor]) -> None:
 
 
 def _shown(rates: Mapping[_Row, float]) -> list[dict[str, Any]]:
+    order = [*get_args(Reset), "-"]
     return [
         {
             "reset": reset,
@@ -141,7 +142,7 @@ def _shown(rates: Mapping[_Row, float]) -> list[dict[str, Any]]:
             "times stock Lava": rate / rates[reset, _STOCK] if (reset, _STOCK) in rates else None,
             "times the reference": rate / rates["subtract", _REFERENCE],
         }
-        for (reset, name), rate in sorted(rates.items(), key=lambda item: item[0][0], reverse=True)
+        for (reset, name), rate in sorted(rates.items(), key=lambda item: order.index(item[0][0]))
     ]
 
 

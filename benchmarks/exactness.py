@@ -32,7 +32,9 @@ _OF_THE_ZOO: Final = {"vgg16": 4, "cifarnet": 8, "resnet20": 4}
 
 @click.command("exactness")
 @device_option
-@click.option("--random", type=click.IntRange(1), default=20, show_default=True, help="Random networks.")
+@click.option(
+    "--random", type=click.IntRange(1), default=20, show_default=True, help="Random networks."
+)
 @click.option("--samples", type=click.IntRange(2), default=64, show_default=True)
 @click.option("--zoo/--no-zoo", default=True, show_default=True, help="The zoo's networks too.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

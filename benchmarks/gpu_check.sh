@@ -8,7 +8,7 @@
 # Needs a Python (3.10 or newer; PYTHON names it, default python3) with torch, numpy, h5py, click,
 # rich and scikit-learn; the package is taken from the sources. No registry, no Lava. With pytest
 # and hypothesis the conformance suite runs on the device as well. DATA=npz:PATH or DATA=cifar10
-# trains on images of yours, otherwise on random ones. OUT names the folder of the results.
+# names the images of the epochs, otherwise they are random. OUT is the folder of the results.
 #
 # Every part has a share of the five minutes and what earlier ones left of theirs, and the next one
 # runs whatever became of it. The exit status is the number of parts that failed; summary.txt has a
@@ -32,15 +32,13 @@ full)
     random="--random 20 --samples 64"
     networks="vgg16 cifarnet resnet20"
     steps="--repeats 7"
-    training="--recipe vgg16"
-    images=50000
+    epochs="--network vgg16 --epochs 2"
     ;;
 tiny)
     random="--random 2 --samples 4 --no-zoo"
     networks="3-conv"
     steps="--batch 2 --num-steps 2 --repeats 2 --no-memory"
-    training="--model lenet --batch-size 8 --num-steps 2 --validation 0"
-    images=40
+    epochs="--network 3-conv --epochs 2 --images 40 --batch 4"
     ;;
 *)
     echo "SIZE is $SIZE; allowed are full and tiny" >&2
@@ -78,26 +76,9 @@ for network in $networks; do
         --networks "$network" $steps --peers --json "$OUT/training-step-$network.json"
 done
 
-if [ -z "$DATA" ]; then
-    DATA=npz:$OUT/random-images.npz
-    part images 10 "$PYTHON" - "$OUT/random-images.npz" "$images" << 'END'
-import sys
-import numpy as np
-
-path, number = sys.argv[1], int(sys.argv[2])
-generator = np.random.default_rng(0)
-arrays = {}
-for part, size in (("train", number), ("test", number // 5)):
-    arrays[f"x_{part}"] = generator.integers(0, 256, (size, 3, 32, 32), dtype=np.uint8)
-    arrays[f"y_{part}"] = np.arange(size) % 10
-np.savez(path, **arrays)
-END
-fi
 # shellcheck disable=SC2086
-part two-epochs 70 "$PYTHON" -m tandem_hw train "$DATA" $training --epochs 2 \
-    --device "$DEVICE" --out "$OUT/run" --overwrite
-[ ! -f "$OUT/run/metrics.json" ] || cp "$OUT/run/metrics.json" "$OUT/two-epochs.json"
-rm -rf "$OUT/random-images.npz" "$OUT/run"
+part epochs 80 "$PYTHON" -m benchmarks epochs --device "$DEVICE" $epochs \
+    ${DATA:+--data "$DATA"} --json "$OUT/epochs.json"
 
 if "$PYTHON" -c "import pytest, hypothesis" 2> /dev/null; then
     part conformance 40 "$PYTHON" -m pytest hw_tests -q -p no:cacheprovider --backend reference \

@@ -15,11 +15,10 @@ import torch
 from benchmarks.networks import MEASURED, THREE_CONVOLUTIONS
 from benchmarks.peers import at_hand, why_left_out
 from benchmarks.result import device_option, finish, json_option, timings, wait_for
-from benchmarks.training_variants import RELU, TANDEM, Task, training_step, version_of
+from benchmarks.training_variants import MEBIBYTE, RELU, TANDEM, Task, training_step, version_of
 
 #: Steps before anything is measured: what compiles or chooses its kernels has done so.
 _WARM_UP = 3
-_MEBIBYTE = 1 << 20
 
 
 @click.command("training-step")
@@ -136,7 +135,7 @@ def _rows(task: Task, variants: _Variants, repeats: int) -> list[dict[str, Any]]
             "ms": timing.median * 1e3,
             "spread, ms": timing.spread * 1e3,
             "times ReLU": timing.median / times[RELU].median,
-            "peak MiB": peaks[name] / _MEBIBYTE if peaks else None,
+            "peak MiB": peaks[name] / MEBIBYTE if peaks else None,
             "times ReLU's": peaks[name] / peaks[RELU] if peaks else None,
         }
         for name, timing in times.items()
@@ -157,7 +156,7 @@ def memory_command(json_path: Path | None) -> None:
             {
                 "reset": reset,
                 "T": steps,
-                "peak resident MiB": peak / _MEBIBYTE,
+                "peak resident MiB": peak / MEBIBYTE,
                 "times T = 4": peak / peaks[4],
             }
             for steps, peak in peaks.items()

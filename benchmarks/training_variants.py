@@ -16,6 +16,7 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.network.quantized import Reset
 from tandem_hw.version import installed_version
 
+MEBIBYTE: Final = 1 << 20
 #: The network as it is, in plain PyTorch: what the others are compared with.
 RELU: Final = "ReLU"
 #: The tandem network, by its name in the tables.

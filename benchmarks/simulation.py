@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.networks import MNIST_SHAPE, mnist_lenet
-from benchmarks.peers import at_hand, why_left_out
+from benchmarks.peers.catalogue import at_hand, why_left_out
 from benchmarks.result import data_option, device_option, finish, json_option, timings
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.datasets import load_dataset

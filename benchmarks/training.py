@@ -13,7 +13,7 @@ import click
 import torch
 
 from benchmarks.networks import MEASURED, THREE_CONVOLUTIONS
-from benchmarks.peers import at_hand, why_left_out
+from benchmarks.peers.catalogue import at_hand, why_left_out
 from benchmarks.result import device_option, finish, json_option, timings, wait_for
 from benchmarks.training_variants import MEBIBYTE, RELU, TANDEM, Task, training_step, version_of
 

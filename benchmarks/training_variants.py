@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.networks import CIFAR_SHAPE, CLASSES, MEASURED
-from benchmarks.peers import PEERS
+from benchmarks.peers.catalogue import PEERS
 from tandem_hw.conversion.convert import convert
 from tandem_hw.network.quantized import Reset
 from tandem_hw.version import installed_version

@@ -8,7 +8,7 @@ import torch
 from lava.lib.dl import slayer
 from torch import Tensor, nn
 
-from benchmarks.spiking_graph import CannotBuildError
+from benchmarks.peers.spiking_graph import CannotBuildError
 
 #: Neurons that forget their current at once and leak nothing: integrate and fire.
 _NEURON: Final = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.0}
@@ -29,8 +29,9 @@ def build(network: nn.Module, num_steps: int, device: torch.device) -> nn.Module
     """Return the chain of ``slayer.block.cuba`` blocks of a chain of layers.
 
     Each convolution or linear layer, with the batch normalisation and the ReLU behind it, is one
-    block with fresh weights; batch normalisation becomes ``WgtScaleBatchNorm``, the library's own.
-    Spikes arrive in the step in which they are sent, as in the other libraries.
+    block with its weights, which the library quantizes to 8 bits; it has no biases. Batch
+    normalisation becomes ``WgtScaleBatchNorm``, the library's own. Spikes arrive in the step in
+    which they are sent, as in the other libraries.
 
     Raises:
         CannotBuildError: the network is no chain of such layers.
@@ -63,7 +64,6 @@ def _block(layer: nn.Conv2d | nn.Linear, normalised: bool, fires: bool) -> nn.Mo
     if normalised:
         parameters["norm"] = slayer.neuron.norm.WgtScaleBatchNorm
     cuba, shift = slayer.block.cuba, {"delay_shift": False}
-    block: nn.Module
     if isinstance(layer, nn.Linear):
         sizes = (parameters, layer.in_features, layer.out_features)
         block = cuba.Dense(*sizes, **shift) if fires else cuba.Affine(*sizes, dynamics=False)
@@ -80,5 +80,9 @@ def _block(layer: nn.Conv2d | nn.Linear, normalised: bool, fires: bool) -> nn.Mo
             **shift,
         )
     else:
-        raise CannotBuildError("the last layer is a convolution; Affine takes its place in chains")
-    return block
+        raise CannotBuildError("the last layer is a convolution, and only Affine gives its current")
+    weight = block.synapse.weight
+    with torch.no_grad():
+        weight.copy_(layer.weight.reshape(weight.shape))
+    built: nn.Module = block
+    return built

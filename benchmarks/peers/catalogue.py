@@ -16,7 +16,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from benchmarks.spiking_graph import CannotBuildError
+from benchmarks.peers.spiking_graph import CannotBuildError
 from tandem_hw.deferred_import import imported_when_called
 
 
@@ -58,19 +58,19 @@ PEERS: Final = {
             "snnTorch",
             "snntorch",
             "snntorch",
-            imported_when_called("benchmarks.snntorch_peer", "build"),
+            imported_when_called("benchmarks.peers.snntorch_adapter", "build"),
         ),
         Peer(
             "SpikingJelly",
             "spikingjelly",
             "spikingjelly",
-            imported_when_called("benchmarks.spikingjelly_peer", "build"),
+            imported_when_called("benchmarks.peers.spikingjelly_adapter", "build"),
         ),
         Peer(
             "SLAYER",
             "lava.lib.dl.slayer",
             "lava-dl",
-            imported_when_called("benchmarks.slayer_peer", "build"),
+            imported_when_called("benchmarks.peers.slayer_adapter", "build"),
         ),
     )
 }

@@ -9,7 +9,7 @@ import torch
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 
-from benchmarks.spiking_graph import with_neurons
+from benchmarks.peers.spiking_graph import with_neurons
 
 #: The backends of older versions, the fastest first; since version 2 the library chooses itself.
 _ON_GPUS: Final = ("triton", "cupy")

@@ -6,7 +6,7 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
-from benchmarks.spiking_graph import with_neurons
+from benchmarks.peers.spiking_graph import with_neurons
 
 
 class _OverTime(nn.Module):

@@ -36,6 +36,7 @@ class Peer:
     package: str
     distribution: str
     build: Callable[[nn.Module, int, torch.device], nn.Module]
+    needs: str = ""
 
     def why_missing(self) -> str | None:
         """Return why it cannot be measured here, or None."""
@@ -43,7 +44,10 @@ class Peer:
             found = importlib.util.find_spec(self.package) is not None
         except ModuleNotFoundError:  # the package that it is in
             found = False
-        return None if found else f"{self.name}: not installed: pip install {self.distribution}"
+        if found:
+            return None
+        where = f" ({self.needs})" if self.needs else ""
+        return f"{self.name}: not installed: pip install {self.distribution}{where}"
 
     def version(self) -> str:
         """Return its name and version."""
@@ -71,6 +75,7 @@ PEERS: Final = {
             "lava.lib.dl.slayer",
             "lava-dl",
             imported_when_called("benchmarks.peers.slayer_adapter", "build"),
+            needs="Python 3.10 alone has it",
         ),
     )
 }

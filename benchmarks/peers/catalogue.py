@@ -30,6 +30,7 @@ class Peer:
         distribution: what is installed.
         build: its adapter, which takes the ordinary network, T and the device, returns the spiking
             network there, and raises ``CannotBuildError`` for what the library has no way to say.
+        needs: where alone it can be installed, if that is not everywhere.
     """
 
     name: str

@@ -38,6 +38,6 @@ def test_peers_and_the_reference_run_the_same_images(
         assert row["times stock Lava"] is None
     assert content["left out"] == [
         "no Lava",
-        "absent: not installed: pip install no-such-package",
+        "absent: not installed: pip install no-such-package (a moon)",
         "broken: failed: RuntimeError: its kernel did not compile",
     ]

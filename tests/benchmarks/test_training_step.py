@@ -41,7 +41,7 @@ def test_a_table_has_a_row_for_each_way_and_a_line_for_each_that_is_left_out(
     assert rows["fake"]["version"] == f"numpy {metadata.version('numpy')}"
     assert rows[RELU]["version"] == f"torch {torch.__version__}"
     assert content["left out"] == [
-        "absent: not installed: pip install no-such-package",
+        "absent: not installed: pip install no-such-package (a moon)",
         "broken, 3-conv: failed: RuntimeError: its kernel did not compile",
     ]
     assert content["machine"]["device"] == "cpu"

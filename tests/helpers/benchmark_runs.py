@@ -51,5 +51,5 @@ def _broken(network: nn.Module, num_steps: int, device: torch.device) -> nn.Modu
 PEERS = {
     "fake": Peer("fake", "numpy", "numpy", _fake),
     "broken": Peer("broken", "numpy", "numpy", _broken),
-    "absent": Peer("absent", "no_such_package.inside", "no-such-package", _fake),
+    "absent": Peer("absent", "no_such_package.inside", "no-such-package", _fake, "a moon"),
 }

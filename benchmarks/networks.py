@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
 from torch import nn
 
 from tandem_hw.zoo.models import build
@@ -26,3 +31,30 @@ def three_convolutions() -> nn.Sequential:
         ]
         channels = out
     return nn.Sequential(*modules, nn.Flatten(), nn.Linear(256 * 8 * 8, CLASSES))
+
+
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """A network on CIFAR-10's images whose training is measured.
+
+    Attributes:
+        build: returns it, with fresh weights.
+        num_steps: the T that it is measured at, unless another is asked for.
+    """
+
+    build: Callable[[], nn.Module]
+    num_steps: int
+
+
+def _of_the_zoo(name: str, num_steps: int) -> MeasuredNetwork:
+    return MeasuredNetwork(partial(build, name, CIFAR_SHAPE, CLASSES), num_steps)
+
+
+THREE_CONVOLUTIONS: Final = "3-conv"
+#: By the names that ``--networks`` takes.
+MEASURED: Final = {
+    THREE_CONVOLUTIONS: MeasuredNetwork(three_convolutions, 8),
+    "vgg16": _of_the_zoo("vgg16", 4),
+    "cifarnet": _of_the_zoo("cifarnet", 8),
+    "resnet20": _of_the_zoo("resnet20", 4),
+}

@@ -56,7 +56,7 @@ class BatchResults:
     def together(
         self, parameter_digest: Mapping[str, str], peak: Mapping[str, int] | None = None
     ) -> SimulationResult:
-        """Return what all batches did.
+        """Return what all batches did; call it once, since it gives up what it has put together.
 
         Args:
             parameter_digest: per layer the digest of what it computed with.
@@ -73,7 +73,8 @@ class BatchResults:
 
 
 def _joined(parts: dict[str, list[Any]]) -> dict[str, npt.NDArray[Any]]:
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    # One layer at a time, so that no more than one is there twice.
+    return {name: np.concatenate(parts.pop(name)) for name in list(parts)}
 
 
 def _int32(tensor: Tensor, what: str) -> npt.NDArray[np.int32]:

@@ -33,6 +33,7 @@ class PyTorchBackend(Backend):
     """
 
     name = "pytorch"
+    starts_at_once = True
 
     def __init__(self, model: TandemNetwork) -> None:
         self.model = model

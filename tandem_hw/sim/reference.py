@@ -43,6 +43,7 @@ class ReferenceBackend(Backend):
     """
 
     name = "reference"
+    starts_at_once = True
 
     def __init__(self, device: str = "cpu", batch_size: int | None = None) -> None:
         self.device = torch.device(device)

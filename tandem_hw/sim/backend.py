@@ -263,6 +263,7 @@ class Backend(ABC):
                     seconds,
                     digest,
                 )
+                del result  # or two parts would be there while the next one is made
 
     def _check(
         self,

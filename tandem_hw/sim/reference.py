@@ -69,7 +69,7 @@ class ReferenceBackend(Backend):
     ) -> SimulationResult:
         """Run the samples batch by batch; see ``Backend.simulate``."""
         simulation = _Simulation(network, self.device)
-        results = BatchResults(keep_final_state)
+        results = BatchResults(len(inputs), keep_final_state)
         done = 0
         for batch in _batches(network, inputs, self.batch_size):
             for layer, activity in simulation.activities(torch.from_numpy(batch).to(self.device)):

@@ -6,7 +6,7 @@ silence proves nothing, so it is asserted first that every layer fired.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -339,12 +339,23 @@ def run_and_compare(
             )
             for backend in backends
         ]
-        for parts in zip(*runs, strict=True):
-            found.add(parts)
-            for tally, part in zip(tallies, parts, strict=True):
-                tally.add(part)
+        while _compare_next(runs, found, tallies):
+            pass
     summaries = [tally.summary() for tally in tallies]
     return _report(found, summaries, allow_silence), summaries
+
+
+def _compare_next(
+    runs: Sequence[Iterator[Recording]], found: ComparisonTally, tallies: Sequence[RunTally]
+) -> bool:
+    """Compare the next part of every run; none of them is left when the one behind is made."""
+    parts = [part for run in runs if (part := next(run, None)) is not None]
+    if not parts:
+        return False
+    found.add(parts)
+    for tally, part in zip(tallies, parts, strict=True):
+        tally.add(part)
+    return True
 
 
 def _report(

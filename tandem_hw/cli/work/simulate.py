@@ -99,4 +99,5 @@ def _run(network: QuantizedNetwork, runner: Backend, given: Samples, wanted: Res
             tally.add(part)
             if file is not None:
                 file.add(part.arrays())
+            del part  # or two parts would be there while the next one is made
     return tally.summary()

@@ -14,6 +14,7 @@ from benchmarks import (
     graph_networks,
     interchange,
     lowering,
+    memory,
     simulation,
     training,
 )
@@ -27,6 +28,7 @@ def main() -> None:
 for module in (
     convolution,
     simulation,
+    memory,
     training,
     accuracy,
     ablation,

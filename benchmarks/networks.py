@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.network.quantized import Reset
 from tandem_hw.zoo.models import build
 
 MNIST_SHAPE, CIFAR_SHAPE, CLASSES = (1, 28, 28), (3, 32, 32), 10
@@ -12,6 +16,15 @@ MNIST_SHAPE, CIFAR_SHAPE, CLASSES = (1, 28, 28), (3, 32, 32), 10
 def mnist_lenet() -> nn.Sequential:
     """Return the zoo's lenet for MNIST."""
     return build("lenet", MNIST_SHAPE, CLASSES)
+
+
+def active_lenet(reset: Reset) -> TandemNetwork:
+    """Return an untrained lenet, T = 7, whose batch normalisation has seen some noise: it fires."""
+    torch.manual_seed(0)
+    model = convert(mnist_lenet(), input_shape=MNIST_SHAPE, num_steps=7, reset=reset)
+    for _ in range(20):
+        model(torch.randint(0, 16, (64, *MNIST_SHAPE), dtype=torch.uint8))
+    return model.eval()
 
 
 def three_convolutions() -> nn.Sequential:

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import get_args
 
 import click
-import torch
 
-from benchmarks.networks import MNIST_SHAPE, mnist_lenet
+from benchmarks.networks import active_lenet
 from benchmarks.result import data_option, finish, json_option
-from tandem_hw.conversion.convert import convert
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.network.inputs import quantize_inputs
-from tandem_hw.network.quantized import QuantizedNetwork, Reset
+from tandem_hw.network.quantized import Reset
 from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
@@ -31,7 +29,7 @@ def command(data: str, samples: int, reference_samples: int, json_path: Path | N
     images = load_dataset(data, need="test").x_test
     rows = []
     for reset in get_args(Reset):
-        network = _network(reset)
+        network = freeze(active_lenet(reset))
         inputs = quantize_inputs(images, network.input.bits, network.input.scale)
         backends: dict[str, tuple[Backend, int]] = {
             "reference": (ReferenceBackend(), reference_samples),
@@ -57,15 +55,6 @@ def command(data: str, samples: int, reference_samples: int, json_path: Path | N
             for name, rate in rates.items()
         ]
     finish("simulation", rows, json_path, "every spike count and potential is equal")
-
-
-def _network(reset: Reset) -> QuantizedNetwork:
-    """Return an untrained lenet whose batch normalisation has seen some noise: it is active."""
-    torch.manual_seed(0)
-    model = convert(mnist_lenet(), input_shape=MNIST_SHAPE, num_steps=7, reset=reset)
-    for _ in range(20):
-        model(torch.randint(0, 16, (64, *MNIST_SHAPE), dtype=torch.uint8))
-    return freeze(model.eval())
 
 
 COMMANDS = [command]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,24 +12,24 @@ from torch import Tensor
 from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.network.whole_numbers import whole_numbers
 from tandem_hw.sim.backend import SimulationResult
+from tandem_hw.sim.filled_rows import FilledRows
 
 
 class BatchResults:
     """Collects what the layers did with consecutive batches, on the CPU as integers.
 
     Attributes:
-        samples: of all batches together. Their arrays are made once and filled; a list of batches
-            would take the memory twice as it is joined.
+        samples: of all batches together.
         keep_final_state: collect the states at the window's end as well.
     """
 
     def __init__(self, samples: int, keep_final_state: bool = False) -> None:
         self.samples = samples
         self.keep_final_state = keep_final_state
-        self._counts: dict[str, _Rows] = {}
-        self._potential: dict[str, _Rows] = {}
-        self._saturation: dict[str, _Rows] = {}
-        self._final_state: dict[str, _Rows] = {}
+        self._counts: dict[str, FilledRows] = {}
+        self._potential: dict[str, FilledRows] = {}
+        self._saturation: dict[str, FilledRows] = {}
+        self._final_state: dict[str, FilledRows] = {}
 
     def add(self, name: str, activity: LayerActivity) -> None:
         """Append what one layer did with one batch.
@@ -53,10 +52,8 @@ class BatchResults:
             self._append(self._potential, name, potential)
         self._append(self._saturation, name, activity.saturated().cpu().numpy())
 
-    def _append(self, collected: dict[str, _Rows], name: str, batch: npt.NDArray[Any]) -> None:
-        if name not in collected:
-            collected[name] = _Rows(np.empty((self.samples, *batch.shape[1:]), batch.dtype))
-        collected[name].append(batch)
+    def _append(self, collected: dict[str, FilledRows], name: str, batch: npt.NDArray[Any]) -> None:
+        collected.setdefault(name, FilledRows(self.samples)).append(batch)
 
     def together(
         self, parameter_digest: Mapping[str, str], peak: Mapping[str, int] | None = None
@@ -77,21 +74,8 @@ class BatchResults:
         )
 
 
-@dataclass
-class _Rows:
-    """An array that is filled from its first row on."""
-
-    array: npt.NDArray[Any]
-    filled: int = 0
-
-    def append(self, rows: npt.NDArray[Any]) -> None:
-        self.array[self.filled : self.filled + len(rows)] = rows
-        self.filled += len(rows)
-
-
-def _arrays(collected: Mapping[str, _Rows]) -> dict[str, npt.NDArray[Any]]:
-    # A row that was never filled would be shown as what was in memory before.
-    return {name: rows.array[: rows.filled] for name, rows in collected.items()}
+def _arrays(collected: Mapping[str, FilledRows]) -> dict[str, npt.NDArray[Any]]:
+    return {name: rows.array for name, rows in collected.items()}
 
 
 def _int32(tensor: Tensor, what: str) -> npt.NDArray[np.int32]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.network.recording import Recording, RunResults
-
-Number = TypeVar("Number", bound=np.generic)
+from tandem_hw.sim.filled_rows import FilledRows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,50 +38,56 @@ class RunSummary(RunResults):
         return self.spikes
 
 
-@dataclass
 class RunTally:
     """Adds up the parts of a run (``Backend.run_in_parts``), of which it keeps what is small."""
 
-    _small: list[RunSummary] = field(default_factory=list)
+    def __init__(self, samples: int) -> None:
+        """Begin.
+
+        Args:
+            samples: of all parts together.
+        """
+        self._samples = samples
+        self._arrays: dict[tuple[str, str], FilledRows] = {}
+        self._spikes: dict[str, int] = {}
+        self._peak: dict[str, int] = {}
+        self._seconds = 0.0
+        self._of = ("", "")
 
     def add(self, part: Recording) -> None:
         """Take in the next part."""
-        self._small.append(
-            RunSummary(
-                part.backend,
-                part.network_digest,
-                part.spikes_by_layer(),
-                part.output,
-                part.prediction,
-                part.label,
-                part.synops,
-                part.peak,
-                part.seconds,
-                part.saturation,
-            )
-        )
+        self._of = part.backend, part.network_digest
+        self._seconds += part.seconds
+        for name, spikes in part.spikes_by_layer().items():
+            self._spikes[name] = self._spikes.get(name, 0) + spikes
+        for name, peak in part.peak.items():
+            self._peak[name] = max(self._peak.get(name, 0), peak)
+        self._append("output", "", part.output)
+        self._append("prediction", "", part.prediction)
+        if part.label is not None:
+            self._append("label", "", part.label)
+        for kind, arrays in (("synops", part.synops), ("saturation", part.saturation)):
+            for name, array in arrays.items():
+                self._append(kind, name, array)
 
     def summary(self) -> RunSummary:
         """Return what all parts were together, one at least."""
-        parts = self._small
-        labels = [part.label for part in parts if part.label is not None]
+        backend, network_digest = self._of
         return RunSummary(
-            backend=parts[0].backend,
-            network_digest=parts[0].network_digest,
-            spikes=_sums([part.spikes for part in parts]),
-            output=np.concatenate([part.output for part in parts]),
-            prediction=np.concatenate([part.prediction for part in parts]),
-            label=np.concatenate(labels) if labels else None,
-            synops=_joined([part.synops for part in parts]),
-            peak={name: max(part.peak[name] for part in parts) for name in parts[0].peak},
-            seconds=sum(part.seconds for part in parts),
-            saturation=_joined([part.saturation for part in parts]),
+            backend=backend,
+            network_digest=network_digest,
+            spikes=self._spikes,
+            output=self._arrays["output", ""].array,
+            prediction=self._arrays["prediction", ""].array,
+            label=self._by_layer("label").get(""),
+            synops=self._by_layer("synops"),
+            peak=self._peak,
+            seconds=self._seconds,
+            saturation=self._by_layer("saturation"),
         )
 
+    def _append(self, kind: str, layer: str, rows: npt.NDArray[Any]) -> None:
+        self._arrays.setdefault((kind, layer), FilledRows(self._samples)).append(rows)
 
-def _sums(parts: list[Mapping[str, int]]) -> dict[str, int]:
-    return {name: sum(part[name] for part in parts) for name in parts[0]}
-
-
-def _joined(parts: list[Mapping[str, npt.NDArray[Number]]]) -> dict[str, npt.NDArray[Number]]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    def _by_layer(self, kind: str) -> dict[str, npt.NDArray[Any]]:
+        return {layer: rows.array for (of, layer), rows in self._arrays.items() if of == kind}

@@ -327,7 +327,7 @@ def run_and_compare(
         require_available(backend)
         backend.check_network(network)
     told = progress or {}
-    found, tallies = ComparisonTally(network), [RunTally() for _ in backends]
+    found, tallies = ComparisonTally(network), [RunTally(len(inputs)) for _ in backends]
     with ExitStack() as stack:
         runs = [
             stack.enter_context(

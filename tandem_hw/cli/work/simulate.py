@@ -94,7 +94,7 @@ def _run(network: QuantizedNetwork, runner: Backend, given: Samples, wanted: Res
                 )
             )
         )
-        tally = RunTally()
+        tally = RunTally(len(given.inputs))
         for part in parts:
             tally.add(part)
             if file is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import tandem_hw
+from tests.helpers.project import ROOT
 
 PACKAGE = Path(tandem_hw.__file__).parent
 #: From the top down. A module imports from its own room and from the lines below, never from
@@ -154,3 +155,32 @@ def test_links_at_the_top_level_lead_into_the_package(name: str) -> None:
     assert link.is_symlink()
     assert link.readlink() == Path("tandem_hw", name)
     assert link.samefile(PACKAGE / name)
+
+
+def test_tests_lie_in_the_rooms_of_what_they_test() -> None:
+    """Beside ``tests/helpers``, where no test is, and the root, which watches the whole."""
+    tests, helpers = ROOT / "tests", ROOT / "tests" / "helpers"
+    modules = [path for path in tests.rglob("*.py") if helpers not in path.parents]
+    rooms = {path.parent.relative_to(tests) for path in modules}
+    assert len(rooms) > 15
+    assert [room for room in rooms if not (PACKAGE / room).is_dir()] == []
+    own = ("__init__.py", "conftest.py")
+    assert [path for path in modules if not path.match("test_*.py") and path.name not in own] == []
+    assert not list(helpers.rglob("test_*.py"))
+    assert all((tests / room / "__init__.py").exists() for room in rooms)
+
+
+def test_no_test_is_imported_by_another_module() -> None:
+    folders = (ROOT / "tests", ROOT / "hw_tests", ROOT / "benchmarks")
+    modules = [path for folder in folders for path in folder.rglob("*.py")]
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in modules
+        if path.match("test_*.py")
+    }
+    assert len(names) > 90
+    found = {
+        str(path.relative_to(ROOT)): names & set(imported(path.read_text(encoding="utf-8"), names))
+        for path in modules
+    }
+    assert {path: wrong for path, wrong in found.items() if wrong} == {}

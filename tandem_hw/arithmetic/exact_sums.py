@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
@@ -37,6 +38,8 @@ _LOG = logging.getLogger(__name__)
 #: From a signal, weights with their output channels first, and a geometry to weighted sums
 #: [batch, out, ...]. A function of a module: what is remembered is looked up by it.
 Way = Callable[[Tensor, Tensor, Any], Tensor]
+#: The same from a signal in bytes, or None where the weights do not suit it.
+ByteWay = Callable[[Tensor, Tensor, Any], Tensor | None]
 
 #: Largest magnitude of a spike, an input or a weight; all of them have 8 bits.
 _LARGEST = 255
@@ -44,6 +47,13 @@ _LARGEST = 255
 _REMEMBERED = 4096
 #: Least of the odd magnitudes that make the largest sums, and the mean of those up to 255.
 _STRONG, _MEAN = 225, 240
+#: How often a way is timed; the fastest time counts, since other work only slows.
+_TIMINGS = 3
+#: How often weights are used before they change, at least about: a window is run in several parts.
+#: So much of the time that their packing takes counts.
+_USES = 4
+#: Bytes are not tried for a sum of fewer products, which takes no time in any way.
+_LEAST_PRODUCTS = 1 << 16
 #: Length of the random patterns that operands are filled with; primes, so that no size of a network
 #: makes them fall into step.
 _SIGNAL_PERIOD, _WEIGHT_PERIOD = 16381, 8191
@@ -60,21 +70,70 @@ class _Problem(NamedTuple):
     dtype: torch.dtype
     device: torch.device
     settings: tuple[object, ...]
+    byte_ways: tuple[ByteWay, ...] = ()
 
 
-def exact_sum(ways: tuple[Way, ...], signal: Tensor, weight: Tensor, geometry: Hashable) -> Tensor:
+class ChosenWay(NamedTuple):
+    """How sums of some sizes are computed here.
+
+    Attributes:
+        way: name of the algorithm, for instance "convolve_bytes".
+        device: where.
+        signal_shape: what comes in.
+        weight_shape: what it is multiplied by.
+        geometry: of a convolution, otherwise None.
+    """
+
+    way: str
+    device: str
+    signal_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...]
+    geometry: Hashable
+
+
+#: By problem, the name of what was chosen for it; the oldest go first.
+_CHOSEN: dict[_Problem, str] = {}
+
+
+def chosen_ways() -> list[ChosenWay]:
+    """Return which algorithm was chosen for each sum of this process so far, the latest ones last.
+
+    A choice is exact on the operands of the trial, the others of the same sum are listed in the
+    log (``logging``, level DEBUG) where they were not.
+    """
+    return [
+        ChosenWay(
+            name,
+            str(problem.device),
+            tuple(problem.signal_shape),
+            tuple(problem.weight_shape),
+            problem.geometry,
+        )
+        for problem, name in list(_CHOSEN.items())
+    ]
+
+
+def exact_sum(
+    ways: tuple[Way, ...],
+    signal: Tensor,
+    weight: Tensor,
+    geometry: Hashable,
+    byte_ways: tuple[ByteWay, ...] = (),
+) -> Tensor:
     """Return weighted sums of integers by the first way that is exact here.
 
     Args:
         ways: algorithms for the same sums, the preferred one first; the last one is the plain
             product, which in float64 judges the others and stands in for them.
-        signal: [batch, ...], integers from 0 to 255 in floating point.
-        weight: [out, ...], integers of the same dtype up to 256 in magnitude; the positive and the
+        signal: [batch, ...], integers from 0 to 255, uint8 or of the weights' dtype.
+        weight: [out, ...], integers in floating point up to 256 in magnitude; the positive and the
             negative products of an output add up to less than 2^23 each.
         geometry: passed on to the way.
+        byte_ways: algorithms for a signal in bytes. One of them is used where it is exact and
+            faster than the first exact one of ``ways``.
 
     Returns:
-        [batch, out, ...], integers of the same dtype.
+        [batch, out, ...], integers of the weights' dtype, float32 where ``byte_ways`` are given.
     """
     signal, signal_last = _dense_in_memory(signal)
     weight, weight_last = _dense_in_memory(weight)
@@ -82,17 +141,25 @@ def exact_sum(ways: tuple[Way, ...], signal: Tensor, weight: Tensor, geometry: H
     settings = _SCOPE.settings.get(device)
     if settings is None:
         with exact_arithmetic(device):
-            return exact_sum(ways, signal, weight, geometry)
+            return exact_sum(ways, signal, weight, geometry, byte_ways)
     problem = _Problem(
         ways,
         geometry,
         signal.shape,
         weight.shape,
         (signal_last, weight_last),
-        signal.dtype,
+        weight.dtype,
         signal.device,
         settings,
     )
+    if signal.dtype == torch.uint8:
+        large = signal.numel() * weight.shape[0] >= _LEAST_PRODUCTS
+        if byte_ways and large and weight.dtype == torch.float32:
+            byte_way = _faster_byte_way(problem._replace(byte_ways=byte_ways))
+            found = None if byte_way is None else byte_way(signal, weight, geometry)
+            if found is not None:
+                return found
+        signal = signal.to(weight.dtype)
     way = _exact_way(problem)
     if way is None:
         return _in_float64(ways[-1], signal, weight, geometry).to(signal.dtype)
@@ -103,26 +170,106 @@ def exact_sum(ways: tuple[Way, ...], signal: Tensor, weight: Tensor, geometry: H
 def _exact_way(problem: _Problem) -> Way | None:
     """Return the first way that passes the trial, or None where only float64 is left."""
     signal, weight = _extreme_operands(problem)
-    batch = len(signal)
-    if batch == 0:  # there is nothing to be wrong
+    if len(signal) == 0:  # there is nothing to be wrong
         return problem.ways[0]
-    looked_at = sorted({0, batch // 2, batch - 1})
-    expected = _in_float64(problem.ways[-1], signal[looked_at], weight, problem.geometry)
+    samples = _looked_at(signal)
+    expected = _in_float64(problem.ways[-1], signal[samples], weight, problem.geometry)
     for way in problem.ways:
-        found = way(signal, weight, problem.geometry)[looked_at]
+        found = way(signal, weight, problem.geometry)[samples]
         if torch.equal(found.double(), expected):
+            _tell(problem, _name(way))
             return way
-        _LOG.debug(
-            "%s is not exact for signals %s and weights %s, %s, on %s in %s with %s; not used",
-            getattr(way, "__name__", way),
-            tuple(problem.signal_shape),
-            tuple(problem.weight_shape),
-            problem.geometry,
-            problem.device,
-            problem.dtype,
-            problem.settings,
-        )
+        _log_unused(problem, _name(way))
+    _tell(problem, f"{_name(problem.ways[-1])} in float64")
     return None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _faster_byte_way(problem: _Problem) -> ByteWay | None:
+    """Return the fastest byte way that passes the trial, or None where another way is faster."""
+    signal, weight = _extreme_operands(problem)
+    if len(signal) == 0:
+        return None
+    samples = _looked_at(signal)
+    weight = _even(weight)
+    expected = _in_float64(problem.ways[-1], signal[samples], weight, problem.geometry)
+    signal = signal.to(torch.uint8)
+    plain = problem._replace(byte_ways=())
+    other = _exact_way(plain) or partial(_in_float64, problem.ways[-1])
+    fastest, least = (
+        None,
+        _seconds(lambda: other(signal.to(weight.dtype), weight, problem.geometry)),
+    )
+    for way in problem.byte_ways:
+        try:
+            found = way(signal, weight, problem.geometry)
+        except RuntimeError:  # this PyTorch or this processor has no such operator
+            found = None
+        if found is None or not torch.equal(found[samples].double(), expected):
+            _log_unused(problem, _name(way))
+            continue
+        seconds = _seconds(partial(way, signal, weight, problem.geometry))
+        anew = _seconds(partial(_with_new_weights, way, signal, weight, problem.geometry))
+        seconds += max(0.0, anew - seconds) / _USES
+        if seconds < least:
+            fastest, least = way, seconds
+    if fastest is not None:
+        _tell(plain, _name(fastest))
+    return fastest
+
+
+def _with_new_weights(way: ByteWay, signal: Tensor, weight: Tensor, geometry: Hashable) -> None:
+    way(signal, weight.clone(), geometry)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Return the shortest time of a few calls on a CPU."""
+    times = []
+    for _ in range(_TIMINGS):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _even(weight: Tensor) -> Tensor:
+    """Turn odd weights of a trial into even ones of the same signs, whose halves are odd as well.
+
+    Ones become 2 in magnitude, and the lowest become -256, whose half is the lowest signed byte.
+    """
+    halves = (weight / 4).trunc() * 2 + weight.sign()
+    return torch.where(weight == -_LARGEST, -_LARGEST - 1, 2 * halves)
+
+
+def _looked_at(signal: Tensor) -> list[int]:
+    """Return the samples that a trial looks at."""
+    batch = len(signal)
+    return sorted({0, batch // 2, batch - 1})
+
+
+def _name(way: object) -> str:
+    return str(getattr(way, "__name__", way))
+
+
+def _tell(problem: _Problem, name: str) -> None:
+    """Remember a choice for ``chosen_ways``."""
+    _CHOSEN.pop(problem, None)
+    _CHOSEN[problem] = name
+    if len(_CHOSEN) > _REMEMBERED:
+        _CHOSEN.pop(next(iter(_CHOSEN)), None)
+
+
+def _log_unused(problem: _Problem, name: str) -> None:
+    _LOG.debug(
+        "%s is not exact for signals %s and weights %s, %s, on %s in %s with %s; not used",
+        name,
+        tuple(problem.signal_shape),
+        tuple(problem.weight_shape),
+        problem.geometry,
+        problem.device,
+        problem.dtype,
+        problem.settings,
+    )
 
 
 def _in_float64(way: Way, signal: Tensor, weight: Tensor, geometry: Hashable) -> Tensor:
@@ -266,7 +413,7 @@ class _NNPackOff:
     @staticmethod
     def _switch(on: bool) -> bool:
         """Switch NNPACK on or off and return whether it was on."""
-        before: tuple[bool] = torch.backends.nnpack.set_flags(on)  # type: ignore[no-untyped-call]
+        before: tuple[bool] = torch.backends.nnpack.set_flags(on)
         return before[0]
 
 

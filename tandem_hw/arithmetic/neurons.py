@@ -23,32 +23,40 @@ and clip. Leaky layers always run in float64: the product of a state and a decay
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from tandem_hw.arithmetic.exact_states import ExactLeakyState, ExactState
 from tandem_hw.arithmetic.exact_sums import exact_arithmetic
-from tandem_hw.arithmetic.state_arithmetic import (
-    STATE_FRACTION,
-    changed_by,
-    clip_voltage_,
-    decay_,
-    wrap_and_clip_voltage_,
-    wrap_current_,
-)
-from tandem_hw.network.fixed_point import (
-    ACCUMULATOR_LIMIT,
-    DECAY_UNITY,
-    STATE_LIMIT,
-    VOLTAGE_LIMIT,
-)
+from tandem_hw.arithmetic.fast_states import FastState
+from tandem_hw.arithmetic.memory_order import MemoryOrder
+from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
+from tandem_hw.arithmetic.packed_spikes import PackedSpikes, SpikePacker
+from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.input_spec import InputSpec
 
-#: From a step's incoming spikes to its synaptic input, in weight units.
+__all__ = [
+    "Incoming",
+    "LayerActivity",
+    "NeuronParameters",
+    "SpikeTrain",
+    "Synapse",
+    "Train",
+    "simulate_layer",
+]
+
+#: From incoming spikes to their synaptic input, in weight units.
 Synapse = Callable[[Tensor], Tensor]
+#: Values that the signals, the synaptic inputs and the membranes of a part of a batch may have, so
+#: that they stay in a core's cache.
+_PART_SIGNALS: Final = 1 << 21
+_PART_INPUTS: Final = 1 << 19
+_PART_MEMBRANES: Final = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,47 @@ class SpikeTrain:
             return cls(inputs.transpose(0, 1))
         return cls(inputs, spec.sent_steps(num_steps))
 
+    @property
+    def by_step(self) -> bool:
+        """Whether every step has a signal of its own."""
+        return self.sent is None
+
+    @property
+    def batch(self) -> int:
+        """Number of samples."""
+        return self.signal.shape[1 if self.by_step else 0]
+
+    @property
+    def values(self) -> int:
+        """Number of values of a sample in a step."""
+        return math.prod(self.signal.shape[2 if self.by_step else 1 :])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the signal is kept."""
+        return self.signal.device
+
+    def samples_first(self) -> Tensor:
+        """Return what is given step by step as [batch, num_steps, *shape]."""
+        return self.signal.transpose(0, 1)
+
+    def part(self, samples: slice) -> SpikeTrain:
+        """Return what some of the samples send."""
+        signal = self.signal[:, samples] if self.by_step else self.signal[samples]
+        return SpikeTrain(signal, self.sent)
+
+    def kept(self, mask: Tensor) -> SpikeTrain:
+        """Return what some neurons alone send.
+
+        Args:
+            mask: bool, broadcastable over [batch, *shape].
+        """
+        return SpikeTrain(self.signal * mask, self.sent)
+
+
+#: What a layer takes in: an input, or the spikes of another layer.
+Train = SpikeTrain | PackedSpikes
+
 
 @dataclass(frozen=True)
 class Incoming:
@@ -84,69 +133,42 @@ class Incoming:
 
     Attributes:
         train: what their source sends.
-        synapse: from a float32 signal [batch, *in_shape] to synaptic inputs [batch, *shape],
-            integers in weight units.
+        synapse: from a signal uint8 [batch, *in_shape] to synaptic inputs [batch, *shape],
+            integers in weight units. It is called with the samples of all steps at once.
     """
 
-    train: SpikeTrain
+    train: Train
     synapse: Synapse
 
-    def synaptic_inputs(self, num_steps: int) -> Iterator[Tensor | None]:
-        """Yield the synaptic input of every step, or None for silence known in advance.
+    def synaptic_inputs(self, num_steps: int) -> Sequence[Tensor | None]:
+        """Return the synaptic input of every step, or None for silence known in advance.
 
         An image passes the synapse once. A window's first step is a tensor in any case: it says how
         many neurons there are.
         """
-        signal, sent = self.train.signal, self.train.sent
-        if sent is None:
-            for index in range(num_steps):
-                yield self.synapse(signal[index].to(torch.float32))
-            return
-        constant = self.synapse(signal.to(torch.float32))
-        for index in range(num_steps):
-            if index in sent:
-                yield constant
-            else:
-                yield None if index else torch.zeros_like(constant)
+        train = self.train
+        if isinstance(train, SpikeTrain) and train.sent is not None:
+            found = self.synapse(train.signal)
+            steps = [found if step in train.sent else None for step in range(num_steps)]
+            return steps if steps[0] is not None else [torch.zeros_like(found), *steps[1:]]
+        # Samples first, as they lie in memory: a few of them, with all their steps, are a part.
+        signal = train.samples_first()[:, :num_steps]
+        found = self.synapse(signal.flatten(0, 1))
+        return found.view(train.batch, num_steps, *found.shape[1:]).unbind(1)
 
 
-def _summed(incoming: Sequence[Incoming], num_steps: int) -> Iterator[Tensor | None]:
-    """Yield the synaptic input of every step, all synapses together."""
+def _summed(incoming: Sequence[Incoming], num_steps: int) -> Sequence[Tensor | None]:
+    """Return the synaptic input of every step, all synapses together."""
+    if len(incoming) == 1:
+        return incoming[0].synaptic_inputs(num_steps)
+    sums: list[Tensor | None] = []
     for parts in zip(*(one.synaptic_inputs(num_steps) for one in incoming), strict=True):
         total: Tensor | None = None
         for part in parts:
             if part is not None:
                 total = part if total is None else total + part
-        yield total
-
-
-@dataclass(frozen=True)
-class NeuronParameters:
-    """What the neurons of one layer share.
-
-    Attributes:
-        bias: bias in weight units, broadcastable over [batch, *shape].
-        threshold: firing threshold in weight units, or None for a readout.
-        reset: "subtract" or "zero".
-        proven: whether no reachable state leaves 24 bits.
-        input_reach: largest magnitude that the synaptic input of one step can have.
-        current_decay: what the current loses a step, in 1/4096; only a firing layer that resets to
-            zero may have another one than 4096.
-        voltage_decay: what the voltage loses a step, in 1/4096, 0 elsewhere as above.
-    """
-
-    bias: Tensor
-    threshold: int | None
-    reset: str
-    proven: bool
-    input_reach: int = ACCUMULATOR_LIMIT
-    current_decay: int = DECAY_UNITY
-    voltage_decay: int = 0
-
-    @property
-    def leaks(self) -> bool:
-        """Whether the current is kept for more than a step, or the voltage leaks."""
-        return (self.current_decay, self.voltage_decay) != (DECAY_UNITY, 0)
+        sums.append(total)
+    return sums
 
 
 @dataclass(frozen=True)
@@ -154,18 +176,25 @@ class LayerActivity:
     """What one layer did over a window.
 
     Attributes:
-        spikes: uint8 [num_steps, batch, *shape], or None for a readout or where not kept.
+        train: spikes in bits, or None for a readout or where not kept.
         counts: float32 [batch, *shape], spikes of each neuron, or None for a readout.
         potential: [batch, *shape] potential at the window's end in weight units (readout only).
         peak: largest magnitude of a state in weight units, or None where it was not followed.
-        state: the membranes as the window left them.
+        states: the membranes as the window left them, of the samples part by part.
+        order: how they lie in memory.
     """
 
-    spikes: Tensor | None
+    train: PackedSpikes | None
     counts: Tensor | None
     potential: Tensor | None
     peak: int | None
-    state: _State
+    states: Sequence[FastState | ExactState]
+    order: MemoryOrder
+
+    @property
+    def spikes(self) -> Tensor | None:
+        """Spikes uint8 [num_steps, batch, *shape], or None for a readout or where not kept."""
+        return None if self.train is None else self.train.signal
 
     def final_state(self) -> Tensor:
         """Return the state variable of Lava's neuron after the window's last step.
@@ -176,7 +205,7 @@ class LayerActivity:
         Returns:
             float64 [batch, *shape], whole numbers in Lava's units of 1/64 weight unit.
         """
-        return self.state.final()
+        return self.order.image(torch.cat([state.final() for state in self.states]))
 
     def saturated(self) -> Tensor:
         """Return in how many values of each sample a state left 24 bits: int64 [batch].
@@ -185,7 +214,7 @@ class LayerActivity:
         clipped that the neuron keeps, and where a readout's potential was clipped at the window's
         end. Other clips change nothing: the voltage forgets at once and fires all the same.
         """
-        return self.state.saturated()
+        return torch.cat([state.saturated() for state in self.states])
 
 
 def simulate_layer(
@@ -209,213 +238,134 @@ def simulate_layer(
     Returns:
         Spikes and counts of a firing layer, the potential of a readout.
     """
+    window = _Window(neurons, num_steps, incoming[0].train.batch, keep_spikes, follow_peak)
+    by_step = any(one.train.by_step for one in incoming)
+    sent = max(one.train.values for one in incoming)
     # Integers in the bfloat16 of mixed precision would not be the chip's.
     with exact_arithmetic(neurons.bias.device.type):
-        if neurons.leaks:
-            return _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=True)
-        fast = _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=False)
-        if neurons.proven or _stayed_within(fast, neurons):
-            return fast
-        return _run(incoming, neurons, num_steps, keep_spikes, follow_peak, exact=True)
+        for samples in _parts(window.batch, neurons.number, sent, num_steps if by_step else 1):
+            part = [replace(one, train=one.train.part(samples)) for one in incoming]
+            window.run(samples, _summed(part, num_steps))
+        return window.activity()
 
 
-def _stayed_within(activity: LayerActivity, neurons: NeuronParameters) -> bool:
-    """Return whether the largest state that was seen excludes any wrap, clip and rounding.
-
-    What is seen is the potential with its bias. Lava also keeps a current: with reset "zero" that
-    is the synaptic input of the step, otherwise the potential without its bias. Beyond 2^24 float32
-    rounds, but only after a state that is refused here.
-    """
-    assert activity.peak is not None  # layers that are not proven are followed
-    if neurons.reset == "zero" and neurons.threshold is not None:
-        return max(activity.peak, neurons.input_reach) < STATE_LIMIT
-    return activity.peak + int(neurons.bias.abs().max()) < STATE_LIMIT
-
-
-def _run(
-    incoming: Sequence[Incoming],
-    neurons: NeuronParameters,
-    num_steps: int,
-    keep_spikes: bool,
-    follow_peak: bool,
-    *,
-    exact: bool,
-) -> LayerActivity:
-    """Run a window in float32 without a wrap, or ``exact`` with one; see ``simulate_layer``."""
-    kind = _LeakyState if neurons.leaks else _State
-    state = kind(neurons, follow_peak or not neurons.proven, exact)
-    spikes: Tensor | None = None
-    counts: Tensor | None = None
-    for index, synaptic_input in enumerate(_summed(incoming, num_steps)):
-        fired = state.step(synaptic_input)
-        if fired is None:
-            continue
-        counts = fired.to(torch.float32, copy=True) if counts is None else counts.add_(fired)
-        if keep_spikes:
-            if spikes is None:
-                spikes = fired.new_empty((num_steps, *fired.shape), dtype=torch.uint8)
-            spikes[index].copy_(fired)
-    potential = state.potential() if neurons.threshold is None else None
-    return LayerActivity(spikes, counts, potential, state.peak(), state)
+def _parts(batch: int, number: int | None, sent: int, steps: int) -> Iterator[slice]:
+    """Part a batch so that a part's signals, synaptic inputs and membranes stay in a cache."""
+    size = batch
+    if number is not None:
+        size = min(
+            _PART_SIGNALS // max(steps * sent, 1),
+            _PART_INPUTS // (steps * number),
+            _PART_MEMBRANES // number,
+        )
+    size = max(size, 1)
+    for start in range(0, max(batch, 1), size):  # an empty batch is a part as well
+        yield slice(start, start + size)
 
 
-class _State:
-    """The membrane of one layer while a window passes.
+class _Window:
+    """One layer over a window: the samples are run part by part, and put together here."""
 
-    Without a wrap it is one tensor with the bias already in it. To be ``exact`` it is Lava's own
-    variable: the current u for a reset by subtraction and a readout, the voltage v in units of 1/64
-    weight unit for a reset to zero (a clipped voltage is no whole number of weight units).
-    """
-
-    def __init__(self, neurons: NeuronParameters, follow_peak: bool, exact: bool) -> None:
+    def __init__(
+        self,
+        neurons: NeuronParameters,
+        num_steps: int,
+        batch: int,
+        keep_spikes: bool,
+        follow_peak: bool,
+    ) -> None:
         self.neurons = neurons
-        self.exact = exact
-        self.zero = neurons.reset == "zero" and neurons.threshold is not None
-        self.dtype = torch.float64 if exact else torch.float32
-        self.bias = neurons.bias.to(self.dtype)
-        self.membrane: Tensor | None = None
-        self.fired: Tensor | None = None
-        self.follow_peak = follow_peak
-        self.extremes: tuple[Tensor, Tensor] | None = None
-        self.left: Tensor | None = None  # how often each neuron's state left 24 bits
-        self.left_last: Tensor | None = None  # and whether it did in the last step
+        self.num_steps = num_steps
+        self.batch = batch
+        self.keep_spikes = keep_spikes
+        self.follow_peak = follow_peak or not neurons.proven
+        self.states: list[FastState | ExactState] = []
+        self.peak: int | None = None
+        self.order: MemoryOrder | None = None
+        self.bits: Tensor | None = None
+        self.counts: Tensor | None = None
 
-    def step(self, synaptic_input: Tensor | None) -> Tensor | None:
-        """Integrate one step; return the spikes in a floating-point tensor that is used again."""
-        if self.membrane is None:
-            if synaptic_input is None:
-                raise ValueError("a window starts with a synaptic input")
-            self.membrane = torch.zeros_like(synaptic_input, dtype=self.dtype)
-            if not self.exact and not self.zero:
-                self.membrane += self.bias
-        if self.zero:
-            self._integrate_voltage(synaptic_input)
-        else:
-            self._integrate_current(synaptic_input)
-        return None if self.neurons.threshold is None else self._fire(self.neurons.threshold)
+    def run(self, samples: slice, inputs: Sequence[Tensor | None]) -> None:
+        """Run some samples, whose synaptic input of every step is given."""
+        if inputs[0] is None:
+            raise ValueError("a window starts with a synaptic input")
+        if self.order is None:
+            self._prepare(inputs[0])
+        assert self.order is not None
+        flat = [None if one is None else self.order.flat(one) for one in inputs]
+        state, counts = self._run(flat, None if self.bits is None else self.bits[samples])
+        self.states.append(state)
+        if state.extremes is not None:
+            self.peak = max(self.peak or 0, _peak(state.extremes))
+        if self.counts is not None:
+            assert counts is not None  # they fire
+            self.counts[samples] = self.order.image(counts)
 
-    def _integrate_current(self, synaptic_input: Tensor | None) -> None:
-        membrane = self._membrane
-        if synaptic_input is not None:
-            membrane += synaptic_input
-        if self.exact:
-            self._count(changed_by(wrap_current_, membrane))
-        self._see(membrane + self.bias if self.exact else membrane)
-
-    def _integrate_voltage(self, synaptic_input: Tensor | None) -> None:
-        membrane = self._membrane
-        if not self.exact:
-            if synaptic_input is not None:
-                membrane += synaptic_input
-            membrane += self.bias
-            self._see(membrane)
+    def _prepare(self, first: Tensor) -> None:
+        self.order = MemoryOrder.of(first)
+        bias = self.neurons.bias
+        if bias.dim():
+            bias = self.order.flat(bias.expand(1, *self.order.shape))[0]
+        self.bias = bias.to(torch.float32)
+        if self.neurons.threshold is None:
             return
-        wrapped: Tensor | bool = False
-        if synaptic_input is not None:
-            current = synaptic_input.to(torch.float64, copy=True)
-            wrapped = changed_by(wrap_current_, current)
-            membrane += current * STATE_FRACTION
-        membrane += self.bias * STATE_FRACTION
-        self._count(changed_by(clip_voltage_, membrane) | wrapped)
-        self._see(membrane / STATE_FRACTION)
+        if self.keep_spikes:
+            number = math.prod(self.order.shape)
+            groups = SpikePacker.bytes_for(self.num_steps)
+            self.bits = first.new_empty((self.batch, groups, number), dtype=torch.uint8)
+        self.counts = first.new_empty((self.batch, *self.order.shape), dtype=torch.float32)
 
-    def _fire(self, threshold: int) -> Tensor:
-        membrane = self._membrane
-        if self.fired is None:
-            self.fired = torch.empty_like(membrane)
-        fired = self.fired
-        if not self.exact:
-            torch.ge(membrane, threshold, out=fired)
-        elif self.zero:
-            # Lava fires above (threshold - 1) * 64, in units that a clipped voltage is exact in.
-            torch.gt(membrane, (threshold - 1) * STATE_FRACTION, out=fired)
-        else:
-            torch.ge(membrane + self.bias, threshold, out=fired)
-        if self.zero:
-            membrane.addcmul_(membrane, fired, value=-1)
-        else:
-            # Lava subtracts one step later; nothing looks at the state of a firing layer between.
-            membrane.sub_(fired, alpha=threshold)
-        return fired
+    def _run(
+        self, inputs: Sequence[Tensor | None], bits: Tensor | None
+    ) -> tuple[FastState | ExactState, Tensor | None]:
+        """Run a window in float32 without a wrap, or in float64 with one where it needs that.
 
-    def potential(self) -> Tensor:
-        """Return a readout's potential in weight units, as ``v >> 6`` of Lava's clipped voltage."""
-        membrane = self._membrane
-        if not self.exact:
-            return membrane
-        return (membrane + self.bias).clamp_(-STATE_LIMIT, STATE_LIMIT - 1)
+        Returns:
+            The state at its end, and the spike counts of neurons that fire.
+        """
+        neurons = self.neurons
+        fires = neurons.threshold is not None
+        if not neurons.leaks:
+            fast = FastState(neurons, self.bias, self.follow_peak)
+            packer = SpikePacker(self.num_steps, bits) if fires else None
+            fast.run(inputs, packer)
+            if neurons.proven or self._stayed_within(fast):
+                return fast, None if packer is None else packer.counts
+        kind = ExactLeakyState if neurons.leaks else ExactState
+        exact = kind(neurons, self.bias, self.follow_peak)
+        packer = SpikePacker(self.num_steps, bits) if fires else None
+        for synaptic_input in inputs:
+            fired = exact.step(synaptic_input)
+            if fired is not None:
+                assert packer is not None  # they fire
+                packer.add(fired)
+        return exact, None if packer is None else packer.counts
 
-    def final(self) -> Tensor:
-        """Return Lava's state variable after the last step; see ``LayerActivity.final_state``."""
-        membrane = self._membrane.to(torch.float64)
-        if not self.zero:
-            if self.fired is not None:
-                assert self.neurons.threshold is not None  # it fired
-                membrane = membrane.add(self.fired, alpha=self.neurons.threshold)
-            if not self.exact:
-                membrane = membrane - self.bias
-        in_fractions = self.zero and self.exact
-        return membrane if in_fractions else membrane * STATE_FRACTION
+    def _stayed_within(self, state: FastState) -> bool:
+        """Return whether the largest state that was seen excludes any wrap, clip and rounding.
 
-    def saturated(self) -> Tensor:
-        """Count the values that left 24 bits; see ``LayerActivity.saturated``."""
-        membrane, left = self._membrane, self.left
-        if self.exact and self.neurons.threshold is None:
-            clipped = ((membrane + self.bias) * STATE_FRACTION).abs() > VOLTAGE_LIMIT
-            assert left is not None  # every exact step counts
-            assert self.left_last is not None
-            left = left + (clipped & ~self.left_last)
-        if left is None:
-            return torch.zeros(len(membrane), dtype=torch.int64, device=membrane.device)
-        return left.flatten(1).sum(dim=1)
+        What is seen is the potential with its bias. Lava also keeps a current: with reset "zero"
+        that is the synaptic input of the step, otherwise the potential without its bias. Beyond
+        2^24 float32 rounds, but only after a state that is refused here.
+        """
+        assert state.extremes is not None  # layers that are not proven are followed
+        peak = _peak(state.extremes)
+        if self.neurons.resets_to_zero:
+            return max(peak, self.neurons.input_reach) < STATE_LIMIT
+        return peak + int(self.bias.abs().max()) < STATE_LIMIT
 
-    def _count(self, left: Tensor) -> None:
-        """Count the neurons whose state has left 24 bits in this step."""
-        if self.left is None:
-            self.left = torch.zeros_like(left, dtype=torch.int64)
-        self.left += left
-        self.left_last = left
-
-    @property
-    def _membrane(self) -> Tensor:
-        assert self.membrane is not None  # step() made it
-        return self.membrane
-
-    def peak(self) -> int | None:
-        """Return the largest magnitude of a state so far in weight units, if it was followed."""
-        if self.extremes is None:
-            return None
-        low, high = self.extremes
-        return max(int(-low.floor()), int(high.ceil()))
-
-    def _see(self, state: Tensor) -> None:
-        if not self.follow_peak:
-            return
-        low, high = torch.aminmax(state)  # stays on the device: a GPU need not wait every step
-        if self.extremes is not None:
-            low, high = torch.minimum(low, self.extremes[0]), torch.maximum(high, self.extremes[1])
-        self.extremes = low, high
+    def activity(self) -> LayerActivity:
+        """Return what all samples did."""
+        assert self.order is not None
+        potential = train = None
+        if self.neurons.threshold is None:
+            potential = self.order.image(torch.cat([state.potential() for state in self.states]))
+        elif self.bits is not None:
+            train = PackedSpikes(self.bits, self.num_steps, self.order)
+        return LayerActivity(train, self.counts, potential, self.peak, self.states, self.order)
 
 
-class _LeakyState(_State):
-    """Current and voltage of a layer that leaks, both in units of 1/64 weight unit."""
-
-    current: Tensor | None = None
-
-    def _integrate_voltage(self, synaptic_input: Tensor | None) -> None:
-        neurons, voltage = self.neurons, self._membrane
-        if self.current is None:
-            self.current = torch.zeros_like(voltage)
-        current = decay_(self.current, neurons.current_decay)
-        if synaptic_input is not None:
-            current.add_(synaptic_input, alpha=STATE_FRACTION)
-        decay_(voltage, neurons.voltage_decay)
-        if neurons.proven:
-            voltage.add_(current).add_(self.bias, alpha=STATE_FRACTION)
-        else:
-            wrapped = changed_by(partial(wrap_current_, unit=STATE_FRACTION), current)
-            voltage.add_(current).add_(self.bias, alpha=STATE_FRACTION)
-            self._count(changed_by(wrap_and_clip_voltage_, voltage) | wrapped)
-        if self.follow_peak:
-            self._see(current / STATE_FRACTION)
-            self._see(voltage / STATE_FRACTION)
+def _peak(extremes: tuple[Tensor, Tensor]) -> int:
+    """Return the largest magnitude between a lowest and a highest state, in whole weight units."""
+    low, high = extremes
+    return max(int(-low.floor()), int(high.ceil()))

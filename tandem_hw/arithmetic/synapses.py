@@ -23,7 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tandem_hw.arithmetic.exact_sums import Way, exact_sum
+from tandem_hw.arithmetic.exact_sums import ByteWay, Way, exact_sum
+from tandem_hw.arithmetic.integer_products import (
+    convolve_bytes,
+    multiply_bytes,
+    multiply_bytes_as_points,
+)
+from tandem_hw.arithmetic.memory_order import ImageShape, MemoryOrder, columns_of_image
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
 from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.network.synapses.geometry import Geometry, TransposedGeometry, row_geometry
@@ -74,7 +80,9 @@ def dense(signal: Tensor, weight: Tensor) -> Tensor:
     Returns:
         [batch, out].
     """
-    return exact_sum(_DENSE, signal.flatten(1), weight, None)
+    order = MemoryOrder.of(signal)
+    byte_ways = _DENSE_BYTES if _for_onednn(signal) else ()
+    return exact_sum(_DENSE, order.flat(signal), weight, order.image_shape, byte_ways)
 
 
 def dense_fast(signal: Tensor, weight: Tensor) -> Tensor:
@@ -106,7 +114,17 @@ def convolve(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     Returns:
         [batch, out, out_height, out_width] or [batch, out, out_length].
     """
-    return exact_sum(_ways(_CONVOLUTIONS, signal), signal, weight, geometry)
+    if not _is_plain(weight, geometry):
+        signal, weight = signal.contiguous(), weight.contiguous()
+        return exact_sum(_ways(_CONVOLUTIONS, signal), signal, weight, geometry)
+    ways = _ways(_CONVOLUTIONS, signal)
+    if not _for_onednn(signal):
+        return exact_sum(ways, signal, weight, geometry)
+    if signal.dim() == 4:
+        ways = (_convolve_channels_last, *ways)
+    # With one channel into each group, oneDNN's products of bytes are wrong for some strides.
+    byte_ways = _CONVOLUTION_BYTES if weight.shape[1] > 1 else ()
+    return exact_sum(ways, signal, weight, geometry, byte_ways)
 
 
 def convolve_transposed(signal: Tensor, weight: Tensor, geometry: TransposedGeometry) -> Tensor:
@@ -164,6 +182,17 @@ def inputs_first(weight: Tensor, groups: int) -> Tensor:
     return per_group.reshape(-1, *per_group.shape[2:])
 
 
+def _convolve_channels_last(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Convolve images in the order in which products of bytes leave them, which is the faster one.
+
+    So no layer has to bring what the one before it sends into another order.
+    """
+    last = torch.channels_last
+    return convolve_fast(
+        signal.contiguous(memory_format=last), weight.contiguous(memory_format=last), geometry
+    )
+
+
 def _convolve_unfolded(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     if signal.dim() == 3:  # an image of one row
         image, row = signal[:, :, None], row_geometry(geometry)
@@ -196,14 +225,17 @@ def _fold_products(signal: Tensor, weight: Tensor, geometry: TransposedGeometry)
     return F.pad(image, margins)
 
 
-def _dense(signal: Tensor, weight: Tensor, geometry: None) -> Tensor:
-    return F.linear(signal, weight)
+def _dense(signal: Tensor, weight: Tensor, geometry: ImageShape | None) -> Tensor:
+    return F.linear(signal, columns_of_image(weight, geometry))
 
 
 #: Algorithms for the same sums, as ``exact_sum`` takes them.
 _DENSE: tuple[Way, ...] = (_dense,)
 _CONVOLUTIONS: tuple[Way, ...] = (convolve_fast, _convolve_unfolded)
 _TRANSPOSED: tuple[Way, ...] = (convolve_transposed_fast, _fold_products)
+#: Algorithms for a signal in bytes, likewise.
+_DENSE_BYTES: tuple[ByteWay, ...] = (multiply_bytes, multiply_bytes_as_points)
+_CONVOLUTION_BYTES: tuple[ByteWay, ...] = (convolve_bytes,)
 
 
 #: The exact product of each kind of synapses.
@@ -219,3 +251,17 @@ _PRODUCTS: dict[type[Synapses], Callable[[Any], Product]] = {
 def _ways(ways: tuple[Way, ...], signal: Tensor) -> tuple[Way, ...]:
     """Leave out the libraries' own convolutions where they are not a CPU's."""
     return ways if signal.device.type == "cpu" else ways[1:]
+
+
+def _for_onednn(signal: Tensor) -> bool:
+    return signal.device.type == "cpu" and bool(torch.backends.mkldnn.enabled)
+
+
+def _is_plain(weight: Tensor, geometry: Geometry) -> bool:
+    """Return whether a kernel has no holes and meets the image wherever it lies.
+
+    Elsewhere oneDNN's convolutions of images whose channels are last may end the process (PyTorch
+    2.3 and 2.13, found by random geometries).
+    """
+    axes = zip(geometry.padding, geometry.dilation, weight.shape[2:], strict=True)
+    return all(dilation == 1 and padding < kernel for padding, dilation, kernel in axes)

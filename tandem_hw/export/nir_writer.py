@@ -211,20 +211,15 @@ def network_tree(
         neurons = neuron_node(index) if layer.fires else "output"
         for number, (source, synapses) in enumerate(layer.inputs):
             node, chain = synapse_node(index, number), [names[source]]
-            if is_flattened(synapses):
-                chain.append(f"flatten_{index}_{number}")
-                nodes[chain[-1]] = _flatten(synapses)
-            if isinstance(synapses, Conv1d) and not tandem_only:
-                chain.append(f"identity_{index}_{number}")
-                nodes[chain[-1]] = _identity(synapses)
+            chain += _add_reshaping(nodes, synapses, f"{index}_{number}", tandem_only)
             nodes[node] = _private(synapses) if tandem_only else _node(synapses)
             stored = source if number else stored_source(layer, before, said)
             nodes[node]["metadata"] = _synapses_metadata(synapses, stored)
-            if number == 0:
-                nodes[node]["metadata"] |= _layer_metadata(layer)
-                if not tandem_only:
-                    nodes[node]["bias"] = _bias_of_a_step(layer, network.num_steps)
             edges += pairwise([*chain, node, neurons])
+        main = nodes[synapse_node(index, 0)]
+        main["metadata"] |= _layer_metadata(layer)
+        if not tandem_only:
+            main["bias"] = _bias_of_a_step(layer, network.num_steps)
         if layer.neurons.threshold is not None:
             nodes[neurons] = _neurons(layer, layer.neurons.threshold, time_step, tandem_only)
         before = layer.name
@@ -244,6 +239,17 @@ def network_tree(
             **network_attributes(network, said),
         },
     }
+
+
+def _add_reshaping(nodes: Tree, synapses: Synapses, place: str, tandem_only: bool) -> list[str]:
+    """Add the nodes that signals pass before their synapses, and return their names."""
+    added = {}
+    if is_flattened(synapses):
+        added[f"flatten_{place}"] = _flatten(synapses)
+    if isinstance(synapses, Conv1d) and not tandem_only:
+        added[f"identity_{place}"] = _identity(synapses)
+    nodes |= added
+    return list(added)
 
 
 def least_values(network: QuantizedNetwork, *, tandem_only: bool) -> int:

@@ -20,7 +20,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from tandem_hw.arithmetic.neurons import SpikeTrain
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.layers import TandemLayer, TandemSignal
 from tandem_hw.learning.model import TandemNetwork, check_tandem
@@ -352,9 +351,9 @@ def _largest_states(model: TandemNetwork, inputs: Tensor) -> dict[str, float]:
         # reset "zero" what has come on top of it, so twice this sum holds the current in each case.
         state = (activity.peak + int(integers.bias.abs().max())) * integers.unit
         needed[layer.name] = max(needed[layer.name], state)
-        if activity.counts is None or activity.spikes is None:
+        if activity.counts is None or activity.train is None:
             return None
-        return TandemSignal(activity.counts, SpikeTrain(activity.spikes), layer.spike_value)
+        return TandemSignal(activity.counts, activity.train, layer.spike_value)
 
     with _hooked(model.tandem_layers, run):
         for batch in torch.split(inputs, _BATCH):

@@ -27,7 +27,6 @@ from tandem_hw.arithmetic.neurons import (
     Incoming,
     LayerActivity,
     NeuronParameters,
-    SpikeTrain,
     simulate_layer,
 )
 from tandem_hw.learning.kinds.kind import LayerKind
@@ -91,8 +90,10 @@ class TandemLayer(LayerKind):
             of the integer neurons' state in a calibration, a buffer; the integers are chosen so
             that twice as much fits the chip's state. 0 where neither has passed.
         skips: further synapses onto the same neurons.
+        number: how many neurons a sample has, where the network says so.
     """
 
+    number: int | None = None
     weight: nn.Parameter | None
     peak: Tensor
 
@@ -183,13 +184,15 @@ class TandemLayer(LayerKind):
                 return potential
             return replace_value(twin, potential)
         assert activity.counts is not None  # it fires
-        assert activity.spikes is not None
-        counts, train, value = activity.counts, SpikeTrain(activity.spikes), self.spike_value
+        assert activity.train is not None
+        counts, train, value = activity.counts, activity.train, self.spike_value
         if twin is None:
             return TandemSignal(counts, train, value)
         graph_value = self._graph_spike_value()
-        ratio = twin / (value if graph_value is None else graph_value)
-        counts = replace_by_count(ratio, counts, self._ceiling)
+        if graph_value is None:
+            counts = replace_by_count(twin, counts, self._ceiling, value)
+        else:
+            counts = replace_by_count(twin / graph_value, counts, self._ceiling)
         return TandemSignal(counts, train, value, graph_scale=graph_value)
 
     @property
@@ -218,7 +221,9 @@ class TandemLayer(LayerKind):
     def _follow_peak(self, twin: Tensor | None) -> None:
         """Keep the largest pre-activation of the last batches."""
         if self.training and twin is not None:
-            self.peak.copy_(torch.maximum(self.peak * _PEAK_DECAY, twin.abs().amax()))
+            low, high = torch.aminmax(twin)
+            magnitude = torch.maximum(-low, high)
+            self.peak.copy_(torch.maximum(self.peak * _PEAK_DECAY, magnitude))
 
     def total(self, signal: TandemSignal) -> Tensor:
         """Return the twin's real weighted sum of one signal, before normalisation."""
@@ -372,7 +377,7 @@ class TandemLayer(LayerKind):
             NetworkError: a sum of one step can leave the chip's accumulator.
         """
         trains = [signal.train for signal in signals if signal.train is not None]
-        device = trains[0].signal.device
+        device = trains[0].device
         interval = sum_intervals(
             [
                 synaptic_interval(self.whole(weight, "weights"), signal.largest)
@@ -394,6 +399,7 @@ class TandemLayer(LayerKind):
             reset=self.options.reset,
             proven=bounds.proven or unlimited,
             input_reach=reach(interval),
+            number=self.number,
             **leak,
         )
         incoming = [

@@ -79,6 +79,8 @@ class TandemNetwork(nn.Module):
             incoming = [self._shape(source, shapes) for source in self.sources(index)]
             modules.append(make_layer(spec, number, incoming, architecture.options, fires))
             shapes.append(kind_of(spec).output_shape(spec, incoming[0]))
+            if isinstance(modules[-1], TandemLayer):
+                modules[-1].number = math.prod(shapes[-1])
         self.layers = nn.ModuleList(modules)
         self._shapes = tuple(shapes)
 

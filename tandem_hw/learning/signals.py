@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tandem_hw.arithmetic.neurons import SpikeTrain
+from tandem_hw.arithmetic.neurons import Train
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TandemSignal:
     """
 
     counts: Tensor
-    train: SpikeTrain | None
+    train: Train | None
     scale: float
     largest: int = 1
     graph_scale: Tensor | None = None

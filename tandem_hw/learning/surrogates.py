@@ -5,19 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch._ops
 from torch import Tensor
 
+#: Gradient of ``hardtanh``: passes where an activation is strictly between two limits.
+_CLIPPED_GRADIENT: Any = torch._ops.ops.aten.hardtanh_backward
 
-def replace_by_count(activation: Tensor, counts: Tensor, ceiling: float) -> Tensor:
+
+def replace_by_count(twin: Tensor, counts: Tensor, ceiling: float, value: float = 1.0) -> Tensor:
     """Return the spike counts with the gradient of the twin's activation.
 
     Args:
-        activation: the twin's, in spikes.
+        twin: the twin's activation in units of which one spike has ``value``.
         counts: spike counts of the same shape.
-        ceiling: the gradient passes where 0 < activation < ceiling.
+        ceiling: the gradient passes where 0 < activation < ceiling, in spikes.
+        value: real value of one spike.
     """
     joined: Tensor = _ReplaceByCount.apply(  # type: ignore[no-untyped-call]
-        activation, counts, ceiling
+        twin, counts, ceiling, value
     )
     return joined
 
@@ -37,14 +42,19 @@ class _ReplaceByCount(torch.autograd.Function):
     """Forward the spike count, backward the gradient of the twin's activation."""
 
     @staticmethod
-    def forward(ctx: Any, activation: Tensor, counts: Tensor, ceiling: float) -> Tensor:
-        ctx.save_for_backward((activation > 0) & (activation < ceiling))
+    def forward(ctx: Any, twin: Tensor, counts: Tensor, ceiling: float, value: float) -> Tensor:
+        # The activation itself, and not where it is within the limits: PyTorch's operators on bool
+        # take several times as long as its own gradient of a clipped activation.
+        ctx.save_for_backward(twin if value == 1 else twin / value)
+        ctx.ceiling, ctx.value = ceiling, value
         return counts
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (mask,) = ctx.saved_tensors
-        return gradients[0] * mask, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (activation,) = ctx.saved_tensors
+        gradient = gradients[0].to(activation.dtype)
+        gradient = _CLIPPED_GRADIENT(gradient, activation, 0.0, ctx.ceiling)
+        return gradient if ctx.value == 1 else gradient.div_(ctx.value), None, None, None
 
 
 class _ReplaceValue(torch.autograd.Function):

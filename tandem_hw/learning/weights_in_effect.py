@@ -66,7 +66,7 @@ def restore_pruning(model: nn.Module, state: dict[str, Any]) -> None:
         shape = getattr(module, parameter).shape
         if mask.shape != shape or not bool(((mask == 0) | (mask == 1)).all()):
             raise ValueError(f"{name} is no mask of shape {tuple(shape)}")
-        prune.custom_from_mask(module, parameter, mask)  # type: ignore[no-untyped-call]
+        prune.custom_from_mask(module, parameter, mask)
 
 
 def without_pruning(state: dict[str, Any]) -> dict[str, Any]:

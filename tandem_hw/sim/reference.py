@@ -18,6 +18,7 @@ from tandem_hw.arithmetic.neurons import (
     LayerActivity,
     NeuronParameters,
     SpikeTrain,
+    Train,
     simulate_layer,
 )
 from tandem_hw.arithmetic.synapses import synapse_of
@@ -108,6 +109,7 @@ class _Simulation:
                 input_reach=reach(interval),
                 current_decay=layer.neurons.current_decay,
                 voltage_decay=layer.neurons.voltage_decay,
+                number=layer.num_neurons,
             )
             for layer, bounds, interval in zip(
                 network.layers, network.bounds, network.step_intervals, strict=True
@@ -117,7 +119,7 @@ class _Simulation:
     def activities(self, batch: Tensor, keep_spikes: bool = False) -> Iterator[Activity]:
         """Run one batch and yield what each layer did; ``keep_spikes`` keeps the last one's too."""
         wiring = self.network.wiring
-        trains: dict[int | None, SpikeTrain] = {
+        trains: dict[int | None, Train] = {
             None: SpikeTrain.of_input(batch, self.network.input, self.network.num_steps)
         }
         for index, layer in enumerate(self.network.layers):
@@ -136,8 +138,8 @@ class _Simulation:
             )
             assert activity.peak is not None  # it was asked for
             self.peak[layer.name] = max(self.peak[layer.name], activity.peak)
-            if activity.spikes is not None:
-                trains[index] = SpikeTrain(activity.spikes)
+            if activity.train is not None:
+                trains[index] = activity.train
             for source in [source for source in trains if source is not None]:
                 if wiring.last_use(source) <= index:
                     del trains[source]  # nobody needs its spikes any more
@@ -180,6 +182,6 @@ def trace(
     batch = torch.from_numpy(np.ascontiguousarray(inputs)).to(simulation.device)
     spikes = {}
     for layer, activity in simulation.activities(batch, keep_spikes=True):
-        if activity.spikes is not None:
-            spikes[layer.name] = activity.spikes.transpose(0, 1).cpu().numpy()
+        if activity.train is not None:
+            spikes[layer.name] = activity.train.samples_first().cpu().numpy()
     return spikes

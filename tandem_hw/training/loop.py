@@ -230,7 +230,7 @@ class _Run:
             loss = self.objective.loss(outputs.float(), targets)
             if penalty is not None:
                 loss = loss + self.options.synop_weight * penalty.take()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         self.schedule.step()
         value = float(loss.detach())  # last: a GPU is waited for

@@ -9,8 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from tandem_hw.arithmetic import neurons as neurons_module
+from tandem_hw.arithmetic.exact_states import ExactState
 from tandem_hw.arithmetic.neurons import (
     Incoming,
     LayerActivity,
@@ -32,13 +34,13 @@ def run(
     proven: bool = False,
 ) -> LayerActivity:
     """Run one layer whose synaptic inputs are given, [num_steps][neurons]."""
-    values = iter(torch.tensor(inputs, dtype=torch.float32).unsqueeze(1).repeat(2, 1, 1))
-    steps = torch.zeros(len(inputs), 1, 1, dtype=torch.uint8)
+    values = torch.tensor(inputs, dtype=torch.float32)
+    steps = torch.arange(len(inputs), dtype=torch.uint8).reshape(-1, 1, 1)  # looked up below
     names = ("current_decay", "voltage_decay")
     decays = dict(zip(names, leak, strict=False))
     neurons = NeuronParameters(torch.tensor(float(bias)), threshold, reset, proven, **decays)
     return simulate_layer(
-        [Incoming(SpikeTrain(steps), lambda _: next(values).clone())],
+        [Incoming(SpikeTrain(steps), lambda sent: values[sent[:, 0].long()])],
         neurons,
         len(inputs),
         follow_peak=True,
@@ -162,19 +164,24 @@ def test_float32_of_a_proven_layer_equals_float64(
 def test_only_what_left_24_bits_is_run_again_in_float64(
     reset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exact: list[bool] = []
-    original = neurons_module._run
+    exact: list[int] = []
 
-    def watched(*args: Any, **options: Any) -> LayerActivity:
-        exact.append(options["exact"])
-        return original(*args, **options)
+    class Watched(ExactState):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            exact.append(0)
 
-    monkeypatch.setattr(neurons_module, "_run", watched)
+        def step(self, synaptic_input: Tensor | None) -> Tensor | None:
+            exact[-1] += 1
+            return super().step(synaptic_input)
+
+    monkeypatch.setattr(neurons_module, "ExactState", Watched)
     run([[400], [STATE_LIMIT]], 5, 300, reset, proven=False)
-    assert exact == [False, True]
+    assert exact == [2]
     exact.clear()
     run([[400], [500]], 5, 300, reset, proven=True)
-    assert exact == [False]
+    run([[400], [500]], 5, 300, "subtract", proven=False)
+    assert exact == []
 
 
 def test_a_current_wraps_though_its_bias_keeps_the_potential_within_24_bits() -> None:

@@ -51,6 +51,10 @@ def check(problem: Problem) -> None:
     signal, weight, geometry = problem
     expected = brute_force(signal, weight, geometry)
     floats = torch.from_numpy(signal).float(), torch.from_numpy(weight).float()
+    sent = torch.from_numpy(signal).to(torch.uint8)
+    for bytes_sent in (sent, sent.contiguous(memory_format=torch.channels_last)):
+        found = convolve(bytes_sent, floats[1], geometry)
+        assert np.array_equal(found.numpy(), expected)
     for algorithm in (convolve, _convolve_unfolded):
         found = algorithm(*floats, geometry)
         assert found.dtype == torch.float32

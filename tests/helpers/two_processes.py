@@ -70,7 +70,7 @@ def main(folder: Path, port: int) -> None:
     dist.init_process_group(
         "gloo",
         # The test's store: it is there before and after, and nobody else can have its port.
-        store=dist.TCPStore("127.0.0.1", port, is_master=False),
+        store=dist.TCPStore("127.0.0.1", port, is_master=False),  # type: ignore[attr-defined]
         rank=int(os.environ["RANK"]),
         world_size=int(os.environ["WORLD_SIZE"]),
         timeout=timedelta(seconds=90),
@@ -82,7 +82,8 @@ def main(folder: Path, port: int) -> None:
     found["refused"] = refused(folder / "one")
     assert dist.is_initialized()  # a training leaves a group alone that it did not make
     torch.save(found, folder / f"rank{dist.get_rank()}.pt")
-    dist.destroy_process_group()
+    # destroy_process_group waited for ever in 2 of 40 runs, where the other process had ended.
+    os._exit(0)
 
 
 if __name__ == "__main__":

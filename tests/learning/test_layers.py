@@ -22,7 +22,7 @@ from tandem_hw.learning.layers import SpikingOptions, TandemLayer, TandemSignal
 from tandem_hw.learning.quantizer import IntegerParameters, quantize_layer
 from tandem_hw.network.choices import Reset
 from tandem_hw.network.synapses.geometry import Geometry
-from tests.helpers.present import present
+from tests.helpers.present import present, present_train
 from tests.helpers.rounding import rounding_bound
 
 BATCH, T = 6, 5
@@ -122,9 +122,9 @@ def test_the_forward_pass_of_training_gives_the_integer_networks_spikes(
     layer = make_layer(kind, norm, reset=reset, activation_max=0.8)
     signal = make_signal(kind)
     out, integers = run_and_capture(layer, signal)
-    expected = integrate_and_fire(layer, present(signal.train).signal, integers)
+    expected = integrate_and_fire(layer, present_train(signal.train).signal, integers)
     assert len(np.unique(expected.sum(0))) >= 4
-    assert np.array_equal(present(out.train).signal.numpy(), expected)
+    assert np.array_equal(present_train(out.train).signal.numpy(), expected)
     assert np.array_equal(out.counts.detach().numpy(), expected.sum(0))
     assert out.scale == layer.spike_value
     assert out.largest == 1
@@ -386,7 +386,7 @@ def test_dropout_silences_whole_windows_and_keeps_integers(kind: str, channels: 
     signal = make_signal(kind)
     out = dropped(signal, 0.3, channels=channels)
     kept = out.counts.detach() > 0
-    sent, spikes = present(out.train).signal, present(signal.train).signal
+    sent, spikes = present_train(out.train).signal, present_train(signal.train).signal
     assert 0.5 < kept.float().mean() / (signal.counts > 0).float().mean() < 0.9
     assert sent.dtype == torch.uint8
     assert torch.equal(sent, spikes * kept)
@@ -401,7 +401,7 @@ def test_dropout_drops_what_an_encoded_input_sends_in_every_step() -> None:
     pixels = torch.randint(1, 16, (4, 30), dtype=torch.uint8)
     signal = TandemSignal(pixels.float() * T, SpikeTrain(pixels, range(T)), 0.1, 15)
     out = dropped(signal, 0.5)
-    sent = present(out.train)
+    sent = present_train(out.train)
     assert (sent.sent, out.largest) == (range(T), 15)
     assert 0 < int((out.counts == 0).sum()) < out.counts.numel()
     assert torch.equal(out.counts, sent.signal.float() * T)

@@ -19,7 +19,7 @@ from torch import nn
 from tandem_hw import convert, freeze
 from tandem_hw.chip.timing import board_period
 from tandem_hw.cli.train import command as train_command
-from tandem_hw.data.dataset import ImageDataset
+from tandem_hw.data.dataset import ImageDataset, Labels
 from tandem_hw.data.event_data import EventDataset
 from tandem_hw.export.nir_writer import step_inputs
 from tandem_hw.network import choices
@@ -190,14 +190,14 @@ def test_defaults_suit_the_reset_and_the_samples() -> None:
 
 
 def test_a_data_set_says_which_encoding_suits_it() -> None:
-    images, labels = np.ones((4, 1, 2, 2), np.uint8), np.arange(4) % 2
-    of_images = ImageDataset("images", images, labels, images, labels, 2)
+    images, labels = np.ones((4, 1, 2, 2), np.uint8), Labels(np.arange(4) % 2, classes=2)
+    of_images = ImageDataset("images", images, labels, images, labels)
     assert [of_images.default_encoding(reset) for reset in ("subtract", "zero")] == [
         "first_step",
         "constant",
     ]
     counts = np.ones((4, 3, 1, 2, 2), np.uint8)
-    of_events = EventDataset("events", counts, labels, counts, labels, 2, input_bits=1, clipped=0)
+    of_events = EventDataset("events", counts, labels, counts, labels, input_bits=1, clipped=0)
     assert {of_events.default_encoding(reset) for reset in get_args(Reset)} == {"events"}
 
 

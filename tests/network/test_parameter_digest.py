@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tandem_hw.arithmetic.synapses import synapse_of
+from tandem_hw.arithmetic.synapses import WeightedSynapse, synapse_of
 from tandem_hw.conversion.convert import convert
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network.layers import Layer
 from tandem_hw.network.parameter_digest import digest_of_layer, parameter_digest
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
+from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.sim import reference as reference_module
 from tandem_hw.sim.backend import SimulationResult
 from tandem_hw.sim.pytorch import PyTorchBackend
@@ -79,13 +80,11 @@ class Sabotaged(ReferenceBackend):
         self.others = {item.name: item for item in other.synapses}
 
     def simulate(self, *given: Any, **asked: Any) -> SimulationResult:
-        made = synapse_of
+        def other(item: Synapses, device: torch.device) -> WeightedSynapse:
+            return synapse_of(self.others.get(item.name, item), device)
+
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                reference_module,
-                "synapse_of",
-                lambda item, device: made(self.others.get(item.name, item), device),
-            )
+            patch.setattr(reference_module, "synapse_of", other)
             return super().simulate(*given, **asked)
 
 

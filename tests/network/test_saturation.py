@@ -35,10 +35,11 @@ def saturated(
     proven: bool = False,
 ) -> list[int]:
     """Return the saturated values of samples, each with its synaptic input in every step."""
-    values = iter(torch.tensor(inputs, dtype=torch.float32).T.unsqueeze(2).repeat(2, 1, 1))
-    steps = SpikeTrain(torch.zeros(len(inputs[0]), len(inputs), 1, dtype=torch.uint8))
+    values = torch.tensor(inputs, dtype=torch.float32).reshape(-1, 1)
+    places = torch.arange(len(values), dtype=torch.uint8).reshape(len(inputs), -1, 1)
+    steps = SpikeTrain(places.transpose(0, 1))  # looked up below
     neurons = NeuronParameters(torch.tensor(float(bias)), threshold, reset, proven)
-    incoming = [Incoming(steps, lambda _: next(values).clone())]
+    incoming = [Incoming(steps, lambda sent: values[sent[:, 0].long()])]
     found: list[int] = simulate_layer(incoming, neurons, len(inputs[0])).saturated().tolist()
     return found
 

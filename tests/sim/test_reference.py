@@ -62,7 +62,7 @@ def test_states_beyond_24_bits_wrap_and_clip_as_the_oracles(
 def test_drawn_networks_fire_in_some_steps_and_not_in_others(reset: Reset) -> None:
     firing: list[bool] = []
 
-    @settings(relaxed, max_examples=60)
+    @settings(relaxed, max_examples=120)
     @given(network=networks().filter(lambda network: network.reset == reset))
     def look(network: QuantizedNetwork) -> None:
         counts = oracle.record(network, random_inputs(network)).counts.values()

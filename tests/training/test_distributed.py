@@ -60,7 +60,9 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     group: dict[str, object] = {"WORLD_SIZE": PROCESSES}
     if "lo" in dict(socket.if_nameindex()).values():
         group["GLOO_SOCKET_IFNAME"] = "lo"  # no look-up of this machine's name
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        "127.0.0.1", 0, is_master=True, wait_for_workers=False
+    )
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.helpers.two_processes", str(folder), str(store.port)],

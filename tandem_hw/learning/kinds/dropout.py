@@ -55,7 +55,7 @@ class TandemDropout(LayerKind):
         return replace(
             signal,
             counts=counts * kept,
-            train=None if train is None else replace(train, signal=train.signal * kept),
+            train=None if train is None else train.kept(kept),
             scale=signal.scale / (1 - self.p),
             graph_scale=None if value is None else value / (1 - self.p),
         )

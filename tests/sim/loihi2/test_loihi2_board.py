@@ -24,7 +24,14 @@ from tandem_hw.sim.loihi2.assumptions import ASSUMPTIONS
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
-from tests.helpers.layers import changed, conv1d_layer, dense_layer, network_of, one_to_one_layer
+from tests.helpers.layers import (
+    BEFORE,
+    changed,
+    conv1d_layer,
+    dense_layer,
+    network_of,
+    one_to_one_layer,
+)
 from tests.helpers.networks import random_inputs, small_network
 from tests.helpers.project import ROOT
 
@@ -85,8 +92,10 @@ def dense_network() -> QuantizedNetwork:
         [-9, 0, 9] * 2,
         60,
         (6,),
-    )  # type: ignore[arg-type]
-    last = changed(small_network().layers[2], name="last", threshold=20, bias=[4, 4, 4])
+    )
+    last = changed(
+        small_network().layers[2], name="last", threshold=20, bias=[4, 4, 4], source=BEFORE
+    )
     spec = InputSpec((6,), 4, 1 / 15, "events")
     return network_of(spec, (first, last), 4, "zero", "count")
 

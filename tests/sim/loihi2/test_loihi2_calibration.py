@@ -260,10 +260,10 @@ def test_input_of_two_layers_is_refused() -> None:
         ),
         one_to_one_layer("first", np.array([2]), 8, np.zeros(1, int), 40, (2, 6)),
     ],
-    ids=lambda layer: type(layer).__name__,
+    ids=lambda layer: type(layer.synapses[0]).__name__,
 )
 def test_input_of_a_sparse_matrix_is_refused(first: Layer) -> None:
-    kind = type(first).__name__
+    kind = type(first.synapses[0]).__name__
     message = f"layer first: backend loihi2 feeds Dense, Conv1d and Conv2d .*, not {kind}; put one"
     with pytest.raises(NetworkError, match=message):
         check_input_path(taking_input(first))

@@ -1,0 +1,46 @@
+"""What the neurons of one layer share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT, DECAY_UNITY
+
+
+@dataclass(frozen=True)
+class NeuronParameters:
+    """What the neurons of one layer share.
+
+    Attributes:
+        bias: bias in weight units, broadcastable over [batch, *shape].
+        threshold: firing threshold in weight units, or None for a readout.
+        reset: "subtract" or "zero".
+        proven: whether no reachable state leaves 24 bits.
+        input_reach: largest magnitude that the synaptic input of one step can have.
+        current_decay: what the current loses a step, in 1/4096; only a firing layer that resets to
+            zero may have another one than 4096.
+        voltage_decay: what the voltage loses a step, in 1/4096, 0 elsewhere as above.
+        number: neurons of one sample, by which a batch is run in parts that fit a cache; None
+            where they are few.
+    """
+
+    bias: Tensor
+    threshold: int | None
+    reset: str
+    proven: bool
+    input_reach: int = ACCUMULATOR_LIMIT
+    current_decay: int = DECAY_UNITY
+    voltage_decay: int = 0
+    number: int | None = None
+
+    @property
+    def resets_to_zero(self) -> bool:
+        """Whether a spike clears the membrane; a readout integrates as "subtract" does."""
+        return self.reset == "zero" and self.threshold is not None
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the current is kept for more than a step, or the voltage leaks."""
+        return (self.current_decay, self.voltage_decay) != (DECAY_UNITY, 0)

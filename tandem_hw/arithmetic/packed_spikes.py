@@ -1,0 +1,136 @@
+"""The spikes of a layer over a window in a bit each, from where they arise to where they go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from tandem_hw.arithmetic.memory_order import MemoryOrder
+
+#: Steps in a byte.
+_BITS: Final = 8
+
+
+@dataclass(frozen=True)
+class PackedSpikes:
+    """What a layer sends over a window; ``neurons.SpikeTrain`` is the same of whole bytes.
+
+    Attributes:
+        bits: uint8 [batch, ceil(num_steps / 8), neurons]; bit i of byte g is the spike of step
+            8 g + i, the neurons lie as ``order`` says.
+        num_steps: length T of the window.
+        order: how the neurons lie in memory.
+        sent: None, since every step has spikes of its own.
+    """
+
+    bits: Tensor
+    num_steps: int
+    order: MemoryOrder
+    sent: None = None
+
+    @property
+    def by_step(self) -> bool:
+        """Whether every step has a signal of its own: yes."""
+        return True
+
+    @property
+    def batch(self) -> int:
+        """Number of samples."""
+        return len(self.bits)
+
+    @property
+    def values(self) -> int:
+        """Number of neurons of a sample."""
+        return self.bits.shape[2]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the spikes are kept."""
+        return self.bits.device
+
+    @property
+    def signal(self) -> Tensor:
+        """Spikes in whole bytes, uint8 [num_steps, batch, *shape]."""
+        return self.samples_first().transpose(0, 1)
+
+    def samples_first(self) -> Tensor:
+        """Return the spikes in whole bytes, uint8 [batch, num_steps, *shape]."""
+        batch, _, neurons = self.bits.shape
+        spikes = self.bits.new_empty((batch, self.num_steps, neurons))
+        for index in range(self.num_steps):
+            group, bit = divmod(index, _BITS)
+            torch.bitwise_and(self.bits[:, group], 1 << bit, out=spikes[:, index])
+        return self.order.image(spikes.clamp_max_(1))
+
+    def part(self, samples: slice) -> PackedSpikes:
+        """Return what some of the samples send."""
+        return replace(self, bits=self.bits[samples])
+
+    def kept(self, mask: Tensor) -> PackedSpikes:
+        """Return the spikes of some neurons alone.
+
+        Args:
+            mask: bool, broadcastable over [batch, *shape].
+        """
+        whole = mask.expand(self.batch, *self.order.shape)
+        return replace(self, bits=self.bits * self.order.flat(whole).unsqueeze(1))
+
+
+class SpikePacker:
+    """Takes the spikes of some samples step by step, counts them and packs them into bits.
+
+    A sum in floating point does both: the spike of step i of eight adds 2^i, which is its bit, and
+    2^8, which counts it.
+
+    Attributes:
+        counts: int16 [batch, neurons] behind the last step.
+    """
+
+    counts: Tensor
+
+    def __init__(self, num_steps: int, bits: Tensor | None) -> None:
+        """Start before the first step.
+
+        Args:
+            num_steps: length T of the window, up to 4096.
+            bits: uint8 [batch, ceil(num_steps / 8), neurons], written; None to count alone.
+        """
+        self._num_steps = num_steps
+        self._bits = bits
+        self._index = 0
+        self._sum: Tensor | None = None
+
+    @staticmethod
+    def bytes_for(num_steps: int) -> int:
+        """Return how many bytes the spikes of a neuron take."""
+        return -(-num_steps // _BITS)
+
+    def add(self, fired: Tensor) -> None:
+        """Take the spikes of the next step.
+
+        Args:
+            fired: zeros and ones in floating point [batch, neurons].
+        """
+        group, bit = divmod(self._index, _BITS)
+        value = (1 << bit) + (1 << _BITS)
+        if self._sum is None:
+            self._sum = torch.empty_like(fired)
+        if bit == 0:
+            torch.mul(fired, value, out=self._sum)
+        else:
+            self._sum.add_(fired, alpha=value)
+        self._index += 1
+        if bit == _BITS - 1 or self._index == self._num_steps:
+            self._close(group)
+
+    def _close(self, group: int) -> None:
+        """Take the bits and the counts of up to eight steps out of their sum."""
+        assert self._sum is not None  # a step was taken
+        whole = self._sum.to(torch.int16)
+        if self._bits is not None:
+            self._bits[:, group].copy_(whole)  # the lowest 8 bits
+        counts = whole.bitwise_right_shift_(_BITS)
+        self.counts = counts if group == 0 else self.counts.add_(counts)

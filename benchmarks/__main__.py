@@ -16,6 +16,7 @@ from benchmarks import (
     graph_networks,
     interchange,
     lowering,
+    memory,
     simulation,
     training,
 )
@@ -29,6 +30,7 @@ def main() -> None:
 for module in (
     convolution,
     simulation,
+    memory,
     training,
     accuracy,
     ablation,

@@ -7,16 +7,31 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+import torch
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.network.quantized import Reset
 from tandem_hw.zoo.models import build
 
 MNIST_SHAPE, CIFAR_SHAPE, CLASSES = (1, 28, 28), (3, 32, 32), 10
+#: Length of the window of lenet on MNIST.
+MNIST_STEPS: Final = 7
 
 
 def mnist_lenet() -> nn.Sequential:
     """Return the zoo's lenet for MNIST."""
     return build("lenet", MNIST_SHAPE, CLASSES)
+
+
+def active_lenet(reset: Reset) -> TandemNetwork:
+    """Return an untrained lenet whose batch normalisation has seen some noise: it fires."""
+    torch.manual_seed(0)
+    model = convert(mnist_lenet(), input_shape=MNIST_SHAPE, num_steps=MNIST_STEPS, reset=reset)
+    for _ in range(20):
+        model(torch.randint(0, 16, (64, *MNIST_SHAPE), dtype=torch.uint8))
+    return model.eval()
 
 
 def three_convolutions() -> nn.Sequential:

@@ -13,10 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from benchmarks.networks import MNIST_SHAPE, mnist_lenet
+from benchmarks.networks import MNIST_STEPS, active_lenet, mnist_lenet
 from benchmarks.peers.catalogue import at_hand, why_left_out
 from benchmarks.result import data_option, device_option, finish, json_option, timings
-from tandem_hw.conversion.convert import convert
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.network.inputs import quantize_inputs
@@ -25,7 +24,6 @@ from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
 
-NUM_STEPS: Final = 7
 _REFERENCE: Final = "reference"
 _STOCK: Final = "lava-cpu, Lava's own Conv"
 #: A row of the table: the reset, or a dash for what has none of ours, and the name.
@@ -66,7 +64,7 @@ def command(
     calls: dict[_Row, Callable[[], Any]] = {}
     rates: dict[_Row, float] = {}
     for reset in get_args(Reset):
-        network = _network(reset)
+        network = freeze(active_lenet(reset))
         inputs = quantize_inputs(images, network.input.bits, network.input.scale)
         calls[reset, _REFERENCE] = partial(ReferenceBackend(str(device)).run, network, inputs)
         if not why_no_lava:
@@ -79,15 +77,6 @@ def command(
     rates |= {row: len(images) / timing.median for row, timing in timed.items()}
     note = None if why_no_lava else "every spike count and potential is equal"
     finish("simulation", _shown(rates), json_path, note, device=device, left_out=left_out)
-
-
-def _network(reset: Reset) -> QuantizedNetwork:
-    """Return an untrained lenet whose batch normalisation has seen some noise: it is active."""
-    torch.manual_seed(0)
-    model = convert(mnist_lenet(), input_shape=MNIST_SHAPE, num_steps=NUM_STEPS, reset=reset)
-    for _ in range(20):
-        model(torch.randint(0, 16, (64, *MNIST_SHAPE), dtype=torch.uint8))
-    return freeze(model.eval())
 
 
 def _rates_on_lava(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> dict[_Row, float]:
@@ -114,7 +103,7 @@ def _calls_of_peers(
         network: nn.Module = mnist_lenet().to(device)
         try:
             if name in peers:
-                network = peers[name].build(network, NUM_STEPS, device)
+                network = peers[name].build(network, MNIST_STEPS, device)
             call = partial(_classify, network.eval(), batches)
             _classify(network, batches[:1])
         except Exception as error:

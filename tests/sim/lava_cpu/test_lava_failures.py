@@ -38,18 +38,18 @@ _WORKER = """
 import os, time
 from pathlib import Path
 from tandem_hw.sim.lava_cpu.worker import main
-from tandem_hw.sim.graph.processes.spike_counter import PySpikeCounterModel
+from tandem_hw.sim.graph.processes.integrate_and_fire import PyIFModel
 
-folder, count = Path(__file__).parent, PySpikeCounterModel.run_spk
+folder, take_step = Path(__file__).parent, PyIFModel.run_spk
 
 def run_spk(self):
-    if self.time_step == 3 and self.offset == 3:  # the counter of the first layer
+    if self.time_step == 3 and self.window.offset == 3:  # the neurons of the first layer
         (folder / "group.new").write_text(str(os.getpgrp()))
         os.rename(folder / "group.new", folder / "group")
         FAULT
-    count(self)
+    take_step(self)
 
-PySpikeCounterModel.run_spk = run_spk
+PyIFModel.run_spk = run_spk
 """
 #: Ctrl-C has to arrive, also where the tests run in the background of a script, which ignores it.
 _MAIN = (

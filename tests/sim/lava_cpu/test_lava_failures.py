@@ -132,6 +132,16 @@ def test_process_of_lava_that_fails_is_reported_and_nothing_is_left(
     assert list(temporary.iterdir()) == []
 
 
+def test_process_that_fails_while_all_go_step_by_step_is_reported_too(
+    faulty: Callable[[str], Path], temporary: Path
+) -> None:
+    group = faulty("raises")
+    with pytest.raises(BackendError, match=r"a Lava process raised ValueError: the third step is"):
+        LavaCpuBackend(stock_conv=True).run(_network(), np.ones((3, 1, 8, 8), dtype=np.uint8))
+    assert group_members(int(group.read_text())) == []
+    assert list(temporary.iterdir()) == []
+
+
 def test_error_before_lava_starts_is_reported_with_its_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

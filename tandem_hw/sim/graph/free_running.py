@@ -4,8 +4,8 @@ Under Lava's ``LoihiProtocol`` a runtime service tells every process to take a s
 all have said that they are done: of a step of a small network that is most of the time. None of it
 is needed to get the numbers right. A process takes exactly one message from every in port in a step
 and puts exactly one into every out port, so what it computes depends on what it receives and not on
-when. Under Lava's ``AsyncProtocol`` each process is told once how many steps to take; a channel
-holds up to ``CHANNEL_STEPS`` messages, so that none runs far ahead of the next.
+when. Under Lava's ``AsyncProtocol`` each process is told once how many steps to take, and runs
+ahead of the next one by as many messages as Lava's channels hold: 64, by ``pypy_channel_size``.
 
 The steps themselves are those of the models named here: Lava's own, ``PyUnfoldedConvModel`` and
 ``PyIFModel``. The neurons keep counts and states themselves, where the ``LoihiProtocol`` needs a
@@ -40,8 +40,6 @@ from tandem_hw.sim.graph.processes.integrate_and_fire import IF, PyIFModel
 from tandem_hw.sim.graph.stock_neurons import Window
 from tandem_hw.sim.graph.window_record import SpikeCounts, WindowStates
 
-#: Messages that a channel holds; Lava's default.
-CHANNEL_STEPS: Final = 64
 #: Name of the process parameter that holds a ``LayerRecord``.
 _RECORD: Final = "layer_record"
 

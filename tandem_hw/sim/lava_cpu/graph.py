@@ -30,7 +30,6 @@ from tandem_hw.chip.axis_order import lava_shape, to_lava
 from tandem_hw.chip.timing import total_steps
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
 from tandem_hw.sim.graph.free_running import (
-    CHANNEL_STEPS,
     FREE_MODELS,
     LayerRecord,
     keep_record,
@@ -61,8 +60,7 @@ class LavaGraph:
 
     def run(self) -> None:
         """Run all samples; ``entry.stop`` ends the processes afterwards."""
-        channels = {"pypy_channel_size": CHANNEL_STEPS}
-        self.entry.run(RunSteps(num_steps=self.num_steps), self.config, channels)
+        self.entry.run(RunSteps(num_steps=self.num_steps), self.config)
 
 
 class SampleFrames:

@@ -23,7 +23,7 @@ from tandem_hw.verification.step import compare
 
 @click.command("simulation")
 @data_option
-@click.option("--samples", default=100, show_default=True, help="Samples on Lava.")
+@click.option("--samples", default=500, show_default=True, help="Samples on Lava.")
 @click.option("--reference-samples", default=10_000, show_default=True)
 @json_option
 def command(data: str, samples: int, reference_samples: int, json_path: Path | None) -> None:

@@ -123,9 +123,8 @@ class _RecordedNeurons(FreeRunning):
         self.window_states: WindowStates | None = None
         if record.state is not None:
             self.state, path = record.state
-            last_step = window.offset + window.num_steps - 1
             self.window_states = WindowStates(
-                last_step=last_step, period=window.period, record_path=path
+                last_step=window.last_step, period=window.period, record_path=path
             )
 
     def run_spk(self) -> None:

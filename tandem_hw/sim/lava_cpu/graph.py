@@ -188,9 +188,8 @@ def _connect_sinks(processes: LayerProcesses, record: LayerRecord) -> None:
     processes.neuron.s_out.connect(counter.a_in)
     if record.state is not None:
         variable, path = record.state
-        last_step = window.offset + window.num_steps - 1
         recorder = StateRecorder(
-            shape=shape, last_step=last_step, period=window.period, record_path=path
+            shape=shape, last_step=window.last_step, period=window.period, record_path=path
         )
         recorder.state.connect_var(getattr(processes.neuron, variable))
 

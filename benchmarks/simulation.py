@@ -33,7 +33,7 @@ _Row = tuple[str, str]
 @click.command("simulation")
 @data_option
 @device_option
-@click.option("--samples", type=click.IntRange(1), default=100, show_default=True, help="On Lava.")
+@click.option("--samples", type=click.IntRange(1), default=500, show_default=True, help="On Lava.")
 @click.option(
     "--reference-samples", type=click.IntRange(1), default=10_000, show_default=True,
     help="On all else.",

@@ -79,7 +79,9 @@ def backend_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(min=1),
             help="Lava: steps from one sample to the next (default: the shortest legal).",
         ),
-        click.option("--stock-conv", is_flag=True, help="Lava: use Lava's own slow Conv model."),
+        click.option(
+            "--stock-conv", is_flag=True, help="Lava: use Lava's own slow Conv model, step by step."
+        ),
     )
     for option in options:
         command = option(command)

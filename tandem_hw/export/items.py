@@ -147,6 +147,13 @@ class Items(ABC):
     def _array(self, name: str, found: object) -> Array:
         if isinstance(found, Items):
             raise FileFormatError(f"{self.where(name)} is a group; a dataset is needed")
+        # NumPy would give each of many texts the room of the longest.
+        several = found if isinstance(found, list | tuple) and len(found) > 1 else ()
+        if any(isinstance(one, str | bytes) for one in several):
+            raise FileFormatError(
+                f"{self.where(name)} holds {len(several)} values; one is needed, since there are "
+                f"texts among them"
+            )
         return np.asarray(found)
 
     def _numbers(self, name: str) -> Array:

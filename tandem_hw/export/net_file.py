@@ -109,7 +109,8 @@ def read_net(path: str | os.PathLike[str]) -> QuantizedNetwork:
         )
     # Whatever the network does not depend on is compared with what would have been written.
     # Older writers gave version 2 to all chains, whatever netx makes of their weights.
-    is_old = tree.integer_attribute(VERSION) == CHAIN_VERSION and _is_chain(network)
+    is_chain = _is_chain(network) and not said
+    is_old = tree.integer_attribute(VERSION) == CHAIN_VERSION and is_chain
     version = CHAIN_VERSION if is_old else _version_of(network, said)
     check_same(tree, _network_tree(network, tree.text_attribute("writer"), version, said))
     return network
@@ -361,8 +362,8 @@ def _read_input(entry: Group, outputs: Mapping[str, Shape], before: str | None) 
     name = entry.text("type")
     if name not in _KINDS:
         raise FileFormatError(
-            f"{entry.location}/type is {name!r}; allowed are {', '.join(_KINDS)}, and flatten in "
-            f"files of version {CHAIN_VERSION}"
+            f"{entry.location}/type is {shown(name)}; allowed are {', '.join(_KINDS)}, and flatten "
+            f"in files of version {CHAIN_VERSION}"
         )
     kind, weight = _KINDS[name], entry.array("weight")
     if weight.ndim != len(kind.weight_axes):

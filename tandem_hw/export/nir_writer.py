@@ -46,6 +46,7 @@ TIME_STEP: Final = 1e-4
 KINDS: Final = {kind.__name__: kind for kind in SYNAPSE_KINDS}
 #: What the type of a node begins with that no NIR reader knows. All of them stop at it.
 PRIVATE: Final = "Tandem"
+_PRIVATE_TYPES: Final = {kind: f"{PRIVATE}{name}" for name, kind in KINDS.items()}
 
 
 def to_nir(network: QuantizedNetwork, *, time_step: float = TIME_STEP) -> Any:
@@ -349,8 +350,9 @@ def _bias_of_a_step(layer: Layer, num_steps: int) -> npt.NDArray[np.float32]:
 
 def _private(synapses: Synapses) -> Tree:
     """Return a node of synapses of a type that NIR does not know."""
+    kind = row_of(_PRIVATE_TYPES, synapses, "a NIR file of ours")
     node: Tree = {
-        "type": f"{PRIVATE}{type(synapses).__name__}",
+        "type": kind,
         "weight": synapses.weight.astype(np.float32),
     }
     return node | {name: np.array(values) for name, values in synapses.geometry_numbers.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -75,6 +76,24 @@ class Input(NamedTuple):
     synapses: Synapses
 
 
+def _checked_inputs(inputs: object, layer: str) -> tuple[Input, ...]:
+    """Return inputs as such, at least one, each a source's name and synapses."""
+    found = [] if isinstance(inputs, Input) or not isinstance(inputs, Iterable) else [*inputs]
+    checked = []
+    for one in found:
+        match one:
+            case (str(source), Synapses() as synapses):
+                checked.append(Input(source, synapses))
+            case _:
+                found = []
+    if not found:
+        raise NetworkError(
+            f"layer {layer}: its inputs are a {type(inputs).__name__} without pairs of a source "
+            f"and synapses alone; give a tuple of one or more Input(source, synapses)"
+        )
+    return tuple(checked)
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """Neurons and all synapses that end in them.
@@ -93,8 +112,12 @@ class Layer:
     def __post_init__(self) -> None:
         """Check that neurons and synapses fit each other."""
         check_name(self.name)
-        object.__setattr__(self, "inputs", tuple(Input(*one) for one in self.inputs))
-        if not self.inputs or self.inputs[0].synapses.name != self.name:
+        object.__setattr__(self, "inputs", _checked_inputs(self.inputs, self.name))
+        if not isinstance(self.neurons, Neurons):
+            raise NetworkError(
+                f"layer {self.name}: its neurons are a {type(self.neurons).__name__}; give Neurons"
+            )
+        if self.inputs[0].synapses.name != self.name:
             raise NetworkError(
                 f"layer {self.name}: its first synapses need the layer's own name, found "
                 f"{[one.synapses.name for one in self.inputs]}"
@@ -137,7 +160,16 @@ def chain(*parts: tuple[Synapses, Neurons]) -> tuple[Layer, ...]:
 
     Args:
         parts: the synapses of each layer, whose name it gets, and its neurons.
+
+    Raises:
+        NetworkError: a part is something else.
     """
+    for synapses, _ in parts:
+        if not isinstance(synapses, Synapses):
+            raise NetworkError(
+                f"chain takes pairs of synapses and neurons, found a {type(synapses).__name__} in "
+                f"the place of synapses"
+            )
     sources = (INPUT_SOURCE, *(synapses.name for synapses, _ in parts))
     return tuple(
         Layer(synapses.name, neurons, (Input(source, synapses),))

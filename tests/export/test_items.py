@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -182,3 +183,18 @@ def test_attributes_come_out_by_the_same_view() -> None:
     ):
         with pytest.raises(FileFormatError, match=message):
             refused()
+
+
+@pytest.mark.parametrize("ask", ["text", "integers", "reals", "axes"])
+def test_many_texts_are_refused_before_they_become_an_array(ask: str) -> None:
+    texts = ["x" * 4000] * 10_000  # as an array they would take 160 MB
+    tree = TreeItems({"kind": texts, "pair": (3, "Conv2d")}, "at")
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileFormatError, match="at/kind holds 10000 values; one is needed"):
+            getattr(tree, ask)("kind")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(FileFormatError, match="at/pair holds 2 values; one is needed"):
+        getattr(tree, ask)("pair")

@@ -202,6 +202,13 @@ def test_only_a_chain_that_lava_dl_can_follow_stands_where_lava_dl_looks(
         assert list(file) == ["layer" if version == 2 else "graph"]
 
 
+def test_a_file_of_version_2_has_no_place_for_a_source(tmp_path: Path) -> None:
+    network, path = small_file_network(), tmp_path / "model.net"
+    write_tree(path, _network_tree(network, "tandem-hw 0.1.0", 2, ("out",)))
+    with pytest.raises(FileFormatError, match="format_version"):
+        read_net(path)
+
+
 @pytest.mark.parametrize("said", [("out",), ("conv",), ("conv", "out")])
 def test_a_file_that_says_what_goes_without_saying_is_read_too(
     tmp_path: Path, said: tuple[str, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem_hw.errors import NetworkError
+from tandem_hw.network.layers import chain
 from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Shape
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, Convolution, ConvTranspose2d
 from tandem_hw.network.synapses.dense import Dense, OneToOne, one_to_one_parts
@@ -317,6 +319,44 @@ def test_impossible_graphs_are_refused(layers: tuple[Layer, ...], message: str) 
     spec = InputSpec((3,), 4, 1.0)
     with pytest.raises(NetworkError, match=message):
         network_of(spec, layers, 4, "zero", "count")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": ()}, "layer a: its inputs are a tuple without pairs"),
+        ({"inputs": A.inputs[0]}, "layer a: its inputs are a Input without pairs"),
+        ({"inputs": A.synapses}, "layer a: its inputs are a tuple without pairs"),
+        ({"inputs": (("input", None),)}, "layer a: its inputs are a tuple without pairs"),
+        ({"inputs": ((A.synapses[0], "input"),)}, "layer a: its inputs are a tuple without"),
+        ({"inputs": 3}, "layer a: its inputs are a int without"),
+        ({"inputs": OUT.inputs}, "layer a: its first synapses need the layer's own name"),
+        ({"neurons": None}, "layer a: its neurons are a NoneType; give Neurons"),
+        ({"name": 3}, "layer name 3 must be printable text"),
+    ],
+)
+def test_impossible_parts_of_a_layer_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        replace(A, **change)
+
+
+@pytest.mark.parametrize("shape", [(), (-2, -2), 8, (0,)])
+def test_impossible_shapes_of_inputs_are_refused(shape: Any) -> None:
+    for kind, weight in ((OneToOne, np.array([4])), (Dense, np.full((3, 4), 4))):
+        with pytest.raises(NetworkError, match=r"layer a: input_shape .* lengths of at least 1"):
+            kind("a", weight, 8, shape)
+
+
+def test_a_chain_is_made_of_synapses_and_neurons() -> None:
+    first, last = chain((A.synapses[0], A.neurons), (OUT.synapses[0], OUT.neurons))
+    assert [one.source for layer in (first, last) for one in layer.inputs] == ["input", "a"]
+    wrong: Any = (A.neurons, A.synapses[0])
+    with pytest.raises(NetworkError, match=r"chain takes pairs .* found a Neurons in the place"):
+        chain(wrong)
+
+
+def test_a_name_of_numpy_is_a_name_like_any_other() -> None:
+    assert type(replace(A.synapses[0], name=np.str_("a")).name) is str
 
 
 def test_the_last_layer_need_not_feed_any() -> None:

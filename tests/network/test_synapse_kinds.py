@@ -83,6 +83,9 @@ STAGES: dict[str, Callable[[Synapses], object]] = {
     ),
     "file": lambda synapses: write_net(network_with(synapses), "model.net"),
     "NIR": lambda synapses: network_tree(network_with(synapses), 1.0),
+    "NIR for ourselves": lambda synapses: network_tree(
+        network_with(synapses), 1.0, tandem_only=True
+    ),
     "Lava": in_lava,
     "a board's input": lambda synapses: check_input_path(network_with(synapses)),
 }

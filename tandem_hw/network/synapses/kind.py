@@ -101,10 +101,16 @@ class Synapses:
 
     def __post_init__(self) -> None:
         """Freeze the weights and check every field."""
+        check_name(self.name)
+        object.__setattr__(self, "name", str(self.name))  # NumPy's own would change the digest
         plain_integers(self, f"layer {self.name}: ", "input_shape", "weight_bits")
+        shape = self.input_shape
+        if not isinstance(shape, tuple) or min(shape, default=0) < 1:
+            raise NetworkError(
+                f"layer {self.name}: input_shape {shape} needs lengths of at least 1, as a tuple"
+            )
         weight = frozen_integers(self.weight, self.weight_dtype, f"layer {self.name}: weight")
         object.__setattr__(self, "weight", weight)
-        check_name(self.name)
         if weight.ndim == 0 or weight.size == 0:
             raise NetworkError(
                 f"layer {self.name}: there are no weights in an array of shape {weight.shape}; "
@@ -145,7 +151,7 @@ def check_name(name: str) -> None:
     Raises:
         NetworkError: says so.
     """
-    if not name or "/" in name or not name.isprintable():
+    if not isinstance(name, str) or not name or "/" in name or not name.isprintable():
         raise NetworkError(f"layer name {name!r} must be printable text without a slash")
 
 

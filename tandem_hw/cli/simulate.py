@@ -9,11 +9,11 @@ import click
 
 from tandem_hw.cli.options import (
     backend_from_options,
+    backend_options,
     check_outputs,
     data_option,
     device_option,
     json_option,
-    lava_options,
     load_network,
     network_argument,
     samples_option,
@@ -48,7 +48,7 @@ from tandem_hw.sim.registry import BACKENDS
     help="Draw the results and each layer's spike rate as PNG; this needs matplotlib.",
 )
 @device_option
-@lava_options
+@backend_options
 def command(
     network_path: Path,
     data: str,
@@ -59,7 +59,7 @@ def command(
     json_path: Path | None,
     plot_path: Path | None,
     device: str,
-    **lava: Any,
+    **options: Any,
 ) -> None:
     """Run NET on a backend and show how good it is, its spikes and its synaptic operations.
 
@@ -77,7 +77,7 @@ def command(
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.simulate import Results, simulate
 
-    runner = backend_from_options(backend, lava, device)
+    runner = backend_from_options(backend, {"device": device, **options})
     simulate(
         network, runner, data, samples, Results(recording_path, final_states, json_path, plot_path)
     )

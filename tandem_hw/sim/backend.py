@@ -39,7 +39,8 @@ class SimulationResult:
             [samples, *output_shape], or None where the last layer is counted.
         peak: largest magnitude of a state per layer, where the backend can see it.
         saturation: values that left 24 bits, per layer and sample, where it counts them.
-        final_state: states at the window's end per firing layer, where it has them.
+        final_state: states at the window's end per firing layer, where it has them: what they are
+            and their unit says ``Recording``.
         parameter_digest: per layer the digest of what it computed with, where it can tell.
         extra: what else it measured, by name, as plain data that JSON can hold.
     """

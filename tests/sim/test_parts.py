@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tandem_hw.cli.work.simulate import Results, simulate
 from tandem_hw.errors import BackendError, DataError
 from tandem_hw.network.activity import summarise
+from tandem_hw.network.inputs import quantize_inputs
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
 from tandem_hw.network.saturation import summarise_saturation
@@ -24,6 +26,7 @@ from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.sim.run_summary import RunTally
 from tandem_hw.verification.step import compare, run_and_compare
+from tests.helpers.command_line import written_json
 from tests.helpers.recordings import small_network
 
 NETWORK = small_network()
@@ -320,3 +323,31 @@ def test_lava_s_folder_goes_where_a_run_is_left_or_its_records_are_short() -> No
     with pytest.raises(BackendError, match=r"left potentials of shape \(11, 3\)"):
         backend.simulate(NETWORK, longer, lambda *_: None, keep_final_state=False)
     assert not backend.folder.exists()
+
+
+def test_the_command_writes_the_recording_of_the_whole_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = np.random.default_rng(2).integers(0, 256, (SAMPLES, 4, 4), dtype=np.uint8)
+    np.savez(tmp_path / "data.npz", x_test=images, y_test=LABELS)
+    backend = Watched("reference")
+    recording, summary = tmp_path / "parts.npz", tmp_path / "run.json"
+    simulate(
+        NETWORK,
+        backend,
+        f"npz:{tmp_path / 'data.npz'}",
+        None,
+        Results(recording, final_states=True, json=summary, plot=None),
+    )
+    assert backend.sizes == [2, 2, 2, 2, 2, 1]
+    inputs = quantize_inputs(images[:, np.newaxis], NETWORK.input.bits, NETWORK.input.scale)
+    whole = ReferenceBackend().run(NETWORK, inputs, LABELS, keep_final_state=True)
+    whole.save(tmp_path / "whole.npz")
+    assert recording.read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    content = written_json(summary)
+    assert content["samples"] == SAMPLES
+    assert content["accuracy"] == whole.accuracy
+    assert content["layers"] == [asdict(layer) for layer in summarise(NETWORK, whole)]
+    assert f"{SAMPLES} samples on reference" in capsys.readouterr().out
+    names = {"data.npz", "parts.npz", "run.json", "whole.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == names

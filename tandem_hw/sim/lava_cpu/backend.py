@@ -35,7 +35,8 @@ class LavaCpuBackend(Backend):
 
     Attributes:
         period: steps from one sample to the next; the shortest legal one when None.
-        stock_conv: use Lava's own slow model of ``Conv`` instead of the drop-in.
+        stock_conv: run the graph as Lava comes: its own slow model of ``Conv`` instead of the
+            drop-in, and all processes step by step instead of freely.
         start_timeout: seconds that Lava may take to build the graph.
         stall_timeout: seconds without a finished step after which the run counts as hanging.
     """

@@ -177,7 +177,7 @@ class LayerActivity:
 
     Attributes:
         train: spikes in bits, or None for a readout or where not kept.
-        counts: float32 [batch, *shape], spikes of each neuron, or None for a readout.
+        counts: [batch, *shape], spikes of each neuron, or None for a readout.
         potential: [batch, *shape] potential at the window's end in weight units (readout only).
         peak: largest magnitude of a state in weight units, or None where it was not followed.
         states: the membranes as the window left them, of the samples part by part.
@@ -224,6 +224,7 @@ def simulate_layer(
     *,
     keep_spikes: bool = True,
     follow_peak: bool = False,
+    count_dtype: torch.dtype = torch.float32,
 ) -> LayerActivity:
     """Run one layer of a batch over a whole window.
 
@@ -234,11 +235,13 @@ def simulate_layer(
         num_steps: length T of the window.
         keep_spikes: keep the spikes of every step for the next layer.
         follow_peak: find the largest magnitude that a state reaches.
+        count_dtype: data type of the spike counts, which are up to ``num_steps``.
 
     Returns:
         Spikes and counts of a firing layer, the potential of a readout.
     """
-    window = _Window(neurons, num_steps, incoming[0].train.batch, keep_spikes, follow_peak)
+    batch = incoming[0].train.batch
+    window = _Window(neurons, num_steps, batch, keep_spikes, follow_peak, count_dtype)
     by_step = any(one.train.by_step for one in incoming)
     sent = max(one.train.values for one in incoming)
     # Integers in the bfloat16 of mixed precision would not be the chip's.
@@ -258,8 +261,9 @@ def _parts(batch: int, number: int | None, sent: int, steps: int) -> Iterator[sl
             _PART_INPUTS // (steps * number),
             _PART_MEMBRANES // number,
         )
-    size = max(size, 1)
-    for start in range(0, max(batch, 1), size):  # an empty batch is a part as well
+    parts = -(-batch // max(size, 1))
+    size = -(-batch // max(parts, 1))  # all alike, since each size is tried once, and few are slow
+    for start in range(0, max(batch, 1), max(size, 1)):  # an empty batch is a part as well
         yield slice(start, start + size)
 
 
@@ -273,9 +277,11 @@ class _Window:
         batch: int,
         keep_spikes: bool,
         follow_peak: bool,
+        count_dtype: torch.dtype,
     ) -> None:
         self.neurons = neurons
         self.num_steps = num_steps
+        self.count_dtype = count_dtype
         self.batch = batch
         self.keep_spikes = keep_spikes
         self.follow_peak = follow_peak or not neurons.proven
@@ -313,7 +319,7 @@ class _Window:
             number = math.prod(self.order.shape)
             groups = SpikePacker.bytes_for(self.num_steps)
             self.bits = first.new_empty((self.batch, groups, number), dtype=torch.uint8)
-        self.counts = first.new_empty((self.batch, *self.order.shape), dtype=torch.float32)
+        self.counts = first.new_empty((self.batch, *self.order.shape), dtype=self.count_dtype)
 
     def _run(
         self, inputs: Sequence[Tensor | None], bits: Tensor | None

@@ -188,6 +188,9 @@ def _convolve_channels_last(signal: Tensor, weight: Tensor, geometry: Geometry) 
     So no layer has to bring what the one before it sends into another order.
     """
     last = torch.channels_last
+    if signal.shape[1] == 1:  # in both orders at once, of which PyTorch would take the other one
+        height, width = signal.shape[2:]
+        signal = signal.contiguous().as_strided(signal.shape, (height * width, 1, width, 1))
     return convolve_fast(
         signal.contiguous(memory_format=last), weight.contiguous(memory_format=last), geometry
     )

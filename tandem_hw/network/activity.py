@@ -18,8 +18,9 @@ from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
 from tandem_hw.network.wiring import Connection
 
-#: Spike counts that are multiplied at a time: their int64 copies stay in a core's cache.
+#: Spike counts that are multiplied at a time: copies of them stay in a core's cache.
 _PIECE_VALUES = 1 << 17
+_INT32_LARGEST = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,10 @@ def count_synops(
 
     def passed(connection: Connection) -> npt.NDArray[np.int64]:
         source, fan_out = connection.source, connection.synapses.fan_out.reshape(-1)
+        # Sums that fit are made in 32 bits, in half the time; by ``einsum``, since for integers a
+        # product of matrices is slower, and in floating point it starts threads that spin.
+        fits = int(fan_out.sum()) * network.num_steps <= _INT32_LARGEST
+        fan_out = fan_out.astype(np.int32 if fits else np.int64)
         passed = np.empty(len(inputs), np.int64)
         rows = max(1, _PIECE_VALUES // len(fan_out))
         for piece in (slice(at, at + rows) for at in range(0, len(inputs), rows)):
@@ -129,7 +134,8 @@ def count_synops(
                 if source is None
                 else counts[network.layers[source].name][piece]
             )
-            passed[piece] = sent.reshape(len(sent), -1).astype(np.int64) @ fan_out
+            flat = sent.reshape(len(sent), -1).astype(fan_out.dtype, copy=False)
+            passed[piece] = np.einsum("ij,j->i", flat, fan_out)
         return passed
 
     return {

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.network.whole_numbers import whole_numbers
 from tandem_hw.sim.backend import SimulationResult
-from tandem_hw.sim.filled_rows import FilledRows
+
+#: Of each layer, [samples, ...].
+_Arrays = dict[str, npt.NDArray[Any]]
 
 
 class BatchResults:
-    """Collects what the layers did with consecutive batches, on the CPU as integers.
+    """Collects what the layers did with batches, on the CPU as integers.
+
+    Several threads may add batches at a time, in any order. The arrays are made once: a list of
+    batches would take the memory twice as it is joined.
 
     Attributes:
         samples: of all batches together.
@@ -26,57 +33,63 @@ class BatchResults:
     def __init__(self, samples: int, keep_final_state: bool = False) -> None:
         self.samples = samples
         self.keep_final_state = keep_final_state
-        self._counts: dict[str, FilledRows] = {}
-        self._potential: dict[str, FilledRows] = {}
-        self._saturation: dict[str, FilledRows] = {}
-        self._final_state: dict[str, FilledRows] = {}
+        self._lock = threading.Lock()
+        self._counts: _Arrays = {}
+        self._potential: _Arrays = {}
+        self._saturation: _Arrays = {}
+        self._final_state: _Arrays = {}
 
-    def add(self, name: str, activity: LayerActivity) -> None:
-        """Append what one layer did with one batch.
+    def add(self, name: str, activity: LayerActivity, start: int) -> None:
+        """Take in what one layer did with one batch.
 
         Args:
             name: name of the layer.
             activity: its counts, or a readout's potential, in whole numbers.
+            start: number of the batch's first sample.
 
         Raises:
             InexactError: a value is not whole.
         """
         if activity.counts is not None:
-            counts = _int32(activity.counts, f"layer {name}: spike counts")
-            self._append(self._counts, name, counts)
+            counts = _whole(activity.counts, f"layer {name}: spike counts")
+            self._put(self._counts, name, counts, start)
             if self.keep_final_state:
-                states = _int32(activity.final_state(), f"layer {name}: states")
-                self._append(self._final_state, name, states)
+                states = _whole(activity.final_state(), f"layer {name}: states")
+                self._put(self._final_state, name, states, start)
         if activity.potential is not None:
-            potential = _int32(activity.potential.flatten(1), f"layer {name}: potentials")
-            self._append(self._potential, name, potential)
-        self._append(self._saturation, name, activity.saturated().cpu().numpy())
+            potential = _whole(activity.potential.flatten(1), f"layer {name}: potentials")
+            self._put(self._potential, name, potential, start)
+        self._put(self._saturation, name, activity.saturated(), start, np.int64)
 
-    def _append(self, collected: dict[str, FilledRows], name: str, batch: npt.NDArray[Any]) -> None:
-        collected.setdefault(name, FilledRows(self.samples)).append(batch)
+    def _put(
+        self, arrays: _Arrays, name: str, batch: Tensor, start: int, dtype: type[Any] = np.int32
+    ) -> None:
+        with self._lock:
+            if name not in arrays:
+                arrays[name] = np.empty((self.samples, *batch.shape[1:]), dtype)
+        torch.from_numpy(arrays[name][start : start + len(batch)]).copy_(batch)
 
     def together(
         self, parameter_digest: Mapping[str, str], peak: Mapping[str, int] | None = None
     ) -> SimulationResult:
-        """Return what all batches did.
+        """Return what all batches did, once all of them were added.
 
         Args:
             parameter_digest: per layer the digest of what it computed with.
             peak: largest magnitude of a state per layer, where it was followed.
         """
         return SimulationResult(
-            counts=_arrays(self._counts),
-            potential=next(iter(_arrays(self._potential).values()), None),
+            counts=self._counts,
+            potential=next(iter(self._potential.values()), None),
             peak=peak or {},
-            saturation=_arrays(self._saturation),
-            final_state=_arrays(self._final_state),
+            saturation=self._saturation,
+            final_state=self._final_state,
             parameter_digest=parameter_digest,
         )
 
 
-def _arrays(collected: Mapping[str, FilledRows]) -> dict[str, npt.NDArray[Any]]:
-    return {name: rows.array for name, rows in collected.items()}
-
-
-def _int32(tensor: Tensor, what: str) -> npt.NDArray[np.int32]:
-    return whole_numbers(tensor.cpu().numpy(), np.int32, what)
+def _whole(tensor: Tensor, what: str) -> Tensor:
+    """Return integers as they are, and values in floating point if they are whole."""
+    if not tensor.is_floating_point():
+        return tensor
+    return torch.from_numpy(whole_numbers(tensor.cpu().numpy(), np.int32, what))

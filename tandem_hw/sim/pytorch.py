@@ -75,7 +75,7 @@ class PyTorchBackend(Backend):
         def observe(
             layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
         ) -> None:
-            results.add(layer.name, activity)
+            results.add(layer.name, activity, start)
             passed_on.observe(layer, activity, integers)
             if layer.name not in digests:  # in the first batch
                 digests[layer.name] = _digest(layer, activity, integers)

@@ -6,6 +6,7 @@ clip of the voltage included. The plain Python oracle in the tests judges it; it
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,9 +28,10 @@ from tandem_hw.network.parameter_digest import parameter_digest
 from tandem_hw.network.quantized import Layer, QuantizedNetwork, check_inputs
 from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.batch_results import BatchResults
+from tandem_hw.sim.worker_threads import call_in_order, threads_for
 
-#: Values of one step and layer that a batch may hold. Small enough to stay in a core's cache,
-#: which is what the speed on a CPU depends on.
+#: Values of one step and layer that a batch may hold. ``simulate_layer`` takes it in parts that fit
+#: a core's cache; layers of few neurons are faster with many samples.
 _BATCH_VALUES = 1 << 20
 #: A layer and what it did.
 Activity = tuple[Layer, LayerActivity]
@@ -59,7 +61,6 @@ class ReferenceBackend(Backend):
     def check_network(self, network: QuantizedNetwork) -> None:
         """Accept every network."""
 
-    @torch.no_grad()
     def simulate(
         self,
         network: QuantizedNetwork,
@@ -68,25 +69,34 @@ class ReferenceBackend(Backend):
         *,
         keep_final_state: bool,
     ) -> SimulationResult:
-        """Run the samples batch by batch; see ``Backend.simulate``."""
+        """Run the samples batch by batch, on a CPU several at a time; see ``Backend.simulate``."""
         simulation = _Simulation(network, self.device)
         results = BatchResults(len(inputs), keep_final_state)
-        done = 0
-        for batch in _batches(network, inputs, self.batch_size):
-            for layer, activity in simulation.activities(torch.from_numpy(batch).to(self.device)):
-                results.add(layer.name, activity)
-            done += len(batch)
-            progress(done, len(inputs))
+
+        @torch.no_grad()  # which is each thread's own
+        def run(batch: range) -> int:
+            samples = np.ascontiguousarray(inputs[batch.start : batch.stop])
+            for layer, activity in simulation.activities(torch.from_numpy(samples).to(self.device)):
+                results.add(layer.name, activity, batch.start)
+            return batch.stop
+
+        threads = threads_for(len(inputs)) if self.device.type == "cpu" else 1
+        size = self.batch_size
+        if size is None:
+            size = _samples_of_a_batch(network, len(inputs), threads)
+        starts = range(0, len(inputs), size)
+        batches = [range(start, min(start + size, len(inputs))) for start in starts]
+        call_in_order(
+            run, batches, lambda done: progress(done, len(inputs)), min(threads, len(batches))
+        )
         return results.together(simulation.parameter_digest(), simulation.peak)
 
 
-def _batches(
-    network: QuantizedNetwork, inputs: npt.NDArray[np.uint8], size: int | None
-) -> Iterator[npt.NDArray[np.uint8]]:
-    if size is None:
-        size = max(1, _BATCH_VALUES // max(layer.num_neurons for layer in network))
-    for start in range(0, len(inputs), size):
-        yield np.ascontiguousarray(inputs[start : start + size])
+def _samples_of_a_batch(network: QuantizedNetwork, samples: int, threads: int) -> int:
+    """Return how large batches are that fit the memory and give every thread as much."""
+    most = max(1, _BATCH_VALUES // max(layer.num_neurons for layer in network))
+    rounds = -(-samples // (most * threads))
+    return -(-samples // (rounds * threads))
 
 
 class _Simulation:
@@ -96,6 +106,7 @@ class _Simulation:
         self.network = network
         self.device = device
         self.peak: dict[str, int] = {layer.name: 0 for layer in network}
+        self._lock = threading.Lock()  # of the peak: several batches may run at a time
         self.synapses = [
             [synapse_of(connection.synapses, device) for connection in connections]
             for connections in network.wiring.connections
@@ -135,9 +146,11 @@ class _Simulation:
                 self.network.num_steps,
                 keep_spikes=keep_spikes or layer is not self.network.layers[-1],
                 follow_peak=True,
+                count_dtype=torch.int16,
             )
             assert activity.peak is not None  # it was asked for
-            self.peak[layer.name] = max(self.peak[layer.name], activity.peak)
+            with self._lock:
+                self.peak[layer.name] = max(self.peak[layer.name], activity.peak)
             if activity.train is not None:
                 trains[index] = activity.train
             for source in [source for source in trains if source is not None]:

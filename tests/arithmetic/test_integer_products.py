@@ -22,39 +22,16 @@ from tandem_hw.arithmetic.integer_products import (
 from tandem_hw.arithmetic.memory_order import MemoryOrder, columns_of_image
 from tandem_hw.arithmetic.synapses import _convolve_unfolded, convolve, dense
 from tandem_hw.network.synapses.geometry import Geometry
+from tests.helpers.byte_products import bytes_preferred, has_bytes, needs_bytes, seconds_of
 from tests.helpers.onednn import onednn
 
 SAME = Geometry((1, 1), (1, 1))
 
 
-def has_bytes() -> bool:
-    try:
-        found = multiply_bytes(torch.ones(1, 1, dtype=torch.uint8), torch.full((1, 1), 2.0), None)
-    except RuntimeError:
-        return False
-    return found is not None
-
-
-needs_bytes = pytest.mark.skipif(not has_bytes(), reason="this PyTorch has no products of bytes")
-
-
 @pytest.fixture(autouse=True)
-def forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Try bytes for small sums as well, and let them be faster than anything."""
-    caches = (exact_sums._exact_way, exact_sums._faster_byte_way)
-    monkeypatch.setattr(exact_sums, "_LEAST_PRODUCTS", 0)
-    monkeypatch.setattr(exact_sums, "_seconds", seconds_of(bytes_are=0.0))
-    for cache in caches:
-        cache.cache_clear()
-    exact_sums._CHOSEN.clear()
-    yield
-    for cache in caches:
-        cache.cache_clear()
-
-
-def seconds_of(bytes_are: float) -> Any:
-    """Return a clock of which other ways always take 1."""
-    return lambda call: bytes_are if hasattr(call, "func") else 1.0
+def forget() -> Iterator[None]:
+    with bytes_preferred():
+        yield
 
 
 def operands(batch: int = 4, channels: int = 8) -> tuple[Tensor, Tensor]:

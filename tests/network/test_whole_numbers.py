@@ -62,13 +62,13 @@ def activity(state: Tensor, **results: Tensor) -> Any:
 def test_results_of_a_batch_name_the_layer() -> None:
     good, bad = torch.ones(2, 3), torch.tensor([[1.0, 2.0, 2.75]])
     results = BatchResults(2, keep_final_state=True)
-    results.add("a", activity(good, counts=good))
+    results.add("a", activity(good, counts=good), 0)
     with pytest.raises(InexactError, match=r"layer b: spike counts .* found 2.75 at \[0, 2\]"):
-        results.add("b", activity(good, counts=bad))
+        results.add("b", activity(good, counts=bad), 0)
     with pytest.raises(InexactError, match=r"layer c: states .* found 64.015625 at"):
-        results.add("c", activity(bad + 1 / 4096, counts=good))
+        results.add("c", activity(bad + 1 / 4096, counts=good), 0)
     with pytest.raises(InexactError, match=r"layer d: potentials .* found 2.75"):
-        results.add("d", activity(bad, potential=bad))
+        results.add("d", activity(bad, potential=bad), 0)
 
 
 def slightly_off(synapse: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

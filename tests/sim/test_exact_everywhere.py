@@ -7,8 +7,6 @@ samples over and over at shuffled places, so that the oracle judges every place 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,6 +26,7 @@ from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers import oracle
 from tests.helpers.networks import networks, random_inputs
 from tests.helpers.onednn import onednn
+from tests.helpers.torch_threads import torch_threads
 
 BATCHES = (1, 15, 16, 64)
 THREADS = (1, 2)
@@ -42,17 +41,6 @@ _SENT: list[tuple[Any, Any]] = [
     ("zero", "constant"),
     ("zero", "events"),
 ]
-
-
-@contextmanager
-def arithmetic(with_onednn: bool, threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with onednn(with_onednn):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def differences(expected: Recording, places: npt.NDArray[np.int64], found: Recording) -> int:
@@ -85,7 +73,7 @@ def check(
     expected = oracle.record(network, samples)
     for size, threads, on in itertools.product(BATCHES, THREADS, switches):
         places = random.integers(0, DISTINCT, size)
-        with arithmetic(on, threads):
+        with torch_threads(threads), onednn(on):
             found = ReferenceBackend(batch_size=size).run(network, samples[places])
             assert differences(expected, places, found) == 0, (size, threads, on)
             if model is not None:

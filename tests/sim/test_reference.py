@@ -11,15 +11,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tandem_hw.arithmetic.exact_sums import chosen_ways
 from tandem_hw.errors import BackendUnavailableError, DataError
 from tandem_hw.network.choices import Readout
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
 from tandem_hw.network.recording import Recording
+from tandem_hw.sim import worker_threads
 from tandem_hw.sim.backend import require_available
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers import oracle
+from tests.helpers.byte_products import bytes_preferred, needs_bytes
 from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import networks, random_inputs, small_network
+from tests.helpers.torch_threads import torch_threads
 
 relaxed = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -56,6 +60,33 @@ def test_states_beyond_24_bits_wrap_and_clip_as_the_oracles(
     inputs = random_inputs(network, seed=seed)
     found = ReferenceBackend().run(network, inputs, keep_final_state=True)
     assert_equal(found, oracle.record(network, inputs))
+
+
+@needs_bytes
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("overflowing", [False, True])
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+def test_products_of_bytes_give_what_the_oracle_does(
+    reset: Reset, overflowing: bool, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_threads, "_cores", lambda: 2)
+    used: list[set[str]] = []
+
+    @settings(relaxed, max_examples=20)
+    @given(
+        network=networks(overflowing=overflowing).filter(lambda network: network.reset == reset),
+        seed=st.integers(0, 1000),
+    )
+    def check(network: QuantizedNetwork, seed: int) -> None:
+        inputs = random_inputs(network, seed=seed)
+        with bytes_preferred(), torch_threads(threads):
+            found = ReferenceBackend().run(network, inputs, keep_final_state=True)
+            used.append({choice.way for choice in chosen_ways()})
+        assert_equal(found, oracle.record(network, inputs))
+
+    check()
+    byte_ways = {"convolve_bytes", "multiply_bytes", "multiply_bytes_as_points"}
+    assert sum(not ways.isdisjoint(byte_ways) for ways in used) >= 10
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero"])

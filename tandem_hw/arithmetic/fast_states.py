@@ -32,7 +32,10 @@ class FastState:
     """
 
     def __init__(self, neurons: NeuronParameters, bias: Tensor, follow_peak: bool) -> None:
-        self.threshold = neurons.threshold
+        threshold = neurons.threshold
+        if isinstance(threshold, Tensor):
+            threshold = threshold.to(bias.dtype)
+        self.threshold = threshold
         self.zero = neurons.resets_to_zero
         self.bias = bias
         self.follow_peak = follow_peak

@@ -246,7 +246,7 @@ def simulate_layer(
     # A GPU is busy with a whole batch only, and has no cache that a part could stay in.
     number = neurons.number if incoming[0].train.device.type == "cpu" else None
     # Integers in the bfloat16 of mixed precision would not be the chip's.
-    with exact_arithmetic(neurons.bias.device.type):
+    with exact_arithmetic(neurons.bias.device.type, neurons.checks):
         for samples in _parts(window.batch, number, sent, num_steps if by_step else 1):
             part = [replace(one, train=one.train.part(samples)) for one in incoming]
             window.run(samples, _summed(part, num_steps))

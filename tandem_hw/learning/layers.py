@@ -32,7 +32,12 @@ from tandem_hw.arithmetic.neurons import (
 )
 from tandem_hw.learning.kinds.kind import LayerKind
 from tandem_hw.learning.precision import check_precision
-from tandem_hw.learning.quantizer import IntegerParameters, RealSynapses, quantize_layer
+from tandem_hw.learning.quantizer import (
+    IntegerParameters,
+    RealSynapses,
+    quantize_layer,
+    scalar,
+)
 from tandem_hw.learning.signals import TandemSignal
 from tandem_hw.learning.spiking_options import SpikingOptions, Twin
 from tandem_hw.learning.surrogates import replace_by_count, replace_value
@@ -133,7 +138,7 @@ class TandemLayer(LayerKind):
     def _spike_value(self) -> Tensor:
         """Return ``spike_value`` where the parameters are, float64 []."""
         value = self.activation_max.double().abs().clamp_min(_LEAST_ACTIVATION)
-        return value / torch.full_like(value, self.options.num_steps)
+        return value / scalar(self.options.num_steps, value)
 
     def _graph_spike_value(self) -> Tensor | None:
         """Return ``spike_value`` with its gradient, or None where it is not learnt."""
@@ -178,7 +183,8 @@ class TandemLayer(LayerKind):
         """
         check_precision(self.name, self)
         signals = [signals] if isinstance(signals, TandemSignal) else signals
-        value = self.spike_value if checks is None else self._spike_value()
+        spike_value = self._spike_value()
+        value = spike_value if checks is not None else float(spike_value)
         if not spiking:
             return self._ordinary(signals, value)
         branches = [
@@ -187,7 +193,7 @@ class TandemLayer(LayerKind):
         ]
         twin = _sum_of_twins(branches)
         self._follow_peak(twin)
-        integers = self._quantize(branches, checks)
+        integers = self._quantize(branches, spike_value, checks)
         activity = self.simulate(signals, integers, checks=checks)
         if observe is not None:
             observe(self, activity, integers)
@@ -349,12 +355,16 @@ class TandemLayer(LayerKind):
             [
                 synapses.evaluated_branch(scale)
                 for synapses, scale in zip(self.synapses, input_scales, strict=True)
-            ]
+            ],
+            self._spike_value(),
         )
 
     @torch.no_grad()
     def _quantize(
-        self, branches: Sequence[_Branch], checks: DeferredChecks | None = None
+        self,
+        branches: Sequence[_Branch],
+        spike_value: Tensor,
+        checks: DeferredChecks | None = None,
     ) -> IntegerParameters:
         main, *skips = branches
         bias = main.bias
@@ -362,7 +372,7 @@ class TandemLayer(LayerKind):
             bias = bias + skip.bias.to(bias.device)
         if self.fires and self.options.reset == "zero":
             bias = bias / self.options.num_steps  # it acts in every step, the total is the same
-        value = self._spike_value().to(bias.device)
+        value = spike_value.to(bias.device)
         if self.fires:
             bias = bias + self.options.initial_potential * value
         return quantize_layer(

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -103,6 +103,26 @@ class IntegerParameters:
         return float(self.unit_tensor)
 
 
+def scalar(value: float | Tensor, like: Tensor) -> Tensor:
+    """Return a number as a tensor [] of float64 where another one is.
+
+    A GPU divides by a tensor as IEEE 754 says, while PyTorch turns a division by a number of Python
+    into a product there.
+
+    Args:
+        value: a number, or a tensor [].
+        like: a tensor on the device that is meant.
+    """
+    if isinstance(value, Tensor):
+        return value.to(like.device, torch.float64)
+    return _constant(value, like.device)
+
+
+@lru_cache(maxsize=1024)
+def _constant(value: float, device: torch.device) -> Tensor:
+    return torch.full((), value, dtype=torch.float64, device=device)
+
+
 @torch.no_grad()
 def quantize_layer(
     weight: Tensor | None,
@@ -139,7 +159,7 @@ def quantize_layer(
     synapses = [
         RealSynapses(
             None if one.weight is None else one.weight.to(bias.device),
-            _scalar(one.input_scale, bias),
+            scalar(one.input_scale, bias),
         )
         for one in (RealSynapses(weight, input_scale), *skips)
     ]
@@ -155,34 +175,23 @@ def quantize_layer(
         )
     largest_one_to_one = _ONE_TO_ONE_LIMIT if magnitudes else _ONE_TO_ONE_ALONE
     least_units = [
-        largest_bias / _scalar(_BIAS_LIMIT, bias),
-        _scalar(largest_potential, bias) / _scalar(STATE_LIMIT, bias),
+        largest_bias / scalar(_BIAS_LIMIT, bias),
+        scalar(largest_potential, bias) / scalar(STATE_LIMIT, bias),
         *(_smallest_unit(one, weight_bits, largest_one_to_one) for one in synapses),
     ]
-    alone = synapses[0].input_scale / _scalar(weight_limit(weight_bits), bias)
+    alone = synapses[0].input_scale / scalar(weight_limit(weight_bits), bias)
     unit = torch.stack(least_units).max()
     unit = torch.where(unit == 0, alone, unit)
     threshold = None
     if real_threshold is None:
         unit = _round_up(unit)
     else:
-        real_threshold = _scalar(real_threshold, bias)
-        unit = torch.maximum(unit, real_threshold / _scalar(VTH_MAX + 1, bias))
+        real_threshold = scalar(real_threshold, bias)
+        unit = torch.maximum(unit, real_threshold / scalar(VTH_MAX + 1, bias))
         threshold = _floor_threshold(real_threshold / unit)
         unit = real_threshold / threshold
     weights = tuple(_integer_weight(one, unit, weight_bits) for one in synapses)
     return IntegerParameters(weights, _integer_bias(bias / unit), threshold, unit)
-
-
-def _scalar(value: float | Tensor, like: Tensor) -> Tensor:
-    """Return a number as a tensor [] of float64 where another one is.
-
-    A GPU divides by a tensor as IEEE 754 says, while PyTorch turns a division by a number of Python
-    into a product there.
-    """
-    if isinstance(value, Tensor):
-        return value.to(like.device, torch.float64)
-    return torch.full((), value, dtype=torch.float64, device=like.device)
 
 
 def _smallest_unit(synapses: RealSynapses, bits: int, largest_one_to_one: int) -> Tensor:
@@ -190,12 +199,12 @@ def _smallest_unit(synapses: RealSynapses, bits: int, largest_one_to_one: int) -
     scale = synapses.input_scale
     assert isinstance(scale, Tensor)  # quantize_layer made it one
     if synapses.weight is None:
-        return scale / _scalar(largest_one_to_one, scale)
+        return scale / scalar(largest_one_to_one, scale)
     reach = synapses.weight.abs().max()
     if bits in OPTIMAL_RANGE:
         deviation = synapses.weight.square().mean().sqrt()
         reach = torch.minimum(reach, OPTIMAL_RANGE[bits] * deviation)
-    return reach * scale / _scalar(weight_limit(bits), scale)
+    return reach * scale / scalar(weight_limit(bits), scale)
 
 
 def _integer_weight(synapses: RealSynapses, unit: Tensor, bits: int) -> Tensor:

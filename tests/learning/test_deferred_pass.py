@@ -180,7 +180,7 @@ def test_what_is_wrong_is_refused_as_ever(wrong: str, deferred: list[bool]) -> N
         with torch.no_grad():
             assert model.tandem_layers[0].weight is not None
             model.tandem_layers[0].weight.fill_(1.0)
-        inputs = torch.ones((4, 200, 1, 1), dtype=torch.uint8)
+        inputs = torch.zeros((4, 200, 1, 1), dtype=torch.uint8)
     for switch in (False, True):
         deferred[0] = switch
         kind, message = errors[wrong]
@@ -192,7 +192,7 @@ class _Reads(TorchDispatchMode):
     """Counts what would wait for a GPU."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[str] = []
 
     def __torch_dispatch__(

@@ -451,7 +451,15 @@ class TandemLayer(LayerKind):
         sent: range | None,
         unlimited: bool,
     ) -> NeuronParameters:
-        """Return neurons of which interval arithmetic says whether a state can leave 24 bits."""
+        """Return neurons of which interval arithmetic says whether a state can leave 24 bits.
+
+        Raises:
+            InexactError: weights or biases are not whole.
+            NetworkError: a sum of one step can leave the chip's accumulator.
+        """
+        for weight in integers.weights:
+            if not torch.equal(weight, weight.round()):
+                self.whole(weight, "weights")
         low, high = (self.whole(end, "sums of weights") for end in interval)
         if not unlimited:
             check_accumulator(self.name, (low, high))

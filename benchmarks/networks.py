@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import torch
 from torch import nn
 
+from tandem_hw.conversion.convert import convert
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.network.quantized import Reset
 from tandem_hw.zoo.models import build
 
 MNIST_SHAPE, CIFAR_SHAPE, CLASSES = (1, 28, 28), (3, 32, 32), 10
+#: Length of the window of lenet on MNIST.
+MNIST_STEPS: Final = 7
 
 
 def mnist_lenet() -> nn.Sequential:
     """Return the zoo's lenet for MNIST."""
     return build("lenet", MNIST_SHAPE, CLASSES)
+
+
+def active_lenet(reset: Reset) -> TandemNetwork:
+    """Return an untrained lenet whose batch normalisation has seen some noise: it fires."""
+    torch.manual_seed(0)
+    model = convert(mnist_lenet(), input_shape=MNIST_SHAPE, num_steps=MNIST_STEPS, reset=reset)
+    for _ in range(20):
+        model(torch.randint(0, 16, (64, *MNIST_SHAPE), dtype=torch.uint8))
+    return model.eval()
 
 
 def three_convolutions() -> nn.Sequential:
@@ -26,3 +46,30 @@ def three_convolutions() -> nn.Sequential:
         ]
         channels = out
     return nn.Sequential(*modules, nn.Flatten(), nn.Linear(256 * 8 * 8, CLASSES))
+
+
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """A network on CIFAR-10's images whose training is measured.
+
+    Attributes:
+        build: returns it, with fresh weights.
+        num_steps: the T that it is measured at, unless another is asked for.
+    """
+
+    build: Callable[[], nn.Module]
+    num_steps: int
+
+
+def _of_the_zoo(name: str, num_steps: int) -> MeasuredNetwork:
+    return MeasuredNetwork(partial(build, name, CIFAR_SHAPE, CLASSES), num_steps)
+
+
+THREE_CONVOLUTIONS: Final = "3-conv"
+#: By the names that ``--networks`` takes.
+MEASURED: Final = {
+    THREE_CONVOLUTIONS: MeasuredNetwork(three_convolutions, 8),
+    "vgg16": _of_the_zoo("vgg16", 4),
+    "cifarnet": _of_the_zoo("cifarnet", 8),
+    "resnet20": _of_the_zoo("resnet20", 4),
+}

@@ -1,64 +1,145 @@
-"""What the spiking twin costs in training: time of a step and peak memory."""
+"""What spiking costs in training: time of a step and peak memory, beside other libraries too."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import click
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
-from benchmarks.networks import CIFAR_SHAPE, CLASSES, three_convolutions
-from benchmarks.result import finish, json_option, median_seconds
-from tandem_hw.conversion.convert import convert
-from tandem_hw.network.quantized import Reset
+from benchmarks.networks import MEASURED, THREE_CONVOLUTIONS
+from benchmarks.peers.catalogue import at_hand, why_left_out
+from benchmarks.result import device_option, finish, json_option, timings, wait_for
+from benchmarks.training_variants import MEBIBYTE, RELU, TANDEM, Task, training_step, version_of
 
-BATCH = 64
-
-
-def _step(model: nn.Module, inputs: Tensor) -> Callable[[], None]:
-    """Return a call that does one step of Adam."""
-    labels = torch.randint(0, CLASSES, (BATCH,))
-    optimizer = torch.optim.Adam(model.parameters())
-
-    def step() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(model(inputs), labels).backward()
-        optimizer.step()
-
-    return step
-
-
-def _tandem_step(num_steps: int, reset: Reset) -> Callable[[], None]:
-    model = convert(three_convolutions(), input_shape=CIFAR_SHAPE, num_steps=num_steps, reset=reset)
-    return _step(model, torch.randint(0, 16, (BATCH, *CIFAR_SHAPE), dtype=torch.uint8))
+#: Steps before anything is measured: what compiles or chooses its kernels has done so.
+_WARM_UP = 3
 
 
 @click.command("training-step")
-@click.option("--num-steps", default=8, show_default=True)
-@click.option("--repeats", default=10, show_default=True)
+@device_option
+@click.option(
+    "--networks",
+    default=THREE_CONVOLUTIONS,
+    show_default=True,
+    help=f"Of {', '.join(MEASURED)}, on 3x32x32 images; several with commas.",
+)
+@click.option("--num-steps", type=click.IntRange(1), help="T.  [default: the network's own]")
+@click.option("--batch", type=click.IntRange(1), help="[default: 64 on a CPU, 128 on a GPU]")
+@click.option("--repeats", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--peers", is_flag=True, help="snnTorch, SpikingJelly and SLAYER as well.")
+@click.option(
+    "--memory/--no-memory", default=True, help="Measure the peak memory too.", show_default=True
+)
 @json_option
-def step_command(num_steps: int, repeats: int, json_path: Path | None) -> None:
-    """Time one training step of 64c3-128c3s2-256c3s2-fc10, batch 64, against the same ReLU net."""
-    torch.manual_seed(0)
-    calls = {"ReLU": _step(three_convolutions(), torch.rand(BATCH, *CIFAR_SHAPE))}
-    for reset in get_args(Reset):
-        calls[f"tandem, T = {num_steps}, reset {reset}"] = _tandem_step(num_steps, reset)
-    seconds = median_seconds(calls, repeats)
-    rows = [
+def step_command(
+    device: torch.device,
+    networks: str,
+    num_steps: int | None,
+    batch: int | None,
+    repeats: int,
+    peers: bool,
+    memory: bool,
+    json_path: Path | None,
+) -> None:
+    """Time one training step of a network against the same ReLU net in plain PyTorch.
+
+    All ways take turns, and the medians are compared. The peak memory is that of the tensors of
+    one way on a GPU, and of a process that does nothing else on a CPU, PyTorch's own included.
+    """
+    if batch is None:
+        batch = 128 if device.type == "cuda" else 64
+    names = _known(networks)
+    rows: list[dict[str, Any]] = []
+    installed, left_out = at_hand() if peers else ({}, [])
+    for name in names:
+        task = Task(name, num_steps or MEASURED[name].num_steps, batch, device)
+        variants = _prepared(task, installed, memory)
+        rows += _rows(task, variants, repeats)
+        left_out += variants.left_out
+    finish("training-step", rows, json_path, device=device, left_out=left_out)
+
+
+def _known(networks: str) -> list[str]:
+    names = networks.split(",")
+    unknown = [name for name in names if name not in MEASURED]
+    if unknown:
+        raise click.BadParameter(
+            f"{', '.join(unknown)}: not measured; there are {', '.join(MEASURED)}",
+            param_hint="--networks",
+        )
+    return names
+
+
+@dataclass
+class _Variants:
+    """The ways of training one network that could be built.
+
+    Attributes:
+        steps: a call for each that trains one step, warmed up.
+        peaks: peak memory in bytes, where it was measured.
+        left_out: those that could not be built, and why.
+    """
+
+    steps: dict[str, Callable[[], None]] = field(default_factory=dict)
+    peaks: dict[str, int] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+
+def _prepared(task: Task, peers: Collection[str], memory: bool) -> _Variants:
+    found = _Variants()
+    for variant in (RELU, *TANDEM, *peers):
+        try:
+            step, peak = _warm(variant, task)
+        except Exception as error:
+            if variant not in peers:
+                raise
+            # Another's library may fail in any way; the rest of the table is still wanted.
+            found.left_out.append(f"{variant}, {task.network}: {why_left_out(error)}")
+            continue
+        found.steps[variant] = step
+        if memory:
+            found.peaks[variant] = _peak_in_child(variant, task) if peak is None else peak
+    return found
+
+
+def _warm(variant: str, task: Task) -> tuple[Callable[[], None], int | None]:
+    """Return a step that has run a few times and, on a GPU, the peak of its tensors in bytes."""
+    on_gpu = task.device.type == "cuda"
+    held = 0
+    if on_gpu:
+        held = torch.cuda.memory_allocated(task.device)  # by those that came before
+        torch.cuda.reset_peak_memory_stats(task.device)
+    step = training_step(variant, task)
+    for _ in range(_WARM_UP):
+        step()
+    wait_for(task.device)
+    return step, torch.cuda.max_memory_allocated(task.device) - held if on_gpu else None
+
+
+def _rows(task: Task, variants: _Variants, repeats: int) -> list[dict[str, Any]]:
+    times = timings(variants.steps, repeats, warm_up=0, device=task.device)
+    peaks = variants.peaks
+    return [
         {
-            "network": name,
-            "milliseconds": value * 1e3,
-            "times the ReLU net": value / seconds["ReLU"],
+            "network": task.network,
+            "T": task.num_steps,
+            "batch": task.batch,
+            "trained as": name,
+            "version": version_of(name),
+            "ms": timing.median * 1e3,
+            "spread, ms": timing.spread * 1e3,
+            "times ReLU": timing.median / times[RELU].median,
+            "peak MiB": peaks[name] / MEBIBYTE if peaks else None,
+            "times ReLU's": peaks[name] / peaks[RELU] if peaks else None,
         }
-        for name, value in seconds.items()
+        for name, timing in times.items()
     ]
-    finish("training-step", rows, json_path)
 
 
 @click.command("training-memory")
@@ -66,13 +147,16 @@ def step_command(num_steps: int, repeats: int, json_path: Path | None) -> None:
 def memory_command(json_path: Path | None) -> None:
     """Measure the peak resident memory of a training process at T = 4 and T = 32."""
     rows = []
-    for reset in get_args(Reset):
-        peaks = {steps: _peak_in_child(steps, reset) for steps in (4, 32)}
+    for variant, reset in TANDEM.items():
+        tasks = {
+            steps: Task(THREE_CONVOLUTIONS, steps, 64, torch.device("cpu")) for steps in (4, 32)
+        }
+        peaks = {steps: _peak_in_child(variant, task) for steps, task in tasks.items()}
         rows += [
             {
                 "reset": reset,
                 "T": steps,
-                "peak resident MiB": peak / 1024,
+                "peak resident MiB": peak / MEBIBYTE,
                 "times T = 4": peak / peaks[4],
             }
             for steps, peak in peaks.items()
@@ -80,24 +164,28 @@ def memory_command(json_path: Path | None) -> None:
     finish("training-memory", rows, json_path)
 
 
-def _peak_in_child(num_steps: int, reset: str) -> int:
-    """Return the peak resident memory in KiB of a process that trains a few steps."""
-    command = [sys.executable, "-m", "benchmarks", "training-memory-child", str(num_steps), reset]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def _peak_in_child(variant: str, task: Task) -> int:
+    """Return the peak resident memory in bytes of a process that trains a few steps on the CPU."""
+    command = [sys.executable, "-m", "benchmarks", "training-memory-child"]
+    command += [variant, task.network, str(task.num_steps), str(task.batch)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1])  # a library may print as it is imported
 
 
 @click.command("training-memory-child", hidden=True)
+@click.argument("variant")
+@click.argument("network")
 @click.argument("num_steps", type=int)
-@click.argument("reset")
-def memory_child(num_steps: int, reset: Reset) -> None:
-    """Train a few steps and print the own peak of resident memory."""
-    torch.manual_seed(0)
-    step = _tandem_step(num_steps, reset)
-    for _ in range(4):
+@click.argument("batch", type=int)
+def memory_child(variant: str, network: str, num_steps: int, batch: int) -> None:
+    """Train a few steps and print the own peak of resident memory in bytes."""
+    step = training_step(variant, Task(network, num_steps, batch, torch.device("cpu")))
+    for _ in range(_WARM_UP + 1):
         step()
     # getrusage would count what the parent held before the fork as well.
     status = Path("/proc/self/status").read_text()
-    print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+    kibibytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    print(int(kibibytes) << 10)
 
 
 COMMANDS = [step_command, memory_command, memory_child]

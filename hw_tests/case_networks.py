@@ -31,7 +31,7 @@ class Case:
         network: what runs.
         inputs: uint8 [samples, *network.sample_shape].
         fires: True if every firing layer must have fired, False if none may.
-        proven: False if a state leaves 24 bits; a backend may refuse that, and nothing else.
+        overflows: whether a state leaves 24 bits; a backend may refuse that, and nothing else.
         geometry: True if it is about the geometry of synapses alone.
     """
 
@@ -39,7 +39,7 @@ class Case:
     network: QuantizedNetwork
     inputs: npt.NDArray[np.uint8]
     fires: bool = True
-    proven: bool = True
+    overflows: bool = False
     geometry: bool = False
 
     def __str__(self) -> str:

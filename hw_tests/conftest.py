@@ -1,5 +1,6 @@
 """Choose the backends: ``pytest hw_tests --backend lava-cpu``; by default all that can run here.
 
+The reference computes on a GPU with ``--device cuda``.
 A board is asked for by ``--backend loihi2 --partition oheogulch`` (or ``--board``, ``--host``).
 """
 
@@ -12,6 +13,7 @@ from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.lava_cpu.backend import LavaStockBackend
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.loihi2.host import CHIP_GENERATIONS, DEFAULT_GENERATION
+from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.sim.registry import BACKENDS, make_backend
 from tests.helpers.warm_lava import lava_server, warm_lava
 
@@ -27,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "and cannot run here fails (default: all that can run here).",
     )
 
+    parser.addoption(
+        "--device", default="cpu", help="Where the backend reference computes (default: cpu)."
+    )
     for option, what in (
         ("--partition", "SLURM partition"),
         ("--board", "SLURM node"),
@@ -42,6 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def backend_of(name: str, config: pytest.Config) -> Backend:
     """Make a backend with the options that were given for it."""
+    if name == ReferenceBackend.name:
+        return make_backend(name, device=config.getoption("--device"))
     if name != Loihi2Backend.name:
         return make_backend(name)
     given = {key: config.getoption(key) for key in ("partition", "board", "host", "loihi_gen")}

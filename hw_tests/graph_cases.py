@@ -180,4 +180,4 @@ def _overflow_case(reset: Reset) -> Case:
     first = changed(first, skips=(skip,))
     network = network_of(spec, (first, _readout(first)), 7, reset)
     assert not network.bounds[0].proven
-    return Case(f"{reset}-overflow-of-two-paths", network, case_inputs(network), proven=False)
+    return Case(f"{reset}-overflow-of-two-paths", network, case_inputs(network), overflows=True)

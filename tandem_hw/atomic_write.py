@@ -56,8 +56,12 @@ def require_writable(target: str | os.PathLike[str]) -> None:
     target = Path(target)
     with reported(target):
         _check_kind(target)
-        folder = next(parent for parent in target.parents if parent.exists())
-        _temporary_sibling(target, folder).unlink()
+        _temporary_sibling(target, existing_folder(target)).unlink()
+
+
+def existing_folder(target: Path) -> Path:
+    """Return the folder that a file shall be in, or the nearest one above it that is there."""
+    return next(parent for parent in target.parents if parent.exists())
 
 
 def _check_kind(target: Path) -> None:

@@ -15,6 +15,7 @@ from tandem_hw.errors import TandemError
 #: The only modules that may import Lava.
 LAVA_MODULES = (
     "tandem_hw.sim.graph.processes.",
+    "tandem_hw.sim.graph.free_running",
     "tandem_hw.sim.graph.layers",
     "tandem_hw.sim.graph.parameters",
     "tandem_hw.sim.graph.stock_neurons",

@@ -22,7 +22,14 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("sim.loihi2", "sim.lava_cpu"),  # the backends
     *(("sim.graph",), ("sim.child",), ("sim",), ("conversion",), ("export",), ("training",)),
     *(("learning",), ("chip",), ("data",), ("zoo",), ("arithmetic",), ("network",)),
-    *(("pointer_file",), ("atomic_write",), ("user_warnings",), ("ranges",), ("errors",)),
+    *(
+        ("npz_in_parts",),
+        ("pointer_file",),
+        ("atomic_write",),
+        ("user_warnings",),
+        ("ranges",),
+        ("errors",),
+    ),
     ("deferred_import", "html_table", "version"),
 )
 #: The rooms whose modules may import a library.

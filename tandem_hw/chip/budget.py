@@ -1,7 +1,7 @@
 """What a network takes of Loihi 2: cores, chips, a board, steps and energy, before anything runs.
 
-An estimate: the compiler is not public, its tables are. Cores follow ``chip_partition``, capacities
-and energies are in ``chip_constants``. The network is counted as the chip gets it, with the stock
+An estimate: the compiler is not public, its tables are. Cores follow ``partition``, capacities and
+energies are in ``constants``. The network is counted as the chip gets it, with the stock
 parts of its neurons and a period that is a power of two. See docs/chip-budget.md.
 """
 

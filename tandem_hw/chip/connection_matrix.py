@@ -12,7 +12,9 @@ neurons, so every entry is a single weight. No Lava is needed here.
 
 from __future__ import annotations
 
-from functools import reduce
+from collections.abc import Iterable
+from functools import partial, reduce
+from itertools import product
 from operator import add
 
 import numpy as np
@@ -25,20 +27,23 @@ def connection_matrix(synapses: Convolution) -> sparse.csr_matrix:
     """Return the weights of all synapses.
 
     Args:
-        synapses: a convolution of two axes, transposed or not.
+        synapses: a convolution of any number of axes, transposed or not.
 
     Returns:
         int32 [neurons, inputs] in weight units, both in Lava's order; weights of 0 are left out.
     """
-    rows, columns = (_places(synapses, axis) for axis in range(synapses.rank))
-    matrix = reduce(
-        add,
-        (
-            sparse.kron(sparse.kron(column, row), _channels(synapses, i, j), format="csr")
-            for i, row in enumerate(rows)
-            for j, column in enumerate(columns)
-        ),
-    ).astype(np.int32)
+    places = product(*(range(length) for length in synapses.kernel))
+    along = [_places(synapses, axis) for axis in range(synapses.rank)]
+    matrices = (
+        _kron(
+            [
+                *(axis[at] for axis, at in reversed([*zip(along, place, strict=True)])),
+                _channels(synapses, place),
+            ]
+        )
+        for place in places
+    )
+    matrix = reduce(add, matrices).astype(np.int32)
     matrix.eliminate_zeros()
     return matrix
 
@@ -47,10 +52,14 @@ def position_matrix(synapses: Convolution) -> sparse.csr_matrix:
     """Return which positions reach which, whatever the channels.
 
     Returns:
-        int32 [output positions, input positions] of 0 and 1, both in Lava's order (W, H).
+        int32 [output positions, input positions] of 0 and 1, both in Lava's order, (W, H) or (W).
     """
-    rows, columns = (reduce(add, _places(synapses, axis)) for axis in range(synapses.rank))
-    return sparse.kron(columns, rows, format="csr")
+    axes = [reduce(add, _places(synapses, axis)) for axis in range(synapses.rank)]
+    return _kron(reversed(axes))
+
+
+def _kron(matrices: Iterable[sparse.csr_matrix]) -> sparse.csr_matrix:
+    return reduce(partial(sparse.kron, format="csr"), matrices)
 
 
 def _places(synapses: Convolution, axis: int) -> list[sparse.csr_matrix]:
@@ -62,7 +71,8 @@ def _places(synapses: Convolution, axis: int) -> list[sparse.csr_matrix]:
     ]
 
 
-def _channels(synapses: Convolution, row: int, column: int) -> sparse.csr_matrix:
+def _channels(synapses: Convolution, place: tuple[int, ...]) -> sparse.csr_matrix:
     """Return the weights [out, in] of one place of the kernel; groups lie on the diagonal."""
-    weight = synapses.weight[:, :, row, column].astype(np.int32)
+    index: tuple[slice | int, ...] = (slice(None), slice(None), *place)
+    weight = synapses.weight[index].astype(np.int32)
     return sparse.block_diag(np.split(weight, synapses.geometry.groups), format="csr")

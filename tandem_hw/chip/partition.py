@@ -11,7 +11,7 @@ of its channels, which all positions share:
     words of a core = ceil(channels of the block * weights of one channel / 8)
 
 A *transposed convolution* and *one-to-one* synapses are sparse matrices for Lava; what they take is
-in ``chip_synapses``. Layers of them alone are split as dense ones. The synapses of a skip path lie
+in ``synapse_memory``. Layers of them alone are split as dense ones. The synapses of a skip path lie
 in the cores of the neurons that they reach.
 
 A block's width is a power of two, its height and channels are the layer's divided by powers of two,

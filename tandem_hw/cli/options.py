@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -67,8 +67,8 @@ def real_numbers(allowed: RealRange) -> click.FloatRange:
     )
 
 
-def lava_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of the lava-cpu backend."""
+def backend_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that only some backends take, apart from ``device_option``."""
     options: tuple[Decorator, ...] = (
         click.option(
             "--stall-timeout",
@@ -82,24 +82,30 @@ def lava_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(min=1),
             help="Lava: steps from one sample to the next (default: the shortest legal).",
         ),
-        click.option("--stock-conv", is_flag=True, help="Lava: use Lava's own slow Conv model."),
+        click.option(
+            "--stock-conv", is_flag=True, help="Lava: use Lava's own slow Conv model, step by step."
+        ),
     )
     for option in options:
         command = option(command)
     return command
 
 
-def backend_from_options(name: str, options: dict[str, Any], device: str) -> Backend:
-    """Make a backend with the options that it knows."""
-    # Imported here, since these classes need NumPy.
-    from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
+#: The options that the constructors of backends take; one that is not here takes none.
+_LAVA: Final = ("stall_timeout", "period", "stock_conv")
+_TAKEN: Final = {"reference": ("device",), "lava-cpu": _LAVA, "lava-stock": _LAVA}
 
-    if name in (LavaCpuBackend.name, LavaStockBackend.name):
-        return make_backend(name, **options)
-    if name == "reference":
-        check_device(device)
-        return make_backend(name, device=device)
-    return make_backend(name)
+
+def backend_from_options(name: str, options: dict[str, Any]) -> Backend:
+    """Make a backend with those of the options that it takes.
+
+    Raises:
+        BackendUnavailableError: there is no such backend, or no such device.
+    """
+    taken = {option: options[option] for option in _TAKEN.get(name, ())}
+    if "device" in taken:
+        check_device(taken["device"])
+    return make_backend(name, **taken)
 
 
 def load_network(path: Path) -> QuantizedNetwork:

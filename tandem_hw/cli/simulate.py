@@ -9,11 +9,11 @@ import click
 
 from tandem_hw.cli.options import (
     backend_from_options,
+    backend_options,
     check_outputs,
     data_option,
     device_option,
     json_option,
-    lava_options,
     load_network,
     network_argument,
     samples_option,
@@ -50,7 +50,7 @@ from tandem_hw.sim.registry import BACKENDS
 )
 @verbose_option
 @device_option
-@lava_options
+@backend_options
 def command(
     network_path: Path,
     data: str,
@@ -62,7 +62,7 @@ def command(
     plot_path: Path | None,
     verbose: bool,
     device: str,
-    **lava: Any,
+    **options: Any,
 ) -> None:
     """Run NET on a backend and show how good it is, its spikes and its synaptic operations.
 
@@ -80,7 +80,7 @@ def command(
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.simulate import Results, simulate
 
-    runner = backend_from_options(backend, lava, device)
+    runner = backend_from_options(backend, {"device": device, **options})
     simulate(
         network, runner, data, samples, Results(recording_path, final_states, json_path, plot_path)
     )

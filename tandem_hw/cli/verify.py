@@ -9,11 +9,11 @@ import click
 
 from tandem_hw.cli.options import (
     backend_from_options,
+    backend_options,
     check_outputs,
     data_option,
     device_option,
     json_option,
-    lava_options,
     load_network,
     network_argument,
     samples_option,
@@ -42,7 +42,7 @@ EXIT_MISMATCH = 1
 @samples_option
 @json_option
 @device_option
-@lava_options
+@backend_options
 def command(
     network_path: Path,
     data: str,
@@ -51,7 +51,7 @@ def command(
     samples: int | None,
     json_path: Path | None,
     device: str,
-    **lava: Any,
+    **options: Any,
 ) -> None:
     """Run NET on several backends and compare every count, potential, state and weight.
 
@@ -73,6 +73,7 @@ def command(
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.verify import verify
 
-    runners = [backend_from_options(name, lava, device) for name in names]
+    options["device"] = device
+    runners = [backend_from_options(name, options) for name in names]
     if not verify(network, runners, checkpoint, data, samples, json_path):
         raise click.exceptions.Exit(EXIT_MISMATCH)

@@ -15,13 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
+from tandem_hw.network.recording import RunResults
 from tandem_hw.network.wiring import Connection
+
+#: Spike counts that are multiplied at a time: their int64 copies stay in a core's cache.
+_PIECE_VALUES = 1 << 17
 
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """What one layer did with the samples of a recording.
+    """What one layer did with the samples of a run.
 
     Attributes:
         name: name of the layer.
@@ -77,20 +80,20 @@ def activity_dict(layers: Sequence[LayerSummary]) -> dict[str, Any]:
     }
 
 
-def summarise(network: QuantizedNetwork, recording: Recording) -> tuple[LayerSummary, ...]:
+def summarise(network: QuantizedNetwork, run: RunResults) -> tuple[LayerSummary, ...]:
     """Return what every layer did.
 
     Args:
         network: what ran.
-        recording: its recording, of at least one sample.
+        run: what came out, of at least one sample.
     """
     summaries = []
+    counted = run.spikes_by_layer()
     for layer in network:
-        spikes = rate = None
-        if layer.name in recording.counts:
-            spikes = int(recording.counts[layer.name].sum(dtype=np.int64))
-            rate = spikes / (len(recording) * layer.num_neurons * network.num_steps)
-        synops = float(recording.synops[layer.name].mean())
+        spikes, rate = counted.get(layer.name), None
+        if spikes is not None:
+            rate = spikes / (len(run) * layer.num_neurons * network.num_steps)
+        synops = float(run.synops[layer.name].mean())
         macs = sum(int(synapses.fan_out.sum()) for synapses in layer.synapses)
         summaries.append(LayerSummary(layer.name, layer.num_neurons, spikes, rate, synops, macs))
     return tuple(summaries)
@@ -115,13 +118,19 @@ def count_synops(
     Returns:
         Per layer, int64 [samples].
     """
-    given: npt.NDArray[np.integer[Any]] = network.input.spikes(inputs, network.num_steps)
 
     def passed(connection: Connection) -> npt.NDArray[np.int64]:
-        source = connection.source
-        sent = given if source is None else counts[network.layers[source].name]
-        flat = sent.reshape(len(inputs), -1).astype(np.int64)
-        return flat @ connection.synapses.fan_out.reshape(-1)
+        source, fan_out = connection.source, connection.synapses.fan_out.reshape(-1)
+        passed = np.empty(len(inputs), np.int64)
+        rows = max(1, _PIECE_VALUES // len(fan_out))
+        for piece in (slice(at, at + rows) for at in range(0, len(inputs), rows)):
+            sent: npt.NDArray[np.integer[Any]] = (
+                network.input.spikes(inputs[piece], network.num_steps)
+                if source is None
+                else counts[network.layers[source].name][piece]
+            )
+            passed[piece] = sent.reshape(len(sent), -1).astype(np.int64) @ fan_out
+        return passed
 
     return {
         layer.name: np.sum([passed(connection) for connection in connections], axis=0)

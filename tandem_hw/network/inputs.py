@@ -16,7 +16,8 @@ from tandem_hw.network.fixed_point import INPUT_BITS_RANGE
 from tandem_hw.ranges import POSITIVE, whole_number
 from tandem_hw.user_warnings import InputWarning
 
-#: Values turned at a time: the float64 copy of a chunk stays near 8 MiB, whatever the data set.
+#: Values turned at a time: the float64 copy or the indices of a chunk stay near 8 MiB, whatever
+#: the data set.
 _CHUNK_VALUES = 1 << 20
 
 
@@ -57,21 +58,21 @@ def quantize_inputs(
     largest = _largest(bits)
     if scale not in POSITIVE:
         raise DataError(f"input scale is {scale}; a positive number is needed")
-    if images.dtype == np.uint8:
-        every_value = np.arange(256) / 255
-        quantized: npt.NDArray[np.uint8] = _quantize(every_value, largest, scale)[images]
-        _warn_of_darkness(images, quantized)
-        return quantized
-    if not np.issubdtype(images.dtype, np.floating):
+    is_uint8 = images.dtype == np.uint8
+    if not is_uint8 and not np.issubdtype(images.dtype, np.floating):
         raise DataError(
             f"samples are {images.dtype}; give uint8 (0 to 255) or floating-point numbers "
             f"(0.0 to 1.0)"
         )
+    table = _quantize(np.arange(256) / 255, largest, scale)
     flat = images.reshape(-1)
     result = np.empty(flat.shape, dtype=np.uint8)
     for start in range(0, flat.size, _CHUNK_VALUES):
         part = slice(start, start + _CHUNK_VALUES)
-        result[part] = _quantize(flat[part].astype(np.float64), largest, scale)
+        values = flat[part]
+        result[part] = (
+            table[values] if is_uint8 else _quantize(values.astype(np.float64), largest, scale)
+        )
     _warn_of_darkness(images, result)
     return result.reshape(images.shape)
 

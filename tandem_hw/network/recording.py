@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,54 @@ from tandem_hw.html_table import html_table
 IntArray = npt.NDArray[np.integer[Any]]
 
 
-@dataclass(frozen=True, eq=False)
-class Recording:
+class RunResults(ABC):
+    """What a run gave for each sample, whatever is kept of its single neurons.
+
+    It is what tables, reports and pictures are made of. The attributes are those of ``Recording``.
+    """
+
+    backend: str
+    network_digest: str
+    output: npt.NDArray[np.int32]
+    prediction: npt.NDArray[np.int64]
+    label: npt.NDArray[np.int64] | None
+    synops: Mapping[str, npt.NDArray[np.int64]]
+    peak: Mapping[str, int]
+    seconds: float
+    saturation: Mapping[str, npt.NDArray[np.int64]]
+
+    @abstractmethod
+    def spikes_by_layer(self) -> Mapping[str, int]:
+        """Return per firing layer the spikes of all its neurons in all samples."""
+
+    def __repr__(self) -> str:
+        """Say in one line what was recorded."""
+        judged = "" if self.accuracy is None else f", accuracy {self.accuracy:.2%}"
+        work = f", {self.synops_per_sample:.0f} SynOps a sample" if len(self) else ""
+        return (
+            f"{type(self).__name__}({self.backend}, {len(self)} samples{judged}{work}, "
+            f"network {self.network_digest[:12]})"
+        )
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.prediction)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of samples whose prediction is their label, or None without labels."""
+        if self.label is None or not len(self):
+            return None
+        return float(np.mean(self.prediction == self.label))
+
+    @property
+    def synops_per_sample(self) -> float:
+        """Mean number of synaptic operations a sample, all layers together."""
+        return float(sum(per_sample.sum() for per_sample in self.synops.values()) / len(self))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Recording(RunResults):
     """Spike counts and results of some samples on one backend.
 
     Attributes:
@@ -71,24 +118,20 @@ class Recording:
         for name in (*names, "extra"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
-    def __repr__(self) -> str:
-        """Say in one line what was recorded."""
-        judged = "" if self.accuracy is None else f", accuracy {self.accuracy:.2%}"
-        work = f", {self.synops_per_sample:.0f} SynOps a sample" if len(self) else ""
-        return (
-            f"Recording({self.backend}, {len(self)} samples{judged}{work}, "
-            f"network {self.network_digest[:12]})"
-        )
+    def spikes_by_layer(self) -> Mapping[str, int]:
+        """Return per firing layer the spikes of all its neurons in all samples."""
+        return {name: int(counts.sum(dtype=np.int64)) for name, counts in self.counts.items()}
 
     def _repr_html_(self) -> str:
         """Return a table of the layers, for notebooks."""
+        spikes = self.spikes_by_layer()
         return html_table(
             repr(self),
             ("layer", "spikes", "SynOps", "largest state", "left 24 bits"),
             (
                 (
                     name,
-                    int(self.counts[name].sum(dtype=np.int64)) if name in self.counts else None,
+                    spikes.get(name),
                     int(synops.sum()),
                     self.peak.get(name),
                     int(self.saturation[name].sum()) if name in self.saturation else None,
@@ -97,24 +140,8 @@ class Recording:
             ),
         )
 
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self.prediction)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of samples whose prediction is their label, or None without labels."""
-        if self.label is None or not len(self):
-            return None
-        return float(np.mean(self.prediction == self.label))
-
-    @property
-    def synops_per_sample(self) -> float:
-        """Mean number of synaptic operations a sample, all layers together."""
-        return float(sum(per_sample.sum() for per_sample in self.synops.values()) / len(self))
-
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the recording as npz: ``counts/<layer>``, ``potential`` or ``output_count``, …
+        """Write ``arrays`` as npz.
 
         Args:
             path: where to write; written whole or not at all.
@@ -122,7 +149,17 @@ class Recording:
         Raises:
             FileFormatError: the path cannot be written to.
         """
-        arrays: dict[str, npt.NDArray[np.generic]] = {
+        arrays: Mapping[str, Any] = self.arrays()
+        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what a file holds of the recording, by name and in the file's order.
+
+        They are ``counts/<layer>``, ``potential`` or ``output_count``, …, and begin with the axis
+        of the samples where they have axes at all.
+        """
+        arrays: dict[str, npt.NDArray[Any]] = {
             f"{kind}/{name}": np.asarray(values)
             for kind in ("counts", "synops", "saturation", "final_state", "parameter_digest")
             for name, values in getattr(self, kind).items()
@@ -135,5 +172,4 @@ class Recording:
         arrays["input_digest"] = np.array(self.input_digest)
         if self.label is not None:
             arrays["label"] = self.label
-        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        return arrays

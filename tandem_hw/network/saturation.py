@@ -10,7 +10,7 @@ import numpy as np
 from tandem_hw.network.bounds import StateBounds
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
+from tandem_hw.network.recording import RunResults
 
 #: What to do about it; said once below the layers.
 ADVICE = (
@@ -48,25 +48,25 @@ class LayerSaturation:
 
 
 def summarise_saturation(
-    network: QuantizedNetwork, recordings: Iterable[Recording]
+    network: QuantizedNetwork, runs: Iterable[RunResults]
 ) -> tuple[LayerSaturation, ...]:
-    """Return what the first recording that counted it says of each layer.
+    """Return what the first run that counted it says of each layer.
 
     Args:
         network: what ran.
-        recordings: of the same samples.
+        runs: of the same samples.
 
     Returns:
-        One entry a layer, zeros included; nothing where no recording counted.
+        One entry a layer, zeros included; nothing where no run counted.
     """
-    for recording in recordings:
-        if recording.saturation:
+    for run in runs:
+        if run.saturation:
             return tuple(
                 LayerSaturation(
                     layer.name,
-                    int(recording.saturation[layer.name].sum()),
-                    int(np.count_nonzero(recording.saturation[layer.name])),
-                    len(recording),
+                    int(run.saturation[layer.name].sum()),
+                    int(np.count_nonzero(run.saturation[layer.name])),
+                    len(run),
                     not layer.fires,
                 )
                 for layer in network

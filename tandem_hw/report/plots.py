@@ -16,7 +16,7 @@ from tandem_hw.atomic_write import atomic_path
 from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_install
 from tandem_hw.network.activity import LayerSummary, summarise
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
+from tandem_hw.network.recording import RunResults
 from tandem_hw.training.objective_names import ObjectiveName
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def check_plot(path: Path) -> None:
 
 def write_plot(
     network: QuantizedNetwork,
-    recording: Recording,
+    run: RunResults,
     objective: ObjectiveName,
     wanted: npt.NDArray[Any],
     path: Path,
@@ -70,7 +70,7 @@ def write_plot(
 
     Args:
         network: what ran.
-        recording: its recording, of at least one sample.
+        run: what came out, of at least one sample.
         objective: what the network does.
         wanted: int64 labels [samples], or float32 targets [samples, outputs]; of a reconstruction
             the images, in [0, 1].
@@ -81,14 +81,14 @@ def write_plot(
         FileFormatError: the file has another ending or cannot be written.
     """
     check_plot(path)
-    figure = draw(network, recording, objective, wanted)
+    figure = draw(network, run, objective, wanted)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
 
 
 def draw(
     network: QuantizedNetwork,
-    recording: Recording,
+    run: RunResults,
     objective: ObjectiveName,
     wanted: npt.NDArray[Any],
 ) -> Figure:
@@ -99,19 +99,19 @@ def draw(
     # With PyTorch, which ``check_plot`` does without.
     from tandem_hw.training.objectives import real_values
 
-    layers = summarise(network, recording)
+    layers = summarise(network, run)
     height = max(_HALF_SIZE, _LAYER_HEIGHT * len(layers))
     figure = Figure(figsize=(2 * _HALF_SIZE, height), layout="constrained")
     FigureCanvasAgg(figure)  # draws in memory, whatever screen there is
-    figure.suptitle(f"{len(recording)} samples on {recording.backend}")
+    figure.suptitle(f"{len(run)} samples on {run.backend}")
     result, rates = figure.subfigures(1, 2)
     if objective == "classification":
         classes = max(network.outputs, int(wanted.max()) + 1)
-        draw_confusion_matrix(result.subplots(), recording.prediction, wanted, classes)
+        draw_confusion_matrix(result.subplots(), run.prediction, wanted, classes)
     elif objective == "regression":
-        draw_regression(result.subplots(), real_values(network, recording), wanted)
+        draw_regression(result.subplots(), real_values(network, run), wanted)
     else:
-        outputs = real_values(network, recording)
+        outputs = real_values(network, run)
         draw_reconstructions(result, outputs, wanted, network.input.shape)
     draw_spike_rates(rates.subplots(), layers)
     return figure

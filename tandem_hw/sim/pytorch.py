@@ -33,6 +33,7 @@ class PyTorchBackend(Backend):
     """
 
     name = "pytorch"
+    starts_at_once = True
 
     def __init__(self, model: TandemNetwork) -> None:
         self.model = model
@@ -67,7 +68,7 @@ class PyTorchBackend(Backend):
         Raises:
             ComparisonRefusedError: the model passes on something else than what its neurons gave.
         """
-        results = BatchResults(keep_final_state)
+        results = BatchResults(len(inputs), keep_final_state)
         digests: dict[str, str] = {}
         passed_on = PassedOn(self.model)
 

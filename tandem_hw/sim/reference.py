@@ -44,6 +44,7 @@ class ReferenceBackend(Backend):
     """
 
     name = "reference"
+    starts_at_once = True
 
     def __init__(self, device: str = "cpu", batch_size: int | None = None) -> None:
         self.device = torch.device(device)
@@ -69,7 +70,7 @@ class ReferenceBackend(Backend):
     ) -> SimulationResult:
         """Run the samples batch by batch; see ``Backend.simulate``."""
         simulation = _Simulation(network, self.device)
-        results = BatchResults(keep_final_state)
+        results = BatchResults(len(inputs), keep_final_state)
         done = 0
         for batch in _batches(network, inputs, self.batch_size):
             for layer, activity in simulation.activities(torch.from_numpy(batch).to(self.device)):

@@ -20,7 +20,7 @@ from torch import Tensor
 from tandem_hw.data.dataset import Dataset, ImageDataset, Labels, Targets, Wanted
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
+from tandem_hw.network.recording import RunResults
 from tandem_hw.training.objective_names import ObjectiveName, check_objective
 
 #: Of a data set.
@@ -273,19 +273,19 @@ def fitting_objective(dataset: Dataset, outputs: int) -> Objective:
     )
 
 
-def real_values(network: QuantizedNetwork, recording: Recording) -> npt.NDArray[np.float32]:
+def real_values(network: QuantizedNetwork, run: RunResults) -> npt.NDArray[np.float32]:
     """Return a network's outputs as real values: the integers times ``readout_scale``.
 
     Bit for bit they are what the trained model puts out.
 
     Args:
         network: what ran.
-        recording: what came out of it.
+        run: what came out of it.
 
     Returns:
         float32 [samples, outputs].
     """
-    values: npt.NDArray[np.float32] = (recording.output * network.readout_scale).astype(np.float32)
+    values: npt.NDArray[np.float32] = (run.output * network.readout_scale).astype(np.float32)
     return values
 
 

@@ -17,12 +17,15 @@ from tandem_hw.network.recording import Recording
 _Item = tuple[str, npt.NDArray[Any], tuple[int, ...]]
 
 
-def check_comparable(network: QuantizedNetwork, recordings: Sequence[Recording]) -> None:
+def check_comparable(
+    network: QuantizedNetwork, recordings: Sequence[Recording], before: int = 0
+) -> None:
     """Refuse recordings that cannot be compared.
 
     Args:
         network: what they have to be of.
         recordings: any number.
+        before: samples of the same runs that are in recordings of their own, before these.
 
     Raises:
         ComparisonRefusedError: fewer than two, one twice, of another network, of other inputs or
@@ -43,7 +46,7 @@ def check_comparable(network: QuantizedNetwork, recordings: Sequence[Recording])
         _check_layers(network, recording)
         _check_whole(network, recording, len(recordings[0]))
         _check_possible(network, recording)
-        _check_consistent(network, recording)
+        _check_consistent(network, recording, before)
 
 
 def _check_subject(network: QuantizedNetwork, recording: Recording, first: Recording) -> None:
@@ -170,7 +173,7 @@ def _check_possible(network: QuantizedNetwork, recording: Recording) -> None:
                 )
 
 
-def _check_consistent(network: QuantizedNetwork, recording: Recording) -> None:
+def _check_consistent(network: QuantizedNetwork, recording: Recording, before: int) -> None:
     """Check that what is said twice is said alike."""
     last = network.layers[-1]
     if last.fires:
@@ -186,6 +189,6 @@ def _check_consistent(network: QuantizedNetwork, recording: Recording) -> None:
         sample = int(wrong[0])
         raise ComparisonRefusedError(
             f"the recording of {recording.backend} contradicts itself: it predicts "
-            f"{recording.prediction[sample]} for sample {sample}, whose largest output is that of "
-            f"{expected[sample]}; record it again"
+            f"{recording.prediction[sample]} for sample {before + sample}, whose largest output is "
+            f"that of {expected[sample]}; record it again"
         )

@@ -83,9 +83,10 @@ class Quantity:
         """Return the first differing value, or None."""
         for backend, found in self.values[1:]:
             expected = self.values[0][1]
-            places = np.argwhere(expected != found)
-            if len(places):
-                sample, *neuron = place = tuple(int(index) for index in places[0])
+            differs = expected != found
+            if differs.any():
+                first = np.unravel_index(int(differs.argmax()), differs.shape)
+                sample, *neuron = place = tuple(int(index) for index in first)
                 values = int(expected[place]), int(found[place])
                 return Difference(backend, self.layer, sample, tuple(neuron), *values, self.kind)
         return None

@@ -6,7 +6,8 @@ silence proves nothing, so it is asserted first that every layer fired.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,20 +18,13 @@ from tandem_hw.errors import ComparisonRefusedError, TandemError
 from tandem_hw.html_table import html_table
 from tandem_hw.network.activity import LayerSummary, activity_dict, summarise
 from tandem_hw.network.fixed_point import STATE_LIMIT
-from tandem_hw.network.parameter_digest import digest_of_layer
 from tandem_hw.network.quantized import Layer, QuantizedNetwork, require_quantized
-from tandem_hw.network.recording import Recording
+from tandem_hw.network.recording import Recording, RunResults
 from tandem_hw.network.saturation import LayerSaturation, summarise_saturation
 from tandem_hw.sim.backend import Backend, Progress, require_available
-from tandem_hw.verification.comparability import check_comparable
-from tandem_hw.verification.comparison import (
-    FINAL_STATE,
-    RESULT,
-    SYNOPS,
-    Difference,
-    Quantity,
-    quantities,
-)
+from tandem_hw.sim.run_summary import RunSummary, RunTally
+from tandem_hw.verification.comparison import FINAL_STATE, RESULT, SYNOPS, Difference
+from tandem_hw.verification.tally import ComparisonTally
 
 #: Version of the JSON report.
 FORMAT_VERSION = 1
@@ -257,41 +251,9 @@ def compare(
         ComparisonRefusedError: the recordings could not have the same answer, or mean nothing
             (``comparability.check_comparable``).
     """
-    check_comparable(network, recordings)
-    first = recordings[0]
-    found = list(quantities(network, recordings))
-    compared = {
-        layer.name: _compare_layer(layer, recordings, [q for q in found if q.layer == layer.name])
-        for layer in network
-    }
-    differences = (quantity.difference() for quantity in found)
-    digests = {layer.name: digest_of_layer(layer) for layer in network}
-    return VerificationReport(
-        samples=len(first),
-        backends=tuple(recording.backend for recording in recordings),
-        layers=tuple(compared[layer.name] for layer in network.spiking_layers),
-        readout=replace(compared[network.layers[-1].name], spikes=None),
-        silent_layers=tuple(layer.name for layer in network if _is_silent(layer, recordings)),
-        mismatched_predictions=sum(
-            int(np.sum(other.prediction != first.prediction)) for other in recordings[1:]
-        ),
-        accuracy={recording.backend: recording.accuracy for recording in recordings},
-        activity=summarise(network, first),
-        seconds={recording.backend: recording.seconds for recording in recordings},
-        difference=next((item for item in differences if item is not None), None),
-        silence_allowed=allow_silence,
-        saturation=summarise_saturation(network, recordings),
-        other_parameters=tuple(
-            OtherParameters(recording.backend, name)
-            for recording in recordings
-            for name, digest in digests.items()
-            if recording.parameter_digest and recording.parameter_digest.get(name) != digest
-        ),
-        checked_parameters=tuple(
-            recording.backend for recording in recordings if recording.parameter_digest
-        ),
-        checked_states=_having_states(found),
-    )
+    found = ComparisonTally(network)
+    found.add(recordings)
+    return _report(found, recordings, allow_silence)
 
 
 def verify(
@@ -320,29 +282,35 @@ def verify(
         BackendUnavailableError: a backend cannot run here.
         ComparisonRefusedError: fewer than two backends, or the same one twice.
     """
-    recordings = record(network, inputs, labels, backends, progress=progress)
-    return compare(network, recordings, allow_silence=allow_silence)
+    return run_and_compare(
+        network, inputs, labels, backends, allow_silence=allow_silence, progress=progress
+    )[0]
 
 
-def record(
+def run_and_compare(
     network: QuantizedNetwork,
     inputs: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64] | None,
     backends: Sequence[Backend],
     *,
+    allow_silence: bool = False,
     progress: Mapping[str, Progress] | None = None,
-) -> list[Recording]:
-    """Run a network on several backends, for ``compare``.
+) -> tuple[VerificationReport, list[RunSummary]]:
+    """Run a network on several backends and compare them, as ``verify`` does.
+
+    All go through the samples in step, part by part, so that what is in memory of their recordings
+    does not grow with the number of samples.
 
     Args:
         network: what to run.
-        inputs: uint8 [samples, *network.sample_shape].
-        labels: int64 [samples], or None.
-        backends: two or more; all are checked for availability before the first one runs.
-        progress: per backend name, told how far it is.
+        inputs: as for ``verify``.
+        labels: as for ``verify``.
+        backends: as for ``verify``.
+        allow_silence: as for ``verify``.
+        progress: as for ``verify``.
 
     Returns:
-        A recording for each backend.
+        The report, and what each backend gave for each sample.
 
     Raises:
         BackendUnavailableError: a backend cannot run here.
@@ -359,47 +327,91 @@ def record(
         require_available(backend)
         backend.check_network(network)
     told = progress or {}
-    return [
-        backend.run(network, inputs, labels, told.get(backend.name), keep_final_state=True)
-        for backend in backends
-    ]
+    found, tallies = ComparisonTally(network), [RunTally(len(inputs)) for _ in backends]
+    with ExitStack() as stack:
+        runs = [
+            stack.enter_context(
+                closing(
+                    backend.run_in_parts(
+                        network, inputs, labels, told.get(backend.name), keep_final_state=True
+                    )
+                )
+            )
+            for backend in backends
+        ]
+        while _compare_next(runs, found, tallies):
+            pass
+    summaries = [tally.summary() for tally in tallies]
+    return _report(found, summaries, allow_silence), summaries
 
 
-def _compare_layer(
-    layer: Layer, recordings: Sequence[Recording], found: Sequence[Quantity]
-) -> LayerComparison:
-    mismatched = {quantity.kind: quantity.mismatched for quantity in found}
-    counts = recordings[0].counts.get(layer.name)
-    return LayerComparison(
-        name=layer.name,
-        neurons=layer.num_neurons,
-        spikes=None if counts is None else int(counts.sum(dtype=np.int64)),
-        mismatched=mismatched[RESULT] or 0,
-        head_room_bits=_head_room(recordings, layer.name),
-        mismatched_states=mismatched[FINAL_STATE],
-        mismatched_synops=mismatched[SYNOPS] or 0,
+def _compare_next(
+    runs: Sequence[Iterator[Recording]], found: ComparisonTally, tallies: Sequence[RunTally]
+) -> bool:
+    """Compare the next part of every run; none of them is left when the one behind is made."""
+    parts = [part for run in runs if (part := next(run, None)) is not None]
+    if not parts:
+        return False
+    found.add(parts)
+    for tally, part in zip(tallies, parts, strict=True):
+        tally.add(part)
+    return True
+
+
+def _report(
+    found: ComparisonTally, runs: Sequence[RunResults], silence_allowed: bool
+) -> VerificationReport:
+    """Put a report together from what differs and from what the runs gave."""
+    network, first = found.network, runs[0]
+    spikes = first.spikes_by_layer()
+    compared = {
+        layer.name: _compared(layer, found, spikes.get(layer.name), _head_room(runs, layer.name))
+        for layer in network
+    }
+    return VerificationReport(
+        samples=found.samples,
+        backends=tuple(run.backend for run in runs),
+        layers=tuple(compared[layer.name] for layer in network.spiking_layers),
+        readout=replace(compared[network.layers[-1].name], spikes=None),
+        silent_layers=tuple(layer.name for layer in network if layer.name not in found.active),
+        mismatched_predictions=found.mismatched_predictions,
+        accuracy={run.backend: run.accuracy for run in runs},
+        activity=summarise(network, first),
+        seconds={run.backend: run.seconds for run in runs},
+        difference=found.difference,
+        silence_allowed=silence_allowed,
+        saturation=summarise_saturation(network, runs),
+        other_parameters=tuple(
+            OtherParameters(run.backend, layer.name)
+            for run in runs
+            for layer in network
+            if (run.backend, layer.name) in found.other_parameters
+        ),
+        checked_parameters=_among(runs, found.checked_parameters),
+        checked_states=_among(runs, found.checked_states),
     )
 
 
-def _head_room(recordings: Sequence[Recording], name: str) -> int | None:
-    peaks = [recording.peak[name] for recording in recordings if name in recording.peak]
+def _compared(
+    layer: Layer, found: ComparisonTally, spikes: int | None, head_room: int | None
+) -> LayerComparison:
+    return LayerComparison(
+        name=layer.name,
+        neurons=layer.num_neurons,
+        spikes=spikes,
+        mismatched=found.mismatched.get((layer.name, RESULT), 0),
+        head_room_bits=head_room,
+        mismatched_states=found.mismatched.get((layer.name, FINAL_STATE)),
+        mismatched_synops=found.mismatched.get((layer.name, SYNOPS), 0),
+    )
+
+
+def _head_room(runs: Sequence[RunResults], name: str) -> int | None:
+    peaks = [run.peak[name] for run in runs if name in run.peak]
     if not peaks:
         return None
     return STATE_LIMIT.bit_length() - 1 - max(peaks).bit_length()
 
 
-def _is_silent(layer: Layer, recordings: Sequence[Recording]) -> bool:
-    """Return whether a layer never fired, or a readout holds nothing but its bias, everywhere."""
-    if layer.fires:
-        return not any(recording.counts[layer.name].any() for recording in recordings)
-    bias = np.broadcast_to(layer.bias_image(), layer.output_shape).reshape(-1)
-    return all(
-        np.array_equal(recording.output, np.broadcast_to(bias, recording.output.shape))
-        for recording in recordings
-    )
-
-
-def _having_states(found: Sequence[Quantity]) -> tuple[str, ...]:
-    """Return the backends whose states at the window's end were compared."""
-    states = [q for q in found if q.kind == FINAL_STATE and q.mismatched is not None]
-    return tuple(dict.fromkeys(backend for q in states for backend, _ in q.values))
+def _among(runs: Sequence[RunResults], names: Set[str]) -> tuple[str, ...]:
+    return tuple(run.backend for run in runs if run.backend in names)

@@ -24,6 +24,7 @@ from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.input_spec import InputSpec
 from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
+from tests.helpers.onednn import onednn
 
 Told = tuple[str, list[Tensor], int | None, float]
 
@@ -223,7 +224,7 @@ def test_nothing_is_read_before_the_end(
         monkeypatch.undo()  # the one place where a number is read
         return failed(checks)
 
-    with torch.backends.mkldnn.flags(enabled=False):  # bytes are packed on a CPU alone
+    with onednn(False):  # bytes are packed on a CPU alone
         model(inputs)  # the trials are over
         reads = _Reads()
         with reads:

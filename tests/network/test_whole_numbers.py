@@ -61,7 +61,7 @@ def activity(state: Tensor, **results: Tensor) -> Any:
 
 def test_results_of_a_batch_name_the_layer() -> None:
     good, bad = torch.ones(2, 3), torch.tensor([[1.0, 2.0, 2.75]])
-    results = BatchResults(keep_final_state=True)
+    results = BatchResults(2, keep_final_state=True)
     results.add("a", activity(good, counts=good))
     with pytest.raises(InexactError, match=r"layer b: spike counts .* found 2.75 at \[0, 2\]"):
         results.add("b", activity(good, counts=bad))

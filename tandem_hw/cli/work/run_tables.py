@@ -11,39 +11,39 @@ from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.samples import Samples
 from tandem_hw.network.activity import LayerSummary, activity_dict, total
-from tandem_hw.network.recording import Recording
+from tandem_hw.network.recording import RunResults
 from tandem_hw.network.saturation import head_room_line, saturation_lines
 from tandem_hw.verification.step import VerificationReport
 
 
 def describe_run(
-    recording: Recording, layers: Sequence[LayerSummary], judged: dict[str, Any]
+    run: RunResults, layers: Sequence[LayerSummary], judged: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what a recording amounts to as plain data.
+    """Return what a run amounts to as plain data.
 
     Args:
-        recording: what came out of the run.
+        run: what came out.
         layers: what its layers did.
         judged: the objective and its numbers.
     """
     return {
-        "backend": recording.backend,
-        "samples": len(recording),
-        "network_digest": recording.network_digest,
+        "backend": run.backend,
+        "samples": len(run),
+        "network_digest": run.network_digest,
         **judged,
         **activity_dict(layers),
-        "seconds": recording.seconds,
-        "samples_per_second": len(recording) / recording.seconds,
+        "seconds": run.seconds,
+        "samples_per_second": len(run) / run.seconds,
     }
 
 
-def last_line(recording: Recording, layers: Sequence[LayerSummary]) -> str:
+def last_line(run: RunResults, layers: Sequence[LayerSummary]) -> str:
     """Return one line about the operations and the speed of a run."""
     totals = total(layers)
     return (
         f"{totals.synops_per_sample:.0f} SynOps a sample, {totals.synops_per_mac:.2f} of "
-        f"the ordinary network's {totals.macs_per_sample} MACs; {recording.seconds:.2f} s "
-        f"({len(recording) / recording.seconds:.0f} samples a second)"
+        f"the ordinary network's {totals.macs_per_sample} MACs; {run.seconds:.2f} s "
+        f"({len(run) / run.seconds:.0f} samples a second)"
     )
 
 

@@ -12,7 +12,7 @@ from tandem_hw.data.dataset import Dataset, Labels, Wanted
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
+from tandem_hw.network.recording import RunResults
 from tandem_hw.training.objectives import Objective, as_tensor, fitting_objective, real_values
 
 
@@ -36,14 +36,14 @@ class Samples:
         """int64 [samples], or None where there are targets."""
         return self.wanted.values if isinstance(self.wanted, Labels) else None
 
-    def measure(self, network: QuantizedNetwork, recording: Recording) -> dict[str, float]:
-        """Return the objective's numbers for a recording of these samples.
+    def measure(self, network: QuantizedNetwork, run: RunResults) -> dict[str, float]:
+        """Return the objective's numbers for a run of these samples.
 
         Args:
             network: what ran.
-            recording: what came out of it.
+            run: what came out of it.
         """
-        outputs = torch.from_numpy(real_values(network, recording))
+        outputs = torch.from_numpy(real_values(network, run))
         return self.objective.measure(outputs, as_tensor(self.wanted))
 
 

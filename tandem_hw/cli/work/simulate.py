@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from tandem_hw.cli.options import write_json
 from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.cli.work.arithmetic_tables import describe_ways
 from tandem_hw.cli.work.run_tables import activity_table, describe_run, last_line
-from tandem_hw.cli.work.samples import load_samples
+from tandem_hw.cli.work.samples import Samples, load_samples
 from tandem_hw.network.activity import summarise
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.saturation import saturation_lines, summarise_saturation, uncounted_lines
+from tandem_hw.npz_in_parts import npz_in_parts
 from tandem_hw.report.plots import write_plot
 from tandem_hw.sim.backend import Backend, require_available
+from tandem_hw.sim.run_summary import RunSummary, RunTally
 
 
 @dataclass(frozen=True)
@@ -53,32 +56,50 @@ def simulate(
     require_available(runner)
     runner.check_network(network)
     given = load_samples(network, data, samples)
-    with progress_bars() as progress:
-        recording = runner.run(
-            network,
-            given.inputs,
-            given.labels,
-            follow(progress, runner.name),
-            keep_final_state=wanted.final_states,
-        )
-    if wanted.recording is not None:
-        recording.save(wanted.recording)
-    layers = summarise(network, recording)
-    metrics = given.measure(network, recording)
+    run = _run(network, runner, given, wanted)
+    layers = summarise(network, run)
+    metrics = given.measure(network, run)
     judged = {"objective": given.objective.name, **for_json(metrics)}
-    saturation = summarise_saturation(network, [recording])
+    saturation = summarise_saturation(network, [run])
     write_json(
         {
-            **describe_run(recording, layers, judged),
+            **describe_run(run, layers, judged),
             "saturation": [asdict(layer) for layer in saturation],
             "arithmetic": describe_ways(),
         },
         wanted.json,
     )
     if wanted.plot is not None:
-        write_plot(network, recording, given.objective.name, given.wanted.values, wanted.plot)
+        write_plot(network, run, given.objective.name, given.wanted.values, wanted.plot)
     console = make_console()
-    console.print(activity_table(layers, f"{len(recording)} samples on {runner.name}"))
+    console.print(activity_table(layers, f"{len(run)} samples on {runner.name}"))
     lines = saturation_lines(saturation) if saturation else uncounted_lines(network, runner.name)
     warn(console, lines)
-    console.print(f"{shown_together(metrics)}, {last_line(recording, layers)}")
+    console.print(f"{shown_together(metrics)}, {last_line(run, layers)}")
+
+
+def _run(network: QuantizedNetwork, runner: Backend, given: Samples, wanted: Results) -> RunSummary:
+    """Run all samples, and write the recording, of which only a part is ever in memory."""
+    with ExitStack() as stack:
+        file = None
+        if wanted.recording is not None:
+            file = stack.enter_context(npz_in_parts(wanted.recording))
+        progress = stack.enter_context(progress_bars())
+        parts = stack.enter_context(
+            closing(
+                runner.run_in_parts(
+                    network,
+                    given.inputs,
+                    given.labels,
+                    follow(progress, runner.name),
+                    keep_final_state=wanted.final_states,
+                )
+            )
+        )
+        tally = RunTally(len(given.inputs))
+        for part in parts:
+            tally.add(part)
+            if file is not None:
+                file.add(part.arrays())
+            del part  # or two parts would be there while the next one is made
+    return tally.summary()

@@ -7,13 +7,12 @@ from pathlib import Path
 from tandem_hw.cli.options import write_json
 from tandem_hw.cli.terminal import follow, progress_bars
 from tandem_hw.cli.work.run_tables import describe_report, show_report
-from tandem_hw.cli.work.samples import Samples, load_samples
+from tandem_hw.cli.work.samples import load_samples
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import Backend, require_available
 from tandem_hw.sim.pytorch import PyTorchBackend
-from tandem_hw.verification.step import compare, record
+from tandem_hw.verification.step import run_and_compare
 
 
 def verify(
@@ -47,15 +46,10 @@ def verify(
     for runner in runners:
         runner.check_network(network)
     given = load_samples(network, data, samples)
-    recordings = _run(network, given, runners)
-    report = compare(network, recordings)
-    metrics = {found.backend: given.measure(network, found) for found in recordings}
+    with progress_bars() as progress:
+        bars = {runner.name: follow(progress, runner.name) for runner in runners}
+        report, runs = run_and_compare(network, given.inputs, given.labels, runners, progress=bars)
+    metrics = {run.backend: given.measure(network, run) for run in runs}
     write_json(describe_report(report, given, metrics), json_path)
     show_report(report, metrics)
     return report.match
-
-
-def _run(network: QuantizedNetwork, given: Samples, runners: list[Backend]) -> list[Recording]:
-    with progress_bars() as progress:
-        bars = {runner.name: follow(progress, runner.name) for runner in runners}
-        return record(network, given.inputs, given.labels, runners, progress=bars)

@@ -10,13 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import NetworkError
-from tandem_hw.network.synapses.geometry import Geometry, Meetings, Shape, TransposedGeometry
+from tandem_hw.network.synapses.geometry import (
+    LEAST,
+    Geometry,
+    Meetings,
+    Shape,
+    TransposedGeometry,
+)
 from tandem_hw.network.synapses.kind import Synapses, plain_integers
 
 _IMAGE_AXES = ("out", "in / groups", "kernel_h", "kernel_w")
-#: The numbers of a geometry that are given for each axis, with the least that they can be, which is
-#: what is plain and goes without saying.
-_LEAST = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,7 @@ class Convolution(Synapses):
             )
         plain_integers(geometry, owner, *(entry.name for entry in fields(geometry)))
         for name, values in self.geometry_numbers.items():
-            least = _LEAST[name]
+            least = LEAST[name]
             if not isinstance(values, tuple) or len(values) != self.rank or min(values) < least:
                 wanted = {1: "one", 2: "two"}[self.rank]
                 raise NetworkError(f"{owner}{name} {values} must be {wanted} of >= {least}")
@@ -108,7 +111,7 @@ class Convolution(Synapses):
 
     def _not_plain(self) -> Iterator[str]:
         for name, values in self.geometry_numbers.items():
-            if set(values) != {_LEAST[name]}:
+            if set(values) != {LEAST[name]}:
                 shown = values[0] if len(set(values)) == 1 else _pair(values)
                 yield f"{name.replace('_', ' ')} {shown}"
         if self.geometry.groups != 1:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Shape = tuple[int, ...]
+#: The numbers that are given for each axis, with the least that they can be, which is what is plain
+#: and goes without saying.
+LEAST: Final = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
 #: Output positions and the input positions that they meet, int64, one to one.
 Meetings = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
@@ -97,14 +101,15 @@ class TransposedGeometry(Geometry):
         return spread + self._reach(axis, kernel) + self.output_padding[axis]
 
 
-def row_geometry(geometry: Geometry) -> Geometry:
+SomeGeometry = TypeVar("SomeGeometry", bound=Geometry)
+
+
+def row_geometry(geometry: SomeGeometry) -> SomeGeometry:
     """Return the geometry of one axis as that of an image of one row."""
-    return replace(
-        geometry,
-        stride=(1, *geometry.stride),
-        padding=(0, *geometry.padding),
-        dilation=(1, *geometry.dilation),
-    )
+    rows: dict[str, Any] = {
+        name: (LEAST[name], *getattr(geometry, name)) for name in geometry.axis_names()
+    }
+    return replace(geometry, **rows)
 
 
 def _inside(given: npt.NDArray[np.int64], reached: npt.NDArray[np.int64], length: int) -> Meetings:

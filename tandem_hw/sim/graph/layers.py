@@ -3,7 +3,7 @@
     synapses -> neurons -> synapses -> neurons -> ...
                    |-> relay -> relay -> synapses -^       (a skip path, held back)
 
-The synapses come from ``lava_synapses``; those of a layer and of its skips all end in the same
+The synapses come from ``synapses`` beside this; those of all inputs of a layer end in the same
 neurons. The neurons are our Process ``IF`` or a ``LIFReset``, or, lowered, the stock parts of
 ``stock_neurons``: what goes to the chip.
 

@@ -51,6 +51,11 @@ class Window:
     period: int
     offset: int
 
+    @property
+    def last_step(self) -> int:
+        """The last step of the first window, counted from 1."""
+        return self.offset + self.num_steps - 1
+
 
 @dataclass(frozen=True)
 class StockNeurons:
@@ -132,14 +137,13 @@ def _guard_parts(
     lif: LIFReset, shape: tuple[int, ...], window: Window, guard: Guard
 ) -> list[AbstractProcess]:
     """Build the clock that fires in the window's last step, and its synapses, one step late."""
-    fires = window.offset + window.num_steps - 1
     clock = LIF(
         shape=(guard.copies,),
         vth=window.period - 1,
         bias_mant=1,
         bias_exp=STATE_FRACTION_BITS,
-        # It counts the steps: full after ``period`` of them, and for the first time at ``fires``.
-        v=(-fires % window.period) << STATE_FRACTION_BITS,
+        # It counts the steps: full after ``period`` of them, and first in the window's last one.
+        v=(-window.last_step % window.period) << STATE_FRACTION_BITS,
         **NO_LEAK,
     )
     synapses = Dense(

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ class LavaCpuBackend(Backend):
 
     Attributes:
         period: steps from one sample to the next; the shortest legal one when None.
-        stock_conv: use Lava's own slow model of ``Conv`` instead of the drop-in.
+        stock_conv: run the graph as Lava comes: its own slow model of ``Conv`` instead of the
+            drop-in, and all processes step by step instead of freely.
         start_timeout: seconds that Lava may take to build the graph.
         stall_timeout: seconds without a finished step after which the run counts as hanging.
     """
@@ -84,6 +86,21 @@ class LavaCpuBackend(Backend):
         keep_final_state: bool,
     ) -> SimulationResult:
         """Run every sample back to back; see ``Backend.simulate``."""
+        (result,) = self.simulate_in_parts(
+            network, inputs, progress, keep_final_state=keep_final_state, size=len(inputs)
+        )
+        return result
+
+    def simulate_in_parts(
+        self,
+        network: QuantizedNetwork,
+        inputs: npt.NDArray[np.uint8],
+        progress: Progress,
+        *,
+        keep_final_state: bool,
+        size: int,
+    ) -> Generator[SimulationResult, None, None]:
+        """Run every sample back to back, and read part by part what the child has written."""
         period = self._period(network)
         with tempfile.TemporaryDirectory(prefix="tandem-hw-") as name:
             folder = Path(name)
@@ -98,7 +115,9 @@ class LavaCpuBackend(Backend):
             (folder / lava_job.OPTIONS).write_text(json.dumps(options), encoding="utf-8")
             self._run_child(folder, network, len(inputs), period, progress)
             _check_padding(network, folder)
-            return _read_results(network, folder, len(inputs), keep_final_state)
+            for start in range(0, len(inputs), size):
+                part = slice(start, min(start + size, len(inputs)))
+                yield _read_results(network, folder, part, keep_final_state)
 
     def _run_child(
         self,
@@ -169,19 +188,19 @@ def _check_padding(network: QuantizedNetwork, folder: Path) -> None:
 
 
 def _read_results(
-    network: QuantizedNetwork, folder: Path, samples: int, keep_final_state: bool
+    network: QuantizedNetwork, folder: Path, part: slice, keep_final_state: bool
 ) -> SimulationResult:
-    """Read what the child left, and check that it is complete."""
+    """Read what the child left of some samples, and check that it is complete."""
     counts: dict[str, npt.NDArray[np.int32]] = {}
     states: dict[str, npt.NDArray[np.int32]] = {}
     potential = None
     try:
         for index, layer in enumerate(network.layers, start=1):
             if not layer.fires or keep_final_state:
-                state = np.load(lava_job.state_path(folder, index))
+                state = _read_rows(lava_job.state_path(folder, index), part)
                 states[layer.name] = from_lava(state, layer.output_shape)
             if layer.fires:
-                left = np.load(lava_job.counts_path(folder, index))
+                left = _read_rows(lava_job.counts_path(folder, index), part)
                 counts[layer.name] = from_lava(left, layer.output_shape)
         digests = json.loads((folder / lava_job.DIGESTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -191,6 +210,11 @@ def _read_results(
     if network.readout == "potential":
         voltage = states.pop(network.layers[-1].name)
         potential = voltage.reshape(len(voltage), -1) >> STATE_FRACTION_BITS
-        if potential.shape != (samples, network.outputs):
+        if potential.shape != (part.stop - part.start, network.outputs):
             raise BackendError(f"the Lava child process left potentials of shape {potential.shape}")
     return SimulationResult(counts, potential, final_state=states, parameter_digest=digests)
+
+
+def _read_rows(path: Path, rows: slice) -> npt.NDArray[np.int32]:
+    """Read some rows of an array; it is closed again, so that its other rows take no memory."""
+    return np.array(np.load(path, mmap_mode="r")[rows])

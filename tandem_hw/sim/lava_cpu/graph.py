@@ -4,7 +4,9 @@
                              |-> SpikeCounter              |-> StateRecorder
 
 The layers come from ``tandem_hw.sim.graph.layers``; when which sample is in which layer is said in
-``tandem_hw.chip.timing``.
+``tandem_hw.chip.timing``. A graph in which all processes go step by step has the counters and
+recorders; in one whose processes run freely (``tandem_hw.sim.graph.free_running``) the neurons keep
+counts and states themselves.
 
 This module imports Lava; import it only where Lava is.
 """
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.conv.models import PyConvModelFixed
 from lava.proc.conv.process import Conv as LavaConv
@@ -25,7 +28,12 @@ from lava.proc.io.dataloader import SpikeDataloader
 
 from tandem_hw.chip.axis_order import lava_shape, to_lava
 from tandem_hw.chip.timing import total_steps
-from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.quantized import Layer, QuantizedNetwork
+from tandem_hw.sim.graph.free_running import (
+    FREE_MODELS,
+    LayerRecord,
+    keep_record,
+)
 from tandem_hw.sim.graph.layers import LayerProcesses, connect_layers
 from tandem_hw.sim.graph.processes.convolution import PyUnfoldedConvModel
 from tandem_hw.sim.graph.processes.spike_counter import SpikeCounter
@@ -42,11 +50,17 @@ class LavaGraph:
         entry: a process of the graph; running it runs all.
         num_steps: steps that all samples need.
         layers: the processes of every layer.
+        config: says which models its processes have.
     """
 
     entry: AbstractProcess
     num_steps: int
     layers: tuple[LayerProcesses, ...]
+    config: Loihi2SimCfg
+
+    def run(self) -> None:
+        """Run all samples; ``entry.stop`` ends the processes afterwards."""
+        self.entry.run(RunSteps(num_steps=self.num_steps), self.config)
 
 
 class SampleFrames:
@@ -83,6 +97,7 @@ def build_graph(
     period: int,
     *,
     lowered: bool = False,
+    stock_conv: bool = False,
     keep_final_state: bool = False,
 ) -> LavaGraph:
     """Build the graph that runs all samples back to back.
@@ -92,7 +107,8 @@ def build_graph(
         inputs: uint8 [samples, *network.sample_shape].
         folder: receives the files of ``counts_path``, ``progress_path`` and ``state_path``.
         period: steps from one sample to the next.
-        lowered: build the neurons of stock processes only.
+        lowered: build the neurons of stock processes only, and go step by step.
+        stock_conv: use Lava's own slow model of ``Conv``, and go step by step.
         keep_final_state: record the states of firing layers at the window's end as well.
 
     Returns:
@@ -104,22 +120,26 @@ def build_graph(
     """
     samples = len(inputs)
     built = connect_layers(network, period, lowered=lowered)
-    frames = SampleFrames(inputs, network, period)
-    source = SpikeDataloader(dataset=frames, interval=period, offset=0)
+    source = SpikeDataloader(
+        dataset=SampleFrames(inputs, network, period), interval=period, offset=0
+    )
     built.feed(source.s_out)
+    free = not (lowered or stock_conv)
     for index, processes in enumerate(built.layers, start=1):
-        # A readout never fires; its counter says how far the run is.
-        processes.neuron.s_out.connect(_counter(processes, index, samples, folder).a_in)
-        if keep_final_state or not processes.layer.fires:
-            # The current of a neuron that resets by subtraction is whole, its voltage cleared.
-            current = network.reset == "subtract" and processes.layer.fires
-            state = processes.neuron.u if current else processes.neuron.v
-            _recorder(processes, index, samples, folder).state.connect_var(state)
-    return LavaGraph(source, total_steps(network, samples, period), built.layers)
+        # A readout never fires: its state is the result, and its progress says how far the run is.
+        kept = keep_final_state or not processes.layer.fires
+        state = _whole_state(network, processes.layer) if kept else None
+        record = _record(processes, index, samples, folder, state)
+        if free:
+            keep_record(processes.neuron, record)
+        else:
+            _connect_sinks(processes, record)
+    config = free_run_config() if free else run_config(stock_conv)
+    return LavaGraph(source, total_steps(network, samples, period), built.layers, config)
 
 
 def run_config(stock_conv: bool = False) -> Loihi2SimCfg:
-    """Return the run configuration of Lava's bit-accurate CPU models.
+    """Return the run configuration of Lava's bit-accurate CPU models, which go step by step.
 
     Args:
         stock_conv: use Lava's own slow model of ``Conv``.
@@ -128,30 +148,50 @@ def run_config(stock_conv: bool = False) -> Loihi2SimCfg:
     return Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map={LavaConv: model})
 
 
-def _counter(processes: LayerProcesses, index: int, samples: int, folder: Path) -> SpikeCounter:
-    shape = lava_shape(processes.layer.output_shape)
+def free_run_config() -> Loihi2SimCfg:
+    """Return the run configuration of the same models, which run freely."""
+    return Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=dict(FREE_MODELS))
+
+
+def _whole_state(network: QuantizedNetwork, layer: Layer) -> str:
+    """Return the variable of a layer's neurons that holds their state at the window's end."""
+    # The current of a neuron that resets by subtraction is whole, its voltage cleared.
+    return "u" if network.reset == "subtract" and layer.fires else "v"
+
+
+def _record(
+    processes: LayerProcesses, index: int, samples: int, folder: Path, state: str | None
+) -> LayerRecord:
+    """Return what is to be kept of a layer, and make the files for it."""
+    shape = (samples, *lava_shape(processes.layer.output_shape))
     counts, progress = counts_path(folder, index), progress_path(folder, index)
-    _make_file(counts, np.int32, (samples, *shape))
+    _make_file(counts, np.int32, shape)
     _make_file(progress, np.int64, (len(lava_job.PROGRESS),))
-    return SpikeCounter(
-        shape=shape,
-        num_steps=processes.window.num_steps,
-        period=processes.window.period,
-        offset=processes.window.offset,
-        counts_path=str(counts),
-        progress_path=str(progress),
-    )
+    states = state_path(folder, index)
+    if state is not None:
+        _make_file(states, np.int32, shape)
+    kept = None if state is None else (state, str(states))
+    return LayerRecord(processes.window, str(counts), str(progress), kept)
 
 
-def _recorder(processes: LayerProcesses, index: int, samples: int, folder: Path) -> StateRecorder:
-    shape, path = lava_shape(processes.layer.output_shape), state_path(folder, index)
-    _make_file(path, np.int32, (samples, *shape))
-    return StateRecorder(
+def _connect_sinks(processes: LayerProcesses, record: LayerRecord) -> None:
+    """Connect the processes that keep a record of neurons that do not do so themselves."""
+    shape, window = lava_shape(processes.layer.output_shape), record.window
+    counter = SpikeCounter(
         shape=shape,
-        last_step=processes.window.offset + processes.window.num_steps - 1,
-        period=processes.window.period,
-        record_path=str(path),
+        num_steps=window.num_steps,
+        period=window.period,
+        offset=window.offset,
+        counts_path=record.counts_path,
+        progress_path=record.progress_path,
     )
+    processes.neuron.s_out.connect(counter.a_in)
+    if record.state is not None:
+        variable, path = record.state
+        recorder = StateRecorder(
+            shape=shape, last_step=window.last_step, period=window.period, record_path=path
+        )
+        recorder.state.connect_var(getattr(processes.neuron, variable))
 
 
 def _make_file(path: Path, dtype: Any, shape: tuple[int, ...]) -> None:

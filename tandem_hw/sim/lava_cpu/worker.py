@@ -32,11 +32,9 @@ def main(folder: Path) -> None:
 
 def _run(folder: Path) -> None:
     # Importing Lava takes seconds and sets multiprocessing's start method: only here, in the child.
-    from lava.magma.core.run_conditions import RunSteps
-
     from tandem_hw.export.net_file import read_net
     from tandem_hw.sim.graph.parameters import digest_of_processes
-    from tandem_hw.sim.lava_cpu.graph import build_graph, run_config
+    from tandem_hw.sim.lava_cpu.graph import build_graph
 
     options = json.loads((folder / lava_job.OPTIONS).read_text(encoding="utf-8"))
     network = read_net(folder / lava_job.NETWORK)
@@ -47,6 +45,7 @@ def _run(folder: Path) -> None:
         folder,
         options["period"],
         lowered=options["lowered"],
+        stock_conv=options["stock_conv"],
         keep_final_state=options["keep_final_state"],
     )
     digests = {built.layer.name: digest_of_processes(built) for built in graph.layers}
@@ -54,7 +53,7 @@ def _run(folder: Path) -> None:
     watch = ActorWatch(folder, graph.entry)
     watch.start()
     try:
-        graph.entry.run(RunSteps(num_steps=graph.num_steps), run_config(options["stock_conv"]))
+        graph.run()
     except Exception:
         watch.report()  # Lava itself says how many of its processes raised, and not what
         raise

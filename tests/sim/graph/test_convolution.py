@@ -19,7 +19,11 @@ from lava.proc.conv.utils import conv, signed_clamp
 from lava.proc.io.sink import RingBuffer as Sink
 from lava.proc.io.source import RingBuffer as Source
 
-from tandem_hw.sim.graph.processes.convolution import PyUnfoldedConvModel, UnfoldedConvolution
+from tandem_hw.sim.graph.processes.convolution import (
+    PyUnfoldedConvModel,
+    UnfoldedConvolution,
+    wrapped_sums,
+)
 from tandem_hw.sim.lava_cpu.graph import run_config
 
 pytestmark = [
@@ -101,6 +105,35 @@ def test_largest_sum_that_float32_holds_is_exact_and_so_is_the_next(sign: int) -
         signal = np.full((1, 1, 3), third, dtype=np.int32)
         signal[0, 0, 2] -= 1
         assert convolution(signal).item() == sign * (3 * third - 1)
+
+
+def test_memory_that_is_used_again_holds_nothing_of_the_signal_before() -> None:
+    generator = np.random.default_rng(0)
+    weight = _random(generator, 254, (4, 3, 2, 2))
+    geometry: tuple[Any, ...] = ((2, 1), (1, 2), (1, 2), 2)
+    convolution = UnfoldedConvolution(weight, *geometry)
+    # Small and large values are unfolded as numbers of two formats, and another shape lies between.
+    sizes = ((6, 5, 4), (3, 7, 4))
+    signals = [
+        generator.integers(-largest, largest + 1, size).astype(np.int32)
+        for size in (*sizes, *sizes)
+        for largest in (1, 1 << 20, 0)
+    ]
+    found = [convolution(signal) for signal in signals]
+    for signal, sums in zip(signals, found, strict=True):
+        assert sums.any() == signal.any()
+        np.testing.assert_array_equal(sums, UnfoldedConvolution(weight, *geometry)(signal))
+
+
+def test_sums_wrap_to_24_bits_as_lava_wraps_them() -> None:
+    ends = [sign * (1 << bits) + step for bits in (23, 24, 40) for sign in (-1, 1)
+            for step in (-1, 0, 1)]  # fmt: skip
+    inside = np.random.default_rng(0).integers(-(1 << 45), 1 << 45, 1000)
+    sums = np.array([*ends, 0, *inside], dtype=np.int64)
+    found = wrapped_sums(sums)
+    assert found.dtype == np.int32
+    assert (found.min(), found.max()) == (-(1 << 23), (1 << 23) - 1)
+    np.testing.assert_array_equal(found, signed_clamp(sums, bits=24))
 
 
 def _frames(

@@ -283,6 +283,8 @@ def test_current_of_two_to_the_23_stays_and_its_negative_wraps() -> None:
     current = np.array([half, half + 1, -half, -half + 1, span, -span, 0], dtype=np.int32)
     wrapped = [half, half + 1 - span, half, -half + 1, 0, 0, 0]
     assert wrap_current(current).tolist() == wrapped
+    alone = [wrap_current(current[index : index + 1]).item() for index in range(len(current))]
+    assert alone == wrapped
 
 
 def test_neurons_without_a_step_between_windows_are_refused() -> None:

@@ -6,6 +6,7 @@ that a spike held back too long, too short or into the next window would show.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from tandem_hw.chip.timing import board_period, default_period
 from tandem_hw.network.fixed_point import weight_limit
 from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Readout, Reset
+from tandem_hw.network.synapses.catalogue import SYNAPSE_KINDS
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
 from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.synapses.kind import Synapses
@@ -146,6 +148,54 @@ def require_equal(network: QuantizedNetwork, backend: LavaCpuBackend, samples: i
 )
 def test_leaf_models_give_the_counts_of_the_reference(network: QuantizedNetwork) -> None:
     require_equal(network, LavaCpuBackend())
+
+
+@pytest.mark.parametrize(
+    "network",
+    [series("subtract"), residual("zero"), residual("subtract", "count")],
+    ids=["series", "residual", "residual, counted"],
+)
+def test_processes_that_run_freely_leave_what_they_leave_step_by_step(
+    network: QuantizedNetwork,
+) -> None:
+    inputs = inputs_of(network)
+    # Lava's own Conv goes step by step, and counters and recorders stand beside the neurons.
+    free, stepped = (
+        LavaCpuBackend(stock_conv=stock).run(network, inputs, keep_final_state=True)
+        for stock in (False, True)
+    )
+    assert free.parameter_digest == stepped.parameter_digest
+    assert [layer.name for layer in network.spiking_layers] == list(free.final_state)
+    for name, state in stepped.final_state.items():
+        assert (np.diff(state, axis=0) != 0).any()
+        assert stepped.counts[name].any()
+        np.testing.assert_array_equal(free.final_state[name], state)
+        np.testing.assert_array_equal(free.counts[name], stepped.counts[name])
+    np.testing.assert_array_equal(free.output, stepped.output)
+
+
+@pytest.mark.filterwarnings("ignore:pandas not found:ImportWarning")
+def test_only_what_is_run_as_lava_comes_goes_step_by_step(tmp_path: Path) -> None:
+    from lava.magma.core.sync.protocols.async_protocol import AsyncProtocol
+    from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+    from tandem_hw.sim.lava_cpu.graph import build_graph
+
+    def protocols(network: QuantizedNetwork, **options: bool) -> set[type]:
+        period = default_period(network)
+        graph = build_graph(network, inputs_of(network), tmp_path, period, **options)
+        graph.entry.compile(graph.config)
+        processes = [graph.entry, *(process for layer in graph.layers for process in layer)]
+        return {process.model_class.implements_protocol for process in processes}
+
+    networks = [series("subtract"), decoder("zero"), residual("zero")]
+    synapses = {
+        type(item) for network in networks for layer in network.layers for item in layer.synapses
+    }
+    assert synapses == set(SYNAPSE_KINDS)
+    assert [protocols(network) for network in networks] == [{AsyncProtocol}] * 3
+    assert protocols(networks[0], stock_conv=True) == {LoihiProtocol}
+    assert protocols(networks[0], lowered=True) == {LoihiProtocol}
 
 
 @pytest.mark.parametrize(

@@ -38,18 +38,18 @@ _WORKER = """
 import os, time
 from pathlib import Path
 from tandem_hw.sim.lava_cpu.worker import main
-from tandem_hw.sim.graph.processes.spike_counter import PySpikeCounterModel
+from tandem_hw.sim.graph.processes.integrate_and_fire import PyIFModel
 
-folder, count = Path(__file__).parent, PySpikeCounterModel.run_spk
+folder, take_step = Path(__file__).parent, PyIFModel.run_spk
 
 def run_spk(self):
-    if self.time_step == 3 and self.offset == 3:  # the counter of the first layer
+    if self.time_step == 3 and self.window.offset == 3:  # the neurons of the first layer
         (folder / "group.new").write_text(str(os.getpgrp()))
         os.rename(folder / "group.new", folder / "group")
         FAULT
-    count(self)
+    take_step(self)
 
-PySpikeCounterModel.run_spk = run_spk
+PyIFModel.run_spk = run_spk
 """
 #: Ctrl-C has to arrive, also where the tests run in the background of a script, which ignores it.
 _MAIN = (
@@ -128,6 +128,16 @@ def test_process_of_lava_that_fails_is_reported_and_nothing_is_left(
     ):
         LavaCpuBackend(stall_timeout=2.0).run(_network(), np.ones((3, 1, 8, 8), dtype=np.uint8))
     assert time.monotonic() - started < _SOON
+    assert group_members(int(group.read_text())) == []
+    assert list(temporary.iterdir()) == []
+
+
+def test_process_that_fails_while_all_go_step_by_step_is_reported_too(
+    faulty: Callable[[str], Path], temporary: Path
+) -> None:
+    group = faulty("raises")
+    with pytest.raises(BackendError, match=r"a Lava process raised ValueError: the third step is"):
+        LavaCpuBackend(stock_conv=True).run(_network(), np.ones((3, 1, 8, 8), dtype=np.uint8))
     assert group_members(int(group.read_text())) == []
     assert list(temporary.iterdir()) == []
 

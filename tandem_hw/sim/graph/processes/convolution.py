@@ -18,9 +18,9 @@ from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.conv.process import Conv
-from lava.proc.conv.utils import signed_clamp
 from numpy.lib.stride_tricks import sliding_window_view
 
+from tandem_hw.network.fixed_point import STATE_BITS
 from tandem_hw.network.whole_numbers import whole_numbers
 
 #: Below this magnitude every sum of integers is exact in float32, in whatever order it is added.
@@ -54,26 +54,58 @@ class UnfoldedConvolution:
             dtype: np.ascontiguousarray(kernel.transpose(0, 2, 1), dtype=dtype)
             for dtype in (np.float32, np.float64)
         }
+        self._unfoldings: dict[tuple[type, tuple[int, ...]], _Unfolding] = {}
 
     def __call__(self, signal: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
         """Return the convolution of an integer signal [x, y, channel], int64 [x, y, out]."""
-        largest = int(np.abs(signal).max(initial=0))
+        largest = max(int(signal.max(initial=0)), -int(signal.min(initial=0)))
         exact = largest * self.row_sum < _FLOAT32_EXACT
         dtype = np.float32 if exact else np.float64
-        (px, py), (dx, dy), (kx, ky) = self.padding, self.dilation, self.kernel
-        padded: npt.NDArray[Any] = np.pad(signal.astype(dtype), ((px, px), (py, py), (0, 0)))
+        key = (dtype, signal.shape)
+        if key not in self._unfoldings:
+            self._unfoldings[key] = _Unfolding(self, dtype, signal.shape)
+        unfolding = self._unfoldings[key]
+        product = unfolding(signal) @ self.matrices[dtype]
+        merged = whole_numbers(product.transpose(1, 0, 2), np.int64, "sums of a convolution")
+        return merged.reshape(*unfolding.places, self.out)
+
+
+class _Unfolding:
+    """Signals of one shape unfolded into patches, in memory that every step uses again.
+
+    Args:
+        convolution: says which patches.
+        dtype: of the patches.
+        shape: of a signal, [x, y, channel].
+    """
+
+    def __init__(
+        self, convolution: UnfoldedConvolution, dtype: type, shape: tuple[int, ...]
+    ) -> None:
+        (px, py), (dx, dy), (kx, ky) = (
+            convolution.padding,
+            convolution.dilation,
+            convolution.kernel,
+        )
+        (sx, sy), groups = convolution.stride, convolution.groups
+        width, height, channels = shape
+        padded: npt.NDArray[Any] = np.zeros((width + 2 * px, height + 2 * py, channels), dtype)
         windows = sliding_window_view(  # type: ignore[call-overload]
             padded, (dx * (kx - 1) + 1, dy * (ky - 1) + 1), axis=(0, 1)
-        )[:: self.stride[0], :: self.stride[1], :, ::dx, ::dy]
-        width, height, channels = windows.shape[:3]
-        # [x, y, channel, kx, ky] -> [group, position, kx * ky * channel in the group]
-        patches = windows.reshape(
-            width, height, self.groups, channels // self.groups, kx, ky
-        ).transpose(2, 0, 1, 4, 5, 3)
-        columns = patches.reshape(self.groups, width * height, -1)
-        product = columns @ self.matrices[dtype]
-        merged = whole_numbers(product.transpose(1, 0, 2), np.int64, "sums of a convolution")
-        return merged.reshape(width, height, self.out)
+        )[::sx, ::sy, :, ::dx, ::dy]
+        self.places: tuple[int, int] = windows.shape[:2]
+        # [x, y, channel, kx, ky] -> [group, x, y, kx, ky, channel in the group]
+        split = (*self.places, groups, channels // groups, kx, ky)
+        self.inside = padded[px : px + width, py : py + height]
+        self.patches = windows.reshape(split).transpose(2, 0, 1, 4, 5, 3)
+        self.unfolded: npt.NDArray[Any] = np.empty(self.patches.shape, dtype)
+        self.columns = self.unfolded.reshape(groups, self.places[0] * self.places[1], -1)
+
+    def __call__(self, signal: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the patches [group, place, kx * ky * channel]; the next call writes over them."""
+        self.inside[:] = signal
+        self.unfolded[:] = self.patches
+        return self.columns
 
 
 @implements(proc=Conv, protocol=LoihiProtocol)
@@ -115,9 +147,15 @@ class PyUnfoldedConvModel(PyLoihiProcessModel):
                 int(self.groups.item()),
             )
         if s_in.any():
-            self.a_buf = signed_clamp(self._convolution(s_in), bits=24).astype(np.int32)
+            self.a_buf = wrapped_sums(self._convolution(s_in))
         else:
             self.a_buf = np.zeros_like(self.a_buf)
+
+
+def wrapped_sums(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """Wrap sums to 24 bits as ``signed_clamp`` of ``lava.proc.conv.utils`` does by a remainder."""
+    half = 1 << (STATE_BITS - 1)
+    return (((sums + half) & (2 * half - 1)) - half).astype(np.int32)
 
 
 def _pair(values: npt.NDArray[np.integer[Any]]) -> tuple[int, int]:

@@ -92,7 +92,8 @@ class PyIFModel(PyLoihiProcessModel):
         self.window: Window = proc_params["window"]
         self.subtract: bool = proc_params["reset"] == "subtract"
         self.threshold = int(proc_params["threshold"])
-        self.bias = np.asarray(proc_params["bias"], dtype=np.int32)
+        #: In units of a state, 1/64 weight unit.
+        self.bias = np.asarray(proc_params["bias"], dtype=np.int32) << STATE_FRACTION_BITS
         self.fired = np.zeros(proc_params["shape"], dtype=np.int32)
 
     def run_spk(self) -> None:
@@ -104,11 +105,11 @@ class PyIFModel(PyLoihiProcessModel):
         if self.subtract:
             net_input = a_in - self.threshold * self.fired
             self.u[:] = wrap_current(self.u + (net_input << STATE_FRACTION_BITS))
-            voltage = self.u + (self.bias << STATE_FRACTION_BITS)
+            voltage = self.u + self.bias
         else:
             self.u[:] = wrap_current(a_in << STATE_FRACTION_BITS)
-            voltage = self.v + self.u + (self.bias << STATE_FRACTION_BITS)
-        self.v[:] = np.clip(voltage, -VOLTAGE_LIMIT, VOLTAGE_LIMIT)
+            voltage = self.v + self.u + self.bias
+        self.v[:] = np.minimum(np.maximum(voltage, -VOLTAGE_LIMIT), VOLTAGE_LIMIT)
         above = self.v > ((self.threshold - 1) << STATE_FRACTION_BITS)
         self.fired[:] = above if phase < self.window.num_steps else 0
         if not self.subtract:
@@ -146,5 +147,7 @@ def wrap_current(current: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     It takes 2^24 off once above 2^23 and adds it once at or below -2^23, so 2^23 itself stays.
     """
     half, span = np.int32(1 << (STATE_BITS - 1)), np.int32(1 << STATE_BITS)
+    if current.max(initial=0) <= half and current.min(initial=0) > -half:
+        return current
     wrapped = np.where(current > half, current - span, current)
     return np.where(current <= -half, current + span, wrapped)

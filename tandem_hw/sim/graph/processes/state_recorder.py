@@ -14,18 +14,15 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
+from tandem_hw.sim.graph.window_record import WindowStates
+
 
 class StateRecorder(AbstractProcess):
     """Reads currents or voltages once a period, after a step is over, as Lava has them.
 
-    They go into a file that is mapped into memory, one row a sample: Lava's ``Read`` keeps them in
-    a ``Var``, whose ``get`` sends every element as a message of its own.
-
     Args:
         shape: shape of the neurons, in Lava's axis order.
-        last_step: the last step of the first window, counted from 1.
-        period: steps from one window to the next.
-        record_path: an existing .npy file, int32 [samples, *shape], in units of 1/64 weight unit.
+        last_step, period, record_path: as in ``WindowStates``.
     """
 
     def __init__(
@@ -46,16 +43,13 @@ class PyStateRecorderModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
-        self.last_step: int = proc_params["last_step"]
-        self.period: int = proc_params["period"]
-        self.record = np.lib.format.open_memmap(proc_params["record_path"], mode="r+")
+        names = ("last_step", "period", "record_path")
+        self.window_states = WindowStates(**{name: proc_params[name] for name in names})
 
     def post_guard(self) -> bool:
         """Whether a window has ended in this step."""
-        sample, phase = divmod(int(self.time_step) - self.last_step, self.period)
-        return phase == 0 and 0 <= sample < len(self.record)
+        return self.window_states.due(self.time_step)
 
     def run_post_mgmt(self) -> None:
         """Read the states at the end of the step."""
-        sample = (int(self.time_step) - self.last_step) // self.period
-        self.record[sample] = self.state.read()
+        self.window_states.keep(self.time_step, self.state.read())

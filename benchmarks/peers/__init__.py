@@ -1,0 +1,1 @@
+"""Other libraries that train spiking networks in PyTorch, each behind one adapter."""

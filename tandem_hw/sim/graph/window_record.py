@@ -1,0 +1,73 @@
+"""What is kept of a layer, sample by sample, in files that are mapped into memory.
+
+Lava's ``Var.get`` sends every element as a message of its own, which is far too slow for the counts
+and states of a layer. The processes of a graph write here instead, and the parent reads the files.
+Steps are counted from 1, as Lava counts them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class SpikeCounts:
+    """Counts the spikes of each neuron over each sample's window.
+
+    Args:
+        num_steps: length T of a window.
+        period: steps from one window to the next.
+        offset: the step in which the first window starts.
+        counts_path: an existing .npy file, int32 [samples, *shape].
+        progress_path: an existing .npy file, int64 [2], that receives the last finished step and
+            the number of spikes between windows.
+    """
+
+    def __init__(
+        self, *, num_steps: int, period: int, offset: int, counts_path: str, progress_path: str
+    ) -> None:
+        self.num_steps, self.period, self.offset = num_steps, period, offset
+        self.counts, self.progress = mapped_file(counts_path), mapped_file(progress_path)
+
+    def add(self, step: int, spikes: npt.NDArray[Any]) -> None:
+        """Add the spikes of a step, 0 or 1 for each neuron, to the row of its sample."""
+        sample, phase = divmod(step - self.offset, self.period)
+        if 0 <= sample < len(self.counts):
+            if phase < self.num_steps:
+                self.counts[sample] += spikes
+            else:
+                self.progress[1] += int(np.count_nonzero(spikes))
+        self.progress[0] = step
+
+
+class WindowStates:
+    """Keeps the states of neurons at the end of each sample's window.
+
+    Args:
+        last_step: the last step of the first window.
+        period: steps from one window to the next.
+        record_path: an existing .npy file, int32 [samples, *shape], in units of 1/64 weight unit.
+    """
+
+    def __init__(self, *, last_step: int, period: int, record_path: str) -> None:
+        self.last_step, self.period = last_step, period
+        self.record = mapped_file(record_path)
+
+    def due(self, step: int) -> bool:
+        """Whether the window of a sample ends with this step."""
+        sample, phase = divmod(step - self.last_step, self.period)
+        return phase == 0 and 0 <= sample < len(self.record)
+
+    def keep(self, step: int, state: npt.NDArray[Any]) -> None:
+        """Write the states after a step that is due."""
+        self.record[(step - self.last_step) // self.period] = state
+
+
+def mapped_file(path: str) -> npt.NDArray[Any]:
+    """Return the array of an existing .npy file, mapped into memory to be written.
+
+    It is a plain array: indexing a ``memmap`` takes several times as long.
+    """
+    return np.asarray(np.lib.format.open_memmap(path, mode="r+"))

@@ -257,3 +257,21 @@ def test_what_others_look_at_is_not_taken_back() -> None:
     assert may_be_deferred(model, there)
     model.layers[0].eval()
     assert not may_be_deferred(model, there)
+
+
+@pytest.mark.parametrize("learn_thresholds", [False, True])
+def test_layers_that_do_not_spike_yet_are_the_same_as_well(
+    learn_thresholds: bool, deferred: list[bool]
+) -> None:
+    model = converted("residual", learn_thresholds=learn_thresholds, activation_max=0.5).train()
+    inputs = inputs_of(model)
+    found = []
+    for deferred[0] in (False, True):
+        one = copy.deepcopy(model)
+        torch.manual_seed(2)  # of the dropout
+        outputs = one(inputs, spiking=2)
+        outputs.square().mean().backward()
+        gradients = [weight.grad for weight in one.parameters() if weight.grad is not None]
+        assert any(gradient.any() for gradient in gradients)
+        found.append([outputs, *gradients])
+    assert all(map(torch.equal, *found))

@@ -275,3 +275,31 @@ def test_layers_that_do_not_spike_yet_are_the_same_as_well(
         assert any(gradient.any() for gradient in gradients)
         found.append([outputs, *gradients])
     assert all(map(torch.equal, *found))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU on this machine")
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+def test_a_pass_on_a_gpu_is_the_one_that_looks_at_every_number(
+    name: str, reset: str, deferred: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    model = converted(name, reset=reset, activation_max=0.2).train().cuda()
+    inputs = inputs_of(model).cuda()
+    seen: list[list[tuple[str, Tensor, int | None, float]]] = []
+
+    def observe(layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters) -> None:
+        result = activity.potential if activity.counts is None else activity.counts
+        assert result is not None
+        seen[-1].append((layer.name, result, integers.threshold, integers.unit))
+
+    outputs = []
+    for deferred[0] in (False, True):
+        torch.manual_seed(2)  # of the dropout
+        seen.append([])
+        outputs.append(copy.deepcopy(model)(inputs, observe))
+    assert torch.equal(*outputs)
+    assert any(result.any() for _, result, threshold, _ in seen[0] if threshold is not None)
+    for one, other in zip(*seen, strict=True):
+        assert (one[0], *one[2:]) == (other[0], *other[2:])
+        assert torch.equal(one[1].double(), other[1].double())

@@ -158,12 +158,16 @@ def test_links_at_the_top_level_lead_into_the_package(name: str) -> None:
 
 
 def test_tests_lie_in_the_rooms_of_what_they_test() -> None:
-    """Beside ``tests/helpers``, where no test is, and the root, which watches the whole."""
+    """Beside ``tests/helpers``, where no test is, and the root, which watches the whole.
+
+    ``tests/benchmarks`` tests what lies beside the package.
+    """
     tests, helpers = ROOT / "tests", ROOT / "tests" / "helpers"
     modules = [path for path in tests.rglob("*.py") if helpers not in path.parents]
     rooms = {path.parent.relative_to(tests) for path in modules}
     assert len(rooms) > 15
-    assert [room for room in rooms if not (PACKAGE / room).is_dir()] == []
+    places = [PACKAGE, ROOT]
+    assert [room for room in rooms if not any((one / room).is_dir() for one in places)] == []
     own = ("__init__.py", "conftest.py")
     assert [path for path in modules if not path.match("test_*.py") and path.name not in own] == []
     assert not list(helpers.rglob("test_*.py"))

@@ -17,6 +17,7 @@ from tandem_hw.arithmetic.state_arithmetic import (
     changed_by,
     clip_voltage_,
     decay_,
+    subtract_threshold_,
     wrap_and_clip_voltage_,
     wrap_current_,
 )
@@ -71,7 +72,7 @@ class ExactState:
         self._count(changed_by(clip_voltage_, membrane) | wrapped)
         self._see(membrane / STATE_FRACTION)
 
-    def _fire(self, threshold: int) -> Tensor:
+    def _fire(self, threshold: int | Tensor) -> Tensor:
         membrane = self._membrane
         if self.fired is None:
             self.fired = torch.empty_like(membrane)
@@ -83,7 +84,7 @@ class ExactState:
         else:
             torch.ge(membrane + self.bias, threshold, out=fired)
             # Lava subtracts one step later; nothing looks at the state of a firing layer between.
-            membrane.sub_(fired, alpha=threshold)
+            subtract_threshold_(membrane, fired, threshold)
         return fired
 
     def potential(self) -> Tensor:
@@ -97,7 +98,7 @@ class ExactState:
             return membrane
         if self.fired is not None:
             assert self.neurons.threshold is not None  # it fired
-            membrane = membrane.add(self.fired, alpha=self.neurons.threshold)
+            membrane = membrane + self.fired * self.neurons.threshold
         return membrane * STATE_FRACTION
 
     def saturated(self) -> Tensor:

@@ -10,8 +10,11 @@ in float64. What fails is never used there; another algorithm takes its place, i
 product itself.
 
 A setting that makes a library choose anew for equal sizes (``torch.backends.cudnn.benchmark``) is
-part of what is remembered, but a choice that changes between two calls would escape. On CUDA only
-matrix products are used so far, whose algorithm the sizes decide.
+part of what is remembered, but a choice that changes between two calls would escape, and cuDNN
+changes it where memory is short. So on CUDA its convolutions are used only where what they give is
+looked at each time: in a forward pass whose conditions are read together
+(``tandem_hw.arithmetic.deferred_checks``) one of them is that sums are whole, which those of a
+transform are not. Elsewhere matrix products alone are used there, whose algorithm the sizes decide.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT
 
 _LOG = logging.getLogger(__name__)
@@ -140,7 +144,7 @@ def exact_sum(
     device = signal.device.type
     settings = _SCOPE.settings.get(device)
     if settings is None:
-        with exact_arithmetic(device):
+        with exact_arithmetic(device, _SCOPE.checks):
             return exact_sum(ways, signal, weight, geometry, byte_ways)
     problem = _Problem(
         ways,
@@ -163,7 +167,11 @@ def exact_sum(
     way = _exact_way(problem)
     if way is None:
         return _in_float64(ways[-1], signal, weight, geometry).to(signal.dtype)
-    return way(signal, weight, geometry)
+    found = way(signal, weight, geometry)
+    if _SCOPE.checks is not None and way is not ways[-1]:
+        # One sample's sums are enough: each of them comes out of the same algorithm.
+        _SCOPE.checks.fail_if((found[:1] != found[:1].round()).any())
+    return found
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -175,8 +183,13 @@ def _exact_way(problem: _Problem) -> Way | None:
     samples = _looked_at(signal)
     expected = _in_float64(problem.ways[-1], signal[samples], weight, problem.geometry)
     for way in problem.ways:
-        found = way(signal, weight, problem.geometry)[samples]
-        if torch.equal(found.double(), expected):
+        try:
+            found = way(signal, weight, problem.geometry)[samples]
+        except RuntimeError:  # no such algorithm in this build, or too little memory for it
+            if way is problem.ways[-1]:
+                raise
+            found = None
+        if found is not None and torch.equal(found.double(), expected):
             _tell(problem, _name(way))
             return way
         _log_unused(problem, _name(way))
@@ -425,13 +438,14 @@ class _Scope(threading.local):
 
     def __init__(self) -> None:
         self.settings: dict[str, tuple[object, ...]] = {}
+        self.checks: DeferredChecks | None = None
 
 
 _SCOPE = _Scope()
 
 
 @contextmanager
-def exact_arithmetic(device: str) -> Iterator[None]:
+def exact_arithmetic(device: str, checks: DeferredChecks | None = None) -> Iterator[None]:
     """Keep away what would round: the short formats of autocast, and NNPACK's transforms.
 
     ``exact_sum`` enters it by itself. Around many sums it reads the libraries' settings once; they
@@ -439,11 +453,18 @@ def exact_arithmetic(device: str) -> Iterator[None]:
 
     Args:
         device: type of the device, such as "cpu".
+        checks: takes up whether sums were whole.
     """
-    outside = _SCOPE.settings
+    outside = _SCOPE.settings, _SCOPE.checks
     with torch.autocast(device, enabled=False), _NNPACK if device == "cpu" else nullcontext():
-        _SCOPE.settings = {**outside, device: _settings(device)}
+        _SCOPE.settings = {**_SCOPE.settings, device: _settings(device)}
+        _SCOPE.checks = checks
         try:
             yield
         finally:
-            _SCOPE.settings = outside
+            _SCOPE.settings, _SCOPE.checks = outside
+
+
+def sums_are_watched() -> bool:
+    """Return whether sums that are not whole are noticed, whatever algorithm made them."""
+    return _SCOPE.checks is not None

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import SpikePacker
-from tandem_hw.arithmetic.state_arithmetic import STATE_FRACTION
+from tandem_hw.arithmetic.state_arithmetic import STATE_FRACTION, subtract_threshold_
 
 
 class FastState:
@@ -32,7 +32,10 @@ class FastState:
     """
 
     def __init__(self, neurons: NeuronParameters, bias: Tensor, follow_peak: bool) -> None:
-        self.threshold = neurons.threshold
+        threshold = neurons.threshold
+        if isinstance(threshold, Tensor):
+            threshold = threshold.to(bias.dtype)
+        self.threshold = threshold
         self.zero = neurons.resets_to_zero
         self.bias = bias
         self.follow_peak = follow_peak
@@ -64,12 +67,12 @@ class FastState:
                 highs.append(high)
             if packer is None or self.threshold is None:
                 continue
-            torch.ge(membrane, self.threshold, out=fired)
+            torch.ge(membrane, self.threshold, out=fired)  # type: ignore[call-overload]
             packer.add(fired)
             if self.zero:
                 membrane.addcmul_(membrane, fired, value=-1)
             elif index + 1 < len(inputs):
-                membrane.sub_(fired, alpha=self.threshold)
+                subtract_threshold_(membrane, fired, self.threshold)
         if lows:
             self.extremes = torch.stack(lows).min(), torch.stack(highs).max()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT, DECAY_UNITY
 
 
@@ -15,30 +16,47 @@ class NeuronParameters:
 
     Attributes:
         bias: bias in weight units, broadcastable over [batch, *shape].
-        threshold: firing threshold in weight units, or None for a readout.
+        threshold: firing threshold in weight units, on a device a tensor [] of whole numbers in
+            floating point, or None for a readout.
         reset: "subtract" or "zero".
         proven: whether no reachable state leaves 24 bits.
-        input_reach: largest magnitude that the synaptic input of one step can have.
+        input_reach: largest magnitude that the synaptic input of one step can have; on a device a
+            tensor [].
         current_decay: what the current loses a step, in 1/4096; only a firing layer that resets to
             zero may have another one than 4096.
         voltage_decay: what the voltage loses a step, in 1/4096, 0 elsewhere as above.
         number: neurons of one sample, by which a batch is run in parts that fit a cache; None
             where they are few.
+        checks: takes up whether a state came too near to 24 bits, which is looked at part by part
+            and mended at once otherwise. Only where there is one are numbers left on the device.
+        layer: name of the layer, for the checks.
     """
 
     bias: Tensor
-    threshold: int | None
+    threshold: int | Tensor | None
     reset: str
     proven: bool
-    input_reach: int = ACCUMULATOR_LIMIT
+    input_reach: int | Tensor = ACCUMULATOR_LIMIT
     current_decay: int = DECAY_UNITY
     voltage_decay: int = 0
     number: int | None = None
+    checks: DeferredChecks | None = None
+    layer: str = ""
+
+    @property
+    def whole_threshold(self) -> int | None:
+        """``threshold`` as a number; a GPU is waited for if it is there."""
+        return None if self.threshold is None else int(self.threshold)
 
     @property
     def resets_to_zero(self) -> bool:
         """Whether a spike clears the membrane; a readout integrates as "subtract" does."""
         return self.reset == "zero" and self.threshold is not None
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the states are known to leave 24 bits, so that nothing faster is tried."""
+        return self.checks is not None and self.layer in self.checks.wrapping
 
     @property
     def leaks(self) -> bool:

@@ -18,7 +18,9 @@ dv=4096: see docs/arithmetic.md. Where a state may leave
 Tensors hold integers in floating point. Where ``tandem_hw.network.bounds`` proves that no state
 leaves 24 bits, float32 is exact and nothing wraps. Where it does not, float32 is tried and every
 state looked at; should one come too near the limit, the window is run again in float64 with wrap
-and clip. Leaky layers always run in float64: the product of a state and a decay needs 36 bits.
+and clip. In a training step on a GPU, which shall not wait for that look, it is put off to the end
+of the forward pass, and then the pass is run again (``deferred_checks``). Leaky layers always run
+in float64: the product of a state and a decay needs 36 bits.
 """
 
 from __future__ import annotations
@@ -244,9 +246,11 @@ def simulate_layer(
     window = _Window(neurons, num_steps, batch, keep_spikes, follow_peak, count_dtype)
     by_step = any(one.train.by_step for one in incoming)
     sent = max(one.train.values for one in incoming)
+    # A GPU is busy with a whole batch only, and has no cache that a part could stay in.
+    number = neurons.number if incoming[0].train.device.type == "cpu" else None
     # Integers in the bfloat16 of mixed precision would not be the chip's.
-    with exact_arithmetic(neurons.bias.device.type):
-        for samples in _parts(window.batch, neurons.number, sent, num_steps if by_step else 1):
+    with exact_arithmetic(neurons.bias.device.type, neurons.checks):
+        for samples in _parts(window.batch, number, sent, num_steps if by_step else 1):
             part = [replace(one, train=one.train.part(samples)) for one in incoming]
             window.run(samples, _summed(part, num_steps))
         return window.activity()
@@ -301,7 +305,7 @@ class _Window:
         flat = [None if one is None else self.order.flat(one) for one in inputs]
         state, counts = self._run(flat, None if self.bits is None else self.bits[samples])
         self.states.append(state)
-        if state.extremes is not None:
+        if state.extremes is not None and self.neurons.checks is None:
             self.peak = max(self.peak or 0, _peak(state.extremes))
         if self.counts is not None:
             assert counts is not None  # they fire
@@ -331,11 +335,11 @@ class _Window:
         """
         neurons = self.neurons
         fires = neurons.threshold is not None
-        if not neurons.leaks:
+        if not neurons.leaks and not neurons.wraps:
             fast = FastState(neurons, self.bias, self.follow_peak)
             packer = SpikePacker(self.num_steps, bits) if fires else None
             fast.run(inputs, packer)
-            if neurons.proven or self._stayed_within(fast):
+            if neurons.proven or self._may_stay(fast):
                 return fast, None if packer is None else packer.counts
         kind = ExactLeakyState if neurons.leaks else ExactState
         exact = kind(neurons, self.bias, self.follow_peak)
@@ -347,18 +351,33 @@ class _Window:
                 packer.add(fired)
         return exact, None if packer is None else packer.counts
 
-    def _stayed_within(self, state: FastState) -> bool:
-        """Return whether the largest state that was seen excludes any wrap, clip and rounding.
+    def _may_stay(self, state: FastState) -> bool:
+        """Return whether what was run without a wrap is right, as far as that is known by now."""
+        too_far = self._came_too_far(state)
+        checks = self.neurons.checks
+        if checks is None:
+            return not too_far
+        checks.fail_if(too_far, self.neurons.layer)
+        return True
+
+    def _came_too_far(self, state: FastState) -> Tensor:
+        """Return whether the largest state that was seen leaves room for a wrap, clip or rounding.
 
         What is seen is the potential with its bias. Lava also keeps a current: with reset "zero"
         that is the synaptic input of the step, otherwise the potential without its bias. Beyond
         2^24 float32 rounds, but only after a state that is refused here.
+
+        Returns:
+            bool [], where the states are.
         """
         assert state.extremes is not None  # layers that are not proven are followed
-        peak = _peak(state.extremes)
+        low, high = state.extremes
+        peak = torch.maximum(-low, high)
         if self.neurons.resets_to_zero:
-            return max(peak, self.neurons.input_reach) < STATE_LIMIT
-        return peak + int(self.bias.abs().max()) < STATE_LIMIT
+            within = (peak < STATE_LIMIT) & (self.neurons.input_reach < STATE_LIMIT)
+        else:
+            within = peak + self.bias.abs().max() < STATE_LIMIT
+        return ~within  # so that what is no number is too far as well
 
     def activity(self) -> LayerActivity:
         """Return what all samples did."""

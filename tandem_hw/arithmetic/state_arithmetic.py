@@ -46,6 +46,20 @@ def changed_by(limit: Callable[[Tensor], Tensor], state: Tensor) -> Tensor:
     return before != limit(state)
 
 
+def subtract_threshold_(state: Tensor, fired: Tensor, threshold: int | Tensor) -> None:
+    """Take the threshold off the states that fired, in place.
+
+    Args:
+        state: floating point, any shape.
+        fired: zeros and ones of the same shape and dtype.
+        threshold: a number, or a tensor [] of the same device.
+    """
+    if isinstance(threshold, Tensor):
+        state.addcmul_(fired, threshold.to(state.dtype), value=-1)
+    else:
+        state.sub_(fired, alpha=threshold)
+
+
 def clip_voltage_(voltage: Tensor) -> Tensor:
     """Clip a voltage in units of 1/64 weight unit in place."""
     return voltage.clamp_(-VOLTAGE_LIMIT, VOLTAGE_LIMIT)

@@ -5,8 +5,13 @@ holds them exactly in whatever order they are added. That is true of direct sums
 by Winograd's or Fourier's transform rounds on the way, and which algorithm PyTorch's libraries
 choose depends on the machine, the build, the settings and the sizes. On a CPU their convolution is
 tried first, then a matrix product of unfolded patches (a transposed convolution folds the product
-up again); on other devices that product alone, since cuDNN may choose a transform. Each is used
-only where ``exact_sums`` saw it to be exact.
+up again). On other devices cuDNN may choose a transform, and another time another one: its
+convolution is used where each result is looked at, otherwise that product alone. Each is used only
+where ``exact_sums`` saw it to be exact.
+
+cuDNN's convolutions of float32 run in TF32 unless ``torch.backends.cudnn.allow_tf32`` says no. That
+has 11 bits for an operand and the 24 of float32 for a sum, and here an operand has 8: nothing is
+lost.
 
 The functions called ``fast`` are for real values, where the last bit does not matter.
 """
@@ -23,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tandem_hw.arithmetic.exact_sums import ByteWay, Way, exact_sum
+from tandem_hw.arithmetic.exact_sums import ByteWay, Way, exact_sum, sums_are_watched
 from tandem_hw.arithmetic.integer_products import (
     convolve_bytes,
     multiply_bytes,
@@ -119,6 +124,8 @@ def convolve(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         return exact_sum(_ways(_CONVOLUTIONS, signal), signal, weight, geometry)
     ways = _ways(_CONVOLUTIONS, signal)
     if not _for_onednn(signal):
+        if signal.dim() == 4 and _for_cudnn(signal):
+            ways = (_convolve_channels_last, *ways)
         return exact_sum(ways, signal, weight, geometry)
     if signal.dim() == 4:
         ways = (_convolve_channels_last, *ways)
@@ -183,7 +190,7 @@ def inputs_first(weight: Tensor, groups: int) -> Tensor:
 
 
 def _convolve_channels_last(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """Convolve images in the order in which products of bytes leave them, which is the faster one.
+    """Convolve images in the order of products of bytes, and of tensor cores; it is the faster one.
 
     So no layer has to bring what the one before it sends into another order.
     """
@@ -258,6 +265,10 @@ def _ways(ways: tuple[Way, ...], signal: Tensor) -> tuple[Way, ...]:
 
 def _for_onednn(signal: Tensor) -> bool:
     return signal.device.type == "cpu" and bool(torch.backends.mkldnn.enabled)
+
+
+def _for_cudnn(signal: Tensor) -> bool:
+    return signal.device.type == "cuda" and sums_are_watched()
 
 
 def _is_plain(weight: Tensor, geometry: Geometry) -> bool:

@@ -42,6 +42,9 @@ json_option = click.option(
 device_option = click.option(
     "--device", default="cpu", show_default=True, help="Where PyTorch computes: cpu, cuda, cuda:1."
 )
+verbose_option = click.option(
+    "--verbose", is_flag=True, help="Also show which algorithm computed each sum of spikes."
+)
 simulation_only_option = click.option(
     "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board can run it."
 )

@@ -17,6 +17,7 @@ from tandem_hw.cli.options import (
     load_network,
     network_argument,
     samples_option,
+    verbose_option,
 )
 from tandem_hw.errors import TandemError
 from tandem_hw.sim.registry import BACKENDS
@@ -47,6 +48,7 @@ from tandem_hw.sim.registry import BACKENDS
     type=click.Path(path_type=Path),
     help="Draw the results and each layer's spike rate as PNG; this needs matplotlib.",
 )
+@verbose_option
 @device_option
 @backend_options
 def command(
@@ -58,6 +60,7 @@ def command(
     final_states: bool,
     json_path: Path | None,
     plot_path: Path | None,
+    verbose: bool,
     device: str,
     **options: Any,
 ) -> None:
@@ -81,3 +84,7 @@ def command(
     simulate(
         network, runner, data, samples, Results(recording_path, final_states, json_path, plot_path)
     )
+    if verbose:
+        from tandem_hw.cli.work.arithmetic_tables import show_ways
+
+        show_ways()

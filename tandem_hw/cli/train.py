@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tandem_hw.cli.options import check_outputs, device_option
+from tandem_hw.cli.options import check_outputs, device_option, verbose_option
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import FileFormatError
 from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
@@ -27,6 +27,7 @@ from tandem_hw.zoo.catalogue import MODELS
 )
 @click.option("--resume", is_flag=True, help="Continue from last.pt in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier training in the folder.")
+@verbose_option
 def command(
     data: str,
     model: str,
@@ -34,6 +35,7 @@ def command(
     out: Path,
     resume: bool,
     overwrite: bool,
+    verbose: bool,
     init: Path | None,
     **settings: Any,
 ) -> None:
@@ -54,6 +56,10 @@ def command(
     run_training(
         data, model, device, out, init, options, settings, resume=resume, overwrite=overwrite
     )
+    if verbose:
+        from tandem_hw.cli.work.arithmetic_tables import show_ways
+
+        show_ways()
 
 
 def _check_folder(out: Path, resume: bool, overwrite: bool, init: Path | None, data: str) -> None:

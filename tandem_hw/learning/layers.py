@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.arithmetic.neurons import (
     Incoming,
     LayerActivity,
@@ -31,19 +32,27 @@ from tandem_hw.arithmetic.neurons import (
 )
 from tandem_hw.learning.kinds.kind import LayerKind
 from tandem_hw.learning.precision import check_precision
-from tandem_hw.learning.quantizer import IntegerParameters, RealSynapses, quantize_layer
+from tandem_hw.learning.quantizer import (
+    IntegerParameters,
+    RealSynapses,
+    quantize_layer,
+    scalar,
+)
 from tandem_hw.learning.signals import TandemSignal
 from tandem_hw.learning.spiking_options import SpikingOptions, Twin
 from tandem_hw.learning.surrogates import replace_by_count, replace_value
 from tandem_hw.learning.weights_in_effect import refresh_weights
 from tandem_hw.network.bounds import (
+    AnyInterval,
+    beyond,
     check_accumulator,
     input_steps,
     reach,
     sum_intervals,
-    synaptic_interval,
+    weighted_interval,
     window_bounds,
 )
+from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT
 from tandem_hw.network.whole_numbers import whole_numbers
 
 __all__ = ["Observer", "SpikingOptions", "TandemLayer", "TandemSignal", "Twin"]
@@ -123,9 +132,13 @@ class TandemLayer(LayerKind):
     @property
     def spike_value(self) -> float:
         """Real value of one spike, which is the real firing threshold; positive."""
-        return max(abs(float(self.activation_max.detach())), _LEAST_ACTIVATION) / (
-            self.options.num_steps
-        )
+        return float(self._spike_value())
+
+    @torch.no_grad()
+    def _spike_value(self) -> Tensor:
+        """Return ``spike_value`` where the parameters are, float64 []."""
+        value = self.activation_max.double().abs().clamp_min(_LEAST_ACTIVATION)
+        return value / scalar(self.options.num_steps, value)
 
     def _graph_spike_value(self) -> Tensor | None:
         """Return ``spike_value`` with its gradient, or None where it is not learnt."""
@@ -149,6 +162,7 @@ class TandemLayer(LayerKind):
         observe: Observer | None = None,
         *,
         spiking: bool = True,
+        checks: DeferredChecks | None = None,
     ) -> TandemSignal | Tensor:
         """Run both twins.
 
@@ -156,6 +170,8 @@ class TandemLayer(LayerKind):
             signals: what comes in, one signal for the main synapses and one for each skip.
             observe: told what the spiking twin did.
             spiking: False for the ordinary twin alone, on real weights and without integers.
+            checks: takes up what the integers must hold to, and nothing is raised here; only with
+                them are no numbers read from the device.
 
         Returns:
             A ``TandemSignal`` of a firing layer; of a readout its potential in real units, float32
@@ -167,15 +183,18 @@ class TandemLayer(LayerKind):
         """
         check_precision(self.name, self)
         signals = [signals] if isinstance(signals, TandemSignal) else signals
+        spike_value = self._spike_value()
+        value = spike_value if checks is not None else float(spike_value)
         if not spiking:
-            return self._ordinary(signals)
+            return self._ordinary(signals, value)
         branches = [
-            synapses.branch(signal) for synapses, signal in zip(self.synapses, signals, strict=True)
+            synapses.branch(signal, on_device=checks is not None)
+            for synapses, signal in zip(self.synapses, signals, strict=True)
         ]
         twin = _sum_of_twins(branches)
         self._follow_peak(twin)
-        integers = self._quantize(branches)
-        activity = self.simulate(signals, integers)
+        integers = self._quantize(branches, spike_value, checks)
+        activity = self.simulate(signals, integers, checks=checks)
         if observe is not None:
             observe(self, activity, integers)
         if activity.potential is not None:
@@ -185,7 +204,7 @@ class TandemLayer(LayerKind):
             return replace_value(twin, potential)
         assert activity.counts is not None  # it fires
         assert activity.train is not None
-        counts, train, value = activity.counts, activity.train, self.spike_value
+        counts, train = activity.counts, activity.train
         if twin is None:
             return TandemSignal(counts, train, value)
         graph_value = self._graph_spike_value()
@@ -200,7 +219,9 @@ class TandemLayer(LayerKind):
         """The activation, in spikes, above which the twin has no gradient."""
         return float(self.options.num_steps) if self.options.twin == "clip" else float("inf")
 
-    def _ordinary(self, signals: Sequence[TandemSignal]) -> TandemSignal | Tensor:
+    def _ordinary(
+        self, signals: Sequence[TandemSignal], value: float | Tensor
+    ) -> TandemSignal | Tensor:
         """Run the ordinary twin: a ReLU, capped where a neuron would fire in every step."""
         total: Tensor | None = None
         for synapses, signal in zip(self.synapses, signals, strict=True):
@@ -213,9 +234,9 @@ class TandemLayer(LayerKind):
         if not self.fires:
             return total
         graph_value = self._graph_spike_value()
-        ratio = total / (self.spike_value if graph_value is None else graph_value)
+        ratio = total / (value if graph_value is None else graph_value)
         activation = ratio.clamp(0, self._ceiling)
-        return TandemSignal(activation, None, self.spike_value, graph_scale=graph_value)
+        return TandemSignal(activation, None, value, graph_scale=graph_value)
 
     @torch.no_grad()
     def _follow_peak(self, twin: Tensor | None) -> None:
@@ -237,23 +258,26 @@ class TandemLayer(LayerKind):
         total = self.twin_input(counts, weight * signal.real)
         return total if self.bias is None else total + self.bias_image(self.bias)
 
-    def branch(self, signal: TandemSignal) -> _Branch:
+    def branch(self, signal: TandemSignal, *, on_device: bool = False) -> _Branch:
         """Return what the main synapses do with one signal.
 
         Args:
             signal: what comes in.
+            on_device: leave the parameters where they are, in training.
         """
         if not torch.is_grad_enabled() and not self.training:
             # Evaluation needs the integers alone; the twin's value is replaced in any case.
             return self.evaluated_branch(signal.scale)
         total = self.total(signal)
+        if self.norm is None and on_device:
+            return replace(self._folded(signal.scale, None), twin=total)
         if self.norm is None or not self.training:
             branch = self.evaluated_branch(signal.scale)
             return replace(branch, twin=total if self.norm is None else self.norm(total))
         return self._normalised(total, self.norm, signal.scale)
 
     def _normalised(
-        self, total: Tensor, norm: nn.BatchNorm1d | nn.BatchNorm2d, scale: float
+        self, total: Tensor, norm: nn.BatchNorm1d | nn.BatchNorm2d, scale: float | Tensor
     ) -> _Branch:
         """Normalise by the batch's statistics and fold the same statistics into the weights."""
         assert norm.momentum is not None  # conversion refuses a cumulative average
@@ -272,7 +296,7 @@ class TandemLayer(LayerKind):
         return replace(self._folded(scale, (mean.double(), inverse_deviation.double())), twin=twin)
 
     @torch.no_grad()
-    def evaluated_branch(self, input_scale: float) -> _Branch:
+    def evaluated_branch(self, input_scale: float | Tensor) -> _Branch:
         """Return the real parameters of evaluation, on the CPU in float64 on every machine.
 
         Args:
@@ -290,7 +314,7 @@ class TandemLayer(LayerKind):
     @torch.no_grad()
     def _folded(
         self,
-        input_scale: float,
+        input_scale: float | Tensor,
         statistics: tuple[Tensor, Tensor] | None,
         device: torch.device | None = None,
     ) -> _Branch:
@@ -298,7 +322,8 @@ class TandemLayer(LayerKind):
         refresh_weights(self)
         real = self.real_weight
         if real is None:
-            return _Branch(None, RealSynapses(None, input_scale), torch.zeros(1).double())
+            bias = torch.zeros(1, dtype=torch.float64, device=device or self.peak.device)
+            return _Branch(None, RealSynapses(None, input_scale), bias)
         weight = real.to(device or real.device).double()
         bias = weight.new_zeros(weight.shape[0])
         if self.bias is not None:
@@ -313,7 +338,7 @@ class TandemLayer(LayerKind):
             weight = weight * gain.reshape(-1, *([1] * (weight.dim() - 1)))
         return _Branch(None, RealSynapses(weight, input_scale), bias)
 
-    def integer_parameters(self, *input_scales: float) -> IntegerParameters:
+    def integer_parameters(self, *input_scales: float | Tensor) -> IntegerParameters:
         """Return the integers that are exported, computed on the CPU in float64 on every machine.
 
         Args:
@@ -330,28 +355,36 @@ class TandemLayer(LayerKind):
             [
                 synapses.evaluated_branch(scale)
                 for synapses, scale in zip(self.synapses, input_scales, strict=True)
-            ]
+            ],
+            self._spike_value(),
         )
 
     @torch.no_grad()
-    def _quantize(self, branches: Sequence[_Branch]) -> IntegerParameters:
+    def _quantize(
+        self,
+        branches: Sequence[_Branch],
+        spike_value: Tensor,
+        checks: DeferredChecks | None = None,
+    ) -> IntegerParameters:
         main, *skips = branches
         bias = main.bias
         for skip in skips:
             bias = bias + skip.bias.to(bias.device)
         if self.fires and self.options.reset == "zero":
             bias = bias / self.options.num_steps  # it acts in every step, the total is the same
+        value = spike_value.to(bias.device)
         if self.fires:
-            bias = bias + self.options.initial_potential * self.spike_value
+            bias = bias + self.options.initial_potential * value
         return quantize_layer(
             main.synapses.weight,
             bias,
             input_scale=main.synapses.input_scale,
-            real_threshold=self.spike_value if self.fires else None,
+            real_threshold=value if self.fires else None,
             weight_bits=self.options.weight_bits,
             name=self.name,
             skips=[skip.synapses for skip in skips],
-            largest_potential=_HEAD_ROOM * float(self.peak),
+            largest_potential=_HEAD_ROOM * self.peak.double(),
+            checks=checks,
         )
 
     @torch.no_grad()
@@ -361,6 +394,7 @@ class TandemLayer(LayerKind):
         integers: IntegerParameters,
         *,
         unlimited: bool = False,
+        checks: DeferredChecks | None = None,
     ) -> LayerActivity:
         """Run the integer neurons of this layer over the window.
 
@@ -369,6 +403,7 @@ class TandemLayer(LayerKind):
             integers: this layer on the deployment grid.
             unlimited: run neurons whose registers have no end, and follow the largest state: what
                 the membrane would need, not what the chip does.
+            checks: as in ``forward``.
 
         Returns:
             Its spikes and counts, or its potential.
@@ -380,33 +415,85 @@ class TandemLayer(LayerKind):
         device = trains[0].device
         interval = sum_intervals(
             [
-                synaptic_interval(self.whole(weight, "weights"), signal.largest)
+                weighted_interval(weight, signal.largest)
                 for weight, signal in zip(integers.weights, signals, strict=True)
             ]
         )
-        if not unlimited:
-            check_accumulator(self.name, interval)
-        steps = input_steps(interval, self.options.num_steps, trains[0].sent)
-        bias = self.whole(integers.bias, "biases")
-        leak: dict[str, int] = {}
-        if self.fires:
-            leak["current_decay"] = self.options.current_decay
-            leak["voltage_decay"] = self.options.voltage_decay
-        bounds = window_bounds(steps, bias, integers.threshold, self.options.reset, **leak)
         neurons = NeuronParameters(
             bias=self.bias_image(integers.bias.to(device)),
-            threshold=integers.threshold,
+            threshold=None,
             reset=self.options.reset,
-            proven=bounds.proven or unlimited,
-            input_reach=reach(interval),
+            proven=unlimited,
             number=self.number,
-            **leak,
+            layer=self.name,
         )
+        if self.fires:
+            neurons = replace(
+                neurons,
+                current_decay=self.options.current_decay,
+                voltage_decay=self.options.voltage_decay,
+            )
+        if checks is None:
+            neurons = self._bounded(neurons, integers, interval, trains[0].sent, unlimited)
+        else:
+            neurons = self._watched(neurons, integers, interval, checks)
         incoming = [
             Incoming(train, partial(synapses.synaptic_input, weight=weight.to(device).float()))
             for train, synapses, weight in zip(trains, self.synapses, integers.weights, strict=True)
         ]
         return simulate_layer(incoming, neurons, self.options.num_steps, follow_peak=unlimited)
+
+    def _bounded(
+        self,
+        neurons: NeuronParameters,
+        integers: IntegerParameters,
+        interval: AnyInterval,
+        sent: range | None,
+        unlimited: bool,
+    ) -> NeuronParameters:
+        """Return neurons of which interval arithmetic says whether a state can leave 24 bits.
+
+        Raises:
+            InexactError: weights or biases are not whole.
+            NetworkError: a sum of one step can leave the chip's accumulator.
+        """
+        for weight in integers.weights:
+            if not torch.equal(weight, weight.round()):
+                self.whole(weight, "weights")
+        low, high = (self.whole(end, "sums of weights") for end in interval)
+        if not unlimited:
+            check_accumulator(self.name, (low, high))
+        bounds = window_bounds(
+            input_steps((low, high), self.options.num_steps, sent),
+            self.whole(integers.bias, "biases"),
+            integers.threshold,
+            neurons.reset,
+            neurons.current_decay,
+            neurons.voltage_decay,
+        )
+        return replace(
+            neurons,
+            threshold=integers.threshold,
+            proven=bounds.proven or unlimited,
+            input_reach=reach((low, high)),
+        )
+
+    def _watched(
+        self,
+        neurons: NeuronParameters,
+        integers: IntegerParameters,
+        interval: AnyInterval,
+        checks: DeferredChecks,
+    ) -> NeuronParameters:
+        """Return neurons of which it is seen afterwards whether a state has left 24 bits."""
+        checks.fail_if(beyond(interval, ACCUMULATOR_LIMIT))
+        low, high = interval
+        return replace(
+            neurons,
+            threshold=integers.threshold_tensor,
+            input_reach=torch.maximum(-low.min(), high.max()),
+            checks=checks,
+        )
 
     def whole(self, parameters: Tensor, what: str) -> npt.NDArray[np.int64]:
         """Return parameters that are whole numbers as integers; ``what`` names them in an error."""
@@ -423,7 +510,7 @@ def real_potential(potential: Tensor, integers: IntegerParameters) -> Tensor:
     Returns:
         float32, of the same shape.
     """
-    return (potential * integers.unit).to(torch.float32)
+    return (potential * integers.unit_tensor.to(potential.device)).to(torch.float32)
 
 
 def _sum_of_twins(branches: Sequence[_Branch]) -> Tensor | None:

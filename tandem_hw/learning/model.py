@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.arithmetic.neurons import LayerActivity, SpikeTrain
 from tandem_hw.errors import ConversionError
 from tandem_hw.html_table import html_table
 from tandem_hw.learning.architecture import FROM_INPUT, Architecture, LayerSpec
+from tandem_hw.learning.deferred_pass import DeferredPass, may_be_deferred
 from tandem_hw.learning.kinds.catalogue import kind_of
 from tandem_hw.learning.layers import Observer, SpikingOptions, TandemLayer, TandemSignal
 from tandem_hw.learning.precision import check_precision
@@ -82,6 +84,7 @@ class TandemNetwork(nn.Module):
             if isinstance(modules[-1], TandemLayer):
                 modules[-1].number = math.prod(shapes[-1])
         self.layers = nn.ModuleList(modules)
+        self._deferred = DeferredPass()
         self._shapes = tuple(shapes)
 
     def __repr__(self) -> str:
@@ -163,11 +166,13 @@ class TandemNetwork(nn.Module):
         for layer in self.tandem_layers:
             check_precision(layer.name, layer)
 
-    def encode(self, inputs: Tensor) -> TandemSignal:
+    def encode(self, inputs: Tensor, checks: DeferredChecks | None = None) -> TandemSignal:
         """Turn integer inputs into the signal of the first layer.
 
         Args:
             inputs: uint8 [batch, *sample_shape].
+            checks: takes up whether an integer is beyond ``input_bits``, which is read here
+                otherwise.
 
         Raises:
             ConversionError: another dtype or shape, or an integer beyond ``input_bits``.
@@ -184,10 +189,12 @@ class TandemNetwork(nn.Module):
             )
         # One maximum a batch: values beyond would train, and be cut off or refused on the chip.
         if spec.largest < torch.iinfo(torch.uint8).max and len(inputs):
-            found = int(inputs.max())
-            if found > spec.largest:
+            found = inputs.max()
+            if checks is not None:
+                checks.fail_if(found > spec.largest)
+            elif found > spec.largest:
                 raise ConversionError(
-                    f"the inputs reach {found}, but {spec.bits} bits end at {spec.largest}; "
+                    f"the inputs reach {int(found)}, but {spec.bits} bits end at {spec.largest}; "
                     f"use tandem_hw.quantize_inputs(images, bits={spec.bits}, "
                     f"scale={spec.scale:.6g}), or convert with input_bits=8"
                 )
@@ -209,7 +216,21 @@ class TandemNetwork(nn.Module):
                 network on real weights; None for all of them, which is what is exported. 0 is the
                 ordinary ReLU network, on inputs of ``input_bits``.
         """
-        signals: dict[int, TandemSignal] = {FROM_INPUT: self.encode(inputs)}
+        run = partial(self._run, inputs, spiking=spiking)
+        if may_be_deferred(self, inputs):
+            return self._deferred.run(self, inputs.device, run, observe)
+        return run(observe)
+
+    def _run(
+        self,
+        inputs: Tensor,
+        observe: Observer | None,
+        checks: DeferredChecks | None = None,
+        *,
+        spiking: int | None,
+    ) -> Tensor:
+        """Run the layers once; with ``checks`` no number is read from the device."""
+        signals: dict[int, TandemSignal] = {FROM_INPUT: self.encode(inputs, checks)}
         numbers = {layer: number for number, layer in enumerate(self.tandem_layers)}
         for index, module in enumerate(self.layers):
             incoming = [signals[source] for source in self.sources(index)]
@@ -217,7 +238,7 @@ class TandemNetwork(nn.Module):
                 signals[index] = module(incoming[0])
                 continue
             spikes = spiking is None or numbers[module] < spiking
-            result = module(incoming, observe, spiking=spikes)
+            result = module(incoming, observe, spiking=spikes, checks=checks)
             if isinstance(result, Tensor):
                 return result.flatten(1)
             signals[index] = result

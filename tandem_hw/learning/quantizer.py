@@ -15,17 +15,21 @@ The unit is the smallest one with which the weights, the threshold and the biase
 registers, and what the membrane is known to reach fits its 24 bits, so nothing is clipped at 8
 bits; below 8 bits the weights' range is that of the uniform
 quantizer that is optimal for a normal distribution (Max, IRE Trans. Inf. Theory 6, 1960).
+
+All of it is computed in float64 where the weights are, and nothing is read from there: on a GPU no
+step of a training waits for a layer's integers.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
+from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.errors import ConversionError
 from tandem_hw.network.fixed_point import (
     BIAS_EXPONENT_MAX,
@@ -36,8 +40,7 @@ from tandem_hw.network.fixed_point import (
     VTH_MAX,
     WEIGHT_EXPONENT_MAX,
     WEIGHT_STEP,
-    floor_threshold,
-    nearest_threshold,
+    threshold_spacing,
     weight_limit,
 )
 
@@ -60,11 +63,11 @@ class RealSynapses:
     Attributes:
         weight: float64 real weights, output channels first, batch normalisation already folded in;
             None for one-to-one synapses, which add what comes in as it is.
-        input_scale: real value of one incoming count.
+        input_scale: real value of one incoming count, where it is on a device a tensor [].
     """
 
     weight: Tensor | None
-    input_scale: float
+    input_scale: float | Tensor
 
 
 @dataclass(frozen=True)
@@ -75,19 +78,49 @@ class IntegerParameters:
         weights: per synapses, the main ones first, even integers in weight units, float64, in the
             shape of the real weights; of one-to-one synapses one positive integer, [1].
         bias: integers in weight units, float64 [out].
-        threshold: firing threshold in weight units, or None for a readout.
-        unit: real value of one weight unit.
+        threshold_tensor: ``threshold`` where the weights are, float64 [].
+        unit_tensor: ``unit`` where the weights are, float64 [].
     """
 
     weights: tuple[Tensor, ...]
     bias: Tensor
-    threshold: int | None
-    unit: float
+    threshold_tensor: Tensor | None
+    unit_tensor: Tensor
 
     @property
     def weight(self) -> Tensor:
         """The main synapses' weights."""
         return self.weights[0]
+
+    @cached_property
+    def threshold(self) -> int | None:
+        """Firing threshold in weight units, or None for a readout; a GPU is waited for."""
+        return None if self.threshold_tensor is None else int(self.threshold_tensor)
+
+    @cached_property
+    def unit(self) -> float:
+        """Real value of one weight unit; a GPU is waited for."""
+        return float(self.unit_tensor)
+
+
+def scalar(value: float | Tensor, like: Tensor) -> Tensor:
+    """Return a number as a tensor [] of float64 where another one is.
+
+    A GPU divides by a tensor as IEEE 754 says, while PyTorch turns a division by a number of Python
+    into a product there.
+
+    Args:
+        value: a number, or a tensor [].
+        like: a tensor on the device that is meant.
+    """
+    if isinstance(value, Tensor):
+        return value.to(like.device, torch.float64)
+    return _constant(value, like.device)
+
+
+@lru_cache(maxsize=1024)
+def _constant(value: float, device: torch.device) -> Tensor:
+    return torch.full((), value, dtype=torch.float64, device=device)
 
 
 @torch.no_grad()
@@ -95,12 +128,13 @@ def quantize_layer(
     weight: Tensor | None,
     bias: Tensor,
     *,
-    input_scale: float,
-    real_threshold: float | None,
+    input_scale: float | Tensor,
+    real_threshold: float | Tensor | None,
     weight_bits: int,
     name: str,
     skips: Sequence[RealSynapses] = (),
-    largest_potential: float = 0.0,
+    largest_potential: float | Tensor = 0.0,
+    checks: DeferredChecks | None = None,
 ) -> IntegerParameters:
     """Put a layer on the deployment grid.
 
@@ -114,69 +148,97 @@ def quantize_layer(
         skips: further synapses onto the same neurons.
         largest_potential: magnitude in real units that the membrane shall be able to reach without
             leaving the chip's 24 bits; a wide layer gets coarser weights for it.
+        checks: takes up whether all is finite, which is read here otherwise.
 
     Returns:
-        Integers within every register of the chip.
+        Integers within every register of the chip, where the bias is.
 
     Raises:
         ConversionError: a weight or bias is infinite or not a number.
     """
-    synapses = [RealSynapses(weight, input_scale), *skips]
-    largest_bias = float(bias.abs().max())
-    magnitudes = [float(one.weight.abs().max()) for one in synapses if one.weight is not None]
-    if not math.isfinite(sum(magnitudes) + largest_bias):
+    synapses = [
+        RealSynapses(
+            None if one.weight is None else one.weight.to(bias.device),
+            scalar(one.input_scale, bias),
+        )
+        for one in (RealSynapses(weight, input_scale), *skips)
+    ]
+    largest_bias = bias.abs().max()
+    magnitudes = [one.weight.abs().max() for one in synapses if one.weight is not None]
+    finite = torch.stack([largest_bias, *magnitudes]).sum().isfinite()
+    if checks is not None:
+        checks.fail_if(~finite)
+    elif not finite:
         raise ConversionError(
             f"layer {name}: a weight or bias is infinite or not a number; lower the learning rate "
             f"or start from an earlier checkpoint"
         )
     largest_one_to_one = _ONE_TO_ONE_LIMIT if magnitudes else _ONE_TO_ONE_ALONE
-    unit = max(
-        largest_bias / _BIAS_LIMIT,
-        largest_potential / STATE_LIMIT,
+    least_units = [
+        largest_bias / scalar(_BIAS_LIMIT, bias),
+        scalar(largest_potential, bias) / scalar(STATE_LIMIT, bias),
         *(_smallest_unit(one, weight_bits, largest_one_to_one) for one in synapses),
-    )
-    if unit == 0:
-        unit = input_scale / weight_limit(weight_bits)
+    ]
+    alone = synapses[0].input_scale / scalar(weight_limit(weight_bits), bias)
+    unit = torch.stack(least_units).max()
+    unit = torch.where(unit == 0, alone, unit)
     threshold = None
     if real_threshold is None:
         unit = _round_up(unit)
     else:
-        unit = max(unit, real_threshold / (VTH_MAX + 1))
-        threshold = floor_threshold(real_threshold / unit)
+        real_threshold = scalar(real_threshold, bias)
+        unit = torch.maximum(unit, real_threshold / scalar(VTH_MAX + 1, bias))
+        threshold = _floor_threshold(real_threshold / unit)
         unit = real_threshold / threshold
     weights = tuple(_integer_weight(one, unit, weight_bits) for one in synapses)
     return IntegerParameters(weights, _integer_bias(bias / unit), threshold, unit)
 
 
-def _smallest_unit(synapses: RealSynapses, bits: int, largest_one_to_one: int) -> float:
+def _smallest_unit(synapses: RealSynapses, bits: int, largest_one_to_one: int) -> Tensor:
     """Return the smallest unit with which the weights fit, 0 where all of them are zero."""
+    scale = synapses.input_scale
+    assert isinstance(scale, Tensor)  # quantize_layer made it one
     if synapses.weight is None:
-        return synapses.input_scale / largest_one_to_one
-    reach = float(synapses.weight.abs().max())
+        return scale / scalar(largest_one_to_one, scale)
+    reach = synapses.weight.abs().max()
     if bits in OPTIMAL_RANGE:
-        deviation = float(synapses.weight.square().mean().sqrt())
-        reach = min(reach, OPTIMAL_RANGE[bits] * deviation)
-    return reach * synapses.input_scale / weight_limit(bits)
+        deviation = synapses.weight.square().mean().sqrt()
+        reach = torch.minimum(reach, OPTIMAL_RANGE[bits] * deviation)
+    return reach * scale / scalar(weight_limit(bits), scale)
 
 
-def _integer_weight(synapses: RealSynapses, unit: float, bits: int) -> Tensor:
+def _integer_weight(synapses: RealSynapses, unit: Tensor, bits: int) -> Tensor:
     if synapses.weight is None:
-        whole = min(nearest_threshold(synapses.input_scale / unit), _ONE_TO_ONE_LIMIT)
-        return torch.tensor([whole], dtype=torch.float64)
+        nearest = _nearest_threshold(synapses.input_scale / unit)
+        return nearest.clamp_max(_ONE_TO_ONE_LIMIT).reshape(1)
     limit = weight_limit(bits)
     steps = torch.round(synapses.weight * (synapses.input_scale / (WEIGHT_STEP * unit)))
     return (steps * WEIGHT_STEP).clamp_(-limit, limit)
 
 
-def _round_up(unit: float) -> float:
+def _floor_threshold(threshold: Tensor) -> Tensor:
+    """Return ``fixed_point.floor_threshold`` of a tensor."""
+    whole = threshold.clamp(1, VTH_MAX + 1).floor()
+    spacing: Tensor = threshold_spacing(whole, torch.frexp).clamp_min(1)
+    return whole - whole.remainder(spacing)
+
+
+def _nearest_threshold(threshold: Tensor) -> Tensor:
+    """Return the threshold m * 2^e that is nearest to a value; values under 1 give 1."""
+    least = _floor_threshold(threshold)
+    step: Tensor = threshold_spacing(least, torch.frexp).clamp_min(1)
+    steps = ((threshold - least) / step).round().clamp_min(0)
+    return (least + step * steps).clamp_max(VTH_MAX + 1)
+
+
+def _round_up(unit: Tensor) -> Tensor:
     """Round up to 8 significant bits, so that the last bit of a float decides nothing."""
-    mantissa, exponent = math.frexp(unit)
-    return math.ldexp(math.ceil(mantissa * 256) / 256, exponent)
+    mantissa, _ = torch.frexp(unit)
+    return (mantissa * 256).ceil() / 256 * (unit / mantissa)
 
 
 def _integer_bias(bias: Tensor) -> Tensor:
     """Round biases to integers, all of them to even ones where one needs the larger exponent."""
     rounded = torch.round(bias)
-    if rounded.numel() and float(rounded.abs().max()) > BIAS_MANTISSA_MAX:
-        rounded = (2 * torch.round(bias / 2)).clamp_(-_BIAS_LIMIT, _BIAS_LIMIT)
-    return rounded
+    even = (2 * torch.round(bias / 2)).clamp_(-_BIAS_LIMIT, _BIAS_LIMIT)
+    return torch.where(rounded.abs().max() > BIAS_MANTISSA_MAX, even, rounded)

@@ -17,14 +17,15 @@ class TandemSignal:
         counts: float32 [batch, *shape] with a gradient: what was sent in the window, in all. Of a
             layer that does not spike its activation in units of ``scale``.
         train: the same step by step, without a gradient; None from a layer that does not spike.
-        scale: real value of one count.
+        scale: real value of one count; in a forward pass that leaves its numbers on the device a
+            tensor [] of float64.
         largest: largest value that is sent in one step (1 for spikes).
         graph_scale: ``scale`` with a gradient, where thresholds are learnt.
     """
 
     counts: Tensor
     train: Train | None
-    scale: float
+    scale: float | Tensor
     largest: int = 1
     graph_scale: Tensor | None = None
 

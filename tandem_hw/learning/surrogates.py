@@ -12,14 +12,16 @@ from torch import Tensor
 _CLIPPED_GRADIENT: Any = torch._ops.ops.aten.hardtanh_backward
 
 
-def replace_by_count(twin: Tensor, counts: Tensor, ceiling: float, value: float = 1.0) -> Tensor:
+def replace_by_count(
+    twin: Tensor, counts: Tensor, ceiling: float, value: float | Tensor = 1.0
+) -> Tensor:
     """Return the spike counts with the gradient of the twin's activation.
 
     Args:
         twin: the twin's activation in units of which one spike has ``value``.
         counts: spike counts of the same shape.
         ceiling: the gradient passes where 0 < activation < ceiling, in spikes.
-        value: real value of one spike.
+        value: real value of one spike, on a device a tensor [].
     """
     joined: Tensor = _ReplaceByCount.apply(  # type: ignore[no-untyped-call]
         twin, counts, ceiling, value
@@ -42,10 +44,13 @@ class _ReplaceByCount(torch.autograd.Function):
     """Forward the spike count, backward the gradient of the twin's activation."""
 
     @staticmethod
-    def forward(ctx: Any, twin: Tensor, counts: Tensor, ceiling: float, value: float) -> Tensor:
+    def forward(
+        ctx: Any, twin: Tensor, counts: Tensor, ceiling: float, value: float | Tensor
+    ) -> Tensor:
         # The activation itself, and not where it is within the limits: PyTorch's operators on bool
         # take several times as long as its own gradient of a clipped activation.
-        ctx.save_for_backward(twin if value == 1 else twin / value)
+        ctx.unchanged = not isinstance(value, Tensor) and value == 1
+        ctx.save_for_backward(twin if ctx.unchanged else twin / value)
         ctx.ceiling, ctx.value = ceiling, value
         return counts
 
@@ -54,7 +59,7 @@ class _ReplaceByCount(torch.autograd.Function):
         (activation,) = ctx.saved_tensors
         gradient = gradients[0].to(activation.dtype)
         gradient = _CLIPPED_GRADIENT(gradient, activation, 0.0, ctx.ceiling)
-        return gradient if ctx.value == 1 else gradient.div_(ctx.value), None, None, None
+        return gradient if ctx.unchanged else gradient.div_(ctx.value), None, None, None
 
 
 class _ReplaceValue(torch.autograd.Function):

@@ -28,6 +28,13 @@ def refresh_weights(module: nn.Module) -> None:
             hook(module, ())
 
 
+def has_foreign_hooks(module: nn.Module) -> bool:
+    """Return whether something else than pruning and the older norms looks at a forward pass."""
+    before = module._forward_pre_hooks.values()
+    computing = all(isinstance(hook, _COMPUTING_HOOKS) for hook in before)
+    return not computing or bool(module._forward_hooks)
+
+
 def check_storable(model: nn.Module, plain_names: set[str]) -> None:
     """Refuse a model that a checkpoint cannot hold.
 

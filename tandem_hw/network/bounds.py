@@ -24,6 +24,9 @@ from tandem_hw.network.fixed_point import (
 Int64Array = npt.NDArray[np.int64]
 #: Lowest and highest synaptic input of each output channel in one step.
 StepInterval = tuple[Int64Array, Int64Array]
+#: The same as arrays of another library, such as PyTorch's tensors, on a device of theirs. What is
+#: said to take them uses operators and methods that NumPy's arrays have as well.
+AnyInterval = tuple[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -49,18 +52,29 @@ def synaptic_interval(weight: npt.NDArray[np.integer[Any]], largest_input: int) 
     Returns:
         Two int64 arrays, one value per output channel, in weight units.
     """
-    rows = weight.reshape(weight.shape[0], -1).astype(np.int64)
-    negative = np.minimum(rows, 0).sum(axis=1) * largest_input
-    positive = np.maximum(rows, 0).sum(axis=1) * largest_input
-    return negative, positive
+    return weighted_interval(weight.astype(np.int64), largest_input)
 
 
-def sum_intervals(intervals: Sequence[StepInterval]) -> StepInterval:
+def weighted_interval(weight: Any, largest_input: int) -> AnyInterval:
+    """Return what ``synaptic_interval`` does, of an array of NumPy or of another library.
+
+    Args:
+        weight: whole numbers in a dtype that holds the sums, output channels first.
+        largest_input: as there.
+
+    Returns:
+        Two arrays of the weights' kind and dtype.
+    """
+    rows = weight.reshape(weight.shape[0], -1)
+    return rows.clip(None, 0).sum(1) * largest_input, rows.clip(0, None).sum(1) * largest_input
+
+
+def sum_intervals(intervals: Sequence[AnyInterval]) -> AnyInterval:
     """Return the interval of the sum of several synaptic inputs of the same neurons.
 
     Args:
-        intervals: at least one, as ``synaptic_interval`` gives them; one of a single value holds
-            for all output channels.
+        intervals: at least one, as ``synaptic_interval`` or ``weighted_interval`` gives them; one
+            of a single value holds for all output channels.
     """
     low, high = intervals[0]
     for negative, positive in intervals[1:]:
@@ -71,6 +85,20 @@ def sum_intervals(intervals: Sequence[StepInterval]) -> StepInterval:
 def reach(interval: StepInterval) -> int:
     """Return the largest magnitude of a weighted sum within an interval."""
     return max(-int(interval[0].min()), int(interval[1].max()))
+
+
+def beyond(interval: AnyInterval, limit: int) -> Any:
+    """Return whether a weighted sum within an interval can reach a limit in magnitude.
+
+    Args:
+        interval: as ``synaptic_interval`` or ``weighted_interval`` gives it.
+        limit: in weight units.
+
+    Returns:
+        A bool of the interval's kind, which is not read from a device here.
+    """
+    low, high = interval
+    return (low.min() <= -limit) | (high.max() >= limit)
 
 
 def input_steps(
@@ -103,7 +131,7 @@ def check_accumulator(name: str, interval: StepInterval) -> None:
     Raises:
         NetworkError: a sum can reach 2^23 weight units.
     """
-    if reach(interval) >= ACCUMULATOR_LIMIT:
+    if beyond(interval, ACCUMULATOR_LIMIT):
         raise NetworkError(
             f"layer {name}: the synaptic input of one step can reach {reach(interval)}, the "
             f"24-bit accumulator ends at {ACCUMULATOR_LIMIT - 1}; use fewer input bits or fewer "

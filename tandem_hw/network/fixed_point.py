@@ -10,6 +10,8 @@ Sources: ``lava/proc/lif/models.py`` (``AbstractPyLifModelFixed``), ``lava/proc/
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tandem_hw.errors import NetworkError
@@ -150,23 +152,21 @@ def floor_threshold(threshold: float) -> int:
         A threshold that ``threshold_parts`` accepts.
     """
     whole = int(min(max(threshold, 1), VTH_MAX + 1))
-    exponent = max(0, whole.bit_length() - THRESHOLD_MANTISSA_MAX.bit_length())
-    return (whole >> exponent) << exponent
+    return whole - whole % max(1, int(threshold_spacing(whole)))
 
 
-def nearest_threshold(threshold: float) -> int:
-    """Return the threshold m * 2^e that is nearest to a value.
+def threshold_spacing(threshold: Any, frexp: Callable[[Any], Any] = math.frexp) -> Any:
+    """Return how far the numbers m * 2^e with the longest mantissas m lie apart at a threshold.
 
     Args:
-        threshold: the wanted threshold in weight units; values under 1 give 1.
+        threshold: a whole number from 1 to 2^17, or a tensor of such numbers.
+        frexp: splits such a number into a mantissa and an exponent.
 
     Returns:
-        A threshold that ``threshold_parts`` accepts.
+        2^e, of the same kind in floating point; below 1 where every whole number is one of them.
     """
-    least = floor_threshold(threshold)
-    step = 1 << max(0, least.bit_length() - THRESHOLD_MANTISSA_MAX.bit_length())
-    nearest = least + step * max(0, round((threshold - least) / step))
-    return min(nearest, VTH_MAX + 1)
+    mantissa, _ = frexp(threshold)
+    return threshold / mantissa / (THRESHOLD_MANTISSA_MAX + 1)
 
 
 def bias_exponent(bias: IntArray) -> int:

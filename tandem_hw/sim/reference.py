@@ -164,7 +164,7 @@ class _Simulation:
             layer.name: parameter_digest(
                 [synapse.weight.cpu().numpy() for synapse in synapses],
                 neurons.bias.cpu().numpy(),
-                neurons.threshold,
+                neurons.whole_threshold,
                 layer.output_shape,
             )
             for layer, synapses, neurons in zip(

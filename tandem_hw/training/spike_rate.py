@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.quantizer import IntegerParameters
 
 
 class SpikeRate:
-    """Running mean of the spike rate over all firing neurons."""
+    """Running mean of the spike rate over all firing neurons; a GPU is waited for by ``rate``."""
 
     def __init__(self, num_steps: int) -> None:
         self.num_steps = num_steps
-        self.spikes = 0.0
+        self.spikes: Tensor | float = 0.0
         self.slots = 0
 
     def observe(
@@ -20,13 +22,13 @@ class SpikeRate:
     ) -> None:
         """Count the spikes of one layer in one forward pass."""
         if activity.counts is not None:
-            self.spikes += float(activity.counts.sum())
+            self.spikes = self.spikes + activity.counts.sum().double()
             self.slots += activity.counts.numel() * self.num_steps
 
     @property
     def rate(self) -> float:
         """Share of steps in which a neuron fired."""
-        return self.spikes / self.slots if self.slots else 0.0
+        return float(self.spikes) / self.slots if self.slots else 0.0
 
 
 class FiringLayers:

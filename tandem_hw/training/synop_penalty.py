@@ -31,6 +31,7 @@ class SynOpPenalty:
     def __init__(self, model: TandemNetwork) -> None:
         self._fan_outs: dict[TandemLayer, Tensor] = {}
         self._from_input: dict[TandemLayer, list[bool]] = {}
+        self._macs = 0.0
         self._synops: Tensor | None = None
         self._hooks = []
         for index, module in enumerate(model.layers):
@@ -47,15 +48,15 @@ class SynOpPenalty:
         ):
             if synapses not in self._fan_outs:
                 self._fan_outs[synapses] = fan_out(synapses, signal.counts)
+                self._macs += float(self._fan_outs[synapses].double().sum())
             if not is_input:
                 spent = _synops(signal.counts, self._fan_outs[synapses])
                 self._synops = spent if self._synops is None else self._synops + spent
 
     def take(self) -> Tensor:
         """Return SynOps a sample over MACs since the last call, a scalar with a gradient."""
-        macs = sum(float(one.double().sum()) for one in self._fan_outs.values())
         synops, self._synops = self._synops, None
-        return torch.zeros(()) if synops is None else synops / macs
+        return torch.zeros(()) if synops is None else synops / self._macs
 
     def remove(self) -> None:
         """Stop watching the model."""

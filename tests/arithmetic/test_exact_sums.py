@@ -14,7 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tandem_hw.arithmetic import exact_sums
-from tandem_hw.arithmetic.exact_sums import _extreme_operands, _Problem, exact_arithmetic, exact_sum
+from tandem_hw.arithmetic import synapses as synapses_module
+from tandem_hw.arithmetic.deferred_checks import DeferredChecks
+from tandem_hw.arithmetic.exact_sums import (
+    _extreme_operands,
+    _Problem,
+    chosen_ways,
+    exact_arithmetic,
+    exact_sum,
+    sums_are_watched,
+)
 from tandem_hw.arithmetic.synapses import (
     _convolve_unfolded,
     convolve,
@@ -374,3 +383,50 @@ def test_sums_are_the_same_in_inference_mode_and_after_it() -> None:
         inside = convolve(signal, weight, SAME).clone()
     assert torch.equal(convolve(signal, weight, SAME), inside)
     assert torch.equal(inside, exact(signal, weight))
+
+
+def test_a_sum_that_is_no_longer_whole_is_noticed_where_all_are_watched() -> None:
+    off = [0.0]
+
+    def changing(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+        return convolve_fast(signal, weight, geometry) + off[0]
+
+    signal, weight = operands(4)
+    for wrong, failed in ((0.0, None), (0.125, frozenset[str]())):
+        off[0] = wrong
+        checks = DeferredChecks()
+        assert not sums_are_watched()
+        with exact_arithmetic("cpu", checks):
+            assert sums_are_watched()
+            exact_sum((changing, _convolve_unfolded), signal, weight, SAME)
+        assert not sums_are_watched()
+        assert checks.failed() == failed
+
+
+def out_of_memory(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    raise RuntimeError("no such algorithm")
+
+
+def test_an_algorithm_that_this_machine_lacks_is_not_used() -> None:
+    signal, weight = operands(4)
+    found = exact_sum((out_of_memory, _convolve_unfolded), signal, weight, SAME)
+    assert torch.equal(found, exact(signal, weight))
+    exact_sums._exact_way.cache_clear()
+    with pytest.raises(RuntimeError, match="no such algorithm"):
+        exact_sum((out_of_memory,), signal, weight, SAME)
+
+
+def test_cudnn_s_convolution_is_tried_first_where_all_sums_are_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signal, weight = operands(3)
+    there = torch.empty((1, 1, 1, 1), device="meta")
+    assert not synapses_module._for_cudnn(there)
+    with exact_arithmetic("cpu", DeferredChecks()):
+        assert not synapses_module._for_cudnn(signal)
+    monkeypatch.setattr(synapses_module, "_for_cudnn", lambda _: True)
+    with onednn(False):
+        found = convolve(signal, weight, SAME)
+    assert torch.equal(found, exact(signal, weight))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert chosen_ways()[-1].way == "_convolve_channels_last"

@@ -21,7 +21,7 @@ from tandem_hw.arithmetic.neurons import (
     simulate_layer,
 )
 from tandem_hw.arithmetic.state_arithmetic import decay_, wrap_current_
-from tandem_hw.network.fixed_point import STATE_LIMIT
+from tandem_hw.network.fixed_point import DECAY_UNITY, STATE_LIMIT
 from tests.helpers.oracle import Neuron
 
 
@@ -36,9 +36,15 @@ def run(
     """Run one layer whose synaptic inputs are given, [num_steps][neurons]."""
     values = torch.tensor(inputs, dtype=torch.float32)
     steps = torch.arange(len(inputs), dtype=torch.uint8).reshape(-1, 1, 1)  # looked up below
-    names = ("current_decay", "voltage_decay")
-    decays = dict(zip(names, leak, strict=False))
-    neurons = NeuronParameters(torch.tensor(float(bias)), threshold, reset, proven, **decays)
+    current_decay, voltage_decay = (*leak, *(DECAY_UNITY, 0)[len(leak) :])
+    neurons = NeuronParameters(
+        torch.tensor(float(bias)),
+        threshold,
+        reset,
+        proven,
+        current_decay=current_decay,
+        voltage_decay=voltage_decay,
+    )
     return simulate_layer(
         [Incoming(SpikeTrain(steps), lambda sent: values[sent[:, 0].long()])],
         neurons,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tandem_hw.arithmetic import neurons as neurons_module
+from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.arithmetic.exact_states import ExactState
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neurons import (
@@ -144,3 +147,57 @@ def test_an_empty_batch_gives_nothing() -> None:
     assert activity.spikes is not None
     assert activity.counts.shape == (0, 2)
     assert activity.spikes.shape == (3, 0, 2)
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+def test_a_batch_is_not_parted_on_another_device(
+    reset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # "meta" computes shapes alone, and knows no autocast that could be kept away.
+    monkeypatch.setattr(neurons_module, "exact_arithmetic", lambda *_: nullcontext())
+    neurons = NeuronParameters(
+        torch.zeros((), device="meta"), 5, reset, True, number=12, checks=DeferredChecks()
+    )
+    train = SpikeTrain(torch.zeros(3, 1 << 20, *SHAPE, dtype=torch.uint8, device="meta"))
+    activity = simulate_layer([Incoming(train, lambda sent: sent.float())], neurons, 3)
+    assert len(activity.states) == 1
+    assert activity.counts is not None
+    assert activity.counts.shape == (1 << 20, *SHAPE)
+    assert len([*neurons_module._parts(1 << 20, 12, 12, 3)]) > 1
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+@pytest.mark.parametrize("leaks", [False, True])
+@pytest.mark.parametrize("wraps", [False, True])
+@pytest.mark.parametrize("largest", [400, 60_000])
+def test_a_threshold_on_the_device_is_the_number(
+    reset: str, leaks: bool, wraps: bool, largest: int
+) -> None:
+    leak = (600, 70) if leaks and reset == "zero" else (4096, 0)
+    values = draw_values(3, 9, 5, largest)
+    bias = torch.arange(-1, 2).reshape(3, 1, 1) * 10.0
+    neurons = NeuronParameters(bias, 300, reset, False, 2 * largest, *leak)
+    whole = simulate_layer([looked_up(values)], neurons, 9)
+    assert whole.counts is not None
+    assert whole.counts.any()
+    checks = DeferredChecks(frozenset({"conv1"} if wraps else ()))
+    there = replace(
+        neurons,
+        threshold=torch.tensor(300.0, dtype=torch.float64),
+        input_reach=torch.tensor(2.0 * largest, dtype=torch.float64),
+        checks=checks,
+        layer="conv1",
+    )
+    assert (there.whole_threshold, neurons.whole_threshold) == (300, 300)
+    found = simulate_layer([looked_up(values)], there, 9)
+    left = any(isinstance(state, ExactState) for state in whole.states)
+    looked_at = not wraps and not there.leaks
+    assert checks.failed() == (frozenset({"conv1"}) if looked_at and left else None)
+    if not looked_at or not left:
+        assert torch.equal(found.final_state(), whole.final_state())
+        assert torch.equal(found.saturated(), whole.saturated())
+        assert found.counts is not None
+        assert torch.equal(found.counts, whole.counts)
+        assert found.spikes is not None
+        assert whole.spikes is not None
+        assert torch.equal(found.spikes, whole.spikes)

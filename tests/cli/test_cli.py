@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tandem_hw.cli.group import COMMANDS
+from tandem_hw.cli.work import arithmetic_tables
 from tandem_hw.cli.work import simulate as simulate_command
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.network.fixed_point import STATE_LIMIT
@@ -184,6 +185,20 @@ def test_inspect_shows_and_writes_what_is_in_the_file(workspace: Workspace, tmp_
         assert described["weights"] == layer.synapses[0].weight.size
 
 
+def test_verbose_says_which_algorithm_computed_each_sum(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    simulate = ("simulate", workspace.net, "--data", workspace.data, "--samples", 5)
+    train = ("train", workspace.data, *TRAINING, "--out", tmp_path / "run")
+    for arguments in (simulate, train):
+        assert "algorithm" in succeed(*arguments, "--verbose").stdout
+    assert "algorithm" not in succeed(*simulate).stdout
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arithmetic_tables, "chosen_ways", list)  # as of a run in Lava alone
+        assert "no sums of several spikes" in succeed(*simulate, "--verbose").stdout
+    assert arithmetic_tables.describe_ways()
+
+
 def test_simulate_writes_a_recording_and_a_summary_that_agree(
     workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -204,6 +219,11 @@ def test_simulate_writes_a_recording_and_a_summary_that_agree(
     assert content["layers"][-1]["spikes"] is None
     assert content["network_digest"] == network.digest
     assert content["synops_per_sample"] > 0
+    assert [sorted(one) for one in content["arithmetic"]] == [
+        ["algorithm", "device", "signal", "weights"]
+    ] * len(content["arithmetic"])
+    shapes = [list(layer.inputs[0].synapses.weight.shape) for layer in network.layers]
+    assert {tuple(one["weights"]) for one in content["arithmetic"]} >= set(map(tuple, shapes))
     assert f"accuracy {content['accuracy']:.2%}" in result.stdout
 
 

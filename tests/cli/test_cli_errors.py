@@ -293,7 +293,7 @@ def test_ctrl_c_ends_a_run_quietly_and_leaves_no_file(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = content_of(here)
-    monkeypatch.setattr(ReferenceBackend, "run", failing(KeyboardInterrupt()))
+    monkeypatch.setattr(ReferenceBackend, "simulate", failing(KeyboardInterrupt()))
     result = run(f"{SIMULATE} --recording new.npz --json new.json")
     assert result.exit_code == 130
     assert result.stderr.split() == ["Interrupted."]
@@ -303,6 +303,6 @@ def test_ctrl_c_ends_a_run_quietly_and_leaves_no_file(
 def test_a_defect_of_ours_is_not_dressed_up_as_the_user_s_mistake(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ReferenceBackend, "run", failing(ZeroDivisionError("ours")))
+    monkeypatch.setattr(ReferenceBackend, "simulate", failing(ZeroDivisionError("ours")))
     result = run(SIMULATE)
     assert isinstance(result.exception, ZeroDivisionError)

@@ -25,6 +25,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.learning.kinds.convolutions import TandemAvgPool
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.signals import TandemSignal
@@ -56,8 +57,8 @@ def in_double(model: TandemNetwork) -> TandemNetwork:
             kernel = present(layer.weight)
             kernel.data.fill_(1 / math.prod(kernel.shape[2:]))
 
-    def encode_in_double(inputs: Tensor) -> TandemSignal:
-        signal = encode(inputs)
+    def encode_in_double(inputs: Tensor, checks: DeferredChecks | None = None) -> TandemSignal:
+        signal = encode(inputs, checks)
         return replace(signal, counts=signal.counts.double())
 
     model.encode = encode_in_double  # type: ignore[method-assign]

@@ -75,9 +75,11 @@ def run_and_capture(
     used: list[IntegerParameters] = []
     simulate = layer.simulate
 
-    def watch(incoming: Sequence[TandemSignal], integers: IntegerParameters) -> LayerActivity:
+    def watch(
+        incoming: Sequence[TandemSignal], integers: IntegerParameters, **options: Any
+    ) -> LayerActivity:
         used.append(integers)
-        return simulate(incoming, integers)
+        return simulate(incoming, integers, **options)
 
     layer.simulate = watch  # type: ignore[assignment,method-assign]
     out = layer(signal)

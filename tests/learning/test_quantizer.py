@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.quantizer import OPTIMAL_RANGE, IntegerParameters, quantize_layer
+from tandem_hw.learning.quantizer import (
+    OPTIMAL_RANGE,
+    IntegerParameters,
+    _floor_threshold,
+    _nearest_threshold,
+    quantize_layer,
+)
 from tandem_hw.network.fixed_point import (
     BIAS_EXPONENT_MAX,
     BIAS_MANTISSA_MAX,
@@ -20,6 +26,7 @@ from tandem_hw.network.fixed_point import (
     VTH_MAX,
     bias_exponent,
     check_weights,
+    floor_threshold,
     threshold_parts,
     weight_limit,
 )
@@ -212,3 +219,20 @@ def test_values_that_are_not_finite_are_refused_by_the_layers_name(part: str, va
     message = r"layer conv3: a weight or bias is infinite or not a number; lower the learning rate"
     with pytest.raises(ConversionError, match=message):
         problem(rows, bias).solve()
+
+
+def test_thresholds_on_a_device_are_those_of_numbers() -> None:
+    every = torch.arange(1, VTH_MAX + 3, dtype=torch.float64)
+    values = torch.cat([every, every + 0.5, every * 1e-6, every * 1e6])
+    found = _floor_threshold(values).tolist()
+    assert found == [floor_threshold(value) for value in values.tolist()]
+
+
+def test_the_nearest_threshold_is_the_nearest() -> None:
+    allowed = sorted({floor_threshold(value) for value in range(1, VTH_MAX + 2)})
+    values = np.random.default_rng(0).uniform(0, 1.1 * VTH_MAX, 2000)
+    values = np.concatenate([values, np.arange(1, 1100), np.array(allowed)])
+    nearest = _nearest_threshold(torch.from_numpy(values)).numpy()
+    assert set(nearest) <= set(allowed)
+    least = np.abs(np.array(allowed)[None] - values[:, None]).min(axis=1)
+    assert np.array_equal(np.abs(nearest - values), least)

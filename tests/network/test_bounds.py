@@ -7,10 +7,19 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem_hw.network.bounds import StateBounds, decayed, reach, synaptic_interval, window_bounds
+from tandem_hw.network.bounds import (
+    StateBounds,
+    beyond,
+    decayed,
+    reach,
+    synaptic_interval,
+    weighted_interval,
+    window_bounds,
+)
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.quantized import QuantizedNetwork
 from tests.helpers import oracle
@@ -47,6 +56,23 @@ def test_interval_of_a_sum_is_reached_by_the_inputs_that_favour_it() -> None:
     assert low.tolist() == [-90, -90]
     assert high.tolist() == [90, 0]
     assert reach((low, high)) == 90
+    assert beyond((low, high), 90)
+    assert not beyond((low, high), 91)
+
+
+def test_an_interval_of_pytorch_is_that_of_numpy() -> None:
+    weight = 2 * np.random.default_rng(0).integers(-128, 128, (5, 3, 4, 2))
+    there = torch.from_numpy(weight).double()
+    for found, expected in zip(
+        weighted_interval(there, 15), synaptic_interval(weight, 15), strict=True
+    ):
+        assert isinstance(found, torch.Tensor)
+        assert np.array_equal(found.numpy(), expected)
+    interval = synaptic_interval(weight, 15)
+    for limit in (reach(interval), reach(interval) + 1):
+        wide = beyond(weighted_interval(there, 15), limit)
+        assert isinstance(wide, torch.Tensor)
+        assert bool(wide) == bool(beyond(interval, limit)) == (limit == reach(interval))
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,8 @@ def test_parameters_that_are_not_whole_are_neither_frozen_nor_run(
 ) -> None:
     original = TandemLayer._quantize
 
-    def off(self: TandemLayer, branches: Any) -> Any:
-        found = original(self, branches)
+    def off(self: TandemLayer, *given: Any) -> Any:
+        found = original(self, *given)
         if name == "weights":
             return replace(found, weights=(found.weight + 0.5,))
         return replace(found, bias=found.bias + 0.5)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.options import write_json
 from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
+from tandem_hw.cli.work.arithmetic_tables import describe_ways
 from tandem_hw.cli.work.run_tables import activity_table, describe_run, last_line
 from tandem_hw.cli.work.samples import Samples, load_samples
 from tandem_hw.network.activity import summarise
@@ -64,6 +65,7 @@ def simulate(
         {
             **describe_run(run, layers, judged),
             "saturation": [asdict(layer) for layer in saturation],
+            "arithmetic": describe_ways(),
         },
         wanted.json,
     )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT, DECAY_UNITY
+from tandem_hw.network.layers import Layer
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,37 @@ class NeuronParameters:
     number: int | None = None
     checks: DeferredChecks | None = None
     layer: str = ""
+
+    @classmethod
+    def of_layer(
+        cls,
+        layer: Layer,
+        reset: str,
+        *,
+        proven: bool,
+        input_reach: int = ACCUMULATOR_LIMIT,
+        device: torch.device | str = "cpu",
+    ) -> NeuronParameters:
+        """Return those of a layer of a quantized network.
+
+        Args:
+            layer: whose neurons they are.
+            reset: "subtract" or "zero".
+            proven: as above.
+            input_reach: as above.
+            device: where the bias is kept.
+        """
+        neurons = layer.neurons
+        return cls(
+            bias=torch.from_numpy(layer.bias_image().astype(np.float64)).to(device),
+            threshold=neurons.threshold,
+            reset=reset,
+            proven=proven,
+            input_reach=input_reach,
+            current_decay=neurons.current_decay,
+            voltage_decay=neurons.voltage_decay,
+            number=layer.num_neurons,
+        )
 
     @property
     def whole_threshold(self) -> int | None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.hdf5_tree import FORMAT, VERSION, Group, check_same, read_tree, write_tree
-from tandem_hw.export.items import Array, shown
+from tandem_hw.export.items import Array, Items, shown
 from tandem_hw.export.netx_weights import netx_changes
 from tandem_hw.network.choices import Encoding, Readout, Reset
 from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
@@ -389,7 +389,21 @@ def _read_input(entry: Group, outputs: Mapping[str, Shape], before: str | None) 
         "weight_bits": entry.integer_attribute("weight_bits"),
         "input_shape": outputs[source],
     }
-    if kind.geometry_type is not None:
-        numbers = {name: entry.axes(name) for name in kind.geometry_type.axis_names()}
-        arguments["geometry"] = kind.geometry_type(groups=entry.integer("groups"), **numbers)
-    return Input(source, kind(**arguments))
+    return Input(source, kind(**arguments, **read_geometry(kind, entry, entry)))
+
+
+def read_geometry(kind: type[Synapses], numbers: Items, groups: Items) -> dict[str, Any]:
+    """Return the geometry of synapses as an argument of their kind; nothing of kinds without one.
+
+    Args:
+        kind: whose geometry it is.
+        numbers: has the numbers of each axis, by the names of the fields.
+        groups: has ``groups``.
+
+    Raises:
+        FileFormatError: a number is missing or is none.
+    """
+    if kind.geometry_type is None:
+        return {}
+    axes = {name: numbers.axes(name) for name in kind.geometry_type.axis_names()}
+    return {"geometry": kind.geometry_type(groups=groups.integer("groups"), **axes)}

@@ -8,14 +8,14 @@ a node, a weight or an edge and kept our metadata does not make another network 
 from __future__ import annotations
 
 import os
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.items import shown
-from tandem_hw.export.net_file import check_sizes
+from tandem_hw.export.net_file import check_sizes, read_geometry
 from tandem_hw.export.nir_file import Tree, TreeItems, check_same_tree, read_nir_tree
 from tandem_hw.export.nir_writer import (
     FORMAT_NAME,
@@ -181,13 +181,9 @@ def _input(node: TreeItems, outputs: dict[str, Shape], before: str | None) -> In
             f"{metadata.where('source')} is {shown(source)}, which is no layer before it"
         )
     weight = node.integers("weight")
-    arguments: dict[str, Any] = {}
-    if make.geometry_type is not None:
-        groups = metadata.integer("groups")
-        numbers = {field: node.axes(field) for field in make.geometry_type.axis_names()}
-        arguments["geometry"] = make.geometry_type(groups=groups, **numbers)
-        if node.text("type") == kind:  # a node of NIR, which has zeros between the groups
-            weight = _grouped(weight, groups, node.location)
+    arguments = read_geometry(make, node, metadata)
+    if arguments and node.text("type") == kind:  # of NIR, with zeros between the groups
+        weight = _grouped(weight, arguments["geometry"].groups, node.location)
     synapses = make(
         name=metadata.text("name", longest=None),
         weight=weight,

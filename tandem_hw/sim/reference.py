@@ -112,15 +112,12 @@ class _Simulation:
             for connections in network.wiring.connections
         ]
         self.neurons = [
-            NeuronParameters(
-                bias=torch.from_numpy(layer.bias_image().astype(np.float64)).to(device),
-                threshold=layer.neurons.threshold,
-                reset=network.reset,
+            NeuronParameters.of_layer(
+                layer,
+                network.reset,
                 proven=bounds.proven,
                 input_reach=reach(interval),
-                current_decay=layer.neurons.current_decay,
-                voltage_decay=layer.neurons.voltage_decay,
-                number=layer.num_neurons,
+                device=device,
             )
             for layer, bounds, interval in zip(
                 network.layers, network.bounds, network.step_intervals, strict=True

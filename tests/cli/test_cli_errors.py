@@ -71,7 +71,8 @@ def here(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     shutil.copytree(originals, folder)
     monkeypatch.chdir(folder)
     for owner in (ReferenceBackend, LavaCpuBackend):
-        monkeypatch.setattr(owner, "run", begin)
+        monkeypatch.setattr(owner, "simulate", begin)
+        monkeypatch.setattr(owner, "simulate_in_parts", begin)
     monkeypatch.setattr(train_command, "train", begin)
     return folder
 
@@ -293,7 +294,7 @@ def test_ctrl_c_ends_a_run_quietly_and_leaves_no_file(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = content_of(here)
-    monkeypatch.setattr(ReferenceBackend, "simulate", failing(KeyboardInterrupt()))
+    monkeypatch.setattr(ReferenceBackend, "simulate_in_parts", failing(KeyboardInterrupt()))
     result = run(f"{SIMULATE} --recording new.npz --json new.json")
     assert result.exit_code == 130
     assert result.stderr.split() == ["Interrupted."]
@@ -303,6 +304,6 @@ def test_ctrl_c_ends_a_run_quietly_and_leaves_no_file(
 def test_a_defect_of_ours_is_not_dressed_up_as_the_user_s_mistake(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ReferenceBackend, "simulate", failing(ZeroDivisionError("ours")))
+    monkeypatch.setattr(ReferenceBackend, "simulate_in_parts", failing(ZeroDivisionError("ours")))
     result = run(SIMULATE)
     assert isinstance(result.exception, ZeroDivisionError)

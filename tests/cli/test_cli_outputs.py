@@ -44,13 +44,14 @@ def here(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     def begin(*_: Any, **__: Any) -> None:
         raise AssertionError("the work has begun")
 
-    folder = tmp_path / "work"
+    folder = tmp_path / "here"
     shutil.copytree(originals, folder)
     (tmp_path / "way").symlink_to(folder)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(Loihi2Backend, "why_unavailable", lambda _: None)
     for owner in (ReferenceBackend, Loihi2Backend):
-        monkeypatch.setattr(owner, "run", begin)
+        monkeypatch.setattr(owner, "simulate", begin)
+        monkeypatch.setattr(owner, "simulate_in_parts", begin)
     for name in ("train", "load_dataset"):
         monkeypatch.setattr(train_command, name, begin)
     return folder
@@ -164,7 +165,7 @@ def test_a_training_does_not_write_over_what_it_starts_from(
 
 OUTPUTS = {
     "the same name": ("new.x", "new.x"),
-    "a way around": ("new.x", "../work/new.x"),
+    "a way around": ("new.x", "../here/new.x"),
     "a linked folder": ("new.x", "../way/new.x"),
     "a folder that is not there yet": ("far/away/new.x", "far/../far/away/new.x"),
     "a link to nothing": ("new.x", "to-new"),

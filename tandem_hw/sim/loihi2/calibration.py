@@ -236,14 +236,8 @@ def _simulate(
 ) -> npt.NDArray[np.int32]:
     """Run the first layer on a signal [steps, batch, ...]; return [batch, steps, *output_shape]."""
     layer, steps = network.layers[0], len(signal)
-    neurons = NeuronParameters(
-        bias=torch.from_numpy(layer.bias_image().astype(np.float64)),
-        threshold=layer.neurons.threshold,
-        reset=network.reset,
-        proven=False,  # the steps are others than those that the bounds are proven for
-        current_decay=layer.neurons.current_decay,
-        voltage_decay=layer.neurons.voltage_decay,
-    )
+    # Not proven: the steps are others than those that the bounds are proven for.
+    neurons = NeuronParameters.of_layer(layer, network.reset, proven=False)
     incoming = [Incoming(SpikeTrain(torch.from_numpy(np.ascontiguousarray(signal))), synapse)]
     if not layer.fires:
         runs = (simulate_layer(incoming, neurons, end) for end in range(1, steps + 1))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tandem_hw.arithmetic.counted_spikes import count_spikes
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import SpikePacker
 from tandem_hw.arithmetic.state_arithmetic import STATE_FRACTION, subtract_threshold_
@@ -37,10 +38,14 @@ class FastState:
             threshold = threshold.to(bias.dtype)
         self.threshold = threshold
         self.zero = neurons.resets_to_zero
+        self.firing_delay = neurons.firing_delay
         self.bias = bias
         self.follow_peak = follow_peak
         self.membrane: Tensor = bias
         self.extremes: tuple[Tensor, Tensor] | None = None
+        self._seen: list[tuple[Tensor, Tensor]] = []
+        #: Spikes whose threshold ``final`` has still to subtract, or None.
+        self._subtracted: Tensor | None = None
 
     def run(self, inputs: Sequence[Tensor | None], packer: SpikePacker | None) -> None:
         """Run a window.
@@ -52,29 +57,58 @@ class FastState:
         """
         first = inputs[0]
         assert first is not None  # a window starts with a synaptic input
-        self.membrane = membrane = torch.add(first, self.bias)
+        self.membrane = torch.add(first, self.bias)
+        if packer is None or self.threshold is None:
+            for index, synaptic_input in enumerate(inputs):
+                self._integrate(index, synaptic_input)
+        else:
+            self._run_firing(inputs, packer, self.threshold)
+        if self._seen:
+            lows, highs = zip(*self._seen, strict=True)
+            self.extremes = torch.stack(lows).min(), torch.stack(highs).max()
+
+    def count(self, inputs: Sequence[Tensor | None]) -> Tensor:
+        """Run a window that is taken in before the first spike; return the counts.
+
+        Args:
+            inputs: as for ``run``.
+
+        Returns:
+            int16 [batch, neurons].
+        """
+        assert self.threshold is not None  # they fire
+        self.run(inputs, None)
+        counts = count_spikes(self.membrane, self.threshold, len(inputs))
+        self._subtracted = counts.clamp(max=len(inputs) - 1)
+        return counts
+
+    def _run_firing(
+        self, inputs: Sequence[Tensor | None], packer: SpikePacker, threshold: int | Tensor
+    ) -> None:
+        membrane = self.membrane
         fired = torch.empty_like(membrane)
-        lows, highs = [], []
-        for index, synaptic_input in enumerate(inputs):
-            if index > 0:
-                if synaptic_input is not None:
-                    membrane.add_(synaptic_input)
-                if self.zero:
-                    membrane.add_(self.bias)
-            if self.follow_peak:
-                low, high = torch.aminmax(membrane)
-                lows.append(low)
-                highs.append(high)
-            if packer is None or self.threshold is None:
+        last = len(inputs) + self.firing_delay - 1
+        for index in range(last + 1):
+            self._integrate(index, inputs[index] if index < len(inputs) else None)
+            if index < self.firing_delay:
                 continue
-            torch.ge(membrane, self.threshold, out=fired)  # type: ignore[call-overload]
+            torch.ge(membrane, threshold, out=fired)  # type: ignore[call-overload]
             packer.add(fired)
             if self.zero:
                 membrane.addcmul_(membrane, fired, value=-1)
-            elif index + 1 < len(inputs):
-                subtract_threshold_(membrane, fired, self.threshold)
-        if lows:
-            self.extremes = torch.stack(lows).min(), torch.stack(highs).max()
+            elif index < last:
+                subtract_threshold_(membrane, fired, threshold)
+
+    def _integrate(self, index: int, synaptic_input: Tensor | None) -> None:
+        """Add what comes in in a step; in the first one it is there."""
+        membrane = self.membrane
+        if index > 0:
+            if synaptic_input is not None:
+                membrane.add_(synaptic_input)
+            if self.zero:
+                membrane.add_(self.bias)
+        if self.follow_peak:
+            self._seen.append(torch.aminmax(membrane))
 
     def potential(self) -> Tensor:
         """Return a readout's potential in weight units."""
@@ -83,6 +117,9 @@ class FastState:
     def final(self) -> Tensor:
         """Return Lava's state variable after the last step in units of 1/64 weight unit."""
         membrane = self.membrane.to(torch.float64)
+        if self._subtracted is not None:
+            assert self.threshold is not None  # they fire
+            membrane = membrane - self._subtracted.to(torch.float64) * self.threshold
         return (membrane if self.zero else membrane - self.bias) * STATE_FRACTION
 
     def saturated(self) -> Tensor:

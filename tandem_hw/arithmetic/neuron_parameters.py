@@ -33,6 +33,7 @@ class NeuronParameters:
         checks: takes up whether a state came too near to 24 bits, which is looked at part by part
             and mended at once otherwise. Only where there is one are numbers left on the device.
         layer: name of the layer, for the checks.
+        firing_delay: steps before the first one in which the neurons may fire.
     """
 
     bias: Tensor
@@ -45,6 +46,7 @@ class NeuronParameters:
     number: int | None = None
     checks: DeferredChecks | None = None
     layer: str = ""
+    firing_delay: int = 0
 
     @classmethod
     def of_layer(
@@ -54,6 +56,7 @@ class NeuronParameters:
         *,
         proven: bool,
         input_reach: int = ACCUMULATOR_LIMIT,
+        firing_delay: int = 0,
         device: torch.device | str = "cpu",
     ) -> NeuronParameters:
         """Return those of a layer of a quantized network.
@@ -63,6 +66,7 @@ class NeuronParameters:
             reset: "subtract" or "zero".
             proven: as above.
             input_reach: as above.
+            firing_delay: as above.
             device: where the bias is kept.
         """
         neurons = layer.neurons
@@ -75,6 +79,7 @@ class NeuronParameters:
             current_decay=neurons.current_decay,
             voltage_decay=neurons.voltage_decay,
             number=layer.num_neurons,
+            firing_delay=firing_delay if layer.fires else 0,
         )
 
     @property

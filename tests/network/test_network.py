@@ -279,7 +279,7 @@ def test_the_digest_changes_with_the_firing_delay_alone() -> None:
     [
         ({"firing_delay": 4}, "firing_delay is 4; allowed are 0 to 3"),
         ({"firing_delay": -1}, "firing_delay is -1; allowed are 0 to 3"),
-        ({"firing_delay": 1.5}, "firing_delay is 1.5"),
+        ({"firing_delay": 1.5}, "firing_delay 1.5 is not made of integers"),
         ({"firing_delay": 1, "reset": "zero"}, 'firing_delay is 1 with reset "zero"'),
     ],
 )

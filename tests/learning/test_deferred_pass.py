@@ -95,8 +95,18 @@ def check_equal(model: TandemNetwork, inputs: Tensor, deferred: list[bool]) -> T
             "readout": "count",
             "activation_max": 0.5,
         },
+        {"firing_delay": 1},
+        {"firing_delay": "phased", "learn_thresholds": True},
+        {"firing_delay": "phased", "encoding": "events", "readout": "count"},
     ],
-    ids=["zero", "leaky events", "counted, rounding and learnt thresholds"],
+    ids=[
+        "zero",
+        "leaky events",
+        "counted, rounding and learnt thresholds",
+        "waiting",
+        "phased",
+        "phased events",
+    ],
 )
 def test_a_deferred_pass_trains_the_same_network(
     name: str, options: dict[str, Any], deferred: list[bool]
@@ -106,11 +116,16 @@ def test_a_deferred_pass_trains_the_same_network(
     assert found._deferred.wrapping == frozenset()
 
 
-def wide_model(reset: str = "subtract") -> TandemNetwork:
+def wide_model(reset: str = "subtract", firing_delay: int = 0) -> TandemNetwork:
     """Return a network with a dropout whose states leave 24 bits where nothing keeps them in."""
     architecture = Architecture(
         InputSpec((40, 1, 1), bits=8, scale=1 / 255, encoding="constant"),
-        SpikingOptions(4, reset, activation_max=2.0),  # type: ignore[arg-type]
+        SpikingOptions(
+            4,
+            reset,  # type: ignore[arg-type]
+            activation_max=2.0,
+            firing_delay=firing_delay,
+        ),
         (
             LayerSpec("conv", 30),
             LayerSpec("dropout", p=0.5, source=0),
@@ -128,12 +143,14 @@ def wide_model(reset: str = "subtract") -> TandemNetwork:
     return model
 
 
-@pytest.mark.parametrize("reset", ["subtract", "zero"])
+@pytest.mark.parametrize(
+    ("reset", "firing_delay"), [("subtract", 0), ("zero", 0), ("subtract", 1), ("subtract", 3)]
+)
 def test_a_pass_whose_states_left_24_bits_is_taken_back_and_run_with_wrap_and_clip(
-    reset: str, deferred: list[bool], monkeypatch: pytest.MonkeyPatch
+    reset: str, firing_delay: int, deferred: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layers_module, "_HEAD_ROOM", 0.0)
-    model = wide_model(reset)
+    model = wide_model(reset, firing_delay)
     inputs = torch.full((6, 40, 1, 1), 255, dtype=torch.uint8)
     inputs[1::2] = torch.randint(0, 256, (3, 40, 1, 1)).to(torch.uint8)
     passes = []

@@ -143,6 +143,19 @@ def wide_model(reset: str = "subtract", firing_delay: int = 0) -> TandemNetwork:
     return model
 
 
+def deferred_or_not(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return a list to which every later pass of a network adds whether it was deferred."""
+    passes: list[bool] = []
+    run = TandemNetwork._run
+
+    def counted(self: TandemNetwork, *arguments: Any, **options: Any) -> Tensor:
+        passes.append(len(arguments) > 2 and arguments[2] is not None)
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(TandemNetwork, "_run", counted)
+    return passes
+
+
 @pytest.mark.parametrize(
     ("reset", "firing_delay"), [("subtract", 0), ("zero", 0), ("subtract", 1), ("subtract", 3)]
 )
@@ -153,18 +166,33 @@ def test_a_pass_whose_states_left_24_bits_is_taken_back_and_run_with_wrap_and_cl
     model = wide_model(reset, firing_delay)
     inputs = torch.full((6, 40, 1, 1), 255, dtype=torch.uint8)
     inputs[1::2] = torch.randint(0, 256, (3, 40, 1, 1)).to(torch.uint8)
-    passes = []
-    run = TandemNetwork._run
-
-    def counted(self: TandemNetwork, *arguments: Any, **options: Any) -> Tensor:
-        passes.append(len(arguments) > 2 and arguments[2] is not None)
-        return run(self, *arguments, **options)
-
-    monkeypatch.setattr(TandemNetwork, "_run", counted)
+    passes = deferred_or_not(monkeypatch)
     found = check_equal(model, inputs, deferred)
     first = found.tandem_layers[0].name
     assert first in found._deferred.wrapping
     # Three immediate ones of the other model; then one that is taken back, and two that wrap.
+    assert passes == [False] * 3 + [True, False] + [True] * 2
+
+
+def test_what_the_weights_do_not_show_is_looked_at_closely_from_the_next_pass_on(
+    deferred: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = deferred_or_not(monkeypatch)
+    torch.manual_seed(0)
+    architecture = Architecture(
+        InputSpec((8,), bits=4, scale=1 / 15),
+        SpikingOptions(4, "subtract", activation_max=0.2, firing_delay=3),
+        (LayerSpec("linear", 6000), LayerSpec("linear", 4, source=0)),
+    )
+    model = TandemNetwork(architecture)
+    with torch.no_grad():
+        assert model.tandem_layers[0].bias is not None
+        model.tandem_layers[0].bias.fill_(-0.5)  # so that few neurons fire
+    inputs = torch.randint(0, 16, (6, 8)).to(torch.uint8)
+    found = check_equal(model, inputs, deferred)
+    assert found._deferred.watched == frozenset({"dense2"})
+    assert found._deferred.wrapping == frozenset()
+    # Three immediate ones of the other model; then one that is taken back, and two that are not.
     assert passes == [False] * 3 + [True, False] + [True] * 2
 
 

@@ -1,4 +1,4 @@
-"""The neurons' equations in float32, for states that do not leave 24 bits: all steps in one pass.
+"""The neurons' equations for states that do not leave 24 bits: all steps in one pass.
 
 Without a wrap the bias can be part of the membrane m from the start, and every operation is one
 pass over memory that a cache holds:
@@ -6,13 +6,16 @@ pass over memory that a cache holds:
     subtract:  m = B + x[0];  m += x[t];      s[t] = m >= theta;  m -= theta s[t]
     zero:      m = B + x[0];  m += x[t] + B;  s[t] = m >= theta;  m -= m s[t]
 
-Whoever runs it has to see to it that no state leaves 24 bits, or to look at the extremes afterwards
-and run what went too far by ``tandem_hw.arithmetic.exact_states``, which this is held against.
+Membranes have the data type of the bias: float32, or int16 where ``short_states`` tries that.
+Whoever runs it has to see to it that no state leaves what that holds, or to look at the extremes
+afterwards and run what went too far in another way, in the end by
+``tandem_hw.arithmetic.exact_states``, which this is held against.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -22,11 +25,22 @@ from tandem_hw.arithmetic.packed_spikes import SpikePacker
 from tandem_hw.arithmetic.state_arithmetic import STATE_FRACTION, subtract_threshold_
 
 
+@lru_cache(maxsize=256)
+def _number(value: int, dtype: torch.dtype) -> Tensor:
+    """Return a number as a tensor [], which is the faster one to compare with."""
+    return torch.tensor(value, dtype=dtype)
+
+
+def _as(taken: Tensor | None, values: Tensor) -> Tensor:
+    """Return values in the data type of the tensor that takes them, if one does."""
+    return values if taken is None else taken.copy_(values)
+
+
 class FastState:
     """The membrane of some samples of one layer, without a wrap.
 
     Attributes:
-        membrane: float32 [batch, neurons], bias included; of a reset by subtraction as it was
+        membrane: [batch, neurons] as the bias, bias included; of a reset by subtraction as it was
             before the last step's spikes were subtracted.
         extremes: lowest and highest membrane of any step, where they were followed.
     """
@@ -36,6 +50,8 @@ class FastState:
         if isinstance(threshold, Tensor):
             threshold = threshold.to(bias.dtype)
         self.threshold = threshold
+        #: As a tensor, which is compared with at once; a number is wrapped anew in every step.
+        self.least = _number(threshold, bias.dtype) if isinstance(threshold, int) else threshold
         self.zero = neurons.resets_to_zero
         self.bias = bias
         self.follow_peak = follow_peak
@@ -52,29 +68,34 @@ class FastState:
         """
         first = inputs[0]
         assert first is not None  # a window starts with a synaptic input
-        self.membrane = membrane = torch.add(first, self.bias)
+        dtype = self.bias.dtype
+        taken = None if first.dtype == dtype else torch.empty_like(first, dtype=dtype)
+        self.membrane = membrane = torch.add(_as(taken, first), self.bias)
         fired = torch.empty_like(membrane)
         lows, highs = [], []
         for index, synaptic_input in enumerate(inputs):
             if index > 0:
                 if synaptic_input is not None:
-                    membrane.add_(synaptic_input)
+                    membrane.add_(_as(taken, synaptic_input))
                 if self.zero:
                     membrane.add_(self.bias)
-            if self.follow_peak:
+            # A reset by subtraction alone brings no state farther from zero.
+            if self.follow_peak and (self.zero or synaptic_input is not None):
                 low, high = torch.aminmax(membrane)
                 lows.append(low)
                 highs.append(high)
-            if packer is None or self.threshold is None:
+            if packer is None or self.threshold is None or self.least is None:
                 continue
-            torch.ge(membrane, self.threshold, out=fired)  # type: ignore[call-overload]
+            torch.ge(membrane, self.least, out=fired)
             packer.add(fired)
             if self.zero:
                 membrane.addcmul_(membrane, fired, value=-1)
             elif index + 1 < len(inputs):
                 subtract_threshold_(membrane, fired, self.threshold)
-        if lows:
+        if len(lows) > 1:
             self.extremes = torch.stack(lows).min(), torch.stack(highs).max()
+        elif lows:
+            self.extremes = lows[0], highs[0]
 
     def potential(self) -> Tensor:
         """Return a readout's potential in weight units."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
+from tandem_hw.arithmetic.short_states import ShortStates
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT, DECAY_UNITY
 from tandem_hw.network.layers import Layer
 
@@ -33,6 +34,7 @@ class NeuronParameters:
         checks: takes up whether a state came too near to 24 bits, which is looked at part by part
             and mended at once otherwise. Only where there is one are numbers left on the device.
         layer: name of the layer, for the checks.
+        short: whether its states may be tried in 16 bits; None for no.
     """
 
     bias: Tensor
@@ -45,6 +47,7 @@ class NeuronParameters:
     number: int | None = None
     checks: DeferredChecks | None = None
     layer: str = ""
+    short: ShortStates | None = None
 
     @classmethod
     def of_layer(
@@ -66,8 +69,12 @@ class NeuronParameters:
             device: where the bias is kept.
         """
         neurons = layer.neurons
+        bias = layer.bias_image()
+        short = None
+        if neurons.threshold is not None and torch.device(device).type == "cpu":
+            short = ShortStates(input_reach + int(np.abs(bias).max()), neurons.threshold)
         return cls(
-            bias=torch.from_numpy(layer.bias_image().astype(np.float64)).to(device),
+            bias=torch.from_numpy(bias.astype(np.float64)).to(device),
             threshold=neurons.threshold,
             reset=reset,
             proven=proven,
@@ -75,6 +82,7 @@ class NeuronParameters:
             current_decay=neurons.current_decay,
             voltage_decay=neurons.voltage_decay,
             number=layer.num_neurons,
+            short=short,
         )
 
     @property

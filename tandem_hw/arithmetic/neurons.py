@@ -57,8 +57,8 @@ Synapse = Callable[[Tensor], Tensor]
 #: Values that the signals, the synaptic inputs and the membranes of a part of a batch may have, so
 #: that they stay in a core's cache.
 _PART_SIGNALS: Final = 1 << 21
-_PART_INPUTS: Final = 1 << 19
-_PART_MEMBRANES: Final = 1 << 17
+_PART_INPUTS: Final = 1 << 20
+_PART_MEMBRANES: Final = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -335,6 +335,13 @@ class _Window:
         """
         neurons = self.neurons
         fires = neurons.threshold is not None
+        if neurons.short is not None and not neurons.leaks and neurons.short.worth_trying:
+            short = FastState(neurons, self.bias.to(neurons.short.dtype), follow_peak=True)
+            packer = SpikePacker(self.num_steps, bits)
+            short.run(inputs, packer)
+            assert short.extremes is not None  # they were followed
+            if neurons.short.hold(short.extremes):
+                return short, packer.counts
         if not neurons.leaks and not neurons.wraps:
             fast = FastState(neurons, self.bias, self.follow_peak)
             packer = SpikePacker(self.num_steps, bits) if fires else None
@@ -393,4 +400,4 @@ class _Window:
 def _peak(extremes: tuple[Tensor, Tensor]) -> int:
     """Return the largest magnitude between a lowest and a highest state, in whole weight units."""
     low, high = extremes
-    return max(int(-low.floor()), int(high.ceil()))
+    return max(-math.floor(low.item()), math.ceil(high.item()))

@@ -83,8 +83,8 @@ class ChosenWay(NamedTuple):
     Attributes:
         way: name of the algorithm, for instance "convolve_bytes".
         device: where.
-        signal_shape: what comes in.
-        weight_shape: what it is multiplied by.
+        signal_shape: what comes in; of a window (``gpu.fused_window``) its steps and neurons.
+        weight_shape: what it is multiplied by; of a window nothing.
         geometry: of a convolution, otherwise None.
     """
 
@@ -95,8 +95,8 @@ class ChosenWay(NamedTuple):
     geometry: Hashable
 
 
-#: By problem, the name of what was chosen for it; the oldest go first.
-_CHOSEN: dict[_Problem, str] = {}
+#: By problem, what was chosen for it; the oldest go first.
+_CHOSEN: dict[Hashable, ChosenWay] = {}
 
 
 def chosen_ways() -> list[ChosenWay]:
@@ -105,16 +105,20 @@ def chosen_ways() -> list[ChosenWay]:
     A choice is exact on the operands of the trial, the others of the same sum are listed in the
     log (``logging``, level DEBUG) where they were not.
     """
-    return [
-        ChosenWay(
-            name,
-            str(problem.device),
-            tuple(problem.signal_shape),
-            tuple(problem.weight_shape),
-            problem.geometry,
-        )
-        for problem, name in list(_CHOSEN.items())
-    ]
+    return list(_CHOSEN.values())
+
+
+def remember_choice(problem: Hashable, choice: ChosenWay) -> None:
+    """Let ``chosen_ways`` tell a choice.
+
+    Args:
+        problem: what the choice is for; a later one for the same takes its place.
+        choice: what was chosen.
+    """
+    _CHOSEN.pop(problem, None)
+    _CHOSEN[problem] = choice
+    if len(_CHOSEN) > _REMEMBERED:
+        _CHOSEN.pop(next(iter(_CHOSEN)), None)
 
 
 def exact_sum(
@@ -266,10 +270,8 @@ def _name(way: object) -> str:
 
 def _tell(problem: _Problem, name: str) -> None:
     """Remember a choice for ``chosen_ways``."""
-    _CHOSEN.pop(problem, None)
-    _CHOSEN[problem] = name
-    if len(_CHOSEN) > _REMEMBERED:
-        _CHOSEN.pop(next(iter(_CHOSEN)), None)
+    shapes = tuple(problem.signal_shape), tuple(problem.weight_shape)
+    remember_choice(problem, ChosenWay(name, str(problem.device), *shapes, problem.geometry))
 
 
 def _log_unused(problem: _Problem, name: str) -> None:

@@ -37,6 +37,7 @@ class FastState:
             threshold = threshold.to(bias.dtype)
         self.threshold = threshold
         self.zero = neurons.resets_to_zero
+        self.firing_delay = neurons.firing_delay
         self.bias = bias
         self.follow_peak = follow_peak
         self.membrane: Tensor = bias
@@ -47,7 +48,7 @@ class FastState:
 
         Args:
             inputs: synaptic input of every step, [batch, neurons], None for silence; the first one
-                is not None.
+                is not None. Nothing comes in in the steps of a firing delay behind them.
             packer: takes the spikes; None for a readout.
         """
         first = inputs[0]
@@ -55,7 +56,9 @@ class FastState:
         self.membrane = membrane = torch.add(first, self.bias)
         fired = torch.empty_like(membrane)
         lows, highs = [], []
-        for index, synaptic_input in enumerate(inputs):
+        last = len(inputs) + self.firing_delay - 1
+        for index in range(last + 1):
+            synaptic_input = inputs[index] if index < len(inputs) else None
             if index > 0:
                 if synaptic_input is not None:
                     membrane.add_(synaptic_input)
@@ -65,13 +68,13 @@ class FastState:
                 low, high = torch.aminmax(membrane)
                 lows.append(low)
                 highs.append(high)
-            if packer is None or self.threshold is None:
+            if packer is None or self.threshold is None or index < self.firing_delay:
                 continue
             torch.ge(membrane, self.threshold, out=fired)  # type: ignore[call-overload]
             packer.add(fired)
             if self.zero:
                 membrane.addcmul_(membrane, fired, value=-1)
-            elif index + 1 < len(inputs):
+            elif index < last:
                 subtract_threshold_(membrane, fired, self.threshold)
         if lows:
             self.extremes = torch.stack(lows).min(), torch.stack(highs).max()

@@ -33,6 +33,7 @@ class NeuronParameters:
         checks: takes up whether a state came too near to 24 bits, which is looked at part by part
             and mended at once otherwise. Only where there is one are numbers left on the device.
         layer: name of the layer, for the checks.
+        firing_delay: steps before the first one in which the neurons may fire.
     """
 
     bias: Tensor
@@ -45,6 +46,7 @@ class NeuronParameters:
     number: int | None = None
     checks: DeferredChecks | None = None
     layer: str = ""
+    firing_delay: int = 0
 
     @classmethod
     def of_layer(

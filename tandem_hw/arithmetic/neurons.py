@@ -36,6 +36,7 @@ from torch import Tensor
 from tandem_hw.arithmetic.exact_states import ExactLeakyState, ExactState
 from tandem_hw.arithmetic.exact_sums import exact_arithmetic
 from tandem_hw.arithmetic.fast_states import FastState
+from tandem_hw.arithmetic.gpu.fused_window import run_window
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import PackedSpikes, SpikePacker
@@ -337,10 +338,9 @@ class _Window:
         fires = neurons.threshold is not None
         if not neurons.leaks and not neurons.wraps:
             fast = FastState(neurons, self.bias, self.follow_peak)
-            packer = SpikePacker(self.num_steps, bits) if fires else None
-            fast.run(inputs, packer)
+            counts = run_window(fast, inputs, self.num_steps, bits)
             if neurons.proven or self._may_stay(fast):
-                return fast, None if packer is None else packer.counts
+                return fast, counts
         kind = ExactLeakyState if neurons.leaks else ExactState
         exact = kind(neurons, self.bias, self.follow_peak)
         packer = SpikePacker(self.num_steps, bits) if fires else None

@@ -42,8 +42,13 @@ class ExactState:
         self.left: Tensor | None = None  # how often each neuron's state left 24 bits
         self.left_last: Tensor | None = None  # and whether it did in the last step
 
-    def step(self, synaptic_input: Tensor | None) -> Tensor | None:
-        """Integrate one step; return the spikes in a floating-point tensor that is used again."""
+    def step(self, synaptic_input: Tensor | None, *, silent: bool = False) -> Tensor | None:
+        """Integrate one step; return the spikes in a floating-point tensor that is used again.
+
+        Args:
+            synaptic_input: float [batch, neurons], None where nothing comes in.
+            silent: whether the neurons wait in this step, whatever their state; they return None.
+        """
         if self.membrane is None:
             if synaptic_input is None:
                 raise ValueError("a window starts with a synaptic input")
@@ -52,7 +57,9 @@ class ExactState:
             self._integrate_voltage(synaptic_input)
         else:
             self._integrate_current(synaptic_input)
-        return None if self.neurons.threshold is None else self._fire(self.neurons.threshold)
+        if silent or self.neurons.threshold is None:
+            return None
+        return self._fire(self.neurons.threshold)
 
     def _integrate_current(self, synaptic_input: Tensor | None) -> None:
         membrane = self._membrane

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tandem_hw.arithmetic.counted_spikes import count_spikes
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import SpikePacker
 from tandem_hw.arithmetic.state_arithmetic import STATE_FRACTION, subtract_threshold_
@@ -42,42 +43,80 @@ class FastState:
         self.follow_peak = follow_peak
         self.membrane: Tensor = bias
         self.extremes: tuple[Tensor, Tensor] | None = None
+        self._seen: list[tuple[Tensor, Tensor]] = []
+        #: Spikes whose threshold ``final`` has still to subtract, or None.
+        self._subtracted: Tensor | None = None
 
     def run(self, inputs: Sequence[Tensor | None], packer: SpikePacker | None) -> None:
         """Run a window.
 
         Args:
             inputs: synaptic input of every step, [batch, neurons], None for silence; the first one
-                is not None. Nothing comes in in the steps of a firing delay behind them.
+                is not None.
             packer: takes the spikes; None for a readout.
         """
         first = inputs[0]
         assert first is not None  # a window starts with a synaptic input
-        self.membrane = membrane = torch.add(first, self.bias)
+        self.membrane = torch.add(first, self.bias)
+        if packer is None or self.threshold is None:
+            for index, synaptic_input in enumerate(inputs):
+                self._integrate(index, synaptic_input)
+        else:
+            self._run_firing(inputs, packer, self.threshold)
+        if self._seen:
+            lows, highs = zip(*self._seen, strict=True)
+            self.extremes = torch.stack(lows).min(), torch.stack(highs).max()
+
+    def count(self, inputs: Sequence[Tensor | None]) -> Tensor:
+        """Run a window that is taken in before the first spike; return the counts.
+
+        Args:
+            inputs: as for ``run``.
+
+        Returns:
+            int16 [batch, neurons].
+        """
+        self.run(inputs, None)
+        return self.counted(len(inputs))
+
+    def counted(self, num_steps: int) -> Tensor:
+        """Return the counts of a window that was taken in, int16 [batch, neurons].
+
+        Args:
+            num_steps: its length T.
+        """
+        assert self.threshold is not None  # they fire
+        counts = count_spikes(self.membrane, self.threshold, num_steps)
+        self._subtracted = counts.clamp(max=num_steps - 1)
+        return counts
+
+    def _run_firing(
+        self, inputs: Sequence[Tensor | None], packer: SpikePacker, threshold: int | Tensor
+    ) -> None:
+        membrane = self.membrane
         fired = torch.empty_like(membrane)
-        lows, highs = [], []
         last = len(inputs) + self.firing_delay - 1
         for index in range(last + 1):
-            synaptic_input = inputs[index] if index < len(inputs) else None
-            if index > 0:
-                if synaptic_input is not None:
-                    membrane.add_(synaptic_input)
-                if self.zero:
-                    membrane.add_(self.bias)
-            if self.follow_peak:
-                low, high = torch.aminmax(membrane)
-                lows.append(low)
-                highs.append(high)
-            if packer is None or self.threshold is None or index < self.firing_delay:
+            self._integrate(index, inputs[index] if index < len(inputs) else None)
+            if index < self.firing_delay:
                 continue
-            torch.ge(membrane, self.threshold, out=fired)  # type: ignore[call-overload]
+            torch.ge(membrane, threshold, out=fired)  # type: ignore[call-overload]
             packer.add(fired)
             if self.zero:
                 membrane.addcmul_(membrane, fired, value=-1)
             elif index < last:
-                subtract_threshold_(membrane, fired, self.threshold)
-        if lows:
-            self.extremes = torch.stack(lows).min(), torch.stack(highs).max()
+                subtract_threshold_(membrane, fired, threshold)
+
+    def _integrate(self, index: int, synaptic_input: Tensor | None) -> None:
+        """Add what comes in in a step; in the first one it is there."""
+        membrane = self.membrane
+        if index > 0:
+            if synaptic_input is not None:
+                membrane.add_(synaptic_input)
+            if self.zero:
+                membrane.add_(self.bias)
+        if self.follow_peak:
+            self._seen.append(torch.aminmax(membrane))
 
     def potential(self) -> Tensor:
         """Return a readout's potential in weight units."""
@@ -86,6 +125,9 @@ class FastState:
     def final(self) -> Tensor:
         """Return Lava's state variable after the last step in units of 1/64 weight unit."""
         membrane = self.membrane.to(torch.float64)
+        if self._subtracted is not None:
+            assert self.threshold is not None  # they fire
+            membrane = membrane - self._subtracted.to(torch.float64) * self.threshold
         return (membrane if self.zero else membrane - self.bias) * STATE_FRACTION
 
     def saturated(self) -> Tensor:

@@ -56,6 +56,7 @@ class NeuronParameters:
         *,
         proven: bool,
         input_reach: int = ACCUMULATOR_LIMIT,
+        firing_delay: int = 0,
         device: torch.device | str = "cpu",
     ) -> NeuronParameters:
         """Return those of a layer of a quantized network.
@@ -65,6 +66,7 @@ class NeuronParameters:
             reset: "subtract" or "zero".
             proven: as above.
             input_reach: as above.
+            firing_delay: as above.
             device: where the bias is kept.
         """
         neurons = layer.neurons
@@ -77,6 +79,7 @@ class NeuronParameters:
             current_decay=neurons.current_decay,
             voltage_decay=neurons.voltage_decay,
             number=layer.num_neurons,
+            firing_delay=firing_delay if layer.fires else 0,
         )
 
     @property

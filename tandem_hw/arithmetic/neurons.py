@@ -5,6 +5,8 @@ With weights W, threshold theta, bias B and incoming spikes s_in, in weight unit
     reset "subtract":  u[t] = u[t-1] + W s_in[t] - theta s[t-1];   s[t] = 1 if u[t] + B >= theta
     reset "zero":      v[t] = v[t-1] (1 - s[t-1]) + W s_in[t] + B;  s[t] = 1 if v[t] >= theta
     readout:           u[t] = u[t-1] + W s_in[t];                   potential u[T] + B
+    firing delay d:    the first row with s[t] = 0 for t <= d, over T + d steps, the last d of them
+                       without input; spike k of T is that of step k + d
     leaky "zero":      u[t] = keep(u[t-1], current_decay) + W s_in[t]
                        v[t] = keep(v[t-1] (1 - s[t-1]), voltage_decay) + u[t] + B
 
@@ -33,10 +35,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from tandem_hw.arithmetic.counted_spikes import CountedSpikes
 from tandem_hw.arithmetic.exact_states import ExactLeakyState, ExactState
 from tandem_hw.arithmetic.exact_sums import exact_arithmetic
 from tandem_hw.arithmetic.fast_states import FastState
-from tandem_hw.arithmetic.gpu.fused_window import run_window
+from tandem_hw.arithmetic.gpu.fused_window import count_window, run_window
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import PackedSpikes, SpikePacker
@@ -127,7 +130,7 @@ class SpikeTrain:
 
 
 #: What a layer takes in: an input, or the spikes of another layer.
-Train = SpikeTrain | PackedSpikes
+Train = SpikeTrain | PackedSpikes | CountedSpikes
 
 
 @dataclass(frozen=True)
@@ -138,10 +141,13 @@ class Incoming:
         train: what their source sends.
         synapse: from a signal uint8 [batch, *in_shape] to synaptic inputs [batch, *shape],
             integers in weight units. It is called with the samples of all steps at once.
+        magnitude: from such a signal to what no part of its weighted sums exceeds in magnitude,
+            [batch, 1, ...], or None. It shows that no part leaves 24 bits, where bounds do not.
     """
 
     train: Train
     synapse: Synapse
+    magnitude: Synapse | None = None
 
     def synaptic_inputs(self, num_steps: int) -> Sequence[Tensor | None]:
         """Return the synaptic input of every step, or None for silence known in advance.
@@ -158,6 +164,19 @@ class Incoming:
         signal = train.samples_first()[:, :num_steps]
         found = self.synapse(signal.flatten(0, 1))
         return found.view(train.batch, num_steps, *found.shape[1:]).unbind(1)
+
+    def whole(self) -> tuple[Tensor, int] | None:
+        """Return what comes in over the whole window and how often, or None where no byte holds it.
+
+        Returns:
+            uint8 [batch, *in_shape], and how many times it comes in.
+        """
+        train = self.train
+        if isinstance(train, SpikeTrain) and train.sent is not None:
+            return train.signal, len(train.sent)
+        if isinstance(train, CountedSpikes) and train.counts.dtype == torch.uint8:
+            return train.image, 1
+        return None
 
 
 def _summed(incoming: Sequence[Incoming], num_steps: int) -> Sequence[Tensor | None]:
@@ -179,7 +198,8 @@ class LayerActivity:
     """What one layer did over a window.
 
     Attributes:
-        train: spikes in bits, or None for a readout or where not kept.
+        train: spikes in bits, or their number where they follow each other without a gap; None for
+            a readout or where not kept.
         counts: [batch, *shape], spikes of each neuron, or None for a readout.
         potential: [batch, *shape] potential at the window's end in weight units (readout only).
         peak: largest magnitude of a state in weight units, or None where it was not followed.
@@ -187,7 +207,7 @@ class LayerActivity:
         order: how they lie in memory.
     """
 
-    train: PackedSpikes | None
+    train: PackedSpikes | CountedSpikes | None
     counts: Tensor | None
     potential: Tensor | None
     peak: int | None
@@ -253,8 +273,27 @@ def simulate_layer(
     with exact_arithmetic(neurons.bias.device.type, neurons.checks):
         for samples in _parts(window.batch, number, sent, num_steps if by_step else 1):
             part = [replace(one, train=one.train.part(samples)) for one in incoming]
-            window.run(samples, _summed(part, num_steps))
+            total = window.sum_at_once(part)
+            inputs = _summed(part, num_steps) if total is None else _at_once(total, num_steps)
+            window.run(samples, inputs)
         return window.activity()
+
+
+def _at_once(total: Tensor, num_steps: int) -> Sequence[Tensor | None]:
+    """Return synaptic inputs that come in the first step of a window."""
+    return [total, *([None] * (num_steps - 1))]
+
+
+def _summed_up(synapse_inputs: Sequence[tuple[Synapse, Tensor, int]]) -> Tensor:
+    """Return the sum of synaptic inputs, each of a signal and how often it comes."""
+    total: Tensor | None = None
+    for synapse, signal, times in synapse_inputs:
+        found = synapse(signal)
+        if times > 1:
+            found = found * times
+        total = found if total is None else total + found
+    assert total is not None  # every layer has synapses
+    return total
 
 
 def _parts(batch: int, number: int | None, sent: int, steps: int) -> Iterator[slice]:
@@ -289,22 +328,66 @@ class _Window:
         self.count_dtype = count_dtype
         self.batch = batch
         self.keep_spikes = keep_spikes
+        self.asked_for_peak = follow_peak
         self.follow_peak = follow_peak or not neurons.proven
         self.states: list[FastState | ExactState] = []
         self.peak: int | None = None
         self.order: MemoryOrder | None = None
+        self.takes_in_all_first = False
         self.bits: Tensor | None = None
+        self.counted: Tensor | None = None
         self.counts: Tensor | None = None
+
+    def sum_at_once(self, incoming: Sequence[Incoming]) -> Tensor | None:
+        """Return all that comes in over the window by one product, where its order is all the same.
+
+        That is so where the sum is whole before a neuron fires, and no part of it can leave 24
+        bits: which is proven, or shown by the sum of all magnitudes. A peak is of the parts.
+
+        Returns:
+            Synaptic inputs [batch, *shape], or None.
+        """
+        neurons = self.neurons
+        waits = neurons.threshold is None or neurons.firing_delay >= max(self.num_steps - 1, 1)
+        if not waits or self.asked_for_peak or neurons.wraps or neurons.leaks:
+            return None
+        wholes = [one.whole() for one in incoming]
+        if any(whole is None for whole in wholes):
+            return None
+        pairs = [(one, *whole) for one, whole in zip(incoming, wholes, strict=True) if whole]
+        if not neurons.proven:
+            magnitudes = [
+                (one.magnitude, signal, times) for one, signal, times in pairs if one.magnitude
+            ]
+            if len(magnitudes) < len(pairs) or not self._parts_stay(_summed_up(magnitudes)):
+                return None
+        return _summed_up([(one.synapse, signal, times) for one, signal, times in pairs])
+
+    def _parts_stay(self, magnitude: Tensor) -> bool:
+        """Return whether sums of magnitudes show that no part of a sum leaves 24 bits.
+
+        As for ``_may_stay``, where there are deferred checks they are told, and it is taken as so.
+        Magnitudes beyond what float32 holds are rounded, and remain beyond the limit.
+        """
+        neurons = self.neurons
+        too_far = ~(magnitude.max() + neurons.bias.abs().max() < STATE_LIMIT)
+        if neurons.checks is None:
+            return not too_far
+        neurons.checks.fail_if(too_far)
+        return True
 
     def run(self, samples: slice, inputs: Sequence[Tensor | None]) -> None:
         """Run some samples, whose synaptic input of every step is given."""
         if inputs[0] is None:
             raise ValueError("a window starts with a synaptic input")
         if self.order is None:
-            self._prepare(inputs[0])
+            self._prepare(inputs)
         assert self.order is not None
         flat = [None if one is None else self.order.flat(one) for one in inputs]
         state, counts = self._run(flat, None if self.bits is None else self.bits[samples])
+        if self.counted is not None:
+            assert counts is not None  # they fire
+            self.counted[samples] = counts
         self.states.append(state)
         if state.extremes is not None and self.neurons.checks is None:
             self.peak = max(self.peak or 0, _peak(state.extremes))
@@ -312,7 +395,9 @@ class _Window:
             assert counts is not None  # they fire
             self.counts[samples] = self.order.image(counts)
 
-    def _prepare(self, first: Tensor) -> None:
+    def _prepare(self, inputs: Sequence[Tensor | None]) -> None:
+        first = inputs[0]
+        assert first is not None  # a window starts with a synaptic input
         self.order = MemoryOrder.of(first)
         bias = self.neurons.bias
         if bias.dim():
@@ -320,8 +405,15 @@ class _Window:
         self.bias = bias.to(torch.float32)
         if self.neurons.threshold is None:
             return
-        if self.keep_spikes:
-            number = math.prod(self.order.shape)
+        number = math.prod(self.order.shape)
+        last = max(index for index, one in enumerate(inputs) if one is not None)
+        self.takes_in_all_first = (
+            last <= self.neurons.firing_delay and not self.neurons.resets_to_zero
+        )
+        if self.keep_spikes and self.takes_in_all_first:
+            dtype = CountedSpikes.dtype_for(self.num_steps)
+            self.counted = first.new_empty((self.batch, number), dtype=dtype)
+        elif self.keep_spikes:
             groups = SpikePacker.bytes_for(self.num_steps)
             self.bits = first.new_empty((self.batch, groups, number), dtype=torch.uint8)
         self.counts = first.new_empty((self.batch, *self.order.shape), dtype=self.count_dtype)
@@ -338,14 +430,18 @@ class _Window:
         fires = neurons.threshold is not None
         if not neurons.leaks and not neurons.wraps:
             fast = FastState(neurons, self.bias, self.follow_peak)
-            counts = run_window(fast, inputs, self.num_steps, bits)
+            if self.takes_in_all_first:
+                counts: Tensor | None = count_window(fast, inputs)
+            else:
+                counts = run_window(fast, inputs, self.num_steps, bits)
             if neurons.proven or self._may_stay(fast):
                 return fast, counts
         kind = ExactLeakyState if neurons.leaks else ExactState
         exact = kind(neurons, self.bias, self.follow_peak)
         packer = SpikePacker(self.num_steps, bits) if fires else None
-        for synaptic_input in inputs:
-            fired = exact.step(synaptic_input)
+        for index in range(len(inputs) + neurons.firing_delay):
+            synaptic_input = inputs[index] if index < len(inputs) else None
+            fired = exact.step(synaptic_input, silent=index < neurons.firing_delay)
             if fired is not None:
                 assert packer is not None  # they fire
                 packer.add(fired)
@@ -382,9 +478,12 @@ class _Window:
     def activity(self) -> LayerActivity:
         """Return what all samples did."""
         assert self.order is not None
-        potential = train = None
+        potential: Tensor | None = None
+        train: PackedSpikes | CountedSpikes | None = None
         if self.neurons.threshold is None:
             potential = self.order.image(torch.cat([state.potential() for state in self.states]))
+        elif self.counted is not None:
+            train = CountedSpikes(self.counted, self.num_steps, self.order)
         elif self.bits is not None:
             train = PackedSpikes(self.bits, self.num_steps, self.order)
         return LayerActivity(train, self.counts, potential, self.peak, self.states, self.order)

@@ -117,6 +117,7 @@ class _Simulation:
                 network.reset,
                 proven=bounds.proven,
                 input_reach=reach(interval),
+                firing_delay=network.firing_delay,
                 device=device,
             )
             for layer, bounds, interval in zip(

@@ -21,7 +21,7 @@ from torch import Tensor
 from tandem_hw.arithmetic.exact_sums import chosen_ways
 from tandem_hw.arithmetic.fast_states import FastState
 from tandem_hw.arithmetic.gpu import fused_window
-from tandem_hw.arithmetic.gpu.fused_window import run_window, step_by_step
+from tandem_hw.arithmetic.gpu.fused_window import count_window, run_window, step_by_step
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import SpikePacker
 
@@ -167,6 +167,10 @@ def run(
         if isinstance(one, Tensor) and isinstance(another, Tensor):
             same = torch.equal(one, another) and one.dtype == another.dtype
         found[f"result {place} of FastState"] = same
+    if reset == "subtract" and delay == steps - 1 and largest < 1 << 16:
+        counted = FastState(parameters, bias, follows)
+        assert other_counts is not None
+        found["counted"] = torch.equal(count_window(counted, inputs), other_counts)
     wrong = [name for name, same in found.items() if not same]
     return wrong, int(0 if counts is None else counts.sum())
 

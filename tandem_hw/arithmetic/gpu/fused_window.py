@@ -135,9 +135,30 @@ def run_window(
     if together is not None:
         case = _case(state, together, num_steps, bits is not None)
         if _is_exact(case):
-            with _on(case.device):
-                return _fused(state, together, case, bits)
+            return _fused(state, together, case, bits)
     return step_by_step(state, inputs, num_steps, bits)
+
+
+def count_window(state: FastState, inputs: Sequence[Tensor | None]) -> Tensor:
+    """Run a window that is taken in before the first spike, in one kernel where it is at hand.
+
+    Args:
+        state: as for ``run_window``; afterwards as ``FastState.count`` leaves it.
+        inputs: as for ``run_window``.
+
+    Returns:
+        Spike counts, int16 [batch, neurons].
+    """
+    together = _together(state, inputs, None)
+    if together is not None:
+        # Till then they are neurons that do not fire.
+        case = _case(state, together, len(inputs), keeps=False)._replace(
+            fires=False, firing_delay=0
+        )
+        if _is_exact(case):
+            _fused(state, together, case, None)
+            return state.counted(len(inputs))
+    return state.count(inputs)
 
 
 def step_by_step(
@@ -219,6 +240,11 @@ def _behind_aligned(values: Tensor) -> int:
 
 def _fused(state: FastState, inputs: _Inputs, case: _Case, bits: Tensor | None) -> Tensor | None:
     """Launch the kernel, and leave in the state what ``FastState.run`` would."""
+    with _on(case.device):
+        return _launched(state, inputs, case, bits)
+
+
+def _launched(state: FastState, inputs: _Inputs, case: _Case, bits: Tensor | None) -> Tensor | None:
     first, rest = inputs
     batch, neurons = first.shape
     smallest, largest = _BLOCKS
@@ -272,8 +298,7 @@ def _is_exact(case: _Case) -> bool:
     if _kernel() is None:
         return False
     try:
-        with _on(case.device):
-            exact = _passes_trial(case)
+        exact = _passes_trial(case)
         found = "gives another number"
     except Exception as error:  # no C compiler, an unknown GPU, too few registers, ...
         exact, found = False, f"cannot be run ({type(error).__name__}: {error})"

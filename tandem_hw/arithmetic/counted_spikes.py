@@ -108,4 +108,8 @@ def count_spikes(membrane: Tensor, threshold: int | Tensor, num_steps: int) -> T
     Returns:
         int16 [batch, neurons], from 0 to T.
     """
-    return torch.div(membrane.to(torch.float32), threshold).clamp_(0, num_steps).to(torch.int16)
+    whole = membrane.to(torch.float32)
+    if not isinstance(threshold, Tensor):
+        # By a number of Python a GPU does not divide: PyTorch takes the product with its inverse.
+        threshold = torch.full((), threshold, dtype=whole.dtype, device=whole.device)
+    return torch.div(whole, threshold).clamp_(0, num_steps).to(torch.int16)

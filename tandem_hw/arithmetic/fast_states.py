@@ -93,10 +93,18 @@ class FastState:
         Returns:
             int16 [batch, neurons].
         """
-        assert self.threshold is not None  # they fire
         self.run(inputs, None)
-        counts = count_spikes(self.membrane, self.threshold, len(inputs))
-        self._subtracted = counts.clamp(max=len(inputs) - 1)
+        return self.counted(len(inputs))
+
+    def counted(self, num_steps: int) -> Tensor:
+        """Return the counts of a window that was taken in, int16 [batch, neurons].
+
+        Args:
+            num_steps: its length T.
+        """
+        assert self.threshold is not None  # they fire
+        counts = count_spikes(self.membrane, self.threshold, num_steps)
+        self._subtracted = counts.clamp(max=num_steps - 1)
         return counts
 
     def _run_firing(

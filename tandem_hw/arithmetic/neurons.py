@@ -39,6 +39,7 @@ from tandem_hw.arithmetic.counted_spikes import CountedSpikes
 from tandem_hw.arithmetic.exact_states import ExactLeakyState, ExactState
 from tandem_hw.arithmetic.exact_sums import exact_arithmetic
 from tandem_hw.arithmetic.fast_states import FastState
+from tandem_hw.arithmetic.gpu.fused_window import count_window, run_window
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import PackedSpikes, SpikePacker
@@ -444,10 +445,8 @@ class _Window:
     ) -> Tensor | None:
         """Run a window without a wrap; return the spike counts of neurons that fire."""
         if self.takes_in_all_first:
-            return state.count(inputs)
-        packer = None if self.neurons.threshold is None else SpikePacker(self.num_steps, bits)
-        state.run(inputs, packer)
-        return None if packer is None else packer.counts
+            return count_window(state, inputs)
+        return run_window(state, inputs, self.num_steps, bits)
 
     def _run_exact(
         self, inputs: Sequence[Tensor | None], bits: Tensor | None

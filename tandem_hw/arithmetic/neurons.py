@@ -39,6 +39,7 @@ from tandem_hw.arithmetic.counted_spikes import CountedSpikes
 from tandem_hw.arithmetic.exact_states import ExactLeakyState, ExactState
 from tandem_hw.arithmetic.exact_sums import exact_arithmetic
 from tandem_hw.arithmetic.fast_states import FastState
+from tandem_hw.arithmetic.gpu.fused_window import count_window, run_window
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import PackedSpikes, SpikePacker
@@ -61,8 +62,8 @@ Synapse = Callable[[Tensor], Tensor]
 #: Values that the signals, the synaptic inputs and the membranes of a part of a batch may have, so
 #: that they stay in a core's cache.
 _PART_SIGNALS: Final = 1 << 21
-_PART_INPUTS: Final = 1 << 19
-_PART_MEMBRANES: Final = 1 << 17
+_PART_INPUTS: Final = 1 << 20
+_PART_MEMBRANES: Final = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -480,20 +481,35 @@ class _Window:
             The state at its end, and the spike counts of neurons that fire.
         """
         neurons = self.neurons
-        fires = neurons.threshold is not None
+        if neurons.short is not None and not neurons.leaks and neurons.short.worth_trying:
+            short = FastState(neurons, self.bias.to(neurons.short.dtype), follow_peak=True)
+            counts = self._run_fast(short, inputs, bits)
+            assert short.extremes is not None  # they were followed
+            if neurons.short.hold(short.extremes):
+                return short, counts
         if not neurons.leaks and not neurons.wraps:
             fast = FastState(neurons, self.bias, self.follow_peak)
-            if self.takes_in_all_first:
-                counts: Tensor | None = fast.count(inputs)
-            else:
-                packer = SpikePacker(self.num_steps, bits) if fires else None
-                fast.run(inputs, packer)
-                counts = None if packer is None else packer.counts
+            counts = self._run_fast(fast, inputs, bits)
             if neurons.proven or self._may_stay(fast):
                 return fast, counts
+        return self._run_exact(inputs, bits)
+
+    def _run_fast(
+        self, state: FastState, inputs: Sequence[Tensor | None], bits: Tensor | None
+    ) -> Tensor | None:
+        """Run a window without a wrap; return the spike counts of neurons that fire."""
+        if self.takes_in_all_first:
+            return count_window(state, inputs)
+        return run_window(state, inputs, self.num_steps, bits)
+
+    def _run_exact(
+        self, inputs: Sequence[Tensor | None], bits: Tensor | None
+    ) -> tuple[ExactState, Tensor | None]:
+        """Run a window as Lava does; return its state and the counts of neurons that fire."""
+        neurons = self.neurons
         kind = ExactLeakyState if neurons.leaks else ExactState
         exact = kind(neurons, self.bias, self.follow_peak)
-        packer = SpikePacker(self.num_steps, bits) if fires else None
+        packer = None if neurons.threshold is None else SpikePacker(self.num_steps, bits)
         exact.run(inputs, packer)
         return exact, None if packer is None else packer.counts
 
@@ -545,4 +561,4 @@ class _Window:
 def _peak(extremes: tuple[Tensor, Tensor]) -> int:
     """Return the largest magnitude between a lowest and a highest state, in whole weight units."""
     low, high = extremes
-    return max(int(-low.floor()), int(high.ceil()))
+    return max(-math.floor(low.item()), math.ceil(high.item()))

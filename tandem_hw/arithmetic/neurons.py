@@ -410,11 +410,8 @@ class _Window:
 
         state = SummedState(self.neurons, self.bias, steps)
         flat = _at_once(order.flat(total), self.num_steps)
-        counts: Tensor | None = None
-        if self.neurons.threshold is None:
-            state.run(flat, None)
-        else:
-            counts = state.count(flat)
+        fires = self.neurons.threshold is not None
+        counts = count_window(state, flat) if fires else run_window(state, flat, len(flat), None)
         if not self.neurons.proven and not self._may_stay(state):
             return False
         self._keep(samples, state, counts)

@@ -159,6 +159,8 @@ class _Residual(nn.Module):
         {"reset": "zero", "num_steps": 24, "voltage_decay": 100, "current_decay": 2000},
         {"reset": "subtract", "num_steps": 32, "encoding": "constant", "weight_bits": 4},
         {"reset": "subtract", "num_steps": 24, "readout": "count"},
+        {"reset": "subtract", "num_steps": 24, "firing_delay": 1},
+        {"reset": "subtract", "num_steps": 24, "firing_delay": "phased", "encoding": "constant"},
     ],
     ids=str,
 )

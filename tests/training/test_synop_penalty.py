@@ -63,11 +63,13 @@ def test_all_kinds_of_synapses_have_been_seen() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("reset", ["subtract", "zero"])
+@pytest.mark.parametrize(
+    "options", [{"reset": "subtract"}, {"reset": "zero"}, {"firing_delay": "phased"}], ids=str
+)
 def test_the_penalty_is_what_the_reference_counts_without_the_inputs_part(
-    name: str, reset: str
+    name: str, options: dict[str, Any]
 ) -> None:
-    model, inputs = settled(name, reset=reset, activation_max=0.06)
+    model, inputs = settled(name, activation_max=0.06, **options)
     penalty = SynOpPenalty(model)
     model(inputs)
     found = penalty.take().item()

@@ -40,18 +40,31 @@ class FastState:
     """The membrane of some samples of one layer, without a wrap.
 
     Attributes:
-        membrane: [batch, neurons] as the bias, bias included; of a reset by subtraction as it was
-            before the last step's spikes were subtracted.
+        membrane: [batch, neurons] as the bias, bias and offset included; of a reset by subtraction
+            as it was before the last step's spikes were subtracted.
         extremes: lowest and highest membrane of any step, where they were followed.
     """
 
-    def __init__(self, neurons: NeuronParameters, bias: Tensor, follow_peak: bool) -> None:
+    def __init__(
+        self, neurons: NeuronParameters, bias: Tensor, follow_peak: bool, offset: int = 0
+    ) -> None:
+        """Begin.
+
+        Args:
+            neurons: the neurons.
+            bias: theirs, in the data type of the membrane.
+            follow_peak: follow the extremes.
+            offset: what the membrane has more than the state, so that an integer holds it.
+        """
         threshold = neurons.threshold
         if isinstance(threshold, Tensor):
             threshold = threshold.to(bias.dtype)
         self.threshold = threshold
         #: As a tensor, which is compared with at once; a number is wrapped anew in every step.
-        self.least = _number(threshold, bias.dtype) if isinstance(threshold, int) else threshold
+        self.least = threshold
+        if isinstance(threshold, int):
+            self.least = _number(threshold + offset, bias.dtype)
+        self.offset = offset
         self.zero = neurons.resets_to_zero
         self.bias = bias
         self.follow_peak = follow_peak
@@ -70,7 +83,7 @@ class FastState:
         assert first is not None  # a window starts with a synaptic input
         dtype = self.bias.dtype
         taken = None if first.dtype == dtype else torch.empty_like(first, dtype=dtype)
-        self.membrane = membrane = torch.add(_as(taken, first), self.bias)
+        self.membrane = membrane = torch.add(_as(taken, first), self.bias + self.offset)
         fired = torch.empty_like(membrane)
         lows, highs = [], []
         for index, synaptic_input in enumerate(inputs):
@@ -90,12 +103,20 @@ class FastState:
             packer.add(fired)
             if self.zero:
                 membrane.addcmul_(membrane, fired, value=-1)
+                if self.offset != 0:
+                    membrane.add_(fired, alpha=self.offset)
             elif index + 1 < len(inputs):
                 subtract_threshold_(membrane, fired, self.threshold)
+        if lows:
+            self._see(lows, highs)
+
+    def _see(self, lows: list[Tensor], highs: list[Tensor]) -> None:
+        low, high = lows[0], highs[0]
         if len(lows) > 1:
-            self.extremes = torch.stack(lows).min(), torch.stack(highs).max()
-        elif lows:
-            self.extremes = lows[0], highs[0]
+            low, high = torch.stack(lows).min(), torch.stack(highs).max()
+        if self.offset != 0:  # the state itself may need more bits
+            low, high = low.int() - self.offset, high.int() - self.offset
+        self.extremes = low, high
 
     def potential(self) -> Tensor:
         """Return a readout's potential in weight units."""
@@ -103,7 +124,7 @@ class FastState:
 
     def final(self) -> Tensor:
         """Return Lava's state variable after the last step in units of 1/64 weight unit."""
-        membrane = self.membrane.to(torch.float64)
+        membrane = self.membrane.to(torch.float64) - self.offset
         return (membrane if self.zero else membrane - self.bias) * STATE_FRACTION
 
     def saturated(self) -> Tensor:

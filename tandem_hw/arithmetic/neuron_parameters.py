@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ class NeuronParameters:
         checks: takes up whether a state came too near to 24 bits, which is looked at part by part
             and mended at once otherwise. Only where there is one are numbers left on the device.
         layer: name of the layer, for the checks.
-        short: whether its states may be tried in 16 bits; None for no.
+        short: whether its states fit in 16 bits, where that is worth trying.
     """
 
     bias: Tensor
@@ -57,6 +57,7 @@ class NeuronParameters:
         *,
         proven: bool,
         input_reach: int = ACCUMULATOR_LIMIT,
+        bounds: tuple[int, int] | None = None,
         device: torch.device | str = "cpu",
     ) -> NeuronParameters:
         """Return those of a layer of a quantized network.
@@ -66,14 +67,12 @@ class NeuronParameters:
             reset: "subtract" or "zero".
             proven: as above.
             input_reach: as above.
+            bounds: lowest and highest state of a window that is proven, where 16 bits may be tried.
             device: where the bias is kept.
         """
         neurons = layer.neurons
         bias = layer.bias_image()
-        short = None
-        if neurons.threshold is not None and torch.device(device).type == "cpu":
-            short = ShortStates(input_reach + int(np.abs(bias).max()), neurons.threshold)
-        return cls(
+        found = cls(
             bias=torch.from_numpy(bias.astype(np.float64)).to(device),
             threshold=neurons.threshold,
             reset=reset,
@@ -82,8 +81,11 @@ class NeuronParameters:
             current_decay=neurons.current_decay,
             voltage_decay=neurons.voltage_decay,
             number=layer.num_neurons,
-            short=short,
         )
+        if bounds is None or neurons.threshold is None or found.leaks:
+            return found
+        reach = int(np.abs(bias).max())
+        return replace(found, short=ShortStates(input_reach, reach, neurons.threshold, bounds))
 
     @property
     def whole_threshold(self) -> int | None:

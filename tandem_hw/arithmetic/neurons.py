@@ -15,8 +15,8 @@ du=current_decay-1 and dv=voltage_decay, 4095 and 0 where nothing leaks, the oth
 dv=4096: see docs/arithmetic.md. Where a state may leave
 24 bits, Lava's wrap of the current and its clip of the voltage are followed bit for bit.
 
-Tensors hold integers in floating point. Where ``tandem_hw.network.bounds`` proves that no state
-leaves 24 bits, float32 is exact and nothing wraps. Where it does not, float32 is tried and every
+Tensors hold integers in floating point, or in 16 bits where that is enough (``short_states``).
+Where ``tandem_hw.network.bounds`` proves that no state leaves 24 bits, float32 is exact and nothing wraps. Where it does not, float32 is tried and every
 state looked at; should one come too near the limit, the window is run again in float64 with wrap
 and clip. In a training step on a GPU, which shall not wait for that look, it is put off to the end
 of the forward pass, and then the pass is run again (``deferred_checks``). Leaky layers always run
@@ -39,6 +39,7 @@ from tandem_hw.arithmetic.fast_states import FastState
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import PackedSpikes, SpikePacker
+from tandem_hw.arithmetic.short_states import ShortStates
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.input_spec import InputSpec
 
@@ -328,20 +329,17 @@ class _Window:
     def _run(
         self, inputs: Sequence[Tensor | None], bits: Tensor | None
     ) -> tuple[FastState | ExactState, Tensor | None]:
-        """Run a window in float32 without a wrap, or in float64 with one where it needs that.
+        """Run a window in the fewest bits that are enough, in float64 with a wrap at last.
 
         Returns:
             The state at its end, and the spike counts of neurons that fire.
         """
         neurons = self.neurons
         fires = neurons.threshold is not None
-        if neurons.short is not None and not neurons.leaks and neurons.short.worth_trying:
-            short = FastState(neurons, self.bias.to(neurons.short.dtype), follow_peak=True)
-            packer = SpikePacker(self.num_steps, bits)
-            short.run(inputs, packer)
-            assert short.extremes is not None  # they were followed
-            if neurons.short.hold(short.extremes):
-                return short, packer.counts
+        if neurons.short is not None and neurons.short.worth_trying:
+            found = self._run_short(neurons.short, inputs, bits)
+            if found is not None:
+                return found
         if not neurons.leaks and not neurons.wraps:
             fast = FastState(neurons, self.bias, self.follow_peak)
             packer = SpikePacker(self.num_steps, bits) if fires else None
@@ -357,6 +355,16 @@ class _Window:
                 assert packer is not None  # they fire
                 packer.add(fired)
         return exact, None if packer is None else packer.counts
+
+    def _run_short(
+        self, short: ShortStates, inputs: Sequence[Tensor | None], bits: Tensor | None
+    ) -> tuple[FastState, Tensor] | None:
+        """Run a window in 16 bits, or return None where it needs more."""
+        state = FastState(self.neurons, self.bias.to(short.dtype), True, short.offset)
+        packer = SpikePacker(self.num_steps, bits)
+        state.run(inputs, packer)
+        assert state.extremes is not None  # they were followed
+        return (state, packer.counts) if short.hold(state.extremes) else None
 
     def _may_stay(self, state: FastState) -> bool:
         """Return whether what was run without a wrap is right, as far as that is known by now."""

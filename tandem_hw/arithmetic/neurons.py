@@ -16,11 +16,12 @@ dv=4096: see docs/arithmetic.md. Where a state may leave
 24 bits, Lava's wrap of the current and its clip of the voltage are followed bit for bit.
 
 Tensors hold integers in floating point, or in 16 bits where that is enough (``short_states``).
-Where ``tandem_hw.network.bounds`` proves that no state leaves 24 bits, float32 is exact and nothing wraps. Where it does not, float32 is tried and every
-state looked at; should one come too near the limit, the window is run again in float64 with wrap
-and clip. In a training step on a GPU, which shall not wait for that look, it is put off to the end
-of the forward pass, and then the pass is run again (``deferred_checks``). Leaky layers always run
-in float64: the product of a state and a decay needs 36 bits.
+Where ``tandem_hw.network.bounds`` proves that no state leaves 24 bits, float32 is exact and nothing
+wraps. Where it does not, float32 is tried and every state looked at; should one come too near the
+limit, the window is run again in float64 with wrap and clip. In a training step on a GPU, which
+shall not wait for that look, it is put off to the end of the forward pass, and then the pass is run
+again (``deferred_checks``). Leaky layers always run in float64: the product of a state and a decay
+needs 36 bits.
 """
 
 from __future__ import annotations

@@ -6,12 +6,14 @@ the equations). States are whole numbers in float64.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
+from tandem_hw.arithmetic.packed_spikes import SpikePacker
 from tandem_hw.arithmetic.state_arithmetic import (
     STATE_FRACTION,
     changed_by,
@@ -42,8 +44,22 @@ class ExactState:
         self.left: Tensor | None = None  # how often each neuron's state left 24 bits
         self.left_last: Tensor | None = None  # and whether it did in the last step
 
-    def step(self, synaptic_input: Tensor | None) -> Tensor | None:
-        """Integrate one step; return the spikes in a floating-point tensor that is used again."""
+    def run(self, inputs: Sequence[Tensor | None], packer: SpikePacker | None) -> None:
+        """Run a window; as ``FastState.run``."""
+        delay = self.neurons.firing_delay
+        for index in range(len(inputs) + delay):
+            synaptic_input = inputs[index] if index < len(inputs) else None
+            fired = self.step(synaptic_input, silent=index < delay)
+            if fired is not None and packer is not None:
+                packer.add(fired)
+
+    def step(self, synaptic_input: Tensor | None, *, silent: bool = False) -> Tensor | None:
+        """Integrate one step; return the spikes in a floating-point tensor that is used again.
+
+        Args:
+            synaptic_input: float [batch, neurons], None where nothing comes in.
+            silent: whether the neurons wait in this step, whatever their state; they return None.
+        """
         if self.membrane is None:
             if synaptic_input is None:
                 raise ValueError("a window starts with a synaptic input")
@@ -52,7 +68,9 @@ class ExactState:
             self._integrate_voltage(synaptic_input)
         else:
             self._integrate_current(synaptic_input)
-        return None if self.neurons.threshold is None else self._fire(self.neurons.threshold)
+        if silent or self.neurons.threshold is None:
+            return None
+        return self._fire(self.neurons.threshold)
 
     def _integrate_current(self, synaptic_input: Tensor | None) -> None:
         membrane = self._membrane

@@ -20,6 +20,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from tandem_hw.arithmetic.counted_spikes import count_spikes
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import SpikePacker
 from tandem_hw.arithmetic.state_arithmetic import STATE_FRACTION, subtract_threshold_
@@ -29,11 +30,6 @@ from tandem_hw.arithmetic.state_arithmetic import STATE_FRACTION, subtract_thres
 def _number(value: int, dtype: torch.dtype) -> Tensor:
     """Return a number as a tensor [], which is the faster one to compare with."""
     return torch.tensor(value, dtype=dtype)
-
-
-def _as(taken: Tensor | None, values: Tensor) -> Tensor:
-    """Return values in the data type of the tensor that takes them, if one does."""
-    return values if taken is None else taken.copy_(values)
 
 
 class FastState:
@@ -54,7 +50,8 @@ class FastState:
             neurons: the neurons.
             bias: theirs, in the data type of the membrane.
             follow_peak: follow the extremes.
-            offset: what the membrane has more than the state, so that an integer holds it.
+            offset: what the membrane has more than the state, so that an integer holds it; only
+                where neurons fire step by step.
         """
         threshold = neurons.threshold
         if isinstance(threshold, Tensor):
@@ -66,10 +63,15 @@ class FastState:
             self.least = _number(threshold + offset, bias.dtype)
         self.offset = offset
         self.zero = neurons.resets_to_zero
+        self.firing_delay = neurons.firing_delay
         self.bias = bias
         self.follow_peak = follow_peak
         self.membrane: Tensor = bias
         self.extremes: tuple[Tensor, Tensor] | None = None
+        self._taken: Tensor | None = None
+        self._seen: list[tuple[Tensor, Tensor]] = []
+        #: Spikes whose threshold ``final`` has still to subtract, or None.
+        self._subtracted: Tensor | None = None
 
     def run(self, inputs: Sequence[Tensor | None], packer: SpikePacker | None) -> None:
         """Run a window.
@@ -82,41 +84,81 @@ class FastState:
         first = inputs[0]
         assert first is not None  # a window starts with a synaptic input
         dtype = self.bias.dtype
-        taken = None if first.dtype == dtype else torch.empty_like(first, dtype=dtype)
-        self.membrane = membrane = torch.add(_as(taken, first), self.bias + self.offset)
+        if first.dtype != dtype:
+            self._taken = torch.empty_like(first, dtype=dtype)
+        self.membrane = torch.add(self._taken_in(first), self.bias + self.offset)
+        if packer is None or self.threshold is None:
+            for index, synaptic_input in enumerate(inputs):
+                self._integrate(index, synaptic_input)
+        else:
+            self._run_firing(inputs, packer, self.threshold)
+        if len(self._seen) > 1:
+            lows, highs = zip(*self._seen, strict=True)
+            self.extremes = torch.stack(lows).min(), torch.stack(highs).max()
+        elif self._seen:
+            (self.extremes,) = self._seen
+        if self.extremes is not None and self.offset != 0:  # the state itself may need more bits
+            low, high = self.extremes
+            self.extremes = low.int() - self.offset, high.int() - self.offset
+
+    def count(self, inputs: Sequence[Tensor | None]) -> Tensor:
+        """Run a window that is taken in before the first spike; return the counts.
+
+        Args:
+            inputs: as for ``run``.
+
+        Returns:
+            int16 [batch, neurons].
+        """
+        self.run(inputs, None)
+        return self.counted(len(inputs))
+
+    def counted(self, num_steps: int) -> Tensor:
+        """Return the counts of a window that was taken in, int16 [batch, neurons].
+
+        Args:
+            num_steps: its length T.
+        """
+        assert self.threshold is not None  # they fire
+        counts = count_spikes(self.membrane, self.threshold, num_steps)
+        self._subtracted = counts.clamp(max=num_steps - 1)
+        return counts
+
+    def _run_firing(
+        self, inputs: Sequence[Tensor | None], packer: SpikePacker, threshold: int | Tensor
+    ) -> None:
+        membrane, least = self.membrane, self.least
+        assert least is not None  # they fire
         fired = torch.empty_like(membrane)
-        lows, highs = [], []
-        for index, synaptic_input in enumerate(inputs):
-            if index > 0:
-                if synaptic_input is not None:
-                    membrane.add_(_as(taken, synaptic_input))
-                if self.zero:
-                    membrane.add_(self.bias)
-            # A reset by subtraction alone brings no state farther from zero.
-            if self.follow_peak and (self.zero or synaptic_input is not None):
-                low, high = torch.aminmax(membrane)
-                lows.append(low)
-                highs.append(high)
-            if packer is None or self.threshold is None or self.least is None:
+        last = len(inputs) + self.firing_delay - 1
+        for index in range(last + 1):
+            self._integrate(index, inputs[index] if index < len(inputs) else None)
+            if index < self.firing_delay:
                 continue
-            torch.ge(membrane, self.least, out=fired)
+            torch.ge(membrane, least, out=fired)
             packer.add(fired)
             if self.zero:
                 membrane.addcmul_(membrane, fired, value=-1)
                 if self.offset != 0:
                     membrane.add_(fired, alpha=self.offset)
-            elif index + 1 < len(inputs):
-                subtract_threshold_(membrane, fired, self.threshold)
-        if lows:
-            self._see(lows, highs)
+            elif index < last:
+                subtract_threshold_(membrane, fired, threshold)
 
-    def _see(self, lows: list[Tensor], highs: list[Tensor]) -> None:
-        low, high = lows[0], highs[0]
-        if len(lows) > 1:
-            low, high = torch.stack(lows).min(), torch.stack(highs).max()
-        if self.offset != 0:  # the state itself may need more bits
-            low, high = low.int() - self.offset, high.int() - self.offset
-        self.extremes = low, high
+    def _integrate(self, index: int, synaptic_input: Tensor | None) -> None:
+        """Add what comes in in a step; in the first one it is there."""
+        membrane = self.membrane
+        if index > 0:
+            if synaptic_input is not None:
+                membrane.add_(self._taken_in(synaptic_input))
+            if self.zero:
+                membrane.add_(self.bias)
+        # A reset by subtraction alone brings no state farther from zero.
+        if self.follow_peak and (self.zero or synaptic_input is not None):
+            self._seen.append(torch.aminmax(membrane))
+
+    def _taken_in(self, synaptic_input: Tensor) -> Tensor:
+        """Return a synaptic input in the membrane's dtype, in memory that the next one takes."""
+        return synaptic_input if self._taken is None else self._taken.copy_(synaptic_input)
 
     def potential(self) -> Tensor:
         """Return a readout's potential in weight units."""
@@ -125,6 +167,9 @@ class FastState:
     def final(self) -> Tensor:
         """Return Lava's state variable after the last step in units of 1/64 weight unit."""
         membrane = self.membrane.to(torch.float64) - self.offset
+        if self._subtracted is not None:
+            assert self.threshold is not None  # they fire
+            membrane = membrane - self._subtracted.to(torch.float64) * self.threshold
         return (membrane if self.zero else membrane - self.bias) * STATE_FRACTION
 
     def saturated(self) -> Tensor:

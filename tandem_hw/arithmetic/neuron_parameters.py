@@ -34,6 +34,7 @@ class NeuronParameters:
         checks: takes up whether a state came too near to 24 bits, which is looked at part by part
             and mended at once otherwise. Only where there is one are numbers left on the device.
         layer: name of the layer, for the checks.
+        firing_delay: steps before the first one in which the neurons may fire.
         short: whether its states fit in 16 bits, where that is worth trying.
     """
 
@@ -47,6 +48,7 @@ class NeuronParameters:
     number: int | None = None
     checks: DeferredChecks | None = None
     layer: str = ""
+    firing_delay: int = 0
     short: ShortStates | None = None
 
     @classmethod
@@ -57,6 +59,7 @@ class NeuronParameters:
         *,
         proven: bool,
         input_reach: int = ACCUMULATOR_LIMIT,
+        firing_delay: int = 0,
         bounds: tuple[int, int] | None = None,
         device: torch.device | str = "cpu",
     ) -> NeuronParameters:
@@ -67,6 +70,7 @@ class NeuronParameters:
             reset: "subtract" or "zero".
             proven: as above.
             input_reach: as above.
+            firing_delay: as above.
             bounds: lowest and highest state of a window that is proven, where 16 bits may be tried.
             device: where the bias is kept.
         """
@@ -81,6 +85,7 @@ class NeuronParameters:
             current_decay=neurons.current_decay,
             voltage_decay=neurons.voltage_decay,
             number=layer.num_neurons,
+            firing_delay=firing_delay if layer.fires else 0,
         )
         if bounds is None or neurons.threshold is None or found.leaks:
             return found

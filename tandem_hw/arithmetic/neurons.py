@@ -5,6 +5,8 @@ With weights W, threshold theta, bias B and incoming spikes s_in, in weight unit
     reset "subtract":  u[t] = u[t-1] + W s_in[t] - theta s[t-1];   s[t] = 1 if u[t] + B >= theta
     reset "zero":      v[t] = v[t-1] (1 - s[t-1]) + W s_in[t] + B;  s[t] = 1 if v[t] >= theta
     readout:           u[t] = u[t-1] + W s_in[t];                   potential u[T] + B
+    firing delay d:    the first row with s[t] = 0 for t <= d, over T + d steps, the last d of them
+                       without input; spike k of T is that of step k + d
     leaky "zero":      u[t] = keep(u[t-1], current_decay) + W s_in[t]
                        v[t] = keep(v[t-1] (1 - s[t-1]), voltage_decay) + u[t] + B
 
@@ -34,13 +36,15 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from tandem_hw.arithmetic.counted_spikes import CountedSpikes
 from tandem_hw.arithmetic.exact_states import ExactLeakyState, ExactState
 from tandem_hw.arithmetic.exact_sums import exact_arithmetic
 from tandem_hw.arithmetic.fast_states import FastState
+from tandem_hw.arithmetic.gpu.fused_window import count_window, run_window
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import PackedSpikes, SpikePacker
-from tandem_hw.arithmetic.short_states import ShortStates
+from tandem_hw.arithmetic.summed_states import SummedState, step_limit
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.input_spec import InputSpec
 
@@ -128,7 +132,7 @@ class SpikeTrain:
 
 
 #: What a layer takes in: an input, or the spikes of another layer.
-Train = SpikeTrain | PackedSpikes
+Train = SpikeTrain | PackedSpikes | CountedSpikes
 
 
 @dataclass(frozen=True)
@@ -139,10 +143,14 @@ class Incoming:
         train: what their source sends.
         synapse: from a signal uint8 [batch, *in_shape] to synaptic inputs [batch, *shape],
             integers in weight units. It is called with the samples of all steps at once.
+        magnitude: from such a signal to what no part of its weighted sums exceeds in magnitude,
+            [batch, 1, ...], or None. It shows that a step moves no state far, where the weights
+            alone do not (``tandem_hw.arithmetic.summed_states``).
     """
 
     train: Train
     synapse: Synapse
+    magnitude: Synapse | None = None
 
     def synaptic_inputs(self, num_steps: int) -> Sequence[Tensor | None]:
         """Return the synaptic input of every step, or None for silence known in advance.
@@ -159,6 +167,30 @@ class Incoming:
         signal = train.samples_first()[:, :num_steps]
         found = self.synapse(signal.flatten(0, 1))
         return found.view(train.batch, num_steps, *found.shape[1:]).unbind(1)
+
+    def whole(self) -> tuple[Tensor, int] | None:
+        """Return what comes in over the whole window and how often, or None where no byte holds it.
+
+        Returns:
+            uint8 [batch, *in_shape], and how many times it comes in.
+        """
+        train = self.train
+        if isinstance(train, SpikeTrain) and train.sent is not None:
+            return train.signal, len(train.sent)
+        if isinstance(train, CountedSpikes) and train.counts.dtype == torch.uint8:
+            return train.image, 1
+        return None
+
+    def largest_step(self) -> Tensor:
+        """Return a signal that is nowhere less than what comes in in any step, uint8.
+
+        Of a train that ``whole`` has an answer for.
+        """
+        train = self.train
+        if isinstance(train, SpikeTrain):
+            return train.signal
+        assert isinstance(train, CountedSpikes)
+        return train.image.clamp(max=1)
 
 
 def _summed(incoming: Sequence[Incoming], num_steps: int) -> Sequence[Tensor | None]:
@@ -180,7 +212,8 @@ class LayerActivity:
     """What one layer did over a window.
 
     Attributes:
-        train: spikes in bits, or None for a readout or where not kept.
+        train: spikes in bits, or their number where they follow each other without a gap; None for
+            a readout or where not kept.
         counts: [batch, *shape], spikes of each neuron, or None for a readout.
         potential: [batch, *shape] potential at the window's end in weight units (readout only).
         peak: largest magnitude of a state in weight units, or None where it was not followed.
@@ -188,7 +221,7 @@ class LayerActivity:
         order: how they lie in memory.
     """
 
-    train: PackedSpikes | None
+    train: PackedSpikes | CountedSpikes | None
     counts: Tensor | None
     potential: Tensor | None
     peak: int | None
@@ -254,8 +287,25 @@ def simulate_layer(
     with exact_arithmetic(neurons.bias.device.type, neurons.checks):
         for samples in _parts(window.batch, number, sent, num_steps if by_step else 1):
             part = [replace(one, train=one.train.part(samples)) for one in incoming]
-            window.run(samples, _summed(part, num_steps))
+            window.run(samples, part)
         return window.activity()
+
+
+def _at_once(total: Tensor, num_steps: int) -> Sequence[Tensor | None]:
+    """Return synaptic inputs that come in the first step of a window."""
+    return [total, *([None] * (num_steps - 1))]
+
+
+def _summed_up(synapse_inputs: Sequence[tuple[Synapse, Tensor, int]]) -> Tensor:
+    """Return the sum of synaptic inputs, each of a signal and how often it comes."""
+    total: Tensor | None = None
+    for synapse, signal, times in synapse_inputs:
+        found = synapse(signal)
+        if times > 1:
+            found = found * times
+        total = found if total is None else total + found
+    assert total is not None  # every layer has synapses
+    return total
 
 
 def _parts(batch: int, number: int | None, sent: int, steps: int) -> Iterator[slice]:
@@ -290,30 +340,114 @@ class _Window:
         self.count_dtype = count_dtype
         self.batch = batch
         self.keep_spikes = keep_spikes
+        self.asked_for_peak = follow_peak
         self.follow_peak = follow_peak or not neurons.proven
         self.states: list[FastState | ExactState] = []
         self.peak: int | None = None
         self.order: MemoryOrder | None = None
+        self.takes_in_all_first = False
         self.bits: Tensor | None = None
+        self.counted: Tensor | None = None
         self.counts: Tensor | None = None
 
-    def run(self, samples: slice, inputs: Sequence[Tensor | None]) -> None:
+    def run(self, samples: slice, incoming: Sequence[Incoming]) -> None:
+        """Run some samples, by one product where that is enough (``summed_states``)."""
+        total = self._sum_at_once(incoming)
+        if total is None or not self._run_summed(samples, total, incoming):
+            self._run_by_steps(samples, _summed(incoming, self.num_steps))
+
+    def _sum_at_once(self, incoming: Sequence[Incoming]) -> Tensor | None:
+        """Return all that comes in over the window by one product, where only its sum counts.
+
+        That is so where neurons take in everything before they may fire. A peak is of the parts.
+
+        Returns:
+            Synaptic inputs [batch, *shape], or None.
+        """
+        neurons = self.neurons
+        waits = neurons.threshold is None or neurons.firing_delay >= max(self.num_steps - 1, 1)
+        if not waits or self.asked_for_peak or neurons.wraps or neurons.leaks:
+            return None
+        wholes = [one.whole() for one in incoming]
+        if any(whole is None for whole in wholes):
+            return None
+        pairs = [(one, *whole) for one, whole in zip(incoming, wholes, strict=True) if whole]
+        if not neurons.proven and not self._steps_are_small(incoming):
+            return None
+        return _summed_up([(one.synapse, signal, times) for one, signal, times in pairs])
+
+    def _steps_are_small(self, incoming: Sequence[Incoming]) -> bool:
+        """Return whether the input of no step can move a state by a span.
+
+        The weights may show it, or what comes in. As for ``_may_stay``, where there are deferred
+        checks they are told, and it is taken as so.
+        """
+        neurons, limit = self.neurons, step_limit(self.num_steps)
+        if neurons.checks is None and neurons.input_reach < limit:
+            return True
+        magnitudes = [(one.magnitude, one.largest_step(), 1) for one in incoming if one.magnitude]
+        if len(magnitudes) < len(incoming):
+            return False
+        too_far = ~(_summed_up(magnitudes).max() < limit)
+        if neurons.checks is None:
+            return not too_far
+        neurons.checks.fail_if(too_far & (neurons.input_reach >= limit), neurons.layer)
+        return True
+
+    def _run_summed(self, samples: slice, total: Tensor, incoming: Sequence[Incoming]) -> bool:
+        """Run some samples on the sum of their inputs; return whether that was right."""
+        inputs = _at_once(total, self.num_steps)
+        order = self._prepared(inputs)
+
+        def steps() -> Sequence[Tensor | None]:
+            with exact_arithmetic(total.device.type):
+                found = _summed(incoming, self.num_steps)
+            return [None if one is None else order.flat(one) for one in found]
+
+        state = SummedState(self.neurons, self.bias, steps)
+        flat = _at_once(order.flat(total), self.num_steps)
+        counts: Tensor | None = None
+        if self.neurons.threshold is None:
+            state.run(flat, None)
+        else:
+            counts = state.count(flat)
+        if not self.neurons.proven and not self._may_stay(state):
+            return False
+        self._keep(samples, state, counts)
+        return True
+
+    def _run_by_steps(self, samples: slice, inputs: Sequence[Tensor | None]) -> None:
         """Run some samples, whose synaptic input of every step is given."""
         if inputs[0] is None:
             raise ValueError("a window starts with a synaptic input")
-        if self.order is None:
-            self._prepare(inputs[0])
-        assert self.order is not None
-        flat = [None if one is None else self.order.flat(one) for one in inputs]
+        order = self._prepared(inputs)
+        flat = [None if one is None else order.flat(one) for one in inputs]
         state, counts = self._run(flat, None if self.bits is None else self.bits[samples])
-        self.states.append(state)
+        self._keep(samples, state, counts)
         if state.extremes is not None and self.neurons.checks is None:
             self.peak = max(self.peak or 0, _peak(state.extremes))
-        if self.counts is not None:
-            assert counts is not None  # they fire
-            self.counts[samples] = self.order.image(counts)
 
-    def _prepare(self, first: Tensor) -> None:
+    def _keep(self, samples: slice, state: FastState | ExactState, counts: Tensor | None) -> None:
+        """Keep what some samples did."""
+        self.states.append(state)
+        if self.counts is None:
+            return
+        assert counts is not None  # they fire
+        assert self.order is not None
+        if self.counted is not None:
+            self.counted[samples] = counts
+        self.counts[samples] = self.order.image(counts)
+
+    def _prepared(self, inputs: Sequence[Tensor | None]) -> MemoryOrder:
+        """Return how neurons lie in memory, and make room for what they do if there is none yet."""
+        if self.order is None:
+            self._prepare(inputs)
+        assert self.order is not None
+        return self.order
+
+    def _prepare(self, inputs: Sequence[Tensor | None]) -> None:
+        first = inputs[0]
+        assert first is not None  # a window starts with a synaptic input
         self.order = MemoryOrder.of(first)
         bias = self.neurons.bias
         if bias.dim():
@@ -321,8 +455,15 @@ class _Window:
         self.bias = bias.to(torch.float32)
         if self.neurons.threshold is None:
             return
-        if self.keep_spikes:
-            number = math.prod(self.order.shape)
+        number = math.prod(self.order.shape)
+        last = max(index for index, one in enumerate(inputs) if one is not None)
+        self.takes_in_all_first = (
+            last <= self.neurons.firing_delay and not self.neurons.resets_to_zero
+        )
+        if self.keep_spikes and self.takes_in_all_first:
+            dtype = CountedSpikes.dtype_for(self.num_steps)
+            self.counted = first.new_empty((self.batch, number), dtype=dtype)
+        elif self.keep_spikes:
             groups = SpikePacker.bytes_for(self.num_steps)
             self.bits = first.new_empty((self.batch, groups, number), dtype=torch.uint8)
         self.counts = first.new_empty((self.batch, *self.order.shape), dtype=self.count_dtype)
@@ -336,36 +477,38 @@ class _Window:
             The state at its end, and the spike counts of neurons that fire.
         """
         neurons = self.neurons
-        fires = neurons.threshold is not None
-        if neurons.short is not None and neurons.short.worth_trying:
-            found = self._run_short(neurons.short, inputs, bits)
-            if found is not None:
-                return found
+        short = neurons.short
+        if short is not None and short.worth_trying and not self.takes_in_all_first:
+            state = FastState(neurons, self.bias.to(short.dtype), True, short.offset)
+            counts = run_window(state, inputs, self.num_steps, bits)
+            assert state.extremes is not None  # they were followed
+            if short.hold(state.extremes):
+                return state, counts
         if not neurons.leaks and not neurons.wraps:
             fast = FastState(neurons, self.bias, self.follow_peak)
-            packer = SpikePacker(self.num_steps, bits) if fires else None
-            fast.run(inputs, packer)
+            counts = self._run_fast(fast, inputs, bits)
             if neurons.proven or self._may_stay(fast):
-                return fast, None if packer is None else packer.counts
+                return fast, counts
+        return self._run_exact(inputs, bits)
+
+    def _run_fast(
+        self, state: FastState, inputs: Sequence[Tensor | None], bits: Tensor | None
+    ) -> Tensor | None:
+        """Run a window without a wrap; return the spike counts of neurons that fire."""
+        if self.takes_in_all_first:
+            return count_window(state, inputs)
+        return run_window(state, inputs, self.num_steps, bits)
+
+    def _run_exact(
+        self, inputs: Sequence[Tensor | None], bits: Tensor | None
+    ) -> tuple[ExactState, Tensor | None]:
+        """Run a window as Lava does; return its state and the counts of neurons that fire."""
+        neurons = self.neurons
         kind = ExactLeakyState if neurons.leaks else ExactState
         exact = kind(neurons, self.bias, self.follow_peak)
-        packer = SpikePacker(self.num_steps, bits) if fires else None
-        for synaptic_input in inputs:
-            fired = exact.step(synaptic_input)
-            if fired is not None:
-                assert packer is not None  # they fire
-                packer.add(fired)
+        packer = None if neurons.threshold is None else SpikePacker(self.num_steps, bits)
+        exact.run(inputs, packer)
         return exact, None if packer is None else packer.counts
-
-    def _run_short(
-        self, short: ShortStates, inputs: Sequence[Tensor | None], bits: Tensor | None
-    ) -> tuple[FastState, Tensor] | None:
-        """Run a window in 16 bits, or return None where it needs more."""
-        state = FastState(self.neurons, self.bias.to(short.dtype), True, short.offset)
-        packer = SpikePacker(self.num_steps, bits)
-        state.run(inputs, packer)
-        assert state.extremes is not None  # they were followed
-        return (state, packer.counts) if short.hold(state.extremes) else None
 
     def _may_stay(self, state: FastState) -> bool:
         """Return whether what was run without a wrap is right, as far as that is known by now."""
@@ -398,12 +541,18 @@ class _Window:
     def activity(self) -> LayerActivity:
         """Return what all samples did."""
         assert self.order is not None
-        potential = train = None
+        potential: Tensor | None = None
+        train: PackedSpikes | CountedSpikes | None = None
         if self.neurons.threshold is None:
             potential = self.order.image(torch.cat([state.potential() for state in self.states]))
+        elif self.counted is not None:
+            train = CountedSpikes(self.counted, self.num_steps, self.order)
         elif self.bits is not None:
             train = PackedSpikes(self.bits, self.num_steps, self.order)
-        return LayerActivity(train, self.counts, potential, self.peak, self.states, self.order)
+        # On the way to a sum that was taken at once, states were not looked at.
+        followed = not any(isinstance(state, SummedState) for state in self.states)
+        peak = self.peak if followed else None
+        return LayerActivity(train, self.counts, potential, peak, self.states, self.order)
 
 
 def _peak(extremes: tuple[Tensor, Tensor]) -> int:

@@ -1,10 +1,10 @@
 """When which sample is in which layer of a Lava graph.
 
-A synapse sends what the last step gave, so a layer works one step after the layers before it. Its
-depth is the number of layers on the longest path from the input to it, itself included; on shorter
-paths the spikes are held back (``tandem_hw.network.wiring``). With a period of P steps, sample k is
-in a layer of depth d during the T steps from ``window_start(d) + k P``. The layers work as a
-pipeline on samples that follow back to back.
+A synapse sends what the last step gave, so a layer works one step after the layers before it, and
+after their firing delays. On shorter paths the spikes are held back (``tandem_hw.network.wiring``,
+which counts each layer's start). With a period of P steps, sample k comes into a layer during the T
+steps from ``window_start(start) + k P``, and with a firing delay of d the layer may fire in the T
+steps that follow d steps later. The layers work as a pipeline on samples that follow back to back.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ _SOURCE_DELAY = 1
 
 
 def default_period(network: QuantizedNetwork) -> int:
-    """Return the shortest legal period: a reset by subtraction needs a step between windows."""
-    return network.num_steps + (1 if network.reset == "subtract" else 0)
+    """Return the shortest legal period.
+
+    It holds a window, the steps that a layer waits before it fires, and with a reset by subtraction
+    a step between windows.
+    """
+    between = 1 if network.reset == "subtract" else 0
+    return network.num_steps + max(network.wiring.firing_delays) + between
 
 
 def board_period(network: QuantizedNetwork) -> int:
@@ -39,9 +44,11 @@ def check_period(network: QuantizedNetwork, period: int) -> None:
     """
     least = default_period(network)
     if period < least:
+        delay = max(network.wiring.firing_delays)
+        waiting = f" and a firing delay of {delay}" if delay else ""
         raise NetworkError(
             f'a period of {period} steps is too short: reset "{network.reset}" with num_steps '
-            f"{network.num_steps} needs at least {least}"
+            f"{network.num_steps}{waiting} needs at least {least}"
         )
     leaky = [layer.name for layer in network.layers if layer.neurons.leaks]
     if leaky and period > least:
@@ -51,12 +58,16 @@ def check_period(network: QuantizedNetwork, period: int) -> None:
         )
 
 
-def window_start(depth: int) -> int:
-    """Return the step in which the first window of a layer starts, both counted from 1."""
-    return _FIRST_STEP + _SOURCE_DELAY + depth
+def window_start(start: int) -> int:
+    """Return the step in which the first window of a layer starts, counted from 1.
+
+    Args:
+        start: steps by which it starts after the input's window (``Wiring.starts``), 0 for that.
+    """
+    return _FIRST_STEP + _SOURCE_DELAY + start
 
 
 def total_steps(network: QuantizedNetwork, samples: int, period: int) -> int:
     """Return the steps after which the last sample has left the last layer."""
-    last_window = window_start(network.depth) + (samples - 1) * period
+    last_window = window_start(network.wiring.first_spikes[-1]) + (samples - 1) * period
     return last_window + network.num_steps - 1

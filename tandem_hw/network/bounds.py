@@ -146,6 +146,7 @@ def window_bounds(
     reset: str,
     current_decay: int = DECAY_UNITY,
     voltage_decay: int = 0,
+    firing_delay: int = 0,
 ) -> StateBounds:
     """Bound the state of a layer over a window by interval arithmetic.
 
@@ -160,6 +161,8 @@ def window_bounds(
         reset: "subtract" or "zero". A readout integrates as "subtract" does.
         current_decay: what the current of a firing layer loses a step, in 1/4096.
         voltage_decay: what its voltage loses a step, in 1/4096.
+        firing_delay: steps before the first one in which a neuron may fire. In the steps behind the
+            last input a state only comes nearer to zero.
 
     Returns:
         The lowest and the highest state of any neuron in any step, with and without the bias (Lava
@@ -173,7 +176,7 @@ def window_bounds(
     low, high = (zero, zero) if per_step_bias else (bias, bias)
     least, greatest = min(0, int(low.min())), max(0, int(high.max()))
     for index, (negative, positive) in enumerate(steps):
-        if index > 0:  # nothing has fired before the first step, however large the bias
+        if index > firing_delay:  # nothing has fired before, however large the bias
             low, high = _after_reset(low, high, threshold, reset)
         low = low + negative + (bias if per_step_bias else zero)
         high = high + positive + (bias if per_step_bias else zero)

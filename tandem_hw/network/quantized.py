@@ -25,7 +25,7 @@ from tandem_hw.network.bounds import (
     synaptic_interval,
     window_bounds,
 )
-from tandem_hw.network.choices import Encoding, Readout, Reset
+from tandem_hw.network.choices import Encoding, Readout, Reset, check_firing_delay
 from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
     NUM_STEPS_RANGE,
@@ -65,6 +65,9 @@ class QuantizedNetwork:
             result) or "count" (it fires and is counted).
         readout_scale: the real value of one weight unit of the readout's potential, or of one spike
             of a counted readout.
+        firing_delay: steps d of its window that a firing layer waits before its first spike, 0 to
+            num_steps - 1, with reset "subtract" alone. It takes input in steps 1 ... T and may
+            fire in steps 1 + d ... T + d, which the next layer takes as its steps 1 ... T.
     """
 
     input: InputSpec
@@ -73,16 +76,18 @@ class QuantizedNetwork:
     reset: Reset
     readout: Readout = "potential"
     readout_scale: float = 1.0
+    firing_delay: int = 0
 
     def __post_init__(self) -> None:
         """Check that the layers fit each other and the arithmetic."""
-        plain_integers(self, "", "num_steps")
+        plain_integers(self, "", "num_steps", "firing_delay")
         object.__setattr__(self, "readout_scale", float(self.readout_scale))
         object.__setattr__(self, "layers", tuple(self.layers))
         whole_number("num_steps", self.num_steps, NUM_STEPS_RANGE, NetworkError)
         for field, choices in (("reset", get_args(Reset)), ("readout", get_args(Readout))):
             if getattr(self, field) not in choices:
                 raise NetworkError(f'{field} is "{getattr(self, field)}"; allowed are {choices}')
+        check_firing_delay(self.firing_delay, self.num_steps, self.reset, NetworkError)
         POSITIVE.check("readout_scale", self.readout_scale, NetworkError)
         if not self.layers:
             raise NetworkError("the network has no layers")
@@ -125,6 +130,7 @@ class QuantizedNetwork:
         return (
             f"QuantizedNetwork(input {self.input.shape}, {len(self.layers)} layers, {neurons} "
             f"neurons, num_steps {self.num_steps}, reset {self.reset}, readout {self.readout}, "
+            f"{f'firing_delay {self.firing_delay}, ' if self.firing_delay else ''}"
             f"digest {self.digest[:12]})"
         )
 
@@ -168,7 +174,12 @@ class QuantizedNetwork:
     @cached_property
     def wiring(self) -> Wiring:
         """Which layer takes its spikes from which (``tandem_hw.network.wiring``)."""
-        return wire(self.layers, self.input.shape)
+        return wire(
+            self.layers,
+            self.input.shape,
+            self.firing_delay,
+            input_comes_at_once=len(self.input.sent_steps(self.num_steps)) == 1,
+        )
 
     @property
     def depth(self) -> int:
@@ -205,6 +216,7 @@ class QuantizedNetwork:
                 self.reset,
                 layer.neurons.current_decay,
                 layer.neurons.voltage_decay,
+                self.wiring.firing_delays[index],
             )
             for index, (layer, interval) in enumerate(
                 zip(self.layers, self.step_intervals, strict=True)

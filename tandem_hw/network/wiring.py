@@ -1,6 +1,7 @@
 """Which layer takes its spikes from which: the graph of a network, checked and in plain tables.
 
-A spike needs one step from a layer to the next, so a layer that is reached by paths of different
+A spike needs one step from a layer to the next, and a layer with a firing delay lets some steps of
+its window pass before its neurons may fire. So a layer that is reached by paths of different
 lengths works after the longest one; on the shorter paths the spikes are held back
 (``Connection.delay``) and arrive in step.
 """
@@ -39,10 +40,25 @@ class Wiring:
         connections: per layer its connections, in the order of ``Layer.inputs``.
         depths: per layer the number of layers on the longest path from the input to it, itself
             included.
+        firing_delays: per layer the steps of its window that its neurons wait before they may fire;
+            0 for a readout by potential, and where all that comes in comes in the window's first
+            step, so that there is nothing to wait for.
+        starts: per layer the steps by which its window starts after that of the network's input;
+            without firing delays those of ``depths``.
     """
 
     connections: tuple[tuple[Connection, ...], ...]
     depths: tuple[int, ...]
+    firing_delays: tuple[int, ...]
+    starts: tuple[int, ...]
+
+    @property
+    def first_spikes(self) -> tuple[int, ...]:
+        """Per layer the steps by which its first spike may follow the start of the input's window.
+
+        For a readout by potential that is where its window starts.
+        """
+        return tuple(map(sum, zip(self.starts, self.firing_delays, strict=True)))
 
     def takes_input(self, index: int) -> bool:
         """Whether a layer takes the network's input; it then takes nothing else."""
@@ -58,12 +74,20 @@ class Wiring:
         return max(users, default=index)
 
 
-def wire(layers: Sequence[Layer], input_shape: Shape) -> Wiring:
+def wire(
+    layers: Sequence[Layer],
+    input_shape: Shape,
+    firing_delay: int = 0,
+    *,
+    input_comes_at_once: bool = False,
+) -> Wiring:
     """Find the source of all synapses and check that shapes fit.
 
     Args:
         layers: sources before the layers that they feed.
         input_shape: shape of the network's input.
+        firing_delay: steps that the network's firing layers wait.
+        input_comes_at_once: whether all of a sample is sent in the first step of a window.
 
     Returns:
         The graph.
@@ -76,15 +100,19 @@ def wire(layers: Sequence[Layer], input_shape: Shape) -> Wiring:
     indices: dict[str, int | None] = {INPUT_SOURCE: None}
     all_connections: list[tuple[Connection, ...]] = []
     depths: list[int] = []
+    firing_delays: list[int] = []
+    starts: list[int] = []
     for index, layer in enumerate(layers):
         pairs = [(one.synapses, _source(one, indices)) for one in layer.inputs]
         for synapses, source in pairs:
             _check_shapes(synapses, layer, input_shape if source is None else layers[source])
-        source_depths = [0 if source is None else depths[source] for _, source in pairs]
-        depth = 1 + max(source_depths)
+        sent = [
+            0 if source is None else starts[source] + firing_delays[source] for _, source in pairs
+        ]
+        start = 1 + max(sent)
         connections = tuple(
-            Connection(synapses, source, depth - 1 - source_depth)
-            for (synapses, source), source_depth in zip(pairs, source_depths, strict=True)
+            Connection(synapses, source, start - 1 - first)
+            for (synapses, source), first in zip(pairs, sent, strict=True)
         )
         for connection in connections:
             if connection.source is None and connection.delay:
@@ -93,10 +121,13 @@ def wire(layers: Sequence[Layer], input_shape: Shape) -> Wiring:
                     f"network's input, whose values no neuron can hold back; start it behind a "
                     f"spiking layer"
                 )
+        at_once = input_comes_at_once and all(source is None for _, source in pairs)
         all_connections.append(connections)
-        depths.append(depth)
+        depths.append(1 + max(0 if source is None else depths[source] for _, source in pairs))
+        firing_delays.append(firing_delay if layer.fires and not at_once else 0)
+        starts.append(start)
         indices[layer.name] = index
-    wiring = Wiring(tuple(all_connections), tuple(depths))
+    wiring = Wiring(tuple(all_connections), tuple(depths), tuple(firing_delays), tuple(starts))
     for index, layer in enumerate(layers[:-1]):
         if wiring.last_use(index) == index:
             raise NetworkError(f"layer {layer.name} feeds no other layer; leave it out")

@@ -117,6 +117,7 @@ class _Simulation:
                 network.reset,
                 proven=bounds.proven,
                 input_reach=reach(interval),
+                firing_delay=network.firing_delay,
                 # On a GPU the states of 32 bits take no time that counts.
                 bounds=(bounds.low, bounds.high) if device.type == "cpu" else None,
                 device=device,

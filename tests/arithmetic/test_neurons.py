@@ -177,9 +177,9 @@ def test_only_what_left_24_bits_is_run_again_in_float64(
             super().__init__(*arguments)
             exact.append(0)
 
-        def step(self, synaptic_input: Tensor | None) -> Tensor | None:
+        def step(self, synaptic_input: Tensor | None, *, silent: bool = False) -> Tensor | None:
             exact[-1] += 1
-            return super().step(synaptic_input)
+            return super().step(synaptic_input, silent=silent)
 
     monkeypatch.setattr(neurons_module, "ExactState", Watched)
     run([[400], [STATE_LIMIT]], 5, 300, reset, proven=False)

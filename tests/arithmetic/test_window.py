@@ -63,21 +63,29 @@ def equal(one: LayerActivity, other: LayerActivity) -> None:
     threshold=st.sampled_from([None, 1, 300, 131_072]),
     largest=st.sampled_from([400, 60_000, (1 << 22) - 1]),
     proven=st.booleans(),
+    share=st.sampled_from([0, 0, 0.3, 1]),
 )
 def test_every_part_is_what_the_definition_says(
-    seed: int, steps: int, reset: str, threshold: int | None, largest: int, proven: bool
+    seed: int,
+    steps: int,
+    reset: str,
+    threshold: int | None,
+    largest: int,
+    proven: bool,
+    share: float,
 ) -> None:
+    delay = int(share * (steps - 1)) if reset == "subtract" and threshold is not None else 0
     values = draw_values(seed, steps, 5, largest)
     bias = torch.arange(-1, 2).reshape(3, 1, 1) * 100.0
     proven = proven and largest == 400
-    neurons = NeuronParameters(bias, threshold, reset, proven)
+    neurons = NeuronParameters(bias, threshold, reset, proven, firing_delay=delay)
     activity = simulate_layer([looked_up(values)], neurons, steps, follow_peak=True)
     state = ExactState(neurons, bias, True)
-    for index, step in enumerate(values):
-        fired = state.step(step)
+    for index, step in enumerate([*values, *([None] * delay)]):
+        fired = state.step(step, silent=index < delay)
         if fired is not None:
             assert activity.spikes is not None
-            assert torch.equal(activity.spikes[index].double(), fired)
+            assert torch.equal(activity.spikes[index - delay].double(), fired)
     assert torch.equal(activity.final_state(), state.final())
     assert torch.equal(activity.saturated(), state.saturated())
     if threshold is None:

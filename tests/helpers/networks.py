@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -52,13 +52,16 @@ class _Incoming:
 
 
 @st.composite
-def networks(draw: st.DrawFn, *, overflowing: bool = False) -> QuantizedNetwork:
+def networks(
+    draw: st.DrawFn, *, overflowing: bool = False, delayed: bool = False
+) -> QuantizedNetwork:
     """Draw a network: a first layer, perhaps a residual block, and one or two last layers.
 
     Args:
         draw: Hypothesis' own argument.
         overflowing: feed the first layer so much that its state can leave 24 bits; such networks
             are chains.
+        delayed: with a reset by subtraction and a firing delay.
     """
     spec = draw(_inputs(overflowing))
     readout = draw(st.sampled_from(get_args(Readout)))
@@ -77,6 +80,11 @@ def networks(draw: st.DrawFn, *, overflowing: bool = False) -> QuantizedNetwork:
         layers.append(draw(_convolutions("image", shape, generator, _Incoming(), fires)))
     else:
         layers += draw(_dense_tail(layers, spec.shape, generator, first, fires))
+    if delayed:
+        num_steps = draw(st.integers(2, 8))
+        delay = draw(st.sampled_from([1, num_steps - 1, draw(st.integers(1, num_steps - 1))]))
+        network = network_of(spec, tuple(layers), num_steps, "subtract", readout)
+        return replace(network, firing_delay=delay)
     reset: Reset = draw(st.sampled_from(get_args(Reset)))
     if reset == "zero":
         layers = [draw(_leaking(layer)) for layer in layers]

@@ -68,7 +68,8 @@ def run_sample(network: QuantizedNetwork, sample: list[int]) -> list[LayerResult
     results: list[LayerResult] = []
     for layer in network.layers:
         trains = [sent[one.source] for one in layer.inputs]
-        results.append(run_layer(layer, network.reset, *trains))
+        delay = network.firing_delay if layer.fires else 0
+        results.append(run_layer(layer, network.reset, *trains, firing_delay=delay))
         sent[layer.name] = results[-1].spikes
     return results
 
@@ -84,8 +85,14 @@ def input_train(network: QuantizedNetwork, sample: list[int]) -> list[list[int]]
     return [sample if constant or step == 0 else silence for step in steps]
 
 
-def run_layer(layer: Layer, reset: str, *trains: list[list[int]]) -> LayerResult:
-    """Run one layer over a window, in which each of its inputs takes in a train."""
+def run_layer(
+    layer: Layer, reset: str, *trains: list[list[int]], firing_delay: int = 0
+) -> LayerResult:
+    """Run one layer over a window, in which each of its inputs takes in a train.
+
+    With a firing delay d, d silent steps of the neurons come first, and the trains end d steps
+    before the neurons do.
+    """
     result = LayerResult()
     paths = [(synapses(one), train) for one, train in zip(layer.synapses, trains, strict=True)]
     shared, count = layer.neurons, layer.num_neurons
@@ -93,17 +100,21 @@ def run_layer(layer: Layer, reset: str, *trains: list[list[int]]) -> LayerResult
     bias = [int(shared.bias[neuron // positions]) for neuron in range(count)]
     decays = shared.current_decay, shared.voltage_decay
     neurons = [Neuron(value, shared.threshold, reset, *decays) for value in bias]
-    for step in range(len(trains[0])):
+    num_steps = len(trains[0])
+    for step in range(num_steps + firing_delay):
         inputs = [0] * count
         for targets, signals in paths:
-            for source, value in enumerate(signals[step]):
+            for source, value in enumerate(signals[step] if step < num_steps else []):
                 if value:
                     result.synops += len(targets[source])
                     for neuron, weight in targets[source]:
                         inputs[neuron] += weight * value
-        result.spikes.append(
-            [neuron.step(value) for neuron, value in zip(neurons, inputs, strict=True)]
-        )
+        may_fire = step >= firing_delay
+        spikes = [
+            neuron.step(value, may_fire) for neuron, value in zip(neurons, inputs, strict=True)
+        ]
+        if may_fire:
+            result.spikes.append(spikes)
     result.potential = [neuron.v >> 6 for neuron in neurons]
     result.final = [neuron.final for neuron in neurons]
     result.saturated = sum(neuron.saturated for neuron in neurons)
@@ -153,7 +164,7 @@ class Neuron:
         *before, last = self.steps_wrapped
         return sum(before) + (last or self.steps_clipped[-1])
 
-    def step(self, synaptic_input: int) -> int:
+    def step(self, synaptic_input: int, may_fire: bool = True) -> int:
         activation = synaptic_input << 6
         if self.forgets_current:
             # du = current_decay - 1 and dv = voltage_decay: by default nothing of the current
@@ -177,7 +188,8 @@ class Neuron:
             self.v = self._clip(voltage)
             self._see(voltage)
         self.low, self.high = min(self.low, self.u, voltage), max(self.high, self.u, voltage)
-        self.fired = int(self.threshold is not None and self.v > (self.threshold - 1) << 6)
+        fires = self.threshold is not None and self.v > (self.threshold - 1) << 6
+        self.fired = int(fires and may_fire)
         return self.fired
 
     @staticmethod

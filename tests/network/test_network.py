@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
@@ -218,7 +219,8 @@ def one_pixel(**changes: Any) -> QuantizedNetwork:
     threshold = None if whole["readout"] == "potential" else 8
     last = dense_layer("last", np.full((2, 2), 2), 8, np.zeros(2, dtype=int), threshold, (2, 1, 1))
     layers = (conv2d_layer(**conv), changed(last, **changes.get("last", {})))  # type: ignore[arg-type]
-    return network_of(InputSpec(**spec), layers, **whole)  # type: ignore[arg-type]
+    network = network_of(InputSpec(**spec), layers, **whole)  # type: ignore[arg-type]
+    return replace(network, firing_delay=changes.get("firing_delay", 0))
 
 
 CHANGES: list[dict[str, Any]] = [
@@ -253,6 +255,7 @@ CHANGES: list[dict[str, Any]] = [
     },
     {"num_steps": 5},
     {"reset": "subtract"},
+    {"firing_delay": 1, "reset": "subtract"},
     {"readout": "count"},
     {"readout_scale": 2.0},
     {"last": {"weight": np.full((2, 2), 4)}},
@@ -263,6 +266,36 @@ CHANGES: list[dict[str, Any]] = [
 def test_the_digest_changes_with_every_field(change: dict[str, Any]) -> None:
     assert one_pixel().digest == one_pixel().digest
     assert one_pixel(**change).digest != one_pixel().digest
+
+
+def test_the_digest_changes_with_the_firing_delay_alone() -> None:
+    digests = {one_pixel(reset="subtract", firing_delay=delay).digest for delay in range(3)}
+    assert len(digests) == 3
+    assert one_pixel(reset="subtract").digest in digests  # 0 is what there was before it
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"firing_delay": 4}, "firing_delay is 4; allowed are 0 to 3"),
+        ({"firing_delay": -1}, "firing_delay is -1; allowed are 0 to 3"),
+        ({"firing_delay": 1.5}, "firing_delay 1.5 is not made of integers"),
+        ({"firing_delay": 1, "reset": "zero"}, 'firing_delay is 1 with reset "zero"'),
+    ],
+)
+def test_a_firing_delay_that_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
+    network = one_pixel(reset="subtract", num_steps=4)
+    with pytest.raises(NetworkError, match=re.escape(message)):
+        replace(network, **fields)
+
+
+def test_a_window_starts_behind_the_delays_of_the_layers_before() -> None:
+    events = one_pixel(reset="subtract", num_steps=4, firing_delay=2, encoding="events")
+    assert events.wiring.firing_delays == (2, 0)  # a readout by potential has nothing to wait for
+    assert events.wiring.starts == (1, 4)
+    once = replace(events, input=replace(events.input, encoding="first_step"))
+    assert once.wiring.firing_delays == (0, 0)  # all that comes in comes in the first step
+    assert once.wiring.starts == once.wiring.depths == (1, 2)
 
 
 def test_every_field_is_among_those_whose_change_is_tried() -> None:

@@ -62,6 +62,25 @@ def test_states_beyond_24_bits_wrap_and_clip_as_the_oracles(
     assert_equal(found, oracle.record(network, inputs))
 
 
+@pytest.mark.parametrize("overflowing", [False, True])
+def test_layers_that_wait_before_they_fire_give_what_the_oracle_does(overflowing: bool) -> None:
+    phased: list[bool] = []
+    active: list[bool] = []
+
+    @settings(relaxed, max_examples=100)
+    @given(network=networks(overflowing=overflowing, delayed=True), seed=st.integers(0, 1000))
+    def check(network: QuantizedNetwork, seed: int) -> None:
+        inputs = random_inputs(network, seed=seed)
+        expected = oracle.record(network, inputs)
+        assert_equal(ReferenceBackend().run(network, inputs, keep_final_state=True), expected)
+        phased.append(network.firing_delay == network.num_steps - 1)
+        active.append(any(counts.any() for counts in expected.counts.values()))
+
+    check()
+    assert 10 <= phased.count(True) <= 90
+    assert active.count(True) >= 20
+
+
 @needs_bytes
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("overflowing", [False, True])

@@ -1,0 +1,165 @@
+"""Layers that take in a whole window before they fire: counts in place of spikes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tandem_hw.arithmetic.counted_spikes import CountedSpikes, count_spikes
+from tandem_hw.arithmetic.deferred_checks import DeferredChecks
+from tandem_hw.arithmetic.memory_order import MemoryOrder
+from tandem_hw.arithmetic.neurons import (
+    Incoming,
+    LayerActivity,
+    NeuronParameters,
+    SpikeTrain,
+    simulate_layer,
+)
+from tandem_hw.network.fixed_point import STATE_LIMIT, VTH_MAX
+
+#: Beyond any state: neurons without registers may be asked for as well.
+LARGEST = 64 * STATE_LIMIT
+
+
+@settings(deadline=None, derandomize=True, max_examples=500)
+@given(
+    threshold=st.integers(1, VTH_MAX + 1),
+    spikes=st.integers(-2, 300),
+    beside=st.integers(-2, 2),
+    num_steps=st.integers(1, 256),
+)
+def test_a_count_is_the_whole_number_below_the_quotient(
+    threshold: int, spikes: int, beside: int, num_steps: int
+) -> None:
+    membrane = min(threshold * spikes + beside, LARGEST - 1)
+    found = count_spikes(torch.tensor([[float(membrane)]]), threshold, num_steps)
+    assert found.tolist() == [[min(max(membrane // threshold, 0), num_steps)]]
+    of_tensor = count_spikes(
+        torch.tensor([[float(membrane)]]), torch.tensor(float(threshold)), num_steps
+    )
+    assert torch.equal(found, of_tensor)
+
+
+def test_no_quotient_beside_a_whole_number_is_rounded_to_it() -> None:
+    thresholds = torch.arange(1, VTH_MAX + 2, dtype=torch.float64)
+    for quotient in (1, 2, 3, 7, 8, 15, 63, 64, 255, 4096):
+        membrane = quotient * thresholds - 1
+        below = membrane < LARGEST
+        found = (membrane[below].float() / thresholds[below].float()).int()
+        assert below.any()
+        assert torch.equal(found, torch.full_like(found, quotient - 1))
+
+
+@pytest.mark.parametrize("num_steps", [1, 7, 9, 255, 300])
+def test_spikes_come_one_after_the_other(num_steps: int) -> None:
+    dtype = CountedSpikes.dtype_for(num_steps)
+    counts = torch.randint(0, num_steps + 1, (4, 6), generator=torch.Generator().manual_seed(1))
+    order = MemoryOrder.of(torch.empty(4, 3, 2))
+    train = CountedSpikes(counts.to(dtype), num_steps, order)
+    assert train.signal.shape == (num_steps, 4, 3, 2)
+    assert torch.equal(train.signal.sum(0), counts.reshape(4, 3, 2))
+    assert torch.equal(train.signal, train.signal.cummin(0).values)  # no spike behind a gap
+    assert torch.equal(train.part(slice(1, 3)).signal, train.signal[:, 1:3])
+    mask = torch.tensor([True, False]).expand(3, 2)
+    assert torch.equal(train.kept(mask).signal, train.signal * mask)
+
+
+def dense(weight: Tensor) -> Any:
+    return lambda signal: signal.flatten(1).float() @ weight.T
+
+
+def incoming(trains: list[Any], reach: int, *, magnitude: bool) -> list[Incoming]:
+    random = torch.Generator().manual_seed(5)
+    made = []
+    for train in trains:
+        weight = 2.0 * torch.randint(-reach, reach + 1, (5, 6), generator=random)
+        made.append(Incoming(train, dense(weight), dense(weight.abs()) if magnitude else None))
+    return made
+
+
+def trains_of(num_steps: int) -> list[Any]:
+    random = torch.Generator().manual_seed(num_steps)
+    counts = torch.randint(0, num_steps + 1, (4, 6), generator=random).to(torch.uint8)
+    images = torch.randint(0, 8, (2, 4, 6), generator=random).to(torch.uint8)
+    return [
+        CountedSpikes(counts, num_steps, MemoryOrder.of(torch.empty(4, 6))),
+        SpikeTrain(images[0], range(1)),
+        SpikeTrain(images[1], range(num_steps)),
+    ]
+
+
+def by_steps(trains: list[Any], num_steps: int) -> list[Any]:
+    """Return trains that have a signal of their own in every step, which no product can join."""
+    made = []
+    for train in trains:
+        if isinstance(train, CountedSpikes):
+            made.append(SpikeTrain(train.signal))
+        else:
+            steps = [train.signal * (step in train.sent) for step in range(num_steps)]
+            made.append(SpikeTrain(torch.stack(steps)))
+    return made
+
+
+def equal(one: LayerActivity, other: LayerActivity) -> None:
+    for name in ("counts", "potential", "spikes"):
+        found, expected = getattr(one, name), getattr(other, name)
+        assert (found is None) == (expected is None)
+        assert found is None or torch.equal(found, expected)
+    assert torch.equal(one.final_state(), other.final_state())
+    assert torch.equal(one.saturated(), other.saturated())
+
+
+@pytest.mark.parametrize("threshold", [700, None])
+@pytest.mark.parametrize("num_steps", [2, 4, 7, 40])
+@pytest.mark.parametrize("proven", [True, False])
+def test_one_product_gives_what_the_products_of_the_steps_give(
+    num_steps: int, threshold: int | None, proven: bool
+) -> None:
+    trains = trains_of(num_steps)
+    reach = 100 if num_steps < 40 else 30  # so that no sum of magnitudes leaves 24 bits
+    bias = torch.tensor([-900.0, -1, 0, 5, 900])
+    neurons = NeuronParameters(bias, threshold, "subtract", proven, firing_delay=num_steps - 1)
+    calls: list[int] = []
+
+    def watched(one: Incoming) -> Incoming:
+        def product(sent: Tensor) -> Tensor:
+            calls.append(len(sent))
+            return one.synapse(sent)
+
+        return replace(one, synapse=product)
+
+    counted = [watched(one) for one in incoming(trains, reach, magnitude=True)]
+    found = simulate_layer(counted, neurons, num_steps)
+    assert calls == [4, 4, 4]  # once for the four samples, whatever the number of steps
+    expected = simulate_layer(
+        incoming(by_steps(trains, num_steps), reach, magnitude=False), neurons, num_steps
+    )
+    equal(found, expected)
+    result = found.potential if threshold is None else found.counts
+    assert result is not None
+    assert len(result.unique()) >= min(num_steps, 4)
+
+
+@pytest.mark.parametrize("threshold", [131_072, None])
+def test_parts_of_a_sum_that_leave_24_bits_are_taken_step_by_step(threshold: int | None) -> None:
+    num_steps = 64
+    trains = trains_of(num_steps)[:1]
+    neurons = NeuronParameters(
+        torch.zeros(5), threshold, "subtract", False, firing_delay=num_steps - 1
+    )
+    found = simulate_layer(incoming(trains, 800, magnitude=True), neurons, num_steps)
+    plain = incoming(by_steps(trains, num_steps), 800, magnitude=False)
+    equal(found, simulate_layer(plain, neurons, num_steps))
+    assert found.saturated().any()
+    checks = DeferredChecks()
+    deferred = NeuronParameters(
+        torch.zeros(5), threshold, "subtract", False, checks=checks, firing_delay=num_steps - 1
+    )
+    simulate_layer(incoming(trains, 800, magnitude=True), deferred, num_steps)
+    assert checks.failed() is not None

@@ -76,7 +76,7 @@ class CountedSpikes:
         counts = self.counts
         steps = torch.arange(self.num_steps, dtype=counts.dtype, device=counts.device)[:, None]
         spikes = counts.new_empty((len(counts), self.num_steps, counts.shape[1]))
-        # All steps at once, into integers of the same size: into bool it takes thirty times as long.
+        # All steps at once, into integers of the same size: bool takes thirty times as long.
         torch.gt(counts[:, None], steps, out=spikes)
         return self.order.image(spikes.to(torch.uint8))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,12 @@ def run(
     activity = simulate_layer([Incoming(train, lambda _: values)], neurons, steps, follow_peak=True)
     exact = ExactState(neurons, neurons.bias, True)
     spikes = []
-    for index in range(steps):
-        step = values[None, 0] if sent is not None else values[None, index]
-        silent = sent is not None and index not in sent
-        fired = exact.step(None if silent else step)
-        assert fired is not None
-        spikes.append(fired.clone())
+    for index in range(steps + neurons.firing_delay):
+        nothing = index >= steps or (sent is not None and index not in sent)
+        step = None if nothing else values[None, 0 if sent is not None else index]
+        fired = exact.step(step, silent=index < neurons.firing_delay)
+        if fired is not None:
+            spikes.append(fired.clone())
     return activity, spikes, exact
 
 
@@ -77,9 +78,10 @@ def check(activity: LayerActivity, spikes: list[Tensor], exact: ExactState, dtyp
     threshold=st.integers(1, 900),
     sent=st.sampled_from([None, range(1), range(3), range(19)]),
     bias=st.integers(-150, 150),
+    delay=st.integers(0, 3),
 )
 def test_a_window_in_16_bits_is_what_the_definition_says(
-    seed: int, steps: int, reset: str, threshold: int, sent: range | None, bias: int
+    seed: int, steps: int, reset: str, threshold: int, sent: range | None, bias: int, delay: int
 ) -> None:
     random = torch.Generator().manual_seed(seed)
     rows = steps if sent is None else 1
@@ -87,6 +89,7 @@ def test_a_window_in_16_bits_is_what_the_definition_says(
     biases = torch.linspace(bias, 2 * bias, 40).round()
     short = ShortStates(1400, 300, threshold, UNPROVEN)
     neurons = NeuronParameters(biases, threshold, reset, True, 1400, short=short)
+    neurons = replace(neurons, firing_delay=min(delay, steps - 1))
     activity, spikes, exact = run(values, sent, steps, neurons)
     assert torch.stack(spikes).any()
     # With a reset by subtraction a state may leave 16 bits; then it is no longer tried.

@@ -17,12 +17,13 @@ du=current_decay-1 and dv=voltage_decay, 4095 and 0 where nothing leaks, the oth
 dv=4096: see docs/arithmetic.md. Where a state may leave
 24 bits, Lava's wrap of the current and its clip of the voltage are followed bit for bit.
 
-Tensors hold integers in floating point. Where ``tandem_hw.network.bounds`` proves that no state
-leaves 24 bits, float32 is exact and nothing wraps. Where it does not, float32 is tried and every
-state looked at; should one come too near the limit, the window is run again in float64 with wrap
-and clip. In a training step on a GPU, which shall not wait for that look, it is put off to the end
-of the forward pass, and then the pass is run again (``deferred_checks``). Leaky layers always run
-in float64: the product of a state and a decay needs 36 bits.
+Tensors hold integers in floating point, or in 16 bits where that is enough (``short_states``).
+Where ``tandem_hw.network.bounds`` proves that no state leaves 24 bits, float32 is exact and nothing
+wraps. Where it does not, float32 is tried and every state looked at; should one come too near the
+limit, the window is run again in float64 with wrap and clip. In a training step on a GPU, which
+shall not wait for that look, it is put off to the end of the forward pass, and then the pass is run
+again (``deferred_checks``). Leaky layers always run in float64: the product of a state and a decay
+needs 36 bits.
 """
 
 from __future__ import annotations
@@ -475,18 +476,19 @@ class _Window:
     def _run(
         self, inputs: Sequence[Tensor | None], bits: Tensor | None
     ) -> tuple[FastState | ExactState, Tensor | None]:
-        """Run a window in float32 without a wrap, or in float64 with one where it needs that.
+        """Run a window in the fewest bits that are enough, in float64 with a wrap at last.
 
         Returns:
             The state at its end, and the spike counts of neurons that fire.
         """
         neurons = self.neurons
-        if neurons.short is not None and not neurons.leaks and neurons.short.worth_trying:
-            short = FastState(neurons, self.bias.to(neurons.short.dtype), follow_peak=True)
-            counts = self._run_fast(short, inputs, bits)
-            assert short.extremes is not None  # they were followed
-            if neurons.short.hold(short.extremes):
-                return short, counts
+        short = neurons.short
+        if short is not None and short.worth_trying and not self.takes_in_all_first:
+            state = FastState(neurons, self.bias.to(short.dtype), True, short.offset)
+            counts = run_window(state, inputs, self.num_steps, bits)
+            assert state.extremes is not None  # they were followed
+            if short.hold(state.extremes):
+                return state, counts
         if not neurons.leaks and not neurons.wraps:
             fast = FastState(neurons, self.bias, self.follow_peak)
             counts = self._run_fast(fast, inputs, bits)

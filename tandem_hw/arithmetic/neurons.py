@@ -44,7 +44,7 @@ from tandem_hw.arithmetic.gpu.fused_window import count_window, run_window
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import PackedSpikes, SpikePacker
-from tandem_hw.arithmetic.summed_states import SummedState, step_limit
+from tandem_hw.arithmetic.summed_states import SummedState, steps_are_small
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.input_spec import InputSpec
 
@@ -372,32 +372,18 @@ class _Window:
         if any(whole is None for whole in wholes):
             return None
         pairs = [(one, *whole) for one, whole in zip(incoming, wholes, strict=True) if whole]
-        if not neurons.proven and not self._steps_are_small(incoming):
+        magnitude = self._magnitude(incoming)
+        if not neurons.proven and not steps_are_small(neurons, self.num_steps, magnitude):
             return None
         return _summed_up([(one.synapse, signal, times) for one, signal, times in pairs])
 
-    def _steps_are_small(self, incoming: Sequence[Incoming]) -> bool:
-        """Return whether the input of no step can move a state by a span.
-
-        The weights may show it, or what comes in. As for ``_may_stay``, where there are deferred
-        checks they are told, and it is taken as so; what comes in is then looked at only where the
-        weights did not show it in an earlier pass.
-        """
-        neurons, limit, checks = self.neurons, step_limit(self.num_steps), self.neurons.checks
-        if checks is None and neurons.input_reach < limit:
-            return True
-        if any(one.magnitude is None for one in incoming):
-            return False
-        if checks is not None and neurons.layer not in checks.watched:
-            reach = torch.as_tensor(neurons.input_reach)
-            checks.fail_if(reach >= limit, neurons.layer, may_be_watched=True)
-            return True
-        magnitudes = [(one.magnitude, one.largest_step(), 1) for one in incoming if one.magnitude]
-        too_far = ~(_summed_up(magnitudes).max() < limit)
-        if checks is None:
-            return not too_far
-        checks.fail_if(too_far & (neurons.input_reach >= limit), neurons.layer)
-        return True
+    @staticmethod
+    def _magnitude(incoming: Sequence[Incoming]) -> Callable[[], Tensor] | None:
+        """Return what gives the largest input of any step in magnitude, if synapses say it."""
+        known = [(one.magnitude, one) for one in incoming if one.magnitude is not None]
+        if len(known) < len(incoming):
+            return None
+        return lambda: _summed_up([(of, one.largest_step(), 1) for of, one in known]).max()
 
     def _run_summed(self, samples: slice, total: Tensor, incoming: Sequence[Incoming]) -> bool:
         """Run some samples on the sum of their inputs; return whether that was right."""
@@ -411,11 +397,8 @@ class _Window:
 
         state = SummedState(self.neurons, self.bias, steps)
         flat = _at_once(order.flat(total), self.num_steps)
-        counts: Tensor | None = None
-        if self.neurons.threshold is None:
-            state.run(flat, None)
-        else:
-            counts = state.count(flat)
+        fires = self.neurons.threshold is not None
+        counts = count_window(state, flat) if fires else run_window(state, flat, len(flat), None)
         if not self.neurons.proven and not self._may_stay(state):
             return False
         self._keep(samples, state, counts)

@@ -17,7 +17,7 @@ from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, SpikeTrain, simulate_layer
 from tandem_hw.arithmetic.summed_states import step_limit
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT, STATE_LIMIT
-from tests.arithmetic.test_counted_spikes import dense, equal, incoming, trains_of
+from tests.helpers.counted_trains import dense, equal, incoming, trains_of
 
 
 def watched(one: Incoming, calls: list[int]) -> Incoming:

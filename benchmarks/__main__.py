@@ -15,6 +15,7 @@ from benchmarks import (
     exactness,
     graph_networks,
     interchange,
+    kernels,
     lowering,
     memory,
     simulation,
@@ -42,6 +43,7 @@ for module in (
     chip_budget,
     lowering,
     interchange,
+    kernels,
 ):
     for command in module.COMMANDS:
         main.add_command(command)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import kernels
+from tandem_hw.arithmetic import synapses
 from tests.helpers.benchmark_runs import measured, run_benchmark
 
 TINY = ("kernels", "--small", "--batch", 2, "--repeats", 1)
@@ -27,7 +28,7 @@ def test_every_window_and_sum_is_active_and_equal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["run_window", "dense"])
 def test_one_difference_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
-    place: Any = kernels if wrong == "run_window" else kernels.synapses
+    place: Any = kernels if wrong == "run_window" else synapses
     right = getattr(place, wrong)
 
     def off_by_one(*arguments: Any) -> Tensor:

@@ -259,7 +259,7 @@ def _launched(state: FastState, inputs: _Inputs, case: _Case, bits: Tensor | Non
         threshold = _on_device(float(state.threshold or 0), first.device)
     _kernel()[(batch * blocks,)](
         first,
-        rest,
+        rest if case.resting else first,
         state.bias,
         threshold,
         membranes,

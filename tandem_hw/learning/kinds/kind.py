@@ -52,6 +52,11 @@ class LayerKind(nn.Module):
         """
         raise _lacking(cls, "from_spec")
 
+    @property
+    def groups(self) -> int:
+        """Groups of channels that have weights between them; 1 but for convolutions."""
+        return 1
+
     def synaptic_input(self, signal: Tensor, weight: Tensor) -> Tensor:
         """Return the weighted sum of integers, exactly."""
         raise _lacking(type(self), "synaptic_input")

@@ -91,7 +91,8 @@ if "$PYTHON" -c "import pytest, hypothesis" 2> /dev/null; then
     part conformance 25 "$PYTHON" -m pytest hw_tests -q -p no:cacheprovider --backend reference \
         --device "$DEVICE"
     part tests 15 "$PYTHON" -m pytest -q -p no:cacheprovider -k "a_gpu or cuda" \
-        tests/arithmetic/gpu tests/learning/test_deferred_pass.py tests/training/test_augmentation.py
+        tests/arithmetic/gpu tests/arithmetic/test_counted_spikes.py \
+        tests/learning/test_deferred_pass.py tests/training/test_augmentation.py
 else
     echo "== conformance and tests: left out, pytest or hypothesis is not installed" |
         tee -a "$OUT/summary.txt"

@@ -390,18 +390,23 @@ class _Window:
         """Return whether the input of no step can move a state by a span.
 
         The weights may show it, or what comes in. As for ``_may_stay``, where there are deferred
-        checks they are told, and it is taken as so.
+        checks they are told, and it is taken as so; what comes in is then looked at only where the
+        weights did not show it in an earlier pass.
         """
-        neurons, limit = self.neurons, step_limit(self.num_steps)
-        if neurons.checks is None and neurons.input_reach < limit:
+        neurons, limit, checks = self.neurons, step_limit(self.num_steps), self.neurons.checks
+        if checks is None and neurons.input_reach < limit:
+            return True
+        if any(one.magnitude is None for one in incoming):
+            return False
+        if checks is not None and neurons.layer not in checks.watched:
+            reach = torch.as_tensor(neurons.input_reach)
+            checks.fail_if(reach >= limit, neurons.layer, may_be_watched=True)
             return True
         magnitudes = [(one.magnitude, one.largest_step(), 1) for one in incoming if one.magnitude]
-        if len(magnitudes) < len(incoming):
-            return False
         too_far = ~(_summed_up(magnitudes).max() < limit)
-        if neurons.checks is None:
+        if checks is None:
             return not too_far
-        neurons.checks.fail_if(too_far & (neurons.input_reach >= limit), neurons.layer)
+        checks.fail_if(too_far & (neurons.input_reach >= limit), neurons.layer)
         return True
 
     def _run_summed(self, samples: slice, total: Tensor, incoming: Sequence[Incoming]) -> bool:

@@ -84,16 +84,14 @@ def test_sums_are_what_the_steps_give_whatever_wraps_on_the_way() -> None:
     assert min(ways.values()) >= 10, ways
 
 
-@pytest.mark.parametrize("magnitude", [True, False])
-def test_a_deferred_pass_is_told_what_cannot_be_summed(magnitude: bool) -> None:
+@pytest.mark.parametrize("watched_before", [True, False])
+def test_a_deferred_pass_is_told_what_cannot_be_summed(watched_before: bool) -> None:
     num_steps = 4
     limit = step_limit(num_steps)
-    for reach, known, fails in (
-        (100, limit - 1, False),
-        (100, limit, False),  # what comes in shows that it stays small
-        (60_000, limit, True),
-    ):
-        checks = DeferredChecks()
+    layer = frozenset({"conv1"})
+
+    def told(reach: int, known: int, *, magnitude: bool = True) -> DeferredChecks:
+        checks = DeferredChecks(watched=layer if watched_before else frozenset())
         neurons = NeuronParameters(
             torch.zeros(5),
             STATE_LIMIT,
@@ -104,10 +102,16 @@ def test_a_deferred_pass_is_told_what_cannot_be_summed(magnitude: bool) -> None:
             layer="conv1",
             firing_delay=num_steps - 1,
         )
-        simulate_layer(
-            incoming(trains_of(num_steps)[:1], reach, magnitude=magnitude), neurons, num_steps
-        )
-        assert checks.failed() == (frozenset({"conv1"}) if fails else None)
+        trains = trains_of(num_steps)[:1]
+        simulate_layer(incoming(trains, reach, magnitude=magnitude), neurons, num_steps)
+        return checks
+
+    assert told(100, limit - 1).failed() is None
+    assert told(100, limit, magnitude=False).failed() is None  # nothing is summed
+    beside = told(100, limit)  # what comes in shows that it stays small, if it is looked at
+    assert beside.failed() == (None if watched_before else frozenset())
+    assert beside.to_watch == (frozenset() if watched_before else layer)
+    assert told(60_000, limit).failed() == layer
 
 
 def test_the_limit_of_a_step_keeps_the_whole_sum_exact() -> None:

@@ -163,10 +163,18 @@ class Incoming:
             found = self.synapse(train.signal)
             steps = [found if step in train.sent else None for step in range(num_steps)]
             return steps if steps[0] is not None else [torch.zeros_like(found), *steps[1:]]
+        return self.inputs_by_step(num_steps).unbind(1)
+
+    def inputs_by_step(self, num_steps: int) -> Tensor:
+        """Return the synaptic inputs of a train that every step has a signal of its own in.
+
+        Returns:
+            [batch, num_steps, *shape].
+        """
         # Samples first, as they lie in memory: a few of them, with all their steps, are a part.
-        signal = train.samples_first()[:, :num_steps]
+        signal = self.train.samples_first()[:, :num_steps]
         found = self.synapse(signal.flatten(0, 1))
-        return found.view(train.batch, num_steps, *found.shape[1:]).unbind(1)
+        return found.view(self.train.batch, num_steps, *found.shape[1:])
 
     def whole(self) -> tuple[Tensor, int] | None:
         """Return what comes in over the whole window and how often, or None where no byte holds it.
@@ -197,6 +205,9 @@ def _summed(incoming: Sequence[Incoming], num_steps: int) -> Sequence[Tensor | N
     """Return the synaptic input of every step, all synapses together."""
     if len(incoming) == 1:
         return incoming[0].synaptic_inputs(num_steps)
+    if all(one.train.by_step for one in incoming):  # all steps in one addition
+        first, *others = (one.inputs_by_step(num_steps) for one in incoming)
+        return sum(others, start=first).unbind(1)
     sums: list[Tensor | None] = []
     for parts in zip(*(one.synaptic_inputs(num_steps) for one in incoming), strict=True):
         total: Tensor | None = None

@@ -46,7 +46,6 @@ from tandem_hw.learning.surrogates import replace_by_count, replace_value
 from tandem_hw.learning.weights_in_effect import refresh_weights
 from tandem_hw.network.bounds import (
     AnyInterval,
-    beyond,
     check_accumulator,
     input_steps,
     reach,
@@ -505,12 +504,13 @@ class TandemLayer(LayerKind):
         checks: DeferredChecks,
     ) -> NeuronParameters:
         """Return neurons of which it is seen afterwards whether a state has left 24 bits."""
-        checks.fail_if(beyond(interval, ACCUMULATOR_LIMIT))
         low, high = interval
+        input_reach = torch.maximum(-low.min(), high.max())
+        checks.fail_if(input_reach >= ACCUMULATOR_LIMIT)  # as ``bounds.beyond`` says
         return replace(
             neurons,
             threshold=integers.threshold_tensor,
-            input_reach=torch.maximum(-low.min(), high.max()),
+            input_reach=input_reach,
             checks=checks,
         )
 

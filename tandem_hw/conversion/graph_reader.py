@@ -122,10 +122,15 @@ class Reader(LayerBuilder):
                     f"shape {tuple(tensor.shape[1:])} come in; put a Flatten before it"
                 )
             spikes, window = self._folded_pool(spikes)
-            spec = replace(spec, source=spikes.index, pool=window)
+            spec = replace(spikes.from_sources(spec), pool=window)
         else:
             self._check_image(path, name, tensor, spikes)
-            spec = replace(spec, source=self.settled(spikes).index)
+            if len(spikes.sources) > 1 and spec.groups > 1:
+                raise ConversionError(
+                    f"layer {path} ({name}) has {spec.groups} groups and takes what torch.cat has "
+                    f"joined; put a grouped layer behind each part and the cat behind these"
+                )
+            spec = self.settled(spikes).from_sources(spec)
             expected = kind_of(spec).output_shape(spec, spikes.shape)
             if expected != shape:
                 raise ConversionError(

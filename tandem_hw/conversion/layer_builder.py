@@ -5,6 +5,7 @@ A ReLU puts neurons behind a sum, a pooling waits until it is known whether it n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +18,11 @@ from tandem_hw.conversion.layer_reader import SUPPORTED
 from tandem_hw.conversion.read_values import Ended, Refused, Spikes, Sum, Value, WeightOrigin
 from tandem_hw.conversion.tensor_meanings import TensorMeanings
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec
+from tandem_hw.learning.architecture import LayerSpec, joined_shape
 from tandem_hw.learning.kinds.catalogue import kind_of
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.network.quantized import Readout
+from tandem_hw.network.synapses.geometry import Shape
 
 
 class LayerBuilder(TensorMeanings):
@@ -56,9 +58,9 @@ class LayerBuilder(TensorMeanings):
         if all(size == 1 for size in (*spec.kernel, *spec.stride)) and not any(spec.padding):
             return spikes
         spikes = self.settled(spikes)
-        shape = kind_of(spec).output_shape(spec, spikes.shape)
-        pool_result = result.clone().reshape(-1, *shape)
-        return Spikes(spikes.index, shape, spec, path, pool_result)
+        shapes = tuple(kind_of(spec).output_shape(spec, shape) for shape in spikes.shapes)
+        pool_result = result.clone().reshape(-1, *joined_shape(shapes))
+        return Spikes(spikes.sources, shapes, spec, path, pool_result)
 
     def adaptive(
         self, path: str, output_size: Any, tensor: Tensor, value: Value, result: Tensor
@@ -74,8 +76,11 @@ class LayerBuilder(TensorMeanings):
         if spikes is None:
             return Refused()
         spikes = self.settled(spikes)
-        spec, before = replace(spec, source=spikes.index), self.found.behind(spikes.index)
-        return replace(spikes, index=self._append(spec, path, before))
+        indices = tuple(
+            self._append(replace(spec, source=source), path, self.found.behind(source))
+            for source in spikes.sources
+        )
+        return replace(spikes, sources=indices)
 
     def reshaped(self, path: str, tensor: Tensor, value: Value, call: Call) -> Value:
         """Read what leaves all values as they are; a tensor's own shape is looked at later."""
@@ -101,6 +106,20 @@ class LayerBuilder(TensorMeanings):
                 f"without them"
             )
 
+    def joined(self, path: str, values: Sequence[Value]) -> Value:
+        """Read spikes of several layers that are joined along their channels, or as vectors."""
+        sources: tuple[int, ...] = ()
+        shapes: tuple[Shape, ...] = ()
+        refused = False
+        for value in values:
+            spikes = self._spikes(f"{path} (cat)", value, "concatenation")
+            if spikes is None:
+                refused = True
+                continue
+            spikes = self.settled(spikes)
+            sources, shapes = sources + spikes.sources, shapes + spikes.shapes
+        return Refused() if refused else Spikes(sources, shapes)
+
     def ended(self, what: str, axis: int | None, tensor: Tensor, value: Value) -> Value:
         """Read a softmax, which may only be the network's end."""
         taken = self.take(value)
@@ -115,7 +134,7 @@ class LayerBuilder(TensorMeanings):
         shape = tuple(tensor.shape[1:])
         if shape == value.shape:
             return
-        if isinstance(value, Spikes) and value.index == FROM_INPUT:
+        if isinstance(value, Spikes) and value.is_input:
             raise ConversionError(
                 f"layer {path} ({name}) takes the input as {shape}; give such samples, "
                 f"input_shape={shape}, and leave out what reshapes them"
@@ -146,11 +165,13 @@ class LayerBuilder(TensorMeanings):
         if spikes.pool is None:
             return spikes
         assert spikes.pool_result is not None  # they are set together
-        spec = replace(spikes.pool, source=spikes.index)
-        index = self._append(spec, spikes.pool_path, spikes.pool_result)
-        weight = layer_reader.pooling_weight(spec, spikes.pool_result)
-        self.found.weight_origins.append((WeightOrigin(spikes.pool_path, {"weight": weight}),))
-        return Spikes(index, spikes.shape)
+        indices = []
+        for source, result in zip(spikes.sources, spikes.split(spikes.pool_result), strict=True):
+            spec = replace(spikes.pool, source=source)
+            indices.append(self._append(spec, spikes.pool_path, result))
+            weight = layer_reader.pooling_weight(spec, result)
+            self.found.weight_origins.append((WeightOrigin(spikes.pool_path, {"weight": weight}),))
+        return Spikes(tuple(indices), spikes.shapes)
 
     def _folded_pool(self, spikes: Spikes) -> tuple[Spikes, tuple[int, ...]]:
         """Fold a pooling into the fully connected layer behind it, where its windows are apart."""
@@ -168,7 +189,7 @@ class LayerBuilder(TensorMeanings):
         self.found.weight_origins.append(tuple(origin for _, origin in terms))
         spec = replace(main, skips=tuple(skip for skip, _ in skips))
         result = result.clone().reshape(-1, *value.shape)
-        return Spikes(self._append(spec, value.path, result), value.shape)
+        return Spikes((self._append(spec, value.path, result),), (value.shape,))
 
     def _append(self, spec: LayerSpec, path: str, result: Tensor) -> int:
         """Add a layer, and return its index."""
@@ -208,7 +229,7 @@ class LayerBuilder(TensorMeanings):
         last = len(self.found.layers) - 1
         if (
             taken is None
-            or taken.index != last
+            or taken.sources != (last,)
             or taken.pool is not None
             or not issubclass(kind_of(self.found.layers[last]), TandemLayer)
         ):

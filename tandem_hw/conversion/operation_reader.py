@@ -25,6 +25,7 @@ _POOLINGS: Final = {"avg_pool1d": 1, "avg_pool2d": 2}
 _ADAPTIVE_POOLINGS: Final = ("adaptive_avg_pool1d", "adaptive_avg_pool2d")
 _DROPOUTS: Final = {"dropout": False, "dropout1d": True, "dropout2d": True}
 _SOFTMAXES: Final = ("softmax", "log_softmax")
+_JOININGS: Final = ("cat", "concat", "concatenate")
 
 
 def read(
@@ -52,6 +53,8 @@ def read(
             return reader.fire(f"{path} (ReLU)", value, result)
         if name == "add":
             return _added(reader, path, call)
+        if name in _JOININGS:
+            return _joined(reader, path, name, call)
         if name in _RESHAPES or (name == "getitem" and _takes_all(call, tensor)):
             return reader.reshaped(path, tensor, value, call)
         if name == "mean":
@@ -122,7 +125,12 @@ def _added(reader: LayerBuilder, path: str, call: Call) -> Value:
             terms += value.terms
         else:
             spikes = reader.settled(value)
-            terms += ((layer_reader.sum_spec(spikes.index), WeightOrigin(path)),)
+            if len(spikes.sources) > 1:
+                raise ConversionError(
+                    f"operation {path} (add) adds spikes that torch.cat has joined as they are; "
+                    f"add to each part before the cat, or put a layer behind it"
+                )
+            terms += ((layer_reader.sum_spec(spikes.sources[0]), WeightOrigin(path)),)
     if refused:
         return Refused()
     if shapes[0] != shapes[1]:
@@ -132,6 +140,26 @@ def _added(reader: LayerBuilder, path: str, call: Call) -> Value:
             f"shape, or put the ReLU of each before the Flatten and a layer behind it"
         )
     return Sum(path, terms, shapes[0])
+
+
+def _joined(reader: LayerBuilder, path: str, name: str, call: Call) -> Value:
+    """Read a concatenation: what comes behind takes in all parts."""
+    tensors = _argument(call, 0, "tensors")
+    axis = _argument(call, 1, "dim", call.kwargs.get("axis", 0))
+    rank = call.result.dim()
+    if axis % rank != 1:
+        raise ConversionError(
+            f"operation {path} ({name}) joins along axis {axis} of {rank}; only channels (axis 1) "
+            f"can be joined, as further inputs of the layer behind them"
+        )
+    values = [reader.meaning(tensor, call) for tensor in tensors]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        raise ConversionError(
+            f"operation {path} ({name}) joins something else than layers; leave out constants and "
+            f"parameters, which belong into the bias of the layer behind them"
+        )
+    return reader.joined(path, known)
 
 
 def _no_layers(path: str) -> ConversionError:

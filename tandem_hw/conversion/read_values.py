@@ -9,11 +9,11 @@ Refused  what has no counterpart; the message is given once it is used
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec
+from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec, joined_shape
 from tandem_hw.network.quantized import Shape
 
 
@@ -63,21 +63,42 @@ class ReadNetwork:
 
 @dataclass(frozen=True, eq=False)
 class Spikes:
-    """What the layer ``index`` sends, or an average of it that has no neurons yet.
+    """What some layers send, or an average of it that has no neurons yet.
 
     Attributes:
-        index: the layer, or ``FROM_INPUT``.
-        shape: of one sample, as neurons have it; a tensor may be flattened.
+        sources: the layer, or several whose channels are joined in this order; ``FROM_INPUT`` is
+            the input.
+        shapes: of one sample of each, as neurons have it; a tensor may be flattened.
         pool: the average, or None.
         pool_path: its name.
         pool_result: its result, [samples, *shape].
     """
 
-    index: int
-    shape: Shape
+    sources: tuple[int, ...]
+    shapes: tuple[Shape, ...]
     pool: LayerSpec | None = None
     pool_path: str = ""
     pool_result: Tensor | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of one sample, all layers together."""
+        return joined_shape(self.shapes)
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it is the network's input."""
+        return self.sources == (FROM_INPUT,)
+
+    def from_sources(self, spec: LayerSpec) -> LayerSpec:
+        """Return a layer that takes these spikes."""
+        return replace(spec, source=self.sources[0], joined=self.sources[1:])
+
+    def split(self, values: Tensor) -> list[Tensor]:
+        """Part what has the shape of all layers together, [samples, *shape], by the layers."""
+        if len(self.shapes) == 1:
+            return [values]
+        return list(values.split([shape[0] for shape in self.shapes], dim=1))
 
 
 @dataclass(frozen=True, eq=False)

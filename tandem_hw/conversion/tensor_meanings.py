@@ -57,7 +57,7 @@ class TensorMeanings(ABC):
         self.met: dict[str, None] = {}
         self.unused: dict[int, Value] = {}
         self._entries: dict[int, _Entry] = {}
-        self._keep(batch, Spikes(FROM_INPUT, tuple(batch.shape[1:])))
+        self._keep(batch, Spikes((FROM_INPUT,), (tuple(batch.shape[1:]),)))
 
     @abstractmethod
     def read_module(
@@ -128,7 +128,9 @@ class TensorMeanings(ABC):
     def name_of(self, value: Value) -> str:
         """Return what a value is called in the network."""
         if isinstance(value, Spikes):
-            return "the input" if value.index == FROM_INPUT else self.found.paths[value.index]
+            paths = self.found.paths
+            names = ["the input" if one == FROM_INPUT else paths[one] for one in value.sources]
+            return " and ".join(dict.fromkeys(names))
         return value.path if isinstance(value, Sum) else "an operation"
 
     def _keep(self, tensor: Tensor, value: Value) -> None:

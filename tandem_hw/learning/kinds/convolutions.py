@@ -65,6 +65,11 @@ class TandemConv(TandemLayer):
         weights = (conv.weight.data, conv.bias)
         return cls(name, options, *weights, norm, fires, geometry=_geometry(spec))
 
+    @property
+    def groups(self) -> int:
+        """Groups of the geometry."""
+        return self.geometry.groups
+
     def synaptic_input(self, signal: Tensor, weight: Tensor) -> Tensor:
         """Return the convolution of a signal [batch, in, *lengths]."""
         return convolve(signal, weight, self.geometry)
@@ -154,6 +159,11 @@ class TandemConvTranspose2d(TandemLayer):
         norm = make_norm(spec, axes=2)
         weights = (inputs_first(conv.weight.data, spec.groups), conv.bias)
         return cls(name, options, *weights, norm, fires, geometry=_transposed_geometry(spec))
+
+    @property
+    def groups(self) -> int:
+        """Groups of the geometry."""
+        return self.geometry.groups
 
     def synaptic_input(self, signal: Tensor, weight: Tensor) -> Tensor:
         """Return the transposed convolution of a signal [batch, in, height, width]."""

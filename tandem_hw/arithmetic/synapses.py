@@ -108,6 +108,26 @@ def one_to_one(signal: Tensor, weight: Tensor) -> Tensor:
     return signal * weight
 
 
+def largest_magnitude(product: Product, signal: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """Return what no part of a layer's weighted sums exceeds in magnitude, at each position.
+
+        max over groups, sum over i of (max over the group's outputs o of |W[o, i]|) s[i]
+
+    Args:
+        product: from a signal and weights to weighted sums.
+        signal: [batch, *in_shape], integers.
+        weight: as ``product`` takes it, output channels first; [1] of one-to-one synapses.
+        groups: groups of a convolution, otherwise 1.
+
+    Returns:
+        [batch, 1, ...].
+    """
+    magnitude = weight.abs()
+    if weight.dim() > 1:
+        magnitude = magnitude.unflatten(0, (groups, -1)).amax(1)
+    return product(signal, magnitude).amax(1, keepdim=True)
+
+
 def convolve(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Return the convolution of a signal of integers, exactly on every device.
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from tandem_hw.cli.options import real_numbers, whole_numbers
+from tandem_hw.cli.options import FiringDelay, real_numbers, whole_numbers
 from tandem_hw.data.catalogue import KNOWN_SPECS
 from tandem_hw.learning.spiking_options import PERCENTILES
 from tandem_hw.network.choices import Encoding, Reset
@@ -66,6 +66,12 @@ _OPTIONS: tuple[Decorator, ...] = (
         "--initial-potential",
         type=float,
         help="Share of the threshold that a window starts from [default: 0.5 with reset subtract].",
+    ),
+    click.option(
+        "--firing-delay",
+        type=FiringDelay(),
+        help="Steps that a layer waits before its first spike; phased: all but one of the window "
+        "[default: the checkpoint's, or 0].",
     ),
     click.option(
         "--percentile",

@@ -24,7 +24,7 @@ def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
     check_outputs(json_path, inputs=[network_path])
     # NumPy and h5py take a moment, which help and a refused argument need not wait for.
     from tandem_hw.cli.terminal import make_console, warn
-    from tandem_hw.cli.work.network_tables import describe, layer_table
+    from tandem_hw.cli.work.network_tables import describe, layer_table, window_words
     from tandem_hw.network.saturation import unproven_lines
 
     network = load_network(network_path)
@@ -39,7 +39,7 @@ def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
     spec = network.input
     console.print(
         f"input {spec.shape}, {spec.bits} bits, scale {spec.scale:.6g}, encoding {spec.encoding}; "
-        f"num_steps {network.num_steps}, reset {network.reset}, readout {network.readout}\n"
+        f"{window_words(network)}, reset {network.reset}, readout {network.readout}\n"
         f"digest {network.digest}",
     )
     description = describe(network)

@@ -18,6 +18,7 @@ import click
 from tandem_hw.atomic_write import atomic_path, require_writable
 from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
 from tandem_hw.errors import BackendUnavailableError, FileFormatError
+from tandem_hw.network.choices import PHASED, Phased
 from tandem_hw.ranges import RealRange
 from tandem_hw.sim.registry import make_backend
 
@@ -49,6 +50,24 @@ simulation_only_option = click.option(
     "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board can run it."
 )
 network_argument = click.argument("network_path", metavar="NET", type=click.Path(path_type=Path))
+
+
+class FiringDelay(click.ParamType):  # type: ignore[type-arg]
+    """The type of a firing delay: steps, or a word that the length of a window turns into steps."""
+
+    name = "steps"
+
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        """Return what help shows for a value."""
+        return f"[N|{PHASED}]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | Phased:
+        """Return steps, 0 or more, or the word."""
+        if value == PHASED:
+            return PHASED
+        return click.IntRange(min=0).convert(value, param, ctx)
 
 
 def whole_numbers(allowed: range) -> click.IntRange:

@@ -9,9 +9,17 @@ from typing import Any, get_args
 
 import click
 
-from tandem_hw.cli.options import real_numbers, whole_numbers
+from tandem_hw.cli.options import FiringDelay, real_numbers, whole_numbers
+from tandem_hw.errors import ConversionError
 from tandem_hw.learning.spiking_options import SpikingOptions, Twin
-from tandem_hw.network.choices import EVENTS, Encoding, Readout, Reset, default_encoding
+from tandem_hw.network.choices import (
+    EVENTS,
+    Encoding,
+    Readout,
+    Reset,
+    default_encoding,
+    steps_of_delay,
+)
 from tandem_hw.network.fixed_point import (
     DECAY_RANGE,
     DECAY_UNITY,
@@ -86,6 +94,14 @@ _NETWORK: tuple[Decorator, ...] = (
     ),
     click.option(
         "--learn-thresholds", is_flag=True, help="Train every layer's activation-max as well."
+    ),
+    click.option(
+        "--firing-delay",
+        type=FiringDelay(),
+        default=0,
+        show_default=True,
+        help="Steps that a layer waits before its first spike; phased: all but one of the window "
+        "(reset subtract only).",
     ),
     click.option(
         "--current-decay",
@@ -230,4 +246,6 @@ def check_spiking_options(settings: dict[str, Any]) -> None:
     Raises:
         ConversionError: one of them is out of range, or two do not go together.
     """
-    SpikingOptions(**{field.name: settings[field.name] for field in fields(SpikingOptions)})
+    values = {field.name: settings[field.name] for field in fields(SpikingOptions)}
+    delay = steps_of_delay(values["firing_delay"], values["num_steps"], ConversionError)
+    SpikingOptions(**(values | {"firing_delay": delay}))

@@ -21,7 +21,7 @@ from tandem_hw.learning.calibration import Samples, calibrate, check_samples, st
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.precision import check_network_precision
-from tandem_hw.network.choices import default_encoding
+from tandem_hw.network.choices import Phased, default_encoding, steps_of_delay
 from tandem_hw.network.fixed_point import DECAY_UNITY
 from tandem_hw.network.inputs import default_scale
 from tandem_hw.network.quantized import Encoding, InputSpec, Readout, Reset
@@ -46,6 +46,7 @@ def convert(
     voltage_decay: int = 0,
     initial_potential: float | None = None,
     learn_thresholds: bool = False,
+    firing_delay: int | Phased = 0,
     samples: Samples | None = None,
     percentile: float | None = None,
     check: bool = True,
@@ -92,6 +93,10 @@ def convert(
             with 0.5 a count is the activation rounded to the nearest, with 0 rounded down. By
             default 0.5 where samples are given and the reset is "subtract", otherwise 0.
         learn_thresholds: train ``activation_max`` of every layer along with its weights.
+        firing_delay: with reset "subtract", steps that a layer waits before its first spike, 0 to
+            num_steps - 1, the last of which is called "phased": a layer then takes in everything
+            before it fires, and the network computes what a quantized ReLU network does. A sample
+            takes firing_delay steps more in every layer.
         check: compare the converted layers with what the network computes, hooks included; without,
             what was read is converted as it is.
         samples: some hundred training samples as the model takes them, uint8
@@ -128,6 +133,7 @@ def convert(
         voltage_decay=voltage_decay,
         initial_potential=initial_potential,
         learn_thresholds=learn_thresholds,
+        firing_delay=steps_of_delay(firing_delay, num_steps, ConversionError),
     )
     network = unwrapped(network)
     check_network_precision(network)

@@ -87,6 +87,7 @@ def integer_network(model: TandemNetwork) -> QuantizedNetwork:
         reset=architecture.options.reset,
         readout=architecture.readout,
         readout_scale=readout_scale,
+        firing_delay=architecture.options.firing_delay,
     )
 
 

@@ -133,8 +133,13 @@ class Architecture:
                     )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the architecture as plain data; the layer before is None there, as a source."""
+        """Return the architecture as plain data; the layer before is None there, as a source.
+
+        A firing delay of 0 goes without saying.
+        """
         content = asdict(self)
+        if not self.options.firing_delay:  # which older versions do not know
+            del content["options"]["firing_delay"]
         for index, layer in enumerate(content["layers"]):
             if layer["source"] == index - 1:
                 layer["source"] = None

@@ -23,7 +23,10 @@ from tandem_hw.learning.weights_in_effect import check_storable, restore_pruning
 from tandem_hw.pointer_file import refuse_pointer
 
 FORMAT = "tandem-hw checkpoint"
-FORMAT_VERSION = 2
+#: 3: networks with a firing delay; others are written as version 2, which has no place for one.
+FORMAT_VERSION = 3
+#: 2: every layer has a threshold and a peak of its own.
+_THRESHOLDS_VERSION = 2
 _OLDEST_VERSION = 1
 #: Parameters that layers of version 1 do not have.
 _LATER_PARAMETERS = (".activation_max", ".peak")
@@ -69,9 +72,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
         FileFormatError: the path cannot be written to.
     """
     checkpoint.model.check_precision()
+    options = checkpoint.model.architecture.options
     content = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if options.firing_delay else _THRESHOLDS_VERSION,
         "architecture": checkpoint.model.architecture.to_dict(),
         "parameters": checkpoint.model.state_dict(),
         "data": checkpoint.data,
@@ -148,7 +152,7 @@ def rebuilt(
     _check_parameters(architecture, without_pruning(parameters), version)
     model = TandemNetwork(architecture)
     model.to(_dtype(parameters))
-    if version < FORMAT_VERSION:
+    if version < _THRESHOLDS_VERSION:
         _add_thresholds(model, parameters)
     restore_pruning(model, parameters)
     model.load_state_dict(parameters)
@@ -170,7 +174,7 @@ def _check_parameters(architecture: Architecture, parameters: dict[str, Any], ve
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch comments on layers without weights
         expected = TandemNetwork(architecture).state_dict()
-    optional = _LATER_PARAMETERS if version < FORMAT_VERSION else ()
+    optional = _LATER_PARAMETERS if version < _THRESHOLDS_VERSION else ()
     missing = [name for name in expected.keys() - parameters if not name.endswith(optional)]
     if missing or parameters.keys() - expected:
         name = min(map(str, missing or parameters.keys() - expected))

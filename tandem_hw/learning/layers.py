@@ -31,8 +31,10 @@ from tandem_hw.arithmetic.neurons import (
     Incoming,
     LayerActivity,
     NeuronParameters,
+    Train,
     simulate_layer,
 )
+from tandem_hw.arithmetic.synapses import largest_magnitude
 from tandem_hw.learning.kinds.kind import LayerKind, Observer
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import (
@@ -488,16 +490,32 @@ class TandemLayer(LayerKind):
                 neurons,
                 current_decay=self.options.current_decay,
                 voltage_decay=self.options.voltage_decay,
+                firing_delay=self.options.firing_delay,
             )
         if checks is None:
             neurons = self._bounded(neurons, integers, interval, trains[0].sent, unlimited)
         else:
             neurons = self._watched(neurons, integers, interval, checks)
         incoming = [
-            Incoming(train, partial(path.synapses.synaptic_input, weight=weight.to(device).float()))
+            path.synapses.incoming(train, weight.to(device).float())
             for train, path, weight in zip(trains, self.paths, integers.weights, strict=True)
         ]
         return simulate_layer(incoming, neurons, self.options.num_steps, follow_peak=unlimited)
+
+    def incoming(self, train: Train, weight: Tensor) -> Incoming:
+        """Return what comes in through the main synapses.
+
+        Args:
+            train: what their source sends.
+            weight: whole numbers in float32, where the train is.
+        """
+        synapse = partial(self.synaptic_input, weight=weight)
+        if not self.options.phased:
+            return Incoming(train, synapse)
+        magnitude = partial(
+            largest_magnitude, self.synaptic_input, weight=weight, groups=self.groups
+        )
+        return Incoming(train, synapse, magnitude)
 
     def _bounded(
         self,
@@ -526,6 +544,7 @@ class TandemLayer(LayerKind):
             neurons.reset,
             neurons.current_decay,
             neurons.voltage_decay,
+            neurons.firing_delay,
         )
         return replace(
             neurons,

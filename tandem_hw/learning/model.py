@@ -96,10 +96,12 @@ class TandemNetwork(nn.Module):
         """Say in one line what the network is; its modules are in ``layers``."""
         spec, options = self.architecture.input, self.architecture.options
         parameters = sum(parameter.numel() for parameter in self.parameters())
+        delay = options.firing_delay
         return (
             f"TandemNetwork(input {spec.shape}, {len(self.tandem_layers)} layers with neurons, "
             f"{parameters} parameters, num_steps {options.num_steps}, reset {options.reset}, "
-            f"readout {self.architecture.readout})"
+            f"readout {self.architecture.readout}"
+            f"{f', firing_delay {delay}' if delay else ''})"
         )
 
     def _repr_html_(self) -> str:

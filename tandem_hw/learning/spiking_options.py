@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from tandem_hw.errors import ConversionError, NetworkError
-from tandem_hw.network.choices import Reset
+from tandem_hw.network.choices import Reset, check_firing_delay, is_phased
 from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
     NUM_STEPS_RANGE,
@@ -42,6 +42,8 @@ class SpikingOptions:
             reset "subtract". With 0.5 a count is the activation rounded to the nearest, with 0 it
             is rounded down.
         learn_thresholds: train the firing threshold of every layer along with the weights.
+        firing_delay: steps d of its window that a firing layer waits before its first spike, 0 to
+            T - 1, with reset "subtract" (``tandem_hw.network.choices``).
 
     Raises:
         ConversionError: a value is of another type or out of range.
@@ -56,6 +58,7 @@ class SpikingOptions:
     voltage_decay: int = 0
     initial_potential: float = 0.0
     learn_thresholds: bool = False
+    firing_delay: int = 0
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -65,6 +68,8 @@ class SpikingOptions:
                 raise ConversionError(f'{name} is "{value}"; allowed are {", ".join(choices)}')
         for name, allowed in (("num_steps", NUM_STEPS_RANGE), ("weight_bits", WEIGHT_BITS_RANGE)):
             self._set(name, whole_number(name, getattr(self, name), allowed, ConversionError))
+        check_firing_delay(self.firing_delay, self.num_steps, self.reset, ConversionError)
+        self._set("firing_delay", operator.index(self.firing_delay))
         self._check_leak()
         self._check_start()
         ceiling = self._real("activation_max")
@@ -77,6 +82,11 @@ class SpikingOptions:
             raise ConversionError(
                 f"learn_thresholds is {self.learn_thresholds!r}; allowed are True and False"
             )
+
+    @property
+    def phased(self) -> bool:
+        """Whether layers take in a whole window before they fire."""
+        return self.firing_delay > 0 and is_phased(self.firing_delay, self.num_steps)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

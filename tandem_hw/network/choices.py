@@ -24,10 +24,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from tandem_hw.errors import TandemError
+from tandem_hw.network.fixed_point import NUM_STEPS_RANGE
 from tandem_hw.ranges import whole_number
 
 #: What a neuron does when it fires.
 Reset = Literal["subtract", "zero"]
+#: The word for a firing delay of num_steps - 1.
+Phased = Literal["phased"]
+PHASED: Final[Phased] = "phased"
 #: How a sample is sent (``ENCODINGS``).
 Encoding = Literal["first_step", "constant", "events"]
 #: What the last layer gives (``tandem_hw.network.quantized.QuantizedNetwork``).
@@ -105,6 +109,22 @@ def check_firing_delay(
             f'firing_delay is {firing_delay} with reset "{reset}", which forgets at a spike what '
             f'was gathered in silence; a firing delay needs reset "subtract"'
         )
+
+
+def steps_of_delay(firing_delay: int | Phased, num_steps: int, error: type[TandemError]) -> int:
+    """Return the steps of a firing delay that may be given as a word.
+
+    Args:
+        firing_delay: "phased", or steps, which are not looked at here.
+        num_steps: length T of a window.
+        error: what to raise.
+
+    Raises:
+        TandemError: it is a word, and num_steps is no length of a window.
+    """
+    if isinstance(firing_delay, str) and firing_delay == PHASED:
+        return whole_number("num_steps", num_steps, NUM_STEPS_RANGE, error) - 1
+    return firing_delay
 
 
 def is_phased(firing_delay: int, num_steps: int) -> bool:

@@ -21,15 +21,16 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
 from tandem_hw.data.dataset import Dataset, ImageDataset
 from tandem_hw.data.datasets import load_dataset
-from tandem_hw.errors import DataError, FileFormatError
+from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.export.files import write_network
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.calibration import LayerCalibration, calibrate, starting_potential
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.activity import LayerSummary, summarise
-from tandem_hw.network.choices import default_encoding
+from tandem_hw.network.choices import PHASED, default_encoding, steps_of_delay
 from tandem_hw.network.fixed_point import DECAY_UNITY, STATE_LIMIT
 from tandem_hw.network.inputs import default_scale
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
@@ -130,6 +131,7 @@ def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) 
         "weight_bits": wanted["weight_bits"] or _WEIGHT_BITS,
         "input_bits": wanted["input_bits"] or _INPUT_BITS,
         "encoding": wanted["encoding"],
+        "firing_delay": wanted["firing_delay"] or 0,
     }
     settings["initial_potential"] = _initial_potential(wanted, settings["reset"])
     dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
@@ -149,14 +151,16 @@ def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
         encoding = default_encoding(reset, events=spec.takes_events)
     if reset == "subtract":  # such neurons do not leak
         options = replace(options, current_decay=DECAY_UNITY, voltage_decay=0)
+    num_steps = wanted["num_steps"] or options.num_steps
     architecture = Architecture(
         replace(spec, bits=bits, scale=default_scale(bits), encoding=encoding),
         replace(
             options,
             reset=reset,
-            num_steps=wanted["num_steps"] or options.num_steps,
+            num_steps=num_steps,
             weight_bits=wanted["weight_bits"] or options.weight_bits,
             initial_potential=_initial_potential(wanted, reset),
+            firing_delay=_firing_delay(wanted, options, reset, num_steps),
         ),
         trained.architecture.layers,
         trained.architecture.readout,
@@ -171,6 +175,18 @@ def _initial_potential(wanted: Mapping[str, Any], reset: Reset) -> float:
     if wanted["initial_potential"] is not None:
         return float(wanted["initial_potential"])
     return starting_potential(reset)
+
+
+def _firing_delay(
+    wanted: Mapping[str, Any], options: SpikingOptions, reset: Reset, num_steps: int
+) -> int:
+    """Return the steps of delay that are wanted, or the checkpoint's; it stays phased if it is."""
+    delay = wanted["firing_delay"]
+    if delay is None:
+        delay = PHASED if options.phased else options.firing_delay
+        if reset != "subtract":  # such neurons do not wait
+            delay = 0
+    return steps_of_delay(delay, num_steps, ConversionError)
 
 
 def _calibration_samples(network: TandemNetwork, dataset: Dataset, samples: int) -> torch.Tensor:

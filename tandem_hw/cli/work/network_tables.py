@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from tandem_hw.network.choices import is_phased
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.layers import INPUT_SOURCE
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -27,11 +28,13 @@ def describe(network: QuantizedNetwork) -> dict[str, Any]:
         "num_steps": network.num_steps,
         "reset": network.reset,
         "readout": network.readout,
+        "firing_delay": network.firing_delay,
         "digest": network.digest,
         "layers": [
             {
                 **_connection(network, connections[0]),
                 "depth": depth,
+                "firing_delay": delay,
                 "output_shape": list(layer.output_shape),
                 "neurons": layer.num_neurons,
                 "threshold": layer.neurons.threshold,
@@ -43,8 +46,13 @@ def describe(network: QuantizedNetwork) -> dict[str, Any]:
                 "beyond": beyond(bounds),
                 "skips": [_connection(network, connection) for connection in connections[1:]],
             }
-            for layer, bounds, connections, depth in zip(
-                network.layers, network.bounds, wiring.connections, wiring.depths, strict=True
+            for layer, bounds, connections, depth, delay in zip(
+                network.layers,
+                network.bounds,
+                wiring.connections,
+                wiring.depths,
+                wiring.firing_delays,
+                strict=True,
             )
         ],
     }
@@ -66,9 +74,17 @@ def _source(network: QuantizedNetwork, connection: Connection) -> str:
     return INPUT_SOURCE if connection.source is None else network.layers[connection.source].name
 
 
+def window_words(network: QuantizedNetwork) -> str:
+    """Say how long a window is, and how long a layer waits in it if it does."""
+    delay = network.firing_delay
+    waits = f", firing_delay {delay}" if delay else ""
+    phased = " (phased)" if delay and is_phased(delay, network.num_steps) else ""
+    return f"num_steps {network.num_steps}{waits}{phased}"
+
+
 def layer_table(network: QuantizedNetwork) -> Table:
     """Return a table of a network's layers for the terminal, a row for every skip path."""
-    table = Table(title=f"reset {network.reset}, num_steps {network.num_steps}")
+    table = Table(title=f"reset {network.reset}, {window_words(network)}")
     left = ("layer", "from", "synapses")
     for name in (*left, "output", "weights", "bits", "threshold", "bias"):
         table.add_column(name, justify="left" if name in left else "right")

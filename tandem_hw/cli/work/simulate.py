@@ -64,6 +64,8 @@ def simulate(
     write_json(
         {
             **describe_run(run, layers, judged),
+            "num_steps": network.num_steps,
+            "firing_delay": network.firing_delay,
             "saturation": [asdict(layer) for layer in saturation],
             "arithmetic": describe_ways(),
         },

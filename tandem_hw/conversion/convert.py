@@ -18,6 +18,7 @@ from tandem_hw.errors import ConversionError, DataError, NetworkError
 from tandem_hw.export.freezing import integer_network
 from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.calibration import Samples, calibrate, check_samples, starting_potential
+from tandem_hw.learning.kinds.max_pooling import TandemMaxPool, can_pool_maxima
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.precision import check_network_precision
@@ -141,7 +142,9 @@ def convert(
         check_finite(path or "0", module, dict(module.named_parameters(recurse=False)))
         if isinstance(module, NORMS):
             check_finite(path or "0", module, dict(module.named_buffers(recurse=False)))
-    found = read_as_it_is(network, spec, readout, check=check)
+    found = read_as_it_is(
+        network, spec, readout, check=check, pools_maxima=can_pool_maxima(options)
+    )
     model = TandemNetwork(Architecture(spec, options, tuple(found.layers), readout))
     _copy_parameters(model, found)
     model.to(device_of(network))
@@ -197,7 +200,7 @@ def _check_export(model: TandemNetwork, found: ReadNetwork) -> None:
         paths = {
             layer.name: path
             for layer, path in zip(model.layers, found.paths, strict=True)
-            if isinstance(layer, TandemLayer)
+            if isinstance(layer, TandemLayer | TandemMaxPool)
         }
         named = re.findall(r"\w+", str(error))
         where = ", ".join(f"{name} is {paths[name]}" for name in paths if name in named)

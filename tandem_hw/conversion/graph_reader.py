@@ -23,7 +23,12 @@ from tandem_hw.network.quantized import Readout
 
 
 def read_network(
-    network: nn.Module, batch: Tensor, readout: Readout, *, check: bool = True
+    network: nn.Module,
+    batch: Tensor,
+    readout: Readout,
+    *,
+    check: bool = True,
+    pools_maxima: bool = True,
 ) -> ReadNetwork:
     """Run an ordinary network once and read what it computes.
 
@@ -32,6 +37,7 @@ def read_network(
         batch: real inputs that it runs on, [samples, *shape].
         readout: "potential" or "count".
         check: refuse what is read as leaving the values as they are, but changes them.
+        pools_maxima: whether the network's neurons can do a max pooling.
 
     Returns:
         Its layers, where their weights come from, and what was behind each layer.
@@ -40,7 +46,7 @@ def read_network(
         ForwardError: it does not take such samples.
         ConversionError: names all that has no exact counterpart, and what is supported.
     """
-    reader = Reader(batch, check)
+    reader = Reader(batch, check, pools_maxima)
     try:
         reader.finish(record(network, batch, reader, hooks=check), readout)
     except ForwardError as error:
@@ -93,6 +99,11 @@ class Reader(LayerBuilder):
             options = {name: getattr(module, name, None) for name in layer_reader.POOL_OPTIONS}
             spec = layer_reader.pooling_spec(path, options, layer_reader.pooled_axes(module))
             return self.pooled(path, spec, tensor, value, call.result)
+        if isinstance(module, layer_reader.MAX_POOLS):
+            axes = layer_reader.pooled_axes(module)
+            options = {name: getattr(module, name) for name in layer_reader.MAX_POOL_OPTIONS}
+            spec = layer_reader.max_pooling_spec(path, options, axes)
+            return self.max_pooled(path, spec, tensor, value, call.result)
         if isinstance(module, layer_reader.ADAPTIVE_POOLS):
             return self.adaptive(path, module.output_size, tensor, value, call.result)
         if isinstance(module, layer_reader.DROPOUTS):

@@ -15,11 +15,20 @@ from torch import Tensor
 from tandem_hw.conversion import layer_reader
 from tandem_hw.conversion.forward_recorder import Call
 from tandem_hw.conversion.layer_reader import SUPPORTED
-from tandem_hw.conversion.read_values import Ended, Refused, Spikes, Sum, Value, WeightOrigin
+from tandem_hw.conversion.read_values import (
+    Ended,
+    Maxima,
+    Refused,
+    Spikes,
+    Sum,
+    Value,
+    WeightOrigin,
+)
 from tandem_hw.conversion.tensor_meanings import TensorMeanings
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.architecture import LayerSpec, joined_shape
+from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec, joined_shape
 from tandem_hw.learning.kinds.catalogue import kind_of
+from tandem_hw.learning.kinds.max_pooling import NOT_PHASED
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.network.quantized import Readout
 from tandem_hw.network.synapses.geometry import Shape
@@ -30,16 +39,21 @@ class LayerBuilder(TensorMeanings):
 
     Attributes:
         check: refuse what is read as leaving values as they are, and changes them.
+        pools_maxima: whether the network's neurons can do a max pooling.
         used: by their identity, the modules and parameters that layers have, with the layer's path.
     """
 
-    def __init__(self, batch: Tensor, check: bool) -> None:
+    def __init__(self, batch: Tensor, check: bool, pools_maxima: bool) -> None:
         super().__init__(batch)
         self.check = check
+        self.pools_maxima = pools_maxima
         self.used: dict[int, str] = {}
 
     def fire(self, path: str, value: Value, result: Tensor) -> Value:
         """Put neurons behind a sum, at its ReLU."""
+        if isinstance(value, Maxima):
+            spikes = self._add_layer(value.value, value.before.relu())
+            return self._add_maxima(value.path, value.spec, spikes, result)
         taken = self.take(value)
         if taken is None:
             return Refused()
@@ -61,6 +75,38 @@ class LayerBuilder(TensorMeanings):
         shapes = tuple(kind_of(spec).output_shape(spec, shape) for shape in spikes.shapes)
         pool_result = result.clone().reshape(-1, *joined_shape(shapes))
         return Spikes(spikes.sources, shapes, spec, path, pool_result)
+
+    def max_pooled(
+        self, path: str, spec: LayerSpec, tensor: Tensor, value: Value, result: Tensor
+    ) -> Value:
+        """Read a max pooling, whose neurons need to know whole counts."""
+        taken = self.take(value)
+        if taken is None:
+            return Refused()
+        self._check_image(path, "max pooling", tensor, taken)
+        if isinstance(taken, Spikes) and FROM_INPUT in taken.sources:
+            raise ConversionError(
+                f"layer {path} is a max pooling of the network's input, whose values no neuron can "
+                f"hold back; pool the data before the network, or put a layer with a ReLU first"
+            )
+        if not self.pools_maxima:
+            raise ConversionError(f"layer {path} is a max pooling, {NOT_PHASED}")
+        if isinstance(taken, Sum):
+            return Maxima(path, spec, taken, tensor.clone())
+        return self._add_maxima(path, spec, self.settled(taken), result)
+
+    def _add_maxima(self, path: str, spec: LayerSpec, spikes: Spikes, result: Tensor) -> Spikes:
+        """Add a max pooling of each layer that sends the spikes."""
+        if all(size == 1 for size in (*spec.kernel, *spec.stride)):
+            return spikes
+        shapes = tuple(kind_of(spec).output_shape(spec, shape) for shape in spikes.shapes)
+        pooled = Spikes((), shapes)
+        parts = pooled.split(result.clone().reshape(-1, *joined_shape(shapes)))
+        indices = tuple(
+            self._append(replace(spec, source=source), path, part)
+            for source, part in zip(spikes.sources, parts, strict=True)
+        )
+        return replace(pooled, sources=indices)
 
     def adaptive(
         self, path: str, output_size: Any, tensor: Tensor, value: Value, result: Tensor

@@ -18,11 +18,18 @@ from tandem_hw.learning.architecture import LayerSpec
 
 SUPPORTED: Final = (
     "Conv1d, Conv2d, ConvTranspose2d, Linear, BatchNorm1d and BatchNorm2d, ReLU, AvgPool1d and "
-    "AvgPool2d and their adaptive kinds, additions, Dropout, Dropout1d and Dropout2d, Flatten"
+    'AvgPool2d and their adaptive kinds, MaxPool1d and MaxPool2d (with firing_delay="phased"), '
+    "additions and torch.cat, Dropout, Dropout1d and Dropout2d, Flatten"
 )
 NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d)
-_POOLED_AXES: Final[dict[type[nn.Module], int]] = {nn.AvgPool1d: 1, nn.AvgPool2d: 2}
-POOLS: Final = tuple(_POOLED_AXES)
+_POOLED_AXES: Final[dict[type[nn.Module], int]] = {
+    nn.AvgPool1d: 1,
+    nn.AvgPool2d: 2,
+    nn.MaxPool1d: 1,
+    nn.MaxPool2d: 2,
+}
+POOLS: Final = (nn.AvgPool1d, nn.AvgPool2d)
+MAX_POOLS: Final = (nn.MaxPool1d, nn.MaxPool2d)
 ADAPTIVE_POOLS: Final = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
 DROPOUTS: Final = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 RESHAPES: Final = (nn.Flatten, nn.Unflatten, nn.Identity)
@@ -34,6 +41,9 @@ POOL_OPTIONS: Final = (
     "ceil_mode",
     "count_include_pad",
     "divisor_override",
+)
+MAX_POOL_OPTIONS: Final = (
+    *("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
 )
 #: Methods that a layer's own class may not replace, as they are what is read.
 _OWN_METHODS: Final = ("forward", "_conv_forward", "__call__")
@@ -308,6 +318,28 @@ def pooling_spec(path: str, options: dict[str, Any], axes: int) -> LayerSpec:
     )
 
 
+def max_pooling_spec(path: str, options: dict[str, Any], axes: int) -> LayerSpec:
+    """Read a max pooling.
+
+    Args:
+        path: its name, for messages.
+        options: ``MAX_POOL_OPTIONS`` as ``torch.nn.MaxPool2d`` has them; ``return_indices`` is not
+            looked at, since it shows in the result.
+        axes: number of spatial axes.
+    """
+    kernel = _numbers(options["kernel_size"], axes)
+    stride = options.get("stride")
+    return LayerSpec(
+        "maxpool",
+        kernel=kernel,
+        stride=_numbers(kernel if stride is None or stride == [] else stride, axes),
+        padding=_numbers(options.get("padding", 0), axes),
+        dilation=_numbers(options.get("dilation", 1), axes),
+        bias=False,
+        ceil_mode=bool(options.get("ceil_mode")),
+    )
+
+
 def adaptive_pooling_spec(path: str, lengths: Any, output_size: Any) -> LayerSpec:
     """Read an adaptive average pooling of an input of known size.
 
@@ -332,7 +364,7 @@ def adaptive_pooling_spec(path: str, lengths: Any, output_size: Any) -> LayerSpe
 
 
 def pooled_axes(module: nn.Module) -> int:
-    """Return the number of axes that a layer of ``POOLS`` averages over."""
+    """Return the number of axes of a layer of ``POOLS`` or ``MAX_POOLS``."""
     axes = _of_class(_POOLED_AXES, module)
     assert axes is not None  # it is one of them
     return axes
@@ -373,4 +405,7 @@ _WAYS: Final[dict[type[nn.Module], _Way]] = {
     nn.Linear: _Way(_linear_spec, _weight, takes_features=True),
 }
 SYNAPSES: Final = tuple(_WAYS)
-_KNOWN: Final = (*SYNAPSES, *NORMS, *POOLS, *ADAPTIVE_POOLS, *DROPOUTS, *RESHAPES, *ENDS, nn.ReLU)
+_KNOWN: Final = (
+    *(*SYNAPSES, *NORMS, *POOLS, *MAX_POOLS, *ADAPTIVE_POOLS, *DROPOUTS, *RESHAPES, *ENDS),
+    nn.ReLU,
+)

@@ -22,6 +22,7 @@ _RESHAPES: Final = frozenset(
     )
 )
 _POOLINGS: Final = {"avg_pool1d": 1, "avg_pool2d": 2}
+_MAX_POOLINGS: Final = {"max_pool1d": 1, "max_pool2d": 2}
 _ADAPTIVE_POOLINGS: Final = ("adaptive_avg_pool1d", "adaptive_avg_pool2d")
 _DROPOUTS: Final = {"dropout": False, "dropout1d": True, "dropout2d": True}
 _SOFTMAXES: Final = ("softmax", "log_softmax")
@@ -63,6 +64,10 @@ def read(
             options = dict(zip(layer_reader.POOL_OPTIONS, call.args[1:], strict=False))
             spec = layer_reader.pooling_spec(path, options | call.kwargs, _POOLINGS[name])
             return reader.pooled(path, spec, tensor, value, result)
+        if name in _MAX_POOLINGS:
+            options = dict(zip(layer_reader.MAX_POOL_OPTIONS, call.args[1:], strict=False))
+            spec = layer_reader.max_pooling_spec(path, options | call.kwargs, _MAX_POOLINGS[name])
+            return reader.max_pooled(path, spec, tensor, value, result)
         if name in _ADAPTIVE_POOLINGS:
             size = _argument(call, 1, "output_size")
             return reader.adaptive(path, size, tensor, value, result)

@@ -3,6 +3,7 @@
 Spikes   what neurons send after a ReLU, or the input: it may be pooled, flattened, dropped out,
          and taken in by synapses
 Sum      what neurons take in before their ReLU: synapses with their normalisation, added up
+Maxima   a max pooling of a sum, whose ReLU is still to come
 Ended    a sum behind a softmax, which may only be the result
 Refused  what has no counterpart; the message is given once it is used
 """
@@ -111,6 +112,23 @@ class Sum:
 
 
 @dataclass(frozen=True, eq=False)
+class Maxima:
+    """The max pooling ``spec`` of a sum: behind a ReLU it is that of spikes.
+
+    Attributes:
+        path: its name.
+        spec: the pooling, without its source.
+        value: what is pooled.
+        before: its values, [samples, *value.shape].
+    """
+
+    path: str
+    spec: LayerSpec
+    value: Sum
+    before: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Ended:
     """A softmax of a sum; ``what`` names it, and ``logits`` is what went into it."""
 
@@ -126,4 +144,4 @@ class Refused:
     messages: tuple[str, ...] = ()
 
 
-Value = Spikes | Sum | Ended | Refused
+Value = Spikes | Sum | Maxima | Ended | Refused

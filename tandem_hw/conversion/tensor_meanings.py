@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from tandem_hw.conversion import layer_reader
 from tandem_hw.conversion.forward_recorder import Call, ForwardError, tensors_in, version
-from tandem_hw.conversion.read_values import Ended, ReadNetwork, Refused, Spikes, Sum, Value
+from tandem_hw.conversion.read_values import (
+    Ended,
+    Maxima,
+    ReadNetwork,
+    Refused,
+    Spikes,
+    Sum,
+    Value,
+)
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import FROM_INPUT
 
@@ -97,6 +105,11 @@ class TensorMeanings(ABC):
             return None
         if isinstance(value, Ended):
             raise layer_reader.refuse_kind(value.what, "softmax")
+        if isinstance(value, Maxima):
+            raise ConversionError(
+                f"layer {value.path} stands before the ReLU of {value.value.path}, and nothing but "
+                f"that ReLU may come behind it; put the ReLU first"
+            )
         return value
 
     def module(self, path: str, module: nn.Module, call: Call) -> None:
@@ -131,7 +144,7 @@ class TensorMeanings(ABC):
             paths = self.found.paths
             names = ["the input" if one == FROM_INPUT else paths[one] for one in value.sources]
             return " and ".join(dict.fromkeys(names))
-        return value.path if isinstance(value, Sum) else "an operation"
+        return value.path if isinstance(value, Sum | Maxima) else "an operation"
 
     def _keep(self, tensor: Tensor, value: Value) -> None:
         if tensor.is_inference():
@@ -180,7 +193,7 @@ class TensorMeanings(ABC):
         for value in values:
             if value is not result:
                 self.unused.pop(id(value), None)
-                if isinstance(result, Spikes | Sum):
+                if isinstance(result, Spikes | Sum | Maxima):
                     self.unused[id(result)] = result
 
     def _spoil_aliases(self, path: str, changed: Tensor) -> None:

@@ -21,6 +21,7 @@ LAYERS_MAX: Final = 1024
 FROM_INPUT: Final = -1
 #: Fields that layers of earlier files do not have, and what they are then; so are files without.
 _LATER_FIELDS: Final[dict[str, Any]] = {"ceil_mode": False, "joined": ()}
+_LATER_KINDS: Final = ("maxpool",)
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,20 @@ class Architecture:
                         f"layers before it, counted from 0, and {FROM_INPUT} for the input"
                     )
 
+    @property
+    def is_later(self) -> bool:
+        """Whether it has something that earlier versions do not know."""
+        return bool(self.options.firing_delay) or any(
+            one.kind in _LATER_KINDS
+            or any(getattr(one, name) != plain for name, plain in _LATER_FIELDS.items())
+            for layer in self.layers
+            for one in (layer, *layer.skips)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the architecture as plain data; the layer before is None there, as a source.
 
-        A firing delay of 0 goes without saying.
+        What earlier versions do not know goes without saying where there is none of it.
         """
         content = asdict(self)
         if not self.options.firing_delay:  # which older versions do not know

@@ -49,17 +49,17 @@ class LayerBuilder(TensorMeanings):
         self.pools_maxima = pools_maxima
         self.used: dict[int, str] = {}
 
-    def fire(self, path: str, value: Value, result: Tensor) -> Value:
-        """Put neurons behind a sum, at its ReLU."""
+    def fire(self, path: str, value: Value, result: Tensor, ceiling: float | None = None) -> Value:
+        """Put neurons behind a sum, at its ReLU, which may cut off what is above a ceiling."""
         if isinstance(value, Maxima):
-            spikes = self._add_layer(value.value, value.before.relu())
+            spikes = self._add_layer(value.value, value.before.clamp(0, ceiling), ceiling)
             return self._add_maxima(value.path, value.spec, spikes, result)
         taken = self.take(value)
         if taken is None:
             return Refused()
         if not isinstance(taken, Sum):
             raise ConversionError(f"layer {path} does not follow a Conv2d or Linear")
-        return self._add_layer(taken, result)
+        return self._add_layer(taken, result, ceiling)
 
     def pooled(
         self, path: str, spec: LayerSpec, tensor: Tensor, value: Value, result: Tensor
@@ -228,12 +228,12 @@ class LayerBuilder(TensorMeanings):
             return self.settled(spikes), (1, 1)
         return replace(spikes, pool=None), pool.kernel
 
-    def _add_layer(self, value: Sum, result: Tensor) -> Spikes:
+    def _add_layer(self, value: Sum, result: Tensor, ceiling: float | None = None) -> Spikes:
         """Put neurons behind a sum; synapses with weights of their own are the main ones."""
         terms = sorted(value.terms, key=lambda term: not term[1].has_weights)
         (main, _), *skips = terms
         self.found.weight_origins.append(tuple(origin for _, origin in terms))
-        spec = replace(main, skips=tuple(skip for skip, _ in skips))
+        spec = replace(main, ceiling=ceiling, skips=tuple(skip for skip, _ in skips))
         result = result.clone().reshape(-1, *value.shape)
         return Spikes((self._append(spec, value.path, result),), (value.shape,))
 

@@ -17,9 +17,9 @@ from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec
 
 SUPPORTED: Final = (
-    "Conv1d, Conv2d, ConvTranspose2d, Linear, BatchNorm1d and BatchNorm2d, ReLU, AvgPool1d and "
-    'AvgPool2d and their adaptive kinds, MaxPool1d and MaxPool2d (with firing_delay="phased"), '
-    "additions and torch.cat, Dropout, Dropout1d and Dropout2d, Flatten"
+    "Conv1d, Conv2d, ConvTranspose2d, Linear, BatchNorm1d and BatchNorm2d, ReLU and ReLU6, "
+    "AvgPool1d and AvgPool2d and their adaptive kinds, MaxPool1d and MaxPool2d where phased, "
+    "additions, torch.cat along channels, Dropout, Dropout1d and Dropout2d, Flatten"
 )
 NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d)
 _POOLED_AXES: Final[dict[type[nn.Module], int]] = {
@@ -363,6 +363,25 @@ def adaptive_pooling_spec(path: str, lengths: Any, output_size: Any) -> LayerSpe
     return pooling_spec(path, {"kernel_size": kernel}, axes)
 
 
+def activation_limits(what: str, least: Any, largest: Any) -> float | None:
+    """Return the ceiling of an activation that is cut off at 0 and there; None without one.
+
+    Args:
+        what: its name and kind for the message.
+        least, largest: what it is cut off at; None where it is not.
+
+    Raises:
+        ConversionError: it is not cut off at 0, or at nothing that a neuron can reach.
+    """
+    if not isinstance(least, int | float) or least != 0:
+        raise refuse_kind(what, "hardtanh")
+    if largest is None or (isinstance(largest, int | float) and largest == math.inf):
+        return None
+    if not isinstance(largest, int | float) or not largest > 0:
+        raise refuse_kind(what, "hardtanh")
+    return float(largest)
+
+
 def pooled_axes(module: nn.Module) -> int:
     """Return the number of axes of a layer of ``POOLS`` or ``MAX_POOLS``."""
     axes = _of_class(_POOLED_AXES, module)
@@ -407,5 +426,5 @@ _WAYS: Final[dict[type[nn.Module], _Way]] = {
 SYNAPSES: Final = tuple(_WAYS)
 _KNOWN: Final = (
     *(*SYNAPSES, *NORMS, *POOLS, *MAX_POOLS, *ADAPTIVE_POOLS, *DROPOUTS, *RESHAPES, *ENDS),
-    nn.ReLU,
+    *(nn.ReLU, nn.Hardtanh),
 )

@@ -21,6 +21,14 @@ _RESHAPES: Final = frozenset(
         *("float", "double", "to", "type", "type_as", "cuda", "cpu"),
     )
 )
+#: Activations that are cut off, the arguments that say where, and what they are by default.
+_LIMITED: Final[dict[str, dict[str, float | None]]] = {
+    "hardtanh": {"min_val": -1.0, "max_val": 1.0},
+    "clamp": {"min": None, "max": None},
+    "clip": {"min": None, "max": None},
+    "clamp_min": {"min": None},
+}
+_CEILING_OF_RELU6: Final = 6.0
 _POOLINGS: Final = {"avg_pool1d": 1, "avg_pool2d": 2}
 _MAX_POOLINGS: Final = {"max_pool1d": 1, "max_pool2d": 2}
 _ADAPTIVE_POOLINGS: Final = ("adaptive_avg_pool1d", "adaptive_avg_pool2d")
@@ -52,6 +60,10 @@ def read(
     if isinstance(result, Tensor) and not call.reads:
         if name == "relu":
             return reader.fire(f"{path} (ReLU)", value, result)
+        if name == "relu6":
+            return reader.fire(f"{path} (relu6)", value, result, _CEILING_OF_RELU6)
+        if name in _LIMITED:
+            return _limited(reader, path, name, value, call)
         if name == "add":
             return _added(reader, path, call)
         if name in _JOININGS:
@@ -95,6 +107,17 @@ def _takes_all(call: Call, tensor: Tensor) -> bool:
         for item in items
     )
     return ordered and call.result.numel() == tensor.numel()
+
+
+def _limited(reader: LayerBuilder, path: str, name: str, value: Value, call: Call) -> Value:
+    """Read an activation that is cut off at 0, and maybe at a ceiling."""
+    limits: list[Any] = [
+        _argument(call, position, key, default)
+        for position, (key, default) in enumerate(_LIMITED[name].items(), start=1)
+    ]
+    least, largest = (*limits, None)[:2]
+    ceiling = layer_reader.activation_limits(f"operation {path} ({name})", least, largest)
+    return reader.fire(f"{path} ({name})", value, call.result, ceiling)
 
 
 def _added(reader: LayerBuilder, path: str, call: Call) -> Value:

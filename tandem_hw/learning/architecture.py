@@ -14,13 +14,14 @@ from tandem_hw.errors import ConversionError, NetworkError
 from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.quantized import InputSpec, Readout
 from tandem_hw.network.synapses.geometry import Shape
+from tandem_hw.ranges import POSITIVE
 
 #: More layers than any chip holds, skips included.
 LAYERS_MAX: Final = 1024
 #: The source that means the network's input.
 FROM_INPUT: Final = -1
 #: Fields that layers of earlier files do not have, and what they are then; so are files without.
-_LATER_FIELDS: Final[dict[str, Any]] = {"ceil_mode": False, "joined": ()}
+_LATER_FIELDS: Final[dict[str, Any]] = {"ceil_mode": False, "ceiling": None, "joined": ()}
 _LATER_KINDS: Final = ("maxpool",)
 
 
@@ -42,6 +43,7 @@ class LayerSpec:
         output_padding: of a transposed convolution.
         pool: window of an average pooling that is folded into a linear layer.
         ceil_mode: of a max pooling, whether a last window may reach beyond the padding.
+        ceiling: largest real activation, where one is cut off as by ReLU6; None where none is.
         source: index of the layer (dropouts included) that it takes its spikes from, or
             ``FROM_INPUT`` for the network's input.
         joined: further layers whose channels come behind those of ``source``, in this order, as
@@ -66,6 +68,7 @@ class LayerSpec:
     output_padding: tuple[int, ...] = (0, 0)
     pool: tuple[int, ...] = (1, 1)
     ceil_mode: bool = False
+    ceiling: float | None = None
     source: int = FROM_INPUT
     joined: tuple[int, ...] = ()
     skips: tuple[LayerSpec, ...] = ()
@@ -126,6 +129,8 @@ class Architecture:
         if self.readout not in get_args(Readout):
             raise ConversionError(f'readout is "{self.readout}"; allowed are potential, count')
         for index, layer in enumerate(self.layers):
+            if layer.ceiling is not None:
+                POSITIVE.check(f"the ceiling of layer {index}", layer.ceiling, ConversionError)
             for source in layer.sources:
                 if not isinstance(source, int) or not FROM_INPUT <= source < index:
                     raise ConversionError(

@@ -101,18 +101,21 @@ class TandemLayer(LayerKind):
         name: unique within the network.
         options: what the network's layers share.
         fires: False for a readout by potential.
-        activation_max: real activation at which a neuron fires in every step, a parameter.
+        activation_max: real activation at which a neuron fires in every step, a parameter; what
+            of it is above ``ceiling`` does not count.
         peak: largest magnitude of the twin's pre-activation in the last batches of the training, or
             of the integer neurons' state in a calibration, a buffer; the integers are chosen so
             that twice as much fits the chip's state. 0 where neither has passed.
         skips: further synapses onto the same neurons.
         number: how many neurons a sample has, where the network says so.
+        ceiling: largest real activation, where the ordinary layer has one as ReLU6 does.
         parts: for each of the signals that the main synapses take joined together, the part of
             the weights that is its own, along their second axis.
     """
 
     has_neurons: ClassVar[bool] = True
     number: int | None = None
+    ceiling: float | None = None
     parts: tuple[slice, ...] = (slice(None),)
     weight: nn.Parameter | None
     name: str
@@ -149,14 +152,15 @@ class TandemLayer(LayerKind):
     @torch.no_grad()
     def _spike_value(self) -> Tensor:
         """Return ``spike_value`` where the parameters are, float64 []."""
-        value = self.activation_max.double().abs().clamp_min(_LEAST_ACTIVATION)
+        value = self.activation_max.double().abs().clamp(_LEAST_ACTIVATION, self.ceiling)
         return value / scalar(self.options.num_steps, value)
 
     def _graph_spike_value(self) -> Tensor | None:
         """Return ``spike_value`` with its gradient, or None where it is not learnt."""
         if not self.activation_max.requires_grad:
             return None
-        return self.activation_max.abs().clamp_min(_LEAST_ACTIVATION) / self.options.num_steps
+        value = self.activation_max.abs().clamp(_LEAST_ACTIVATION, self.ceiling)
+        return value / self.options.num_steps
 
     @property
     def synapses(self) -> list[TandemLayer]:
@@ -259,7 +263,8 @@ class TandemLayer(LayerKind):
     @property
     def _ceiling(self) -> float:
         """The activation, in spikes, above which the twin has no gradient."""
-        return float(self.options.num_steps) if self.options.twin == "clip" else float("inf")
+        clips = self.options.twin == "clip" or self.ceiling is not None
+        return float(self.options.num_steps) if clips else float("inf")
 
     def _ordinary(
         self, signals: Sequence[TandemSignal], value: float | Tensor

@@ -321,6 +321,9 @@ def make_layer(
     coming = iter(shapes)
     own = [[next(coming) for _ in one.parts] for one in (spec, *spec.skips)]
     layer = _make(spec, f"{kind_of(spec).short_name}{number}", own[0], options, fires)
+    if isinstance(layer, TandemLayer) and spec.ceiling is not None:
+        layer.ceiling = spec.ceiling
+        layer.activation_max.data.fill_(spec.ceiling)
     for index, (skip, taken) in enumerate(zip(spec.skips, own[1:], strict=True), start=1):
         if not isinstance(layer, TandemLayer):
             raise ConversionError(f"a {spec.kind} has skips, but no neurons that they could end in")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 _POOLING = (
-    'use MaxPool1d or MaxPool2d (with firing_delay="phased"), average pooling, or a stride of 2 in '
-    "the convolution before it"
+    "use MaxPool1d or MaxPool2d in a phased network, average pooling, or a stride of 2 in the "
+    "convolution before it"
 )
 _ENLARGING = "use a ConvTranspose2d with a stride"
 _ACTIVATION = "use ReLU, the spike counts cap it at activation_max"

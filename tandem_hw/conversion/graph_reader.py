@@ -109,7 +109,7 @@ class Reader(LayerBuilder):
             spec = layer_reader.max_pooling_spec(path, options, axes)
             return self.max_pooled(path, spec, tensor, value, call.result)
         if isinstance(module, layer_reader.ADAPTIVE_POOLS):
-            return self.adaptive(path, module.output_size, tensor, value, call.result)
+            return self.adaptive(path, tensor, value, call.result)
         if isinstance(module, layer_reader.DROPOUTS):
             channels = not isinstance(module, nn.Dropout)
             self.check_unchanged(path, tensor, call)
@@ -136,8 +136,7 @@ class Reader(LayerBuilder):
                     f"layer {path} ({name}) takes {module.in_features} features, but samples of "
                     f"shape {tuple(tensor.shape[1:])} come in; put a Flatten before it"
                 )
-            spikes, window = self._folded_pool(spikes)
-            spec = replace(spikes.from_sources(spec), pool=window)
+            spec = self._with_pool(spec, spikes)
         else:
             self._check_image(path, name, tensor, spikes)
             if len(spikes.sources) > 1 and spec.groups > 1:

@@ -108,12 +108,19 @@ class LayerBuilder(TensorMeanings):
         )
         return replace(pooled, sources=indices)
 
-    def adaptive(
-        self, path: str, output_size: Any, tensor: Tensor, value: Value, result: Tensor
-    ) -> Value:
+    def adaptive(self, path: str, tensor: Tensor, value: Value, result: Tensor) -> Value:
         """Read an adaptive average pooling."""
-        spec = layer_reader.adaptive_pooling_spec(path, tuple(tensor.shape[2:]), output_size)
-        return self.pooled(path, spec, tensor, value, result)
+        lengths, sizes = tuple(tensor.shape[2:]), tuple(result.shape[2:])
+        spec = layer_reader.adaptive_pooling_spec(lengths, sizes)
+        if spec is not None:
+            return self.pooled(path, spec, tensor, value, result)
+        spikes = self._spikes(path, value, "pooling")
+        if spikes is None:
+            return Refused()
+        self._check_image(path, "pooling", tensor, spikes)
+        spikes = self.settled(spikes)
+        shapes = tuple((shape[0], *sizes) for shape in spikes.shapes)
+        return Spikes(spikes.sources, shapes, None, path, result.clone(), sizes)
 
     def dropped(self, path: str, name: str, p: float, channels: bool, value: Value) -> Value:
         """Read a dropout."""
@@ -202,12 +209,19 @@ class LayerBuilder(TensorMeanings):
                 f"layer {path} stands before the ReLU of {taken.path}; put it after the ReLU"
             )
         raise ConversionError(
-            f"layer {taken.path} is followed by {path} without a ReLU between; spikes are never "
-            f"negative, so put a ReLU there or merge the two layers"
+            f"layer {taken.path} is followed by {path} without a ReLU between; what it gives is "
+            f"signed (as in a linear bottleneck) and spikes are never negative, so put a ReLU there "
+            f"or merge the two layers"
         )
 
     def settled(self, spikes: Spikes) -> Spikes:
         """Give a pooling that still waits neurons of its own."""
+        if spikes.pooled_to:
+            raise ConversionError(
+                f"layer {spikes.pool_path}: an adaptive pooling to {spikes.pooled_to} has windows "
+                f"of several sizes here; choose an output size that divides the input's, or put a "
+                f"fully connected layer behind it, which it is folded into"
+            )
         if spikes.pool is None:
             return spikes
         assert spikes.pool_result is not None  # they are set together
@@ -219,14 +233,19 @@ class LayerBuilder(TensorMeanings):
             self.found.weight_origins.append((WeightOrigin(spikes.pool_path, {"weight": weight}),))
         return Spikes(tuple(indices), spikes.shapes)
 
-    def _folded_pool(self, spikes: Spikes) -> tuple[Spikes, tuple[int, ...]]:
-        """Fold a pooling into the fully connected layer behind it, where its windows are apart."""
+    def _with_pool(self, spec: LayerSpec, spikes: Spikes) -> LayerSpec:
+        """Return a fully connected layer behind spikes.
+
+        A pooling that waits is folded into it where each input has a share of its own.
+        """
         pool = spikes.pool
-        if pool is None:
-            return spikes, (1, 1)
-        if pool.stride != pool.kernel or any(pool.padding):
-            return self.settled(spikes), (1, 1)
-        return replace(spikes, pool=None), pool.kernel
+        if spikes.pooled_to:
+            spec = replace(spec, pooled_to=spikes.pooled_to)
+        elif pool is not None and pool.stride == pool.kernel and not any(pool.padding):
+            spec = replace(spec, pool=pool.kernel)
+        else:
+            spikes = self.settled(spikes)
+        return spikes.from_sources(spec)
 
     def _add_layer(self, value: Sum, result: Tensor, ceiling: float | None = None) -> Spikes:
         """Put neurons behind a sum; synapses with weights of their own are the main ones."""
@@ -272,11 +291,15 @@ class LayerBuilder(TensorMeanings):
         if isinstance(taken, Sum):
             self._add_layer(taken, output)
             return
+        if isinstance(taken, Spikes) and taken.pool is not None and len(taken.sources) == 1:
+            self.settled(taken)  # an average is a readout
+            return
         last = len(self.found.layers) - 1
         if (
             taken is None
             or taken.sources != (last,)
             or taken.pool is not None
+            or taken.pooled_to
             or not issubclass(kind_of(self.found.layers[last]), TandemLayer)
         ):
             raise ConversionError(

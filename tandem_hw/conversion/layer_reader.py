@@ -340,27 +340,20 @@ def max_pooling_spec(path: str, options: dict[str, Any], axes: int) -> LayerSpec
     )
 
 
-def adaptive_pooling_spec(path: str, lengths: Any, output_size: Any) -> LayerSpec:
-    """Read an adaptive average pooling of an input of known size.
+def adaptive_pooling_spec(lengths: tuple[int, ...], sizes: tuple[int, ...]) -> LayerSpec | None:
+    """Read an adaptive average pooling.
 
     Args:
-        path: its name, for messages.
-        lengths: the input's spatial axes.
-        output_size: as ``torch.nn.AdaptiveAvgPool2d`` has it.
+        lengths: of the spatial axes that come in.
+        sizes: of those that go out.
 
-    Raises:
-        ConversionError: its windows are not all of one size.
+    Returns:
+        The pooling, or None where its windows are not all of one size.
     """
-    axes = len(lengths)
-    wanted = output_size if isinstance(output_size, tuple | list) else (output_size,) * axes
-    sizes = [have if size is None else size for have, size in zip(lengths, wanted, strict=True)]
-    if any(have % size for have, size in zip(lengths, sizes, strict=True)):
-        raise ConversionError(
-            f"layer {path}: an adaptive pooling from {tuple(lengths)} to {tuple(sizes)} has "
-            f"windows of several sizes; choose an output size that divides the input's"
-        )
-    kernel = [have // size for have, size in zip(lengths, sizes, strict=True)]
-    return pooling_spec(path, {"kernel_size": kernel}, axes)
+    if any(length % size for length, size in zip(lengths, sizes, strict=True)):
+        return None
+    kernel = [length // size for length, size in zip(lengths, sizes, strict=True)]
+    return pooling_spec("", {"kernel_size": kernel}, len(lengths))
 
 
 def activation_limits(what: str, least: Any, largest: Any) -> float | None:

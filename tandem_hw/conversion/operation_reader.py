@@ -81,8 +81,7 @@ def read(
             spec = layer_reader.max_pooling_spec(path, options | call.kwargs, _MAX_POOLINGS[name])
             return reader.max_pooled(path, spec, tensor, value, result)
         if name in _ADAPTIVE_POOLINGS:
-            size = _argument(call, 1, "output_size")
-            return reader.adaptive(path, size, tensor, value, result)
+            return reader.adaptive(path, tensor, value, result)
         if name in _DROPOUTS:
             return _dropped(reader, path, name, tensor, value, call)
         if name in _SOFTMAXES:
@@ -207,7 +206,8 @@ def _averaged(reader: LayerBuilder, path: str, tensor: Tensor, value: Value, cal
             f"operation {path} (mean) averages over the axes {axes}; only all spatial axes are "
             f"supported, as a global average pooling"
         )
-    return reader.adaptive(path, 1, tensor, value, call.result)
+    kept = call.result.reshape(*tensor.shape[:2], *([1] * (rank - 2)))
+    return reader.adaptive(path, tensor, value, kept)
 
 
 def _dropped(

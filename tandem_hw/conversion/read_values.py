@@ -73,6 +73,8 @@ class Spikes:
         pool: the average, or None.
         pool_path: its name.
         pool_result: its result, [samples, *shape].
+        pooled_to: the lengths that it gives, where its windows are of several sizes, which only a
+            fully connected layer can take up; () otherwise.
     """
 
     sources: tuple[int, ...]
@@ -80,6 +82,7 @@ class Spikes:
     pool: LayerSpec | None = None
     pool_path: str = ""
     pool_result: Tensor | None = None
+    pooled_to: tuple[int, ...] = ()
 
     @property
     def shape(self) -> Shape:

@@ -21,7 +21,12 @@ LAYERS_MAX: Final = 1024
 #: The source that means the network's input.
 FROM_INPUT: Final = -1
 #: Fields that layers of earlier files do not have, and what they are then; so are files without.
-_LATER_FIELDS: Final[dict[str, Any]] = {"ceil_mode": False, "ceiling": None, "joined": ()}
+_LATER_FIELDS: Final[dict[str, Any]] = {
+    "ceil_mode": False,
+    "ceiling": None,
+    "joined": (),
+    "pooled_to": (),
+}
 _LATER_KINDS: Final = ("maxpool",)
 
 
@@ -42,6 +47,8 @@ class LayerSpec:
         channels: whether a dropout drops whole channels.
         output_padding: of a transposed convolution.
         pool: window of an average pooling that is folded into a linear layer.
+        pooled_to: lengths that an adaptive average pooling gives, whose windows are of several
+            sizes and which is folded into a linear layer; () without one.
         ceil_mode: of a max pooling, whether a last window may reach beyond the padding.
         ceiling: largest real activation, where one is cut off as by ReLU6; None where none is.
         source: index of the layer (dropouts included) that it takes its spikes from, or
@@ -67,6 +74,7 @@ class LayerSpec:
     channels: bool = False
     output_padding: tuple[int, ...] = (0, 0)
     pool: tuple[int, ...] = (1, 1)
+    pooled_to: tuple[int, ...] = ()
     ceil_mode: bool = False
     ceiling: float | None = None
     source: int = FROM_INPUT
@@ -76,7 +84,7 @@ class LayerSpec:
     def __post_init__(self) -> None:
         """Turn lists (as JSON has them) into tuples."""
         sizes = ("kernel", "stride", "padding", "dilation", "output_padding", "pool")
-        for name in (*sizes, "joined", "skips"):
+        for name in (*sizes, "pooled_to", "joined", "skips"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property

@@ -210,8 +210,8 @@ class LayerBuilder(TensorMeanings):
             )
         raise ConversionError(
             f"layer {taken.path} is followed by {path} without a ReLU between; what it gives is "
-            f"signed (as in a linear bottleneck) and spikes are never negative, so put a ReLU there "
-            f"or merge the two layers"
+            f"signed (as in a linear bottleneck) and spikes are never negative, so put a ReLU "
+            f"there or merge the two layers"
         )
 
     def settled(self, spikes: Spikes) -> Spikes:

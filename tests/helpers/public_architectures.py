@@ -1,4 +1,4 @@
-"""Architectures of torchvision in plain PyTorch, as their papers and its documentation describe them.
+"""Architectures of torchvision in plain PyTorch, as papers and documentation describe them.
 
 A width below 1 gives every layer that share of its channels, for tests that must not take long.
 """

@@ -131,8 +131,8 @@ def _check_pooled_to(spec: LayerSpec, name: str, shape: Shape) -> None:
     sizes = spec.pooled_to
     if len(sizes) != len(shape) - 1 or min(sizes) < 1 or math.prod(spec.pool) > 1:
         raise ConversionError(
-            f"layer {name}: an adaptive pooling to {sizes} and one of windows {spec.pool} cannot be "
-            f"folded into it for samples of shape {shape}"
+            f"layer {name}: an adaptive pooling to {sizes} and one of windows {spec.pool} cannot "
+            f"be folded into it for samples of shape {shape}"
         )
 
 

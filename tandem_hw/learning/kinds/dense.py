@@ -59,12 +59,11 @@ class TandemLinear(TandemLayer):
             _check_pooled_to(spec, name, shape)
             pooled = list(spec.pooled_to)
         features = math.prod((shape[0], *pooled))
-        if (math.prod(spec.pool) > 1 or spec.pooled_to) and spec.out * math.prod(
-            shape
-        ) > FOLDED_MAX:
+        folded = spec.out * math.prod(shape)
+        if folded > FOLDED_MAX and (spec.pooled_to or math.prod(spec.pool) > 1):
             raise ConversionError(
-                f"layer {name}: the pooling before it makes {spec.out * math.prod(shape)} weights "
-                f"of it; at most {FOLDED_MAX} can be: put an activation behind the pooling"
+                f"layer {name}: the pooling before it makes {folded} weights of it; at most "
+                f"{FOLDED_MAX} can be: put an activation behind the pooling"
             )
         linear = nn.Linear(features, spec.out, spec.bias, dtype=torch.float32)
         norm = make_norm(spec, axes=0)

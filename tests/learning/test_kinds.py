@@ -291,8 +291,6 @@ def test_a_source_that_is_no_layer_before_is_refused(source: Any, place: str) ->
 
 # Several sources joined --------------------------------------------------------------------------
 
-JOINED = replace(FIRST, joined=(0, 1))
-
 
 def joining(*layers: LayerSpec, **options: Any) -> Architecture:
     """Return an architecture of these layers, whose sources they say themselves."""

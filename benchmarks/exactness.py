@@ -100,6 +100,7 @@ def _row(
         "network": name,
         "T": network.num_steps,
         "reset": network.reset,
+        "firing delay": network.firing_delay,
         "layers": len(network.layers),
         "samples": samples,
         "spikes": sum(layer.spikes or 0 for layer in report.layers),
@@ -113,16 +114,25 @@ def _random_model(generator: np.random.Generator) -> TandemNetwork:
     lasting = reset == "zero" and generator.random() < 0.5
     channels, height, width = (int(size) for size in generator.integers((1, 6, 6), (4, 18, 18)))
     shape = (channels, height, width)
+    network, num_steps = _random_network(shape, generator), int(generator.integers(1, 17))
     return convert(
-        _random_network(shape, generator),
+        network,
         input_shape=shape,
-        num_steps=int(generator.integers(1, 17)),
+        num_steps=num_steps,
         reset=reset,
         weight_bits=int(generator.integers(2, 9)),
         input_bits=int(generator.integers(1, 9)),
         activation_max=float(generator.uniform(0.5, 3)),
         current_decay=int(generator.integers(2048, 4096)) if lasting else DECAY_UNITY,
+        firing_delay=_firing_delay(num_steps, reset, generator),
     )
+
+
+def _firing_delay(num_steps: int, reset: Reset, generator: np.random.Generator) -> int:
+    """Draw how long layers wait: not at all, all of the window but one step, or in between."""
+    if reset != "subtract":
+        return 0
+    return int(generator.choice([0, num_steps - 1, generator.integers(num_steps)]))
 
 
 def _random_network(shape: tuple[int, int, int], generator: np.random.Generator) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,18 @@ import torch
 from benchmarks.networks import MEASURED, THREE_CONVOLUTIONS
 from benchmarks.peers.catalogue import at_hand, why_left_out
 from benchmarks.result import device_option, finish, json_option, timings, wait_for
-from benchmarks.training_variants import MEBIBYTE, RELU, TANDEM, Task, training_step, version_of
+from benchmarks.training_variants import (
+    MEBIBYTE,
+    RELU,
+    TANDEM,
+    Task,
+    delayed,
+    training_step,
+    version_of,
+)
+from tandem_hw.cli.options import FiringDelay
+from tandem_hw.errors import ConversionError
+from tandem_hw.network.choices import Phased, check_firing_delay, steps_of_delay
 
 #: Steps before anything is measured: what compiles or chooses its kernels has done so.
 _WARM_UP = 3
@@ -32,6 +43,13 @@ _WARM_UP = 3
 @click.option("--num-steps", type=click.IntRange(1), help="T.  [default: the network's own]")
 @click.option("--batch", type=click.IntRange(1), help="[default: 64 on a CPU, 128 on a GPU]")
 @click.option("--repeats", type=click.IntRange(1), default=10, show_default=True)
+@click.option(
+    "--firing-delay",
+    "delays",
+    type=FiringDelay(),
+    multiple=True,
+    help="A tandem network whose layers wait so long as well; may be given several times.",
+)
 @click.option("--peers", is_flag=True, help="snnTorch, SpikingJelly and SLAYER as well.")
 @click.option(
     "--memory/--no-memory", default=True, help="Measure the peak memory too.", show_default=True
@@ -43,6 +61,7 @@ def step_command(
     num_steps: int | None,
     batch: int | None,
     repeats: int,
+    delays: tuple[int | Phased, ...],
     peers: bool,
     memory: bool,
     json_path: Path | None,
@@ -58,8 +77,10 @@ def step_command(
     rows: list[dict[str, Any]] = []
     installed, left_out = at_hand() if peers else ({}, [])
     for name in names:
+        _check_delays(delays, num_steps or MEASURED[name].num_steps)
+    for name in names:
         task = Task(name, num_steps or MEASURED[name].num_steps, batch, device)
-        variants = _prepared(task, installed, memory)
+        variants = _prepared(task, [delayed(delay) for delay in delays], installed, memory)
         rows += _rows(task, variants, repeats)
         left_out += variants.left_out
     finish("training-step", rows, json_path, device=device, left_out=left_out)
@@ -74,6 +95,15 @@ def _known(networks: str) -> list[str]:
             param_hint="--networks",
         )
     return names
+
+
+def _check_delays(delays: Sequence[int | Phased], num_steps: int) -> None:
+    for delay in delays:
+        try:
+            steps = steps_of_delay(delay, num_steps, ConversionError)
+            check_firing_delay(steps, num_steps, "subtract", ConversionError)
+        except ConversionError as error:
+            raise click.BadParameter(str(error), param_hint="--firing-delay") from error
 
 
 @dataclass
@@ -91,9 +121,11 @@ class _Variants:
     left_out: list[str] = field(default_factory=list)
 
 
-def _prepared(task: Task, peers: Collection[str], memory: bool) -> _Variants:
+def _prepared(
+    task: Task, waiting: Sequence[str], peers: Collection[str], memory: bool
+) -> _Variants:
     found = _Variants()
-    for variant in (RELU, *TANDEM, *peers):
+    for variant in (RELU, *TANDEM, *waiting, *peers):
         try:
             step, peak = _warm(variant, task)
         except Exception as error:

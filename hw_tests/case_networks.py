@@ -33,6 +33,7 @@ class Case:
         fires: True if every firing layer must have fired, False if none may.
         overflows: whether a state leaves 24 bits; a backend may refuse that, and nothing else.
         geometry: True if it is about the geometry of synapses alone.
+        long: True if backends that take their time run it in exhaustive runs alone.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Case:
     fires: bool = True
     overflows: bool = False
     geometry: bool = False
+    long: bool = False
 
     def __str__(self) -> str:
         """Return the name, which pytest shows."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw_tests.case_networks import RESETS, SAMPLES, Case, case_inputs, convolutional, dense
+from hw_tests.delay_cases import delay_cases
 from hw_tests.graph_cases import graph_cases
 from hw_tests.layer_cases import layer_cases
 from tandem_hw.network.fixed_point import floor_threshold
@@ -19,6 +20,12 @@ from tests.helpers.layers import changed, dense_layer, network_of
 
 def cases() -> Iterator[Case]:
     """Yield every case of the suite."""
+    at_once = list(_cases_without_delays())
+    yield from at_once
+    yield from delay_cases(at_once)
+
+
+def _cases_without_delays() -> Iterator[Case]:
     for reset in RESETS:
         for num_steps in (1, 4, 7):
             network = convolutional(reset, num_steps)

@@ -10,7 +10,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from tandem_hw.sim.backend import Backend
-from tandem_hw.sim.lava_cpu.backend import LavaStockBackend
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.loihi2.host import CHIP_GENERATIONS, DEFAULT_GENERATION
 from tandem_hw.sim.reference import ReferenceBackend
@@ -82,10 +82,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave geometry on lava-stock to exhaustive runs: its synapses are those of lava-cpu."""
+    """Leave to exhaustive runs what takes long, and geometry whose synapses lava-cpu runs."""
     for item in items:
         chosen = getattr(getattr(item, "callspec", None), "params", {})
-        if chosen.get("backend") == LavaStockBackend.name and chosen["case"].geometry:
+        on_lava = chosen.get("backend") in (LavaCpuBackend.name, LavaStockBackend.name)
+        geometry = chosen.get("backend") == LavaStockBackend.name and chosen["case"].geometry
+        if geometry or (on_lava and chosen["case"].long):
             item.add_marker(pytest.mark.exhaustive)
 
 

@@ -101,11 +101,15 @@ def count_spikes(membrane: Tensor, threshold: int | Tensor, num_steps: int) -> T
     rounded up to that number.
 
     Args:
-        membrane: float32 [batch, neurons], the whole sum and the bias, below 2^23 in magnitude.
+        membrane: whole numbers [batch, neurons], the sum and the bias, below 2^23 in magnitude.
         threshold: a whole number from 1 to 2^17, or a tensor [] of it.
         num_steps: length T of the window.
 
     Returns:
         int16 [batch, neurons], from 0 to T.
     """
-    return torch.div(membrane, threshold).clamp_(0, num_steps).to(torch.int16)
+    whole = membrane.to(torch.float32)
+    if not isinstance(threshold, Tensor):
+        # By a number of Python a GPU does not divide: PyTorch takes the product with its inverse.
+        threshold = torch.full((), threshold, dtype=whole.dtype, device=whole.device)
+    return torch.div(whole, threshold).clamp_(0, num_steps).to(torch.int16)

@@ -24,22 +24,31 @@ class DeferredChecks:
     Attributes:
         wrapping: names of the layers whose states are known to leave 24 bits now and then; they
             are run with wrap and clip at once and have no condition.
+        watched: names of the layers whose weights do not show that a step moves no state far, so
+            that what comes in is looked at as well (``tandem_hw.arithmetic.summed_states``).
+        to_watch: names of further such layers, known once the conditions were read.
     """
 
-    def __init__(self, wrapping: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, wrapping: frozenset[str] = frozenset(), watched: frozenset[str] = frozenset()
+    ) -> None:
         self.wrapping = wrapping
-        self._failed: list[Tensor] = []
-        self._layers: list[str] = []
+        self.watched = watched
+        self.to_watch: frozenset[str] = frozenset()
+        self._conditions: list[tuple[Tensor, str, bool]] = []
 
-    def fail_if(self, condition: Tensor, layer: str = _REFUSED) -> None:
+    def fail_if(
+        self, condition: Tensor, layer: str = _REFUSED, *, may_be_watched: bool = False
+    ) -> None:
         """Take up what must not be.
 
         Args:
             condition: bool [], on any device.
             layer: the layer whose states left 24 bits if it holds.
+            may_be_watched: whether its states may be all right, and it is only not shown by its
+                weights.
         """
-        self._failed.append(condition)
-        self._layers.append(layer)
+        self._conditions.append((condition, layer, may_be_watched))
 
     def failed(self) -> frozenset[str] | None:
         """Read all conditions at once; the one place where a GPU is waited for.
@@ -48,11 +57,13 @@ class DeferredChecks:
             None where all is well; otherwise the names of the layers whose states left 24 bits,
             which may be none where something else is wrong.
         """
-        if not self._failed:
+        if not self._conditions:
             return None
-        device = self._failed[0].device
-        together = torch.stack([one.to(device) for one in self._failed]).tolist()
+        device = self._conditions[0][0].device
+        together = torch.stack([one.to(device) for one, _, _ in self._conditions]).tolist()
         if not any(together):
             return None
-        found = zip(together, self._layers, strict=True)
-        return frozenset(layer for failed, layer in found if failed and layer != _REFUSED)
+        pairs = zip(together, self._conditions, strict=True)
+        found = [(layer, watch) for failed, (_, layer, watch) in pairs if failed]
+        self.to_watch = frozenset(layer for layer, watch in found if watch)
+        return frozenset(layer for layer, watch in found if layer != _REFUSED and not watch)

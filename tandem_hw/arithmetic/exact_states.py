@@ -6,12 +6,14 @@ the equations). States are whole numbers in float64.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
+from tandem_hw.arithmetic.packed_spikes import SpikePacker
 from tandem_hw.arithmetic.state_arithmetic import (
     STATE_FRACTION,
     changed_by,
@@ -41,6 +43,15 @@ class ExactState:
         self.extremes: tuple[Tensor, Tensor] | None = None
         self.left: Tensor | None = None  # how often each neuron's state left 24 bits
         self.left_last: Tensor | None = None  # and whether it did in the last step
+
+    def run(self, inputs: Sequence[Tensor | None], packer: SpikePacker | None) -> None:
+        """Run a window; as ``FastState.run``."""
+        delay = self.neurons.firing_delay
+        for index in range(len(inputs) + delay):
+            synaptic_input = inputs[index] if index < len(inputs) else None
+            fired = self.step(synaptic_input, silent=index < delay)
+            if fired is not None and packer is not None:
+                packer.add(fired)
 
     def step(self, synaptic_input: Tensor | None, *, silent: bool = False) -> Tensor | None:
         """Integrate one step; return the spikes in a floating-point tensor that is used again.

@@ -1,4 +1,4 @@
-"""The neurons' equations in float32, for states that do not leave 24 bits: all steps in one pass.
+"""The neurons' equations for states that do not leave 24 bits: all steps in one pass.
 
 Without a wrap the bias can be part of the membrane m from the start, and every operation is one
 pass over memory that a cache holds:
@@ -6,13 +6,16 @@ pass over memory that a cache holds:
     subtract:  m = B + x[0];  m += x[t];      s[t] = m >= theta;  m -= theta s[t]
     zero:      m = B + x[0];  m += x[t] + B;  s[t] = m >= theta;  m -= m s[t]
 
-Whoever runs it has to see to it that no state leaves 24 bits, or to look at the extremes afterwards
-and run what went too far by ``tandem_hw.arithmetic.exact_states``, which this is held against.
+Membranes have the data type of the bias: float32, or int16 where ``short_states`` tries that.
+Whoever runs it has to see to it that no state leaves what that holds, or to look at the extremes
+afterwards and run what went too far in another way, in the end by
+``tandem_hw.arithmetic.exact_states``, which this is held against.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -23,11 +26,17 @@ from tandem_hw.arithmetic.packed_spikes import SpikePacker
 from tandem_hw.arithmetic.state_arithmetic import STATE_FRACTION, subtract_threshold_
 
 
+@lru_cache(maxsize=256)
+def _number(value: int, dtype: torch.dtype) -> Tensor:
+    """Return a number as a tensor [], which is the faster one to compare with."""
+    return torch.tensor(value, dtype=dtype)
+
+
 class FastState:
     """The membrane of some samples of one layer, without a wrap.
 
     Attributes:
-        membrane: float32 [batch, neurons], bias included; of a reset by subtraction as it was
+        membrane: [batch, neurons] as the bias, bias included; of a reset by subtraction as it was
             before the last step's spikes were subtracted.
         extremes: lowest and highest membrane of any step, where they were followed.
     """
@@ -37,12 +46,15 @@ class FastState:
         if isinstance(threshold, Tensor):
             threshold = threshold.to(bias.dtype)
         self.threshold = threshold
+        #: As a tensor, which is compared with at once; a number is wrapped anew in every step.
+        self.least = _number(threshold, bias.dtype) if isinstance(threshold, int) else threshold
         self.zero = neurons.resets_to_zero
         self.firing_delay = neurons.firing_delay
         self.bias = bias
         self.follow_peak = follow_peak
         self.membrane: Tensor = bias
         self.extremes: tuple[Tensor, Tensor] | None = None
+        self._taken: Tensor | None = None
         self._seen: list[tuple[Tensor, Tensor]] = []
         #: Spikes whose threshold ``final`` has still to subtract, or None.
         self._subtracted: Tensor | None = None
@@ -57,15 +69,20 @@ class FastState:
         """
         first = inputs[0]
         assert first is not None  # a window starts with a synaptic input
-        self.membrane = torch.add(first, self.bias)
+        dtype = self.bias.dtype
+        if first.dtype != dtype:
+            self._taken = torch.empty_like(first, dtype=dtype)
+        self.membrane = torch.add(self._taken_in(first), self.bias)
         if packer is None or self.threshold is None:
             for index, synaptic_input in enumerate(inputs):
                 self._integrate(index, synaptic_input)
         else:
             self._run_firing(inputs, packer, self.threshold)
-        if self._seen:
+        if len(self._seen) > 1:
             lows, highs = zip(*self._seen, strict=True)
             self.extremes = torch.stack(lows).min(), torch.stack(highs).max()
+        elif self._seen:
+            (self.extremes,) = self._seen
 
     def count(self, inputs: Sequence[Tensor | None]) -> Tensor:
         """Run a window that is taken in before the first spike; return the counts.
@@ -76,23 +93,32 @@ class FastState:
         Returns:
             int16 [batch, neurons].
         """
-        assert self.threshold is not None  # they fire
         self.run(inputs, None)
-        counts = count_spikes(self.membrane, self.threshold, len(inputs))
-        self._subtracted = counts.clamp(max=len(inputs) - 1)
+        return self.counted(len(inputs))
+
+    def counted(self, num_steps: int) -> Tensor:
+        """Return the counts of a window that was taken in, int16 [batch, neurons].
+
+        Args:
+            num_steps: its length T.
+        """
+        assert self.threshold is not None  # they fire
+        counts = count_spikes(self.membrane, self.threshold, num_steps)
+        self._subtracted = counts.clamp(max=num_steps - 1)
         return counts
 
     def _run_firing(
         self, inputs: Sequence[Tensor | None], packer: SpikePacker, threshold: int | Tensor
     ) -> None:
-        membrane = self.membrane
+        membrane, least = self.membrane, self.least
+        assert least is not None  # they fire
         fired = torch.empty_like(membrane)
         last = len(inputs) + self.firing_delay - 1
         for index in range(last + 1):
             self._integrate(index, inputs[index] if index < len(inputs) else None)
             if index < self.firing_delay:
                 continue
-            torch.ge(membrane, threshold, out=fired)  # type: ignore[call-overload]
+            torch.ge(membrane, least, out=fired)
             packer.add(fired)
             if self.zero:
                 membrane.addcmul_(membrane, fired, value=-1)
@@ -104,11 +130,16 @@ class FastState:
         membrane = self.membrane
         if index > 0:
             if synaptic_input is not None:
-                membrane.add_(synaptic_input)
+                membrane.add_(self._taken_in(synaptic_input))
             if self.zero:
                 membrane.add_(self.bias)
-        if self.follow_peak:
+        # A reset by subtraction alone brings no state farther from zero.
+        if self.follow_peak and (self.zero or synaptic_input is not None):
             self._seen.append(torch.aminmax(membrane))
+
+    def _taken_in(self, synaptic_input: Tensor) -> Tensor:
+        """Return a synaptic input in the membrane's dtype, in memory that the next one takes."""
+        return synaptic_input if self._taken is None else self._taken.copy_(synaptic_input)
 
     def potential(self) -> Tensor:
         """Return a readout's potential in weight units."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
+from tandem_hw.arithmetic.short_states import ShortStates
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT, DECAY_UNITY
 from tandem_hw.network.layers import Layer
 
@@ -34,6 +35,7 @@ class NeuronParameters:
             and mended at once otherwise. Only where there is one are numbers left on the device.
         layer: name of the layer, for the checks.
         firing_delay: steps before the first one in which the neurons may fire.
+        short: whether its states may be tried in 16 bits; None for no.
     """
 
     bias: Tensor
@@ -47,6 +49,7 @@ class NeuronParameters:
     checks: DeferredChecks | None = None
     layer: str = ""
     firing_delay: int = 0
+    short: ShortStates | None = None
 
     @classmethod
     def of_layer(
@@ -70,8 +73,12 @@ class NeuronParameters:
             device: where the bias is kept.
         """
         neurons = layer.neurons
+        bias = layer.bias_image()
+        short = None
+        if neurons.threshold is not None and torch.device(device).type == "cpu":
+            short = ShortStates(input_reach + int(np.abs(bias).max()), neurons.threshold)
         return cls(
-            bias=torch.from_numpy(layer.bias_image().astype(np.float64)).to(device),
+            bias=torch.from_numpy(bias.astype(np.float64)).to(device),
             threshold=neurons.threshold,
             reset=reset,
             proven=proven,
@@ -80,6 +87,7 @@ class NeuronParameters:
             voltage_decay=neurons.voltage_decay,
             number=layer.num_neurons,
             firing_delay=firing_delay if layer.fires else 0,
+            short=short,
         )
 
     @property

@@ -39,9 +39,11 @@ from tandem_hw.arithmetic.counted_spikes import CountedSpikes
 from tandem_hw.arithmetic.exact_states import ExactLeakyState, ExactState
 from tandem_hw.arithmetic.exact_sums import exact_arithmetic
 from tandem_hw.arithmetic.fast_states import FastState
+from tandem_hw.arithmetic.gpu.fused_window import count_window, run_window
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.packed_spikes import PackedSpikes, SpikePacker
+from tandem_hw.arithmetic.summed_states import SummedState, steps_are_small
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.input_spec import InputSpec
 
@@ -60,8 +62,8 @@ Synapse = Callable[[Tensor], Tensor]
 #: Values that the signals, the synaptic inputs and the membranes of a part of a batch may have, so
 #: that they stay in a core's cache.
 _PART_SIGNALS: Final = 1 << 21
-_PART_INPUTS: Final = 1 << 19
-_PART_MEMBRANES: Final = 1 << 17
+_PART_INPUTS: Final = 1 << 20
+_PART_MEMBRANES: Final = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ class Incoming:
         synapse: from a signal uint8 [batch, *in_shape] to synaptic inputs [batch, *shape],
             integers in weight units. It is called with the samples of all steps at once.
         magnitude: from such a signal to what no part of its weighted sums exceeds in magnitude,
-            [batch, 1, ...], or None. It shows that no part leaves 24 bits, where bounds do not.
+            [batch, 1, ...], or None. It shows that a step moves no state far, where the weights
+            alone do not (``tandem_hw.arithmetic.summed_states``).
     """
 
     train: Train
@@ -176,6 +179,17 @@ class Incoming:
         if isinstance(train, CountedSpikes) and train.counts.dtype == torch.uint8:
             return train.image, 1
         return None
+
+    def largest_step(self) -> Tensor:
+        """Return a signal that is nowhere less than what comes in in any step, uint8.
+
+        Of a train that ``whole`` has an answer for.
+        """
+        train = self.train
+        if isinstance(train, SpikeTrain):
+            return train.signal
+        assert isinstance(train, CountedSpikes)
+        return train.image.clamp(max=1)
 
 
 def _summed(incoming: Sequence[Incoming], num_steps: int) -> Sequence[Tensor | None]:
@@ -272,9 +286,7 @@ def simulate_layer(
     with exact_arithmetic(neurons.bias.device.type, neurons.checks):
         for samples in _parts(window.batch, number, sent, num_steps if by_step else 1):
             part = [replace(one, train=one.train.part(samples)) for one in incoming]
-            total = window.sum_at_once(part)
-            inputs = _summed(part, num_steps) if total is None else _at_once(total, num_steps)
-            window.run(samples, inputs)
+            window.run(samples, part)
         return window.activity()
 
 
@@ -337,11 +349,16 @@ class _Window:
         self.counted: Tensor | None = None
         self.counts: Tensor | None = None
 
-    def sum_at_once(self, incoming: Sequence[Incoming]) -> Tensor | None:
-        """Return all that comes in over the window by one product, where its order is all the same.
+    def run(self, samples: slice, incoming: Sequence[Incoming]) -> None:
+        """Run some samples, by one product where that is enough (``summed_states``)."""
+        total = self._sum_at_once(incoming)
+        if total is None or not self._run_summed(samples, total, incoming):
+            self._run_by_steps(samples, _summed(incoming, self.num_steps))
 
-        That is so where the sum is whole before a neuron fires, and no part of it can leave 24
-        bits: which is proven, or shown by the sum of all magnitudes. A peak is of the parts.
+    def _sum_at_once(self, incoming: Sequence[Incoming]) -> Tensor | None:
+        """Return all that comes in over the window by one product, where only its sum counts.
+
+        That is so where neurons take in everything before they may fire. A peak is of the parts.
 
         Returns:
             Synaptic inputs [batch, *shape], or None.
@@ -354,45 +371,66 @@ class _Window:
         if any(whole is None for whole in wholes):
             return None
         pairs = [(one, *whole) for one, whole in zip(incoming, wholes, strict=True) if whole]
-        if not neurons.proven:
-            magnitudes = [
-                (one.magnitude, signal, times) for one, signal, times in pairs if one.magnitude
-            ]
-            if len(magnitudes) < len(pairs) or not self._parts_stay(_summed_up(magnitudes)):
-                return None
+        magnitude = self._magnitude(incoming)
+        if not neurons.proven and not steps_are_small(neurons, self.num_steps, magnitude):
+            return None
         return _summed_up([(one.synapse, signal, times) for one, signal, times in pairs])
 
-    def _parts_stay(self, magnitude: Tensor) -> bool:
-        """Return whether sums of magnitudes show that no part of a sum leaves 24 bits.
+    @staticmethod
+    def _magnitude(incoming: Sequence[Incoming]) -> Callable[[], Tensor] | None:
+        """Return what gives the largest input of any step in magnitude, if synapses say it."""
+        known = [(one.magnitude, one) for one in incoming if one.magnitude is not None]
+        if len(known) < len(incoming):
+            return None
+        return lambda: _summed_up([(of, one.largest_step(), 1) for of, one in known]).max()
 
-        As for ``_may_stay``, where there are deferred checks they are told, and it is taken as so.
-        Magnitudes beyond what float32 holds are rounded, and remain beyond the limit.
-        """
-        neurons = self.neurons
-        too_far = ~(magnitude.max() + neurons.bias.abs().max() < STATE_LIMIT)
-        if neurons.checks is None:
-            return not too_far
-        neurons.checks.fail_if(too_far)
+    def _run_summed(self, samples: slice, total: Tensor, incoming: Sequence[Incoming]) -> bool:
+        """Run some samples on the sum of their inputs; return whether that was right."""
+        inputs = _at_once(total, self.num_steps)
+        order = self._prepared(inputs)
+
+        def steps() -> Sequence[Tensor | None]:
+            with exact_arithmetic(total.device.type):
+                found = _summed(incoming, self.num_steps)
+            return [None if one is None else order.flat(one) for one in found]
+
+        state = SummedState(self.neurons, self.bias, steps)
+        flat = _at_once(order.flat(total), self.num_steps)
+        fires = self.neurons.threshold is not None
+        counts = count_window(state, flat) if fires else run_window(state, flat, len(flat), None)
+        if not self.neurons.proven and not self._may_stay(state):
+            return False
+        self._keep(samples, state, counts)
         return True
 
-    def run(self, samples: slice, inputs: Sequence[Tensor | None]) -> None:
+    def _run_by_steps(self, samples: slice, inputs: Sequence[Tensor | None]) -> None:
         """Run some samples, whose synaptic input of every step is given."""
         if inputs[0] is None:
             raise ValueError("a window starts with a synaptic input")
+        order = self._prepared(inputs)
+        flat = [None if one is None else order.flat(one) for one in inputs]
+        state, counts = self._run(flat, None if self.bits is None else self.bits[samples])
+        self._keep(samples, state, counts)
+        if state.extremes is not None and self.neurons.checks is None:
+            self.peak = max(self.peak or 0, _peak(state.extremes))
+
+    def _keep(self, samples: slice, state: FastState | ExactState, counts: Tensor | None) -> None:
+        """Keep what some samples did."""
+        self.states.append(state)
+        if self.counts is None:
+            return
+        assert counts is not None  # they fire
+        assert self.order is not None
+        if self.counted is not None:
+            self.counted[samples] = counts
+        self.counts[samples] = self.order.image(counts)
+
+    def _prepared(self, inputs: Sequence[Tensor | None]) -> MemoryOrder:
+        """Return how neurons lie in memory, and make room for what they do if there is none yet."""
         if self.order is None:
             self._prepare(inputs)
         assert self.order is not None
-        flat = [None if one is None else self.order.flat(one) for one in inputs]
-        state, counts = self._run(flat, None if self.bits is None else self.bits[samples])
-        if self.counted is not None:
-            assert counts is not None  # they fire
-            self.counted[samples] = counts
-        self.states.append(state)
-        if state.extremes is not None and self.neurons.checks is None:
-            self.peak = max(self.peak or 0, _peak(state.extremes))
-        if self.counts is not None:
-            assert counts is not None  # they fire
-            self.counts[samples] = self.order.image(counts)
+        return self.order
 
     def _prepare(self, inputs: Sequence[Tensor | None]) -> None:
         first = inputs[0]
@@ -426,26 +464,36 @@ class _Window:
             The state at its end, and the spike counts of neurons that fire.
         """
         neurons = self.neurons
-        fires = neurons.threshold is not None
+        if neurons.short is not None and not neurons.leaks and neurons.short.worth_trying:
+            short = FastState(neurons, self.bias.to(neurons.short.dtype), follow_peak=True)
+            counts = self._run_fast(short, inputs, bits)
+            assert short.extremes is not None  # they were followed
+            if neurons.short.hold(short.extremes):
+                return short, counts
         if not neurons.leaks and not neurons.wraps:
             fast = FastState(neurons, self.bias, self.follow_peak)
-            if self.takes_in_all_first:
-                counts: Tensor | None = fast.count(inputs)
-            else:
-                packer = SpikePacker(self.num_steps, bits) if fires else None
-                fast.run(inputs, packer)
-                counts = None if packer is None else packer.counts
+            counts = self._run_fast(fast, inputs, bits)
             if neurons.proven or self._may_stay(fast):
                 return fast, counts
+        return self._run_exact(inputs, bits)
+
+    def _run_fast(
+        self, state: FastState, inputs: Sequence[Tensor | None], bits: Tensor | None
+    ) -> Tensor | None:
+        """Run a window without a wrap; return the spike counts of neurons that fire."""
+        if self.takes_in_all_first:
+            return count_window(state, inputs)
+        return run_window(state, inputs, self.num_steps, bits)
+
+    def _run_exact(
+        self, inputs: Sequence[Tensor | None], bits: Tensor | None
+    ) -> tuple[ExactState, Tensor | None]:
+        """Run a window as Lava does; return its state and the counts of neurons that fire."""
+        neurons = self.neurons
         kind = ExactLeakyState if neurons.leaks else ExactState
         exact = kind(neurons, self.bias, self.follow_peak)
-        packer = SpikePacker(self.num_steps, bits) if fires else None
-        for index in range(len(inputs) + neurons.firing_delay):
-            synaptic_input = inputs[index] if index < len(inputs) else None
-            fired = exact.step(synaptic_input, silent=index < neurons.firing_delay)
-            if fired is not None:
-                assert packer is not None  # they fire
-                packer.add(fired)
+        packer = None if neurons.threshold is None else SpikePacker(self.num_steps, bits)
+        exact.run(inputs, packer)
         return exact, None if packer is None else packer.counts
 
     def _may_stay(self, state: FastState) -> bool:
@@ -487,10 +535,13 @@ class _Window:
             train = CountedSpikes(self.counted, self.num_steps, self.order)
         elif self.bits is not None:
             train = PackedSpikes(self.bits, self.num_steps, self.order)
-        return LayerActivity(train, self.counts, potential, self.peak, self.states, self.order)
+        # On the way to a sum that was taken at once, states were not looked at.
+        followed = not any(isinstance(state, SummedState) for state in self.states)
+        peak = self.peak if followed else None
+        return LayerActivity(train, self.counts, potential, peak, self.states, self.order)
 
 
 def _peak(extremes: tuple[Tensor, Tensor]) -> int:
     """Return the largest magnitude between a lowest and a highest state, in whole weight units."""
     low, high = extremes
-    return max(int(-low.floor()), int(high.ceil()))
+    return max(-math.floor(low.item()), math.ceil(high.item()))

@@ -12,6 +12,8 @@ from tandem_hw.arithmetic.memory_order import MemoryOrder
 
 #: Steps in a byte.
 _BITS: Final = 8
+#: Of the bits in it.
+_MASKS: Final = (1 << torch.arange(_BITS)).to(torch.uint8)[:, None]
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,12 @@ class PackedSpikes:
 
     def samples_first(self) -> Tensor:
         """Return the spikes in whole bytes, uint8 [batch, num_steps, *shape]."""
-        batch, _, neurons = self.bits.shape
+        batch, groups, neurons = self.bits.shape
         spikes = self.bits.new_empty((batch, self.num_steps, neurons))
-        for index in range(self.num_steps):
-            group, bit = divmod(index, _BITS)
-            torch.bitwise_and(self.bits[:, group], 1 << bit, out=spikes[:, index])
+        masks = _MASKS.to(self.bits.device)
+        for group in range(groups):  # the steps of a byte at once
+            steps = spikes[:, _BITS * group : _BITS * (group + 1)]
+            torch.bitwise_and(self.bits[:, group, None], masks[: steps.shape[1]], out=steps)
         return self.order.image(spikes.clamp_max_(1))
 
     def part(self, samples: slice) -> PackedSpikes:
@@ -82,8 +85,8 @@ class PackedSpikes:
 class SpikePacker:
     """Takes the spikes of some samples step by step, counts them and packs them into bits.
 
-    A sum in floating point does both: the spike of step i of eight adds 2^i, which is its bit, and
-    2^8, which counts it.
+    A sum does both: the spike of step i of eight adds 2^i, which is its bit, and 2^8, which counts
+    it.
 
     Attributes:
         counts: int16 [batch, neurons] behind the last step.
@@ -112,7 +115,7 @@ class SpikePacker:
         """Take the spikes of the next step.
 
         Args:
-            fired: zeros and ones in floating point [batch, neurons].
+            fired: zeros and ones [batch, neurons], in floating point or 16 bits.
         """
         group, bit = divmod(self._index, _BITS)
         value = (1 << bit) + (1 << _BITS)
@@ -129,7 +132,7 @@ class SpikePacker:
     def _close(self, group: int) -> None:
         """Take the bits and the counts of up to eight steps out of their sum."""
         assert self._sum is not None  # a step was taken
-        whole = self._sum.to(torch.int16)
+        whole, self._sum = self._sum.to(torch.int16), None
         if self._bits is not None:
             self._bits[:, group].copy_(whole)  # the lowest 8 bits
         counts = whole.bitwise_right_shift_(_BITS)

@@ -5,13 +5,14 @@ holds them exactly in whatever order they are added. That is true of direct sums
 by Winograd's or Fourier's transform rounds on the way, and which algorithm PyTorch's libraries
 choose depends on the machine, the build, the settings and the sizes. On a CPU their convolution is
 tried first, then a matrix product of unfolded patches (a transposed convolution folds the product
-up again). On other devices cuDNN may choose a transform, and another time another one: its
-convolution is used where each result is looked at, otherwise that product alone. Each is used only
-where ``exact_sums`` saw it to be exact.
+up again). On CUDA cuDNN may choose a transform, and another time another one: what its convolution
+gives is looked at each time. On other devices that product is used alone. Each is used only where
+``exact_sums`` saw it to be exact.
 
 cuDNN's convolutions of float32 run in TF32 unless ``torch.backends.cudnn.allow_tf32`` says no. That
 has 11 bits for an operand and the 24 of float32 for a sum, and here an operand has 8: nothing is
-lost.
+lost. A matrix product of float32 runs in TF32 only where a setting of the process says so, which is
+not ours to change; so on CUDA the one of a dense layer is a convolution of images of one point.
 
 The functions called ``fast`` are for real values, where the last bit does not matter.
 """
@@ -28,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tandem_hw.arithmetic.exact_sums import ByteWay, Way, exact_sum, sums_are_watched
+from tandem_hw.arithmetic.exact_sums import ByteWay, Way, exact_sum
 from tandem_hw.arithmetic.integer_products import (
     convolve_bytes,
     multiply_bytes,
@@ -87,7 +88,8 @@ def dense(signal: Tensor, weight: Tensor) -> Tensor:
     """
     order = MemoryOrder.of(signal)
     byte_ways = _DENSE_BYTES if _for_onednn(signal) else ()
-    return exact_sum(_DENSE, order.flat(signal), weight, order.image_shape, byte_ways)
+    ways = (_dense_as_points, *_DENSE) if _for_cudnn(signal) else _DENSE
+    return exact_sum(ways, order.flat(signal), weight, order.image_shape, byte_ways)
 
 
 def dense_fast(signal: Tensor, weight: Tensor) -> Tensor:
@@ -139,13 +141,14 @@ def convolve(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     Returns:
         [batch, out, out_height, out_width] or [batch, out, out_length].
     """
-    if not _is_plain(weight, geometry):
-        signal, weight = signal.contiguous(), weight.contiguous()
-        return exact_sum(_ways(_CONVOLUTIONS, signal), signal, weight, geometry)
     ways = _ways(_CONVOLUTIONS, signal)
+    if _for_cudnn(signal):
+        if signal.dim() == 4:
+            ways = (_convolve_channels_last, *ways[1:])
+        return exact_sum(ways, signal, weight, geometry)
+    if not _is_plain(weight, geometry):
+        return exact_sum(ways, signal.contiguous(), weight.contiguous(), geometry)
     if not _for_onednn(signal):
-        if signal.dim() == 4 and _for_cudnn(signal):
-            ways = (_convolve_channels_last, *ways)
         return exact_sum(ways, signal, weight, geometry)
     if signal.dim() == 4:
         ways = (_convolve_channels_last, *ways)
@@ -259,6 +262,17 @@ def _dense(signal: Tensor, weight: Tensor, geometry: ImageShape | None) -> Tenso
     return F.linear(signal, columns_of_image(weight, geometry))
 
 
+def _dense_as_points(signal: Tensor, weight: Tensor, geometry: ImageShape | None) -> Tensor:
+    rows = columns_of_image(weight, geometry)
+    return F.conv2d(_points(signal), _points(rows)).flatten(1)
+
+
+def _points(rows: Tensor) -> Tensor:
+    """Return [rows, columns] as images of one point whose channels are last, for PyTorch to see."""
+    number, columns = rows.shape
+    return rows.contiguous().as_strided((number, columns, 1, 1), (columns, 1, columns, columns))
+
+
 #: Algorithms for the same sums, as ``exact_sum`` takes them.
 _DENSE: tuple[Way, ...] = (_dense,)
 _CONVOLUTIONS: tuple[Way, ...] = (convolve_fast, _convolve_unfolded)
@@ -279,8 +293,8 @@ _PRODUCTS: dict[type[Synapses], Callable[[Any], Product]] = {
 
 
 def _ways(ways: tuple[Way, ...], signal: Tensor) -> tuple[Way, ...]:
-    """Leave out the libraries' own convolutions where they are not a CPU's."""
-    return ways if signal.device.type == "cpu" else ways[1:]
+    """Leave out the libraries' own convolutions on devices of which nothing is known."""
+    return ways if signal.device.type in ("cpu", "cuda") else ways[1:]
 
 
 def _for_onednn(signal: Tensor) -> bool:
@@ -288,7 +302,7 @@ def _for_onednn(signal: Tensor) -> bool:
 
 
 def _for_cudnn(signal: Tensor) -> bool:
-    return signal.device.type == "cuda" and sums_are_watched()
+    return signal.device.type == "cuda"
 
 
 def _is_plain(weight: Tensor, geometry: Geometry) -> bool:

@@ -19,7 +19,7 @@ from tandem_hw.chip.constants import (
     STATIC_WATTS_PER_CHIP,
     Board,
 )
-from tandem_hw.chip.guard import check_lowering, guard_for, needs_guard
+from tandem_hw.chip.guard import check_lowering, guard_of, needs_guard
 from tandem_hw.chip.partition import (
     LayerBudget,
     NeuronParts,
@@ -27,7 +27,7 @@ from tandem_hw.chip.partition import (
     relay_budget,
 )
 from tandem_hw.chip.relays import relay_stages
-from tandem_hw.chip.timing import board_period, window_start
+from tandem_hw.chip.timing import board_period
 from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
@@ -176,7 +176,7 @@ def chip_budget(network: QuantizedNetwork, recording: Recording | None = None) -
         layers=layers,
         relays=relays,
         period=period,
-        latency=window_start(network.depth) - window_start(0) + network.num_steps,
+        latency=network.wiring.first_spikes[-1] + network.num_steps,
         energy=_energy(network, parts, period, recording),
         obstacle=obstacle,
     )
@@ -215,11 +215,10 @@ def neuron_parts(
         obstacle: not None where the strength of a guard is not defined; one clock is counted then.
     """
     parts = []
-    for layer, bounds in zip(network.layers, network.bounds, strict=True):
+    for index, layer in enumerate(network.layers):
         clocks = int(needs_guard(network, layer, period))
         if clocks and obstacle is None:
-            guard = guard_for(layer, bounds, network.reset, network.num_steps, period)
-            clocks = guard.copies if guard.mantissa else 0
+            clocks = guard_of(network, index, period).clocks
         inhibits = network.reset == "subtract" and layer.fires
         parts.append(NeuronParts(inhibits, clocks))
     return parts

@@ -2,7 +2,9 @@
 
 A guard is a clock neuron that fires once a period and inhibits the whole layer by G in the first
 step after the window. The layer's state does not decay, so one inhibition keeps it silent until its
-reset (docs/arithmetic.md, "The stock construction").
+reset (docs/arithmetic.md, "The stock construction"). Where a layer waits before it fires, two more
+clocks do the same in its first steps: one takes G in the window's first step, the other gives it
+back in the step in which the layer may fire for the first time.
 
 How strong it has to be follows from the proven bounds of the layer's state. Where they leave no
 strength that silences every state without carrying another one beyond 24 bits, the guard takes half
@@ -32,12 +34,14 @@ class Guard:
     """Inhibition of ``copies * mantissa * 2^exponent`` weight units.
 
     Attributes:
-        mantissa: magnitude of the inhibitory weight, 0 to 255; 0 where no guard is needed.
+        mantissa: magnitude of the inhibitory weight, 0 to 255; 0 where no guard is needed. Where
+            the layer is held it is even: the same synapses have weights of both signs then.
         exponent: the weights' exponent, 0 to 7.
         copies: clock neurons that fire together.
         proven: whether it silences every state that the layer can reach.
         start: how much is taken from every neuron before the first window, in weight units, so that
             a bias above the threshold does not fire there.
+        holds: whether it also silences a layer that waits, and lets go of it.
     """
 
     mantissa: int
@@ -45,6 +49,14 @@ class Guard:
     copies: int
     proven: bool
     start: int
+    holds: bool = False
+
+    @property
+    def clocks(self) -> int:
+        """Number of clock neurons."""
+        if not self.mantissa:
+            return 0
+        return self.copies * (3 if self.holds else 1)
 
     @property
     def strength(self) -> int:
@@ -72,11 +84,38 @@ def inhibition_parts(layer: Layer) -> tuple[int, int]:
     return mantissa, exponent
 
 
-def guard_for(layer: Layer, bounds: StateBounds, reset: str, num_steps: int, period: int) -> Guard:
-    """Return the weakest guard that surely silences a layer from step T + 1 to the period's end.
+def guard_of(network: QuantizedNetwork, index: int, period: int) -> Guard:
+    """Return the guard of a firing layer of a network; see ``guard_for``.
+
+    Args:
+        network: whose layer it is.
+        index: of the layer.
+        period: steps from one window to the next.
+    """
+    return guard_for(
+        network.layers[index],
+        network.bounds[index],
+        network.reset,
+        network.num_steps,
+        period,
+        holds=network.wiring.firing_delays[index] > 0,
+    )
+
+
+def guard_for(
+    layer: Layer,
+    bounds: StateBounds,
+    reset: str,
+    num_steps: int,
+    period: int,
+    *,
+    holds: bool = False,
+) -> Guard:
+    """Return the weakest guard that surely silences a layer when it has to be silent.
 
     With reset "subtract" a neuron that fired last holds at most ``high - threshold``, and has to
-    come below the threshold; with reset "zero" the bias acts in every step of the padding.
+    come below the threshold; one that waits holds up to ``high``. With reset "zero" the bias acts
+    in every step of the padding.
 
     Args:
         layer: a firing layer.
@@ -84,6 +123,7 @@ def guard_for(layer: Layer, bounds: StateBounds, reset: str, num_steps: int, per
         reset: "subtract" or "zero".
         num_steps: length T of a window.
         period: steps from one window to the next.
+        holds: whether the layer waits before it fires.
 
     Returns:
         The guard; it is not ``proven`` where no strength does that for every state.
@@ -104,10 +144,11 @@ def guard_for(layer: Layer, bounds: StateBounds, reset: str, num_steps: int, per
             )
         return _parts(wanted, proven=True, start=0)
     start = max(0, largest_bias - threshold + 1)
-    guard = _parts(max(0, bounds.high - 2 * threshold + 1), proven=True, start=start)
+    wanted = max(0, bounds.high - (1 if holds else 2) * threshold + 1)
+    guard = _parts(wanted, proven=True, start=start, holds=holds)
     if bounds.proven and bounds.low - threshold - guard.strength > -STATE_LIMIT:
         return guard
-    return _parts(STATE_LIMIT // 2, proven=False, start=start)
+    return _parts(STATE_LIMIT // 2, proven=False, start=start, holds=holds)
 
 
 def check_lowering(network: QuantizedNetwork, period: int) -> None:
@@ -121,11 +162,11 @@ def check_lowering(network: QuantizedNetwork, period: int) -> None:
         NetworkError: names the layer, the value, the limit and the way out.
     """
     check_period(network, period)
-    for layer, bounds in zip(network.layers, network.bounds, strict=True):
+    for index, layer in enumerate(network.layers):
         if needs_guard(network, layer, period):
             if network.reset == "subtract":
                 inhibition_parts(layer)
-            guard_for(layer, bounds, network.reset, network.num_steps, period)
+            guard_of(network, index, period)
 
 
 def needs_guard(network: QuantizedNetwork, layer: Layer, period: int) -> bool:
@@ -133,13 +174,14 @@ def needs_guard(network: QuantizedNetwork, layer: Layer, period: int) -> bool:
     return layer.fires and period > network.num_steps
 
 
-def _parts(wanted: int, *, proven: bool, start: int) -> Guard:
-    """Round up to copies of a weight of 8 bits and an exponent."""
-    strongest = INHIBITORY_WEIGHT_MAX << WEIGHT_EXPONENT_MAX
-    copies = max(1, -(-wanted // strongest))
+def _parts(wanted: int, *, proven: bool, start: int, holds: bool = False) -> Guard:
+    """Round up to copies of a weight of 8 bits and an exponent, an even weight where it holds."""
+    least = 2 if holds else 1
+    largest = INHIBITORY_WEIGHT_MAX // least * least
+    copies = max(1, -(-wanted // (largest << WEIGHT_EXPONENT_MAX)))
     each = -(-wanted // copies)
-    exponent = max(0, each.bit_length() - INHIBITORY_WEIGHT_MAX.bit_length())
-    mantissa = -(-each >> exponent)
-    if mantissa > INHIBITORY_WEIGHT_MAX:  # rounding up carried into another bit
-        exponent, mantissa = exponent + 1, -(-mantissa >> 1)
-    return Guard(mantissa, exponent, copies, proven, start)
+    exponent = 0
+    while each > largest << exponent:
+        exponent += 1
+    mantissa = least * -(-each // (least << exponent))
+    return Guard(mantissa, exponent, copies, proven, start, holds)

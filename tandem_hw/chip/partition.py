@@ -58,7 +58,7 @@ class NeuronParts:
 
     Attributes:
         self_inhibition: each neuron inhibits itself, to reset by subtraction.
-        clocks: clock neurons that silence the layer between two windows.
+        clocks: clock neurons that silence the layer between two windows, and while it waits.
     """
 
     self_inhibition: bool = False

@@ -220,9 +220,10 @@ def read_tree(path: str | os.PathLike[str], format_name: str, versions: tuple[in
             )
         found = _read_attribute(file, VERSION, f"{path}: /") if VERSION in file.attrs else None
         if found not in versions:
+            *others, last = map(str, versions)
             raise FileFormatError(
                 f"{path}: the format version is {shown(found)}; this tandem-hw reads version "
-                f"{' and '.join(map(str, versions))}; export the network again or update tandem-hw"
+                f"{', '.join(others)} and {last}; export the network again or update tandem-hw"
             )
         return _TreeReader(size).read(file, f"{path}: /", depth=0)
 

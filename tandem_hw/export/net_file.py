@@ -3,7 +3,8 @@
 A network that netx could follow, a chain of ``Conv2d`` and ``Dense``, is a file of version 2. Any
 other is one of version 3, whose layers are in another group: netx passes over layers of types that
 it does not know and over attributes, turns some weights into others, and would run a different
-network without a word.
+network without a word. A network whose layers wait before they fire is one of version 4, so that
+readers that know nothing of a firing delay refuse it.
 
 ``docs/net-format.md`` describes the format for readers without tandem-hw. Schema:
 ``lava/lib/dl/netx/hdf5.py`` of lava-dl 0.6.0.
@@ -38,8 +39,10 @@ FORMAT_NAME: Final = "tandem-hw network"
 CHAIN_VERSION: Final = 2
 #: 3: layers of every kind, with sources and skips, and results and inputs of any shape.
 GRAPH_VERSION: Final = 3
+#: 4: a firing delay, otherwise as 3.
+DELAY_VERSION: Final = 4
 #: Where the layers of each version are; netx reads "layer".
-_LAYERS_GROUP: Final = {CHAIN_VERSION: "layer", GRAPH_VERSION: "graph"}
+_LAYERS_GROUP: Final = {CHAIN_VERSION: "layer", GRAPH_VERSION: "graph", DELAY_VERSION: "graph"}
 
 #: netx builds Lava's LIF for this type. LIF resets to zero.
 _CUBA: Final = "CUBA"
@@ -93,7 +96,7 @@ def read_net(path: str | os.PathLike[str]) -> QuantizedNetwork:
     Raises:
         FileFormatError: the file is missing, truncated, altered, foreign or of another version.
     """
-    tree = read_tree(path, FORMAT_NAME, (CHAIN_VERSION, GRAPH_VERSION))
+    tree = read_tree(path, FORMAT_NAME, tuple(_LAYERS_GROUP))
     try:
         network = _read_network(tree)
         check_sizes(network)
@@ -166,6 +169,8 @@ def _netx_changes(network: QuantizedNetwork) -> bool:
 
 def _version_of(network: QuantizedNetwork, said: Collection[str] = ()) -> int:
     """Return the first version of the format that has a place for a network."""
+    if network.firing_delay:
+        return DELAY_VERSION
     is_plain = _is_chain(network) and not _netx_changes(network) and not said
     return CHAIN_VERSION if is_plain else GRAPH_VERSION
 
@@ -177,6 +182,8 @@ def network_attributes(
     network: QuantizedNetwork, said: Collection[str] = ()
 ) -> dict[str, int | float | str]:
     """Return what a file says of a network as a whole, whatever its format.
+
+    A firing delay of 0 goes without saying, as in files that are older than it.
 
     Args:
         network: which.
@@ -191,6 +198,7 @@ def network_attributes(
         "input_bits": network.input.bits,
         "input_scale": network.input.scale,
         "input_encoding": network.input.encoding,
+        **({"firing_delay": network.firing_delay} if network.firing_delay else {}),
     }
 
 
@@ -324,6 +332,7 @@ def _read_network(tree: Group) -> QuantizedNetwork:
         tree.choice_attribute("reset", get_args(Reset)),
         tree.choice_attribute("readout", get_args(Readout)),
         tree.float_attribute("readout_scale"),
+        tree.integer_attribute("firing_delay") if version == DELAY_VERSION else 0,
     )
 
 

@@ -18,6 +18,7 @@ from tandem_hw.export.items import shown
 from tandem_hw.export.net_file import check_sizes, read_geometry
 from tandem_hw.export.nir_file import Tree, TreeItems, check_same_tree, read_nir_tree
 from tandem_hw.export.nir_writer import (
+    DELAY_VERSION,
     FORMAT_NAME,
     FORMAT_VERSION,
     KINDS,
@@ -63,10 +64,11 @@ def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
     items = TreeItems(tree, where)
     metadata = items.group("metadata")
     version = metadata.tree.get("format_version")
-    if version is None or not np.array_equal(version, FORMAT_VERSION):
+    known = (FORMAT_VERSION, DELAY_VERSION)
+    if version is None or not any(np.array_equal(version, one) for one in known):
         raise FileFormatError(
-            f"{path}: the format version is {version}; this tandem-hw reads version "
-            f"{FORMAT_VERSION}; export the network again or update tandem-hw"
+            f"{path}: the format version is {version}; this tandem-hw reads versions "
+            f"{FORMAT_VERSION} and {DELAY_VERSION}; export the network again or update tandem-hw"
         )
     try:
         network = _network(items)
@@ -146,6 +148,7 @@ def _network(graph: TreeItems) -> QuantizedNetwork:
         metadata.choice("reset", get_args(Reset)),
         metadata.choice("readout", get_args(Readout)),
         metadata.real("readout_scale"),
+        metadata.integer("firing_delay") if metadata.has("firing_delay") else 0,
     )
 
 

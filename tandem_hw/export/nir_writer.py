@@ -40,6 +40,8 @@ from tandem_hw.ranges import POSITIVE
 
 FORMAT_NAME: Final = "tandem-hw network"
 FORMAT_VERSION: Final = 1
+#: Of networks whose layers wait before they fire; older readers know nothing of it.
+DELAY_VERSION: Final = 2
 #: Length of a step in NIR's seconds, by default: what SpikingJelly takes for granted.
 TIME_STEP: Final = 1e-4
 #: Kinds of synapses by the name that a node's metadata have.
@@ -128,6 +130,11 @@ def step_inputs(
 
 def why_inexact(network: QuantizedNetwork) -> str | None:
     """Return what keeps a network out of NIR and how to mend it, or None if nothing does."""
+    if network.firing_delay:
+        return (
+            f"layers wait {network.firing_delay} steps before they fire, which no neuron of NIR "
+            f'does; train with firing_delay 0 and reset "zero"'
+        )
     if network.reset == "subtract":
         return (
             "NIR has no reset by subtraction: its readers would reset to zero; train with reset "
@@ -233,13 +240,18 @@ def network_tree(
         "edges": edges,
         "metadata": {
             "format": FORMAT_NAME,
-            "format_version": FORMAT_VERSION,
+            "format_version": version_of(network),
             "tandem_only": int(tandem_only),
             "layers": len(network.layers),
             "time_step": float(time_step),
             **network_attributes(network, said),
         },
     }
+
+
+def version_of(network: QuantizedNetwork) -> int:
+    """Return the first version of the format that has a place for a network."""
+    return DELAY_VERSION if network.firing_delay else FORMAT_VERSION
 
 
 def _add_reshaping(nodes: Tree, synapses: Synapses, place: str, tandem_only: bool) -> list[str]:

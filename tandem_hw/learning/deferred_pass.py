@@ -44,10 +44,13 @@ class DeferredPass:
     Attributes:
         wrapping: names of the layers whose states have left 24 bits; in later passes they are run
             with wrap and clip at once, so that a pass is not run twice each time.
+        watched: names of the layers that are looked at more closely in later passes
+            (``DeferredChecks``).
     """
 
     def __init__(self) -> None:
         self.wrapping: frozenset[str] = frozenset()
+        self.watched: frozenset[str] = frozenset()
 
     def run(
         self, model: nn.Module, device: torch.device, run: Pass, observe: Observer | None
@@ -65,7 +68,7 @@ class DeferredPass:
         """
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         random = _random_state(device)
-        checks = DeferredChecks(self.wrapping)
+        checks = DeferredChecks(self.wrapping, self.watched)
         told: list[tuple[Any, ...]] = []
         result = run(None if observe is None else lambda *what: told.append(what), checks)
         failed = checks.failed()
@@ -75,6 +78,7 @@ class DeferredPass:
                 observe(*what)
             return result
         self.wrapping |= failed
+        self.watched |= checks.to_watch
         for buffer, before in buffers:
             buffer.copy_(before)
         _set_random_state(device, random)

@@ -52,6 +52,14 @@ class Wiring:
     firing_delays: tuple[int, ...]
     starts: tuple[int, ...]
 
+    @property
+    def first_spikes(self) -> tuple[int, ...]:
+        """Per layer the steps by which its first spike may follow the start of the input's window.
+
+        For a readout by potential that is where its window starts.
+        """
+        return tuple(map(sum, zip(self.starts, self.firing_delays, strict=True)))
+
     def takes_input(self, index: int) -> bool:
         """Whether a layer takes the network's input; it then takes nothing else."""
         return self.depths[index] == 1
@@ -98,13 +106,13 @@ def wire(
         pairs = [(one.synapses, _source(one, indices)) for one in layer.inputs]
         for synapses, source in pairs:
             _check_shapes(synapses, layer, input_shape if source is None else layers[source])
-        first_spikes = [
+        sent = [
             0 if source is None else starts[source] + firing_delays[source] for _, source in pairs
         ]
-        start = 1 + max(first_spikes)
+        start = 1 + max(sent)
         connections = tuple(
-            Connection(synapses, source, start - 1 - first_spike)
-            for (synapses, source), first_spike in zip(pairs, first_spikes, strict=True)
+            Connection(synapses, source, start - 1 - first)
+            for (synapses, source), first in zip(pairs, sent, strict=True)
         )
         for connection in connections:
             if connection.source is None and connection.delay:

@@ -183,7 +183,8 @@ def trace(
         device: where to compute, for instance "cpu" or "cuda".
 
     Returns:
-        Per firing layer its spikes, uint8 [samples, num_steps, *output_shape].
+        Per firing layer its spikes, uint8 [samples, num_steps, *output_shape], from the first step
+        in which it may fire.
 
     Raises:
         DataError: the inputs do not fit the network.

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tandem_hw.arithmetic.gpu.transfers import sent
 from tandem_hw.errors import DataError
 from tandem_hw.training.options import Augmentation
 
@@ -35,14 +36,14 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
             f"augmentation: samples have shape {tuple(images.shape[1:])}; images (channels, "
             f"height, width) are needed; train without augmentation"
         )
-    if augmentation.rotation or augmentation.scale:
+    if augmentation.turns:
         images = _turned(images, augmentation, generator)
     if augmentation.shift:
         images = _shifted(images, augmentation.shift, generator)
     if augmentation.flip:
         mirrored = torch.rand(len(images), generator=generator) < 0.5
         images = torch.where(
-            mirrored.to(images.device).reshape(-1, 1, 1, 1), images.flip(3), images
+            sent(mirrored, images.device).reshape(-1, 1, 1, 1), images.flip(3), images
         )
     if augmentation.cutout:
         images = _cut(images, augmentation.cutout, generator)
@@ -58,7 +59,7 @@ def _turned(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     ratio = images.shape[2] / images.shape[3]
     rows = [cosine, -sine * ratio, zero], [sine / ratio, cosine, zero]
     matrix = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
-    grid = F.affine_grid(matrix.to(images.device), list(images.shape), align_corners=False)
+    grid = F.affine_grid(sent(matrix, images.device), list(images.shape), align_corners=False)
     real = images if images.is_floating_point() else images.to(torch.float32)
     turned = F.grid_sample(real, grid.to(real.dtype), align_corners=False)
     return turned if images.is_floating_point() else turned.round_().to(images.dtype)
@@ -69,8 +70,9 @@ def _shifted(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:
     batch, _, height, width = images.shape
     padded = F.pad(images, (reach,) * 4)
     offset = torch.randint(2 * reach + 1, (2, batch, 1), generator=generator)
-    rows = (offset[0] + torch.arange(height)).to(images.device)
-    columns = (offset[1] + torch.arange(width)).to(images.device)
+    offset = sent(offset, images.device)
+    rows = offset[0] + torch.arange(height, device=images.device)
+    columns = offset[1] + torch.arange(width, device=images.device)
     sample = torch.arange(batch, device=images.device)
     # Indices on both sides of a slice put the slice's axis, the channels, last.
     shifted = padded[sample[:, None, None], :, rows[:, :, None], columns[:, None, :]]
@@ -82,11 +84,11 @@ def _cut(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
     inside = []
     for length in images.shape[2:]:
         centre = torch.randint(length, (len(images), 1), generator=generator)
-        first = centre - side // 2
-        position = torch.arange(length)
+        first = sent(centre - side // 2, images.device)
+        position = torch.arange(length, device=images.device)
         inside.append((position >= first) & (position < first + side))
     hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-    return images.masked_fill(hole.to(images.device), 0)
+    return images.masked_fill(hole, 0)
 
 
 def _uniform(n: int, reach: float, generator: torch.Generator) -> Tensor:

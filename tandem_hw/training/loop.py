@@ -6,12 +6,11 @@ the test set is looked at once, at the end.
 
 from __future__ import annotations
 
-import math
 import operator
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.training.distributed import Processes, own_device, started_processes
 from tandem_hw.training.objectives import Objective
 from tandem_hw.training.options import TrainingOptions
+from tandem_hw.training.progress import EpochProgress, StepReport
 from tandem_hw.training.run_files import BEST_NAME, LAST_NAME, METRICS_NAME
 from tandem_hw.training.run_folder import (
     RunIdentity,
@@ -52,29 +52,6 @@ from tandem_hw.training.synop_penalty import SynOpPenalty
 __all__ = ["StepReport", "TrainingOptions", "evaluate", "seed_everything", "train"]
 
 _EVALUATION_BATCH = 256
-
-
-@dataclass
-class StepReport:
-    """Told after every step of the training.
-
-    Attributes:
-        epoch, epochs: the current one, from 1, and how many there are.
-        batch, batches: the current one, from 1, and how many an epoch has.
-        loss: running mean of this epoch.
-        metric: running mean of the objective's metric, such as the accuracy.
-        metric_name: its name.
-        spike_rate: mean share of steps in which a neuron fired, over all layers that spiked.
-    """
-
-    epoch: int
-    epochs: int
-    batch: int
-    batches: int
-    loss: float
-    metric: float
-    metric_name: str
-    spike_rate: float
 
 
 def seed_everything(seed: int) -> None:
@@ -111,7 +88,7 @@ def train(
         resume: continue from ``last.pt``, to the same result as without the break.
         overwrite: take the place of an earlier training, whose files stay until the first epoch of
             this one is whole; not looked at with ``resume``.
-        report: told after every step.
+        report: told after every step, on a GPU one step late.
         epoch_done: told the metrics of every epoch, after its checkpoints are written.
 
     Returns:
@@ -197,23 +174,17 @@ class _Run:
         layers = len(self.model.tandem_layers)
         spiking = spiking_layers(self.options.schedule, epoch, self.options.epochs, layers)
         penalty = SynOpPenalty(self.model) if self.options.synop_weight else None
-        loss_sum, metric_sum, seen = 0.0, 0.0, 0
-        name = self.objective.metric
-        for batch, indices in enumerate(self.data.order(epoch), start=1):
+        progress = EpochProgress(self.objective, self.options, epoch, self.data.batches, report)
+        for indices in self.data.order(epoch):
             inputs, targets = self.data.take(indices)
-            loss, outputs = self._step(inputs, targets, spiking, activity, penalty)
-            loss_sum += loss * len(targets)
-            metric_sum += self.objective.measure(outputs, targets)[name] * len(targets)
-            seen += len(targets)
-            if report is not None:
-                progress = (epoch, self.options.epochs, batch, self.data.batches)
-                running = (loss_sum / seen, metric_sum / seen, name, activity.rate)
-                report(StepReport(*progress, *running))
+            with progress.told_first():
+                loss, outputs = self._step(inputs, targets, spiking, activity, penalty)
+            progress.add(loss, outputs, targets, activity)
+        progress.finish()
         if penalty is not None:
             penalty.remove()
         self.epoch = epoch
-        means = {"loss": loss_sum / seen, name: metric_sum / seen}
-        self._end_epoch(means, activity.rate, spiking)
+        self._end_epoch(progress.means, activity.rate, spiking)
 
     def _step(
         self,
@@ -222,7 +193,7 @@ class _Run:
         spiking: int | None,
         activity: SpikeRate,
         penalty: SynOpPenalty | None,
-    ) -> tuple[float, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Take one step of the optimizer; return the loss and the outputs."""
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.mixed_precision):
@@ -233,13 +204,7 @@ class _Run:
         loss.backward()
         self.optimizer.step()
         self.schedule.step()
-        value = float(loss.detach())  # last: a GPU is waited for
-        if not math.isfinite(value):
-            raise ConversionError(
-                f"the loss is {value}, infinite or not a number; lower the learning rate, which is "
-                f"{self.options.learning_rate:g}; {LAST_NAME} holds the last whole epoch, if any"
-            )
-        return value, outputs.detach().float()
+        return loss.detach(), outputs.detach().float()
 
     def _end_epoch(self, means: dict[str, float], rate: float, spiking: int | None) -> None:
         """Look at the validation data and write everything, in the first process."""

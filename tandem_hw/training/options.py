@@ -71,6 +71,11 @@ class Augmentation:
         """Whether anything is changed at all."""
         return self != Augmentation()
 
+    @property
+    def turns(self) -> bool:
+        """Whether values are changed; otherwise they are moved, or become 0."""
+        return bool(self.rotation or self.scale)
+
 
 #: Augmentations by name; ``cifar`` is the field's usual one for CIFAR-10.
 PRESETS: Final = {

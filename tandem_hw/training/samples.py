@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tandem_hw.arithmetic.gpu.transfers import HeldSamples, sent
 from tandem_hw.data.dataset import Dataset, Labels, Wanted
 from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import DataError
@@ -28,6 +29,10 @@ _ALONE: Final = Processes()
 
 class TrainingData:
     """Training and validation samples on the device.
+
+    Where an augmentation moves or blanks values alone, the integers are augmented, on the device:
+    a 0 stays one, so they are those of the augmented images. An image that is turned, or measured
+    against, is augmented itself, on the CPU, for a GPU interpolates with other roundings.
 
     Attributes:
         batches: number of batches in an epoch; a rest that fills none is left out, another one in
@@ -56,14 +61,18 @@ class TrainingData:
         self.batches = len(fitted) // options.batch_size
         self._targets = as_tensor(targets[fitted]).to(device)
         self._images: Tensor | None = None
-        self._inputs: Tensor | None = None
+        self._inputs: HeldSamples | None = None
         self._augmentation = PRESETS[options.augmentation]
         if self._augmentation.changes:
-            self._images = self._unquantized(dataset.x_train[fitted])
+            self._check_images()
+        own = self._augmentation.turns or options.objective == "reconstruction"
+        integers = self._integers(dataset.x_train[fitted])  # refuses what no batch can be made of
+        if self._augmentation.changes and own:
+            self._images = torch.from_numpy(np.ascontiguousarray(dataset.x_train[fitted]))
         else:
-            self._inputs = self._integers(dataset.x_train[fitted])
+            self._inputs = HeldSamples(integers, device)
         self.validation = (
-            self._integers(dataset.x_train[held_out]),
+            self._integers(dataset.x_train[held_out]).to(device),
             as_tensor(targets[held_out]).to(device),
         )
         self._generator = torch.Generator()
@@ -89,18 +98,16 @@ class TrainingData:
         return fitted, held_out
 
     def _integers(self, samples: Any) -> Tensor:
-        return torch.from_numpy(self.dataset.integers(samples, self.spec)).to(self.device)
+        return torch.from_numpy(self.dataset.integers(samples, self.spec))
 
-    def _unquantized(self, samples: Any) -> Tensor:
-        """Return the images themselves, which are augmented before they are quantized."""
+    def _check_images(self) -> None:
+        """Refuse what cannot be augmented."""
         if self.spec.takes_events:
             raise DataError(
                 f"{self.dataset.name}: holds events, which augmentation "
                 f'"{self.options.augmentation}" cannot change; use tonic\'s transforms when they '
                 f"are binned"
             )
-        self._integers(samples)  # refuses what no batch could be made of
-        return torch.from_numpy(np.ascontiguousarray(samples))
 
     def order(self, epoch: int) -> Iterator[Tensor]:
         """Yield this process's share of the batches of an epoch, as indices.
@@ -124,17 +131,21 @@ class TrainingData:
         Args:
             indices: int64 [batch].
         """
-        targets = self._targets[indices.to(self.device)]
+        targets = self._targets[sent(indices, self.device)]
         if self._inputs is not None:
-            return self._inputs[indices.to(self.device)], targets
+            inputs = self._inputs.take(indices)
+            if self._augmentation.changes:
+                inputs = augment(inputs, self._augmentation, self._generator)
+            return inputs, targets
         assert self._images is not None  # one of the two is there
         changed = augment(self._images[indices], self._augmentation, self._generator)
         if self.options.objective == "reconstruction":
             largest = 255 if changed.dtype == torch.uint8 else 1
-            targets = (changed.flatten(1).float() / largest).to(self.device)
-        return self._integers(changed.numpy()), targets
+            targets = sent(changed.flatten(1).float() / largest, self.device)
+        return sent(self._integers(changed.numpy()), self.device), targets
 
     def test(self) -> tuple[Tensor, Tensor]:
         """Return integers and targets of the test samples."""
         targets = self.objective.wanted(self.dataset, "test")
-        return self._integers(self.dataset.x_test), as_tensor(targets).to(self.device)
+        integers = self._integers(self.dataset.x_test)
+        return integers.to(self.device), as_tensor(targets).to(self.device)

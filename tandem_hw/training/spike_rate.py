@@ -28,7 +28,17 @@ class SpikeRate:
     @property
     def rate(self) -> float:
         """Share of steps in which a neuron fired."""
-        return float(self.spikes) / self.slots if self.slots else 0.0
+        return self.rate_of(self.spikes, self.slots)
+
+    @staticmethod
+    def rate_of(spikes: Tensor | float, slots: int) -> float:
+        """Return the share of steps in which a neuron fired.
+
+        Args:
+            spikes: how many spikes there were.
+            slots: how many there could have been.
+        """
+        return float(spikes) / slots if slots else 0.0
 
 
 class FiringLayers:

@@ -75,8 +75,8 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
 def load_tandem_parameters(model: TandemNetwork, path: str | os.PathLike[str]) -> None:
     """Load the parameters of a tandem network with the same layers, thresholds included.
 
-    The number of steps, the reset, the weight bits and the other options may differ. Weights that
-    were pruned are taken up as zeros, without their masks.
+    The number of steps, the reset, the firing delay, the weight bits and the other options may
+    differ. Weights that were pruned are taken up as zeros, without their masks.
 
     Args:
         model: the network that they are loaded into.

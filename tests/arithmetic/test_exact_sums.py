@@ -22,7 +22,6 @@ from tandem_hw.arithmetic.exact_sums import (
     chosen_ways,
     exact_arithmetic,
     exact_sum,
-    sums_are_watched,
 )
 from tandem_hw.arithmetic.synapses import (
     _convolve_unfolded,
@@ -395,12 +394,70 @@ def test_a_sum_that_is_no_longer_whole_is_noticed_where_all_are_watched() -> Non
     for wrong, failed in ((0.0, None), (0.125, frozenset[str]())):
         off[0] = wrong
         checks = DeferredChecks()
-        assert not sums_are_watched()
         with exact_arithmetic("cpu", checks):
-            assert sums_are_watched()
             exact_sum((changing, _convolve_unfolded), signal, weight, SAME)
-        assert not sums_are_watched()
         assert checks.failed() == failed
+
+
+def test_a_silent_sample_hides_no_other_one() -> None:
+    off = [0.0]
+
+    def changing(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+        found = convolve_fast(signal, weight, geometry)
+        return found + off[0] * (found != 0)
+
+    signal, weight = operands(4)
+    signal[:3] = 0
+    for wrong, failed in ((0.0, None), (0.125, frozenset[str]())):
+        off[0] = wrong
+        checks = DeferredChecks()
+        with exact_arithmetic("cpu", checks):
+            exact_sum((changing, _convolve_unfolded), signal, weight, SAME)
+        assert checks.failed() == failed
+
+
+def test_away_from_a_cpu_every_sum_is_looked_at_before_it_is_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    off = [0.0]
+
+    def changing(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+        found = convolve_fast(signal, weight, geometry)
+        found[-1, 0, -1, -1] += off[0]
+        return found
+
+    monkeypatch.setattr(exact_sums, "_may_choose_anew", lambda device: True)
+    signal, weight = operands(4)
+    for off[0] in (0.0, 0.125, 0.0):
+        caplog.clear()
+        with caplog.at_level(logging.DEBUG, "tandem_hw"), onednn(False):
+            found = exact_sum((changing, _convolve_unfolded), signal, weight, SAME)
+        assert torch.equal(found, exact(signal, weight))
+        assert ("changing gave sums that are not whole" in caplog.text) == (off[0] > 0)
+
+
+@pytest.mark.parametrize("batch", [1, 6])
+@pytest.mark.parametrize("outputs", [1, 10])
+@pytest.mark.parametrize("last", [False, True])
+def test_a_dense_layer_as_points_is_the_dense_layer(
+    batch: int, outputs: int, last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = torch.Generator().manual_seed(1)
+    signal = torch.randint(0, 256, (batch, 4, 3, 5), generator=random).float()
+    if last:
+        signal = signal.contiguous(memory_format=torch.channels_last)
+    weight = 2 * torch.randint(-127, 128, (outputs, 60), generator=random).float()
+    with onednn(False):
+        expected = dense(signal, weight)
+        monkeypatch.setattr(synapses_module, "_for_cudnn", lambda _: True)
+        found = dense(signal, weight)
+    assert chosen_ways()[-1].way == "_dense_as_points"
+    assert torch.equal(found, expected)
+    assert torch.equal(found, signal.flatten(1) @ weight.T)
+    assert found.is_contiguous()
+    rows = synapses_module._points(weight)
+    assert rows.shape == (outputs, 60, 1, 1)
+    assert rows.is_contiguous(memory_format=torch.channels_last)
 
 
 def out_of_memory(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -416,14 +473,12 @@ def test_an_algorithm_that_this_machine_lacks_is_not_used() -> None:
         exact_sum((out_of_memory,), signal, weight, SAME)
 
 
-def test_cudnn_s_convolution_is_tried_first_where_all_sums_are_watched(
+def test_cudnn_s_convolution_is_tried_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     signal, weight = operands(3)
-    there = torch.empty((1, 1, 1, 1), device="meta")
-    assert not synapses_module._for_cudnn(there)
-    with exact_arithmetic("cpu", DeferredChecks()):
-        assert not synapses_module._for_cudnn(signal)
+    for elsewhere in (torch.empty((1, 1, 1, 1), device="meta"), signal):
+        assert not synapses_module._for_cudnn(elsewhere)
     monkeypatch.setattr(synapses_module, "_for_cudnn", lambda _: True)
     with onednn(False):
         found = convolve(signal, weight, SAME)

@@ -15,7 +15,9 @@ from torch import nn
 from benchmarks.networks import CIFAR_SHAPE, CLASSES, MEASURED
 from benchmarks.peers import catalogue
 from benchmarks.training import _peak_in_child
-from benchmarks.training_variants import RELU, TANDEM, Task, _step
+from benchmarks.training_variants import RELU, TANDEM, Task, _model, _step, delayed
+from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.spiking_options import SpikingOptions
 from tests.helpers.benchmark_runs import PEERS, measured, run_benchmark
 
 TINY = ("--batch", 2, "--num-steps", 2, "--repeats", 2, "--no-memory")
@@ -30,9 +32,11 @@ def _fake_peers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_table_has_a_row_for_each_way_and_a_line_for_each_that_is_left_out(
     tmp_path: Path,
 ) -> None:
-    content = measured(tmp_path, "training-step", *TINY, "--peers")
+    delays = ("--firing-delay", 0, "--firing-delay", "phased")
+    content = measured(tmp_path, "training-step", *TINY, *delays, "--peers")
     rows = {row["trained as"]: row for row in content["rows"]}
-    assert list(rows) == [RELU, *TANDEM, "fake"]
+    waiting = ["tandem, firing delay 0", "tandem, firing delay phased"]
+    assert list(rows) == [RELU, *TANDEM, *waiting, "fake"]
     for row in rows.values():
         assert (row["network"], row["T"], row["batch"]) == ("3-conv", 2, 2)
         assert row["ms"] > 0
@@ -87,6 +91,8 @@ def test_our_own_failure_is_no_row_that_is_left_out(monkeypatch: pytest.MonkeyPa
         (("--networks", "3-conv,alexnet"), "alexnet: not measured; there are 3-conv, vgg16"),
         (("--device", "cuda:99"), "device cuda:99 cannot be used .*; use --device cpu"),
         (("--batch", 0), "--batch"),
+        (("--firing-delay", 8), "firing_delay is 8; allowed are 0 to 7"),
+        (("--firing-delay", "later"), "--firing-delay"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_a_line(
@@ -97,6 +103,14 @@ def test_what_cannot_be_measured_is_refused_in_a_line(
     assert isinstance(result.exception, SystemExit)
     output = " ".join(result.output.split())
     assert re.search(message, output), output
+
+
+def test_a_variant_that_waits_is_a_network_that_waits() -> None:
+    task = Task("3-conv", 4, 2, torch.device("cpu"))
+    for delay, steps in ((0, 0), (2, 2), ("phased", 3)):
+        model = _model(delayed(delay), task)  # type: ignore[arg-type]
+        assert isinstance(model, TandemNetwork)
+        assert model.architecture.options == SpikingOptions(4, "subtract", firing_delay=steps)
 
 
 def test_a_step_moves_every_weight() -> None:

@@ -59,6 +59,28 @@ def test_a_proven_guard_silences_every_state_without_a_wrap(
     assert bias - guard.start < threshold
 
 
+@given(
+    low=st.integers(-STATE_LIMIT + 1, 0),
+    high=st.integers(0, STATE_LIMIT - 1),
+    threshold=st.integers(1, 30_000).map(floor_threshold),
+    bias=st.integers(-4096, 4095),
+)
+def test_a_proven_guard_holds_every_state_of_a_layer_that_waits(
+    low: int, high: int, threshold: int, bias: int
+) -> None:
+    bounds = StateBounds(min(low, bias), max(high, bias))
+    guard = guard_for(layer(threshold, bias), bounds, "subtract", 7, 16, holds=True)
+    assert fits_registers(guard)
+    assert guard.holds
+    assert guard.mantissa % 2 == 0  # weights of both signs have no lowest bit
+    assert guard.clocks == (3 * guard.copies if guard.mantissa else 0)
+    if guard.proven:
+        assert bounds.high - guard.strength < threshold
+        assert bounds.low - threshold - guard.strength > -STATE_LIMIT
+    else:
+        assert guard.strength >= STATE_LIMIT // 2
+
+
 @given(padding=st.integers(1, 16), bias=st.integers(-4096, 4095), threshold=st.integers(1, 255))
 def test_a_guard_of_a_reset_to_zero_outlasts_the_bias(
     padding: int, bias: int, threshold: int

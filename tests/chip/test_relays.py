@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tandem_hw.chip.relays import relay_stages
 from tandem_hw.chip.timing import window_start
@@ -38,14 +39,14 @@ def test_relays_of_one_layer_are_shared_by_all_that_take_its_spikes() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(networks())
+@given(st.one_of(networks(), networks(delayed=True)))
 def test_every_path_arrives_in_the_step_in_which_the_layer_s_window_starts(
     network: QuantizedNetwork,
 ) -> None:
     wiring, stages = network.wiring, relay_stages(network.wiring)
-    for depth, connections in zip(wiring.depths, wiring.connections, strict=True):
+    for start, connections in zip(wiring.starts, wiring.connections, strict=True):
         for connection in connections:
             source = connection.source
-            sent = window_start(0 if source is None else wiring.depths[source])
-            assert sent + connection.delay + 1 == window_start(depth)
+            sent = window_start(0 if source is None else wiring.first_spikes[source])
+            assert sent + connection.delay + 1 == window_start(start)
             assert connection.delay <= (0 if source is None else stages.get(source, 0))

@@ -105,6 +105,53 @@ def test_a_checkpoint_keeps_its_options_but_for_those_that_are_given(
     assert content["stages"][-1]["accuracy"] >= 0.9
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ((), (5, 4)),
+        (("--num-steps", 9), (9, 8)),  # it stays phased
+        (("--firing-delay", 2), (5, 2)),
+        (("--firing-delay", "phased", "--num-steps", 3), (3, 2)),
+        (("--reset", "zero"), (5, 0)),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_waits_goes_on_waiting_where_it_can(
+    folder: Path, tmp_path: Path, given: tuple[object, ...], wanted: tuple[int, int]
+) -> None:
+    network = trained_mlp(folder / "data.npz").eval()
+    model = convert(network, input_shape=SHAPE, num_steps=5, firing_delay="phased")
+    save_checkpoint(Checkpoint(model), tmp_path / "tandem.pt")
+    content, _ = converted(folder, tmp_path, tmp_path / "tandem.pt", "--samples", 30, *given)
+    found = read_net(tmp_path / "new.net")
+    assert (found.num_steps, found.firing_delay) == wanted
+    assert content["stages"][-1]["accuracy"] > 0.9
+
+
+def test_a_state_dict_becomes_a_network_that_waits(folder: Path, tmp_path: Path) -> None:
+    arguments = (folder / "ann.pt", "--model", "mlp", "--num-steps", 4, "--firing-delay")
+    content, _ = converted(folder, tmp_path, *arguments, "phased")
+    assert read_net(tmp_path / "new.net").firing_delay == 3
+    assert content["stages"][-1]["accuracy"] > 0.9
+    succeed("inspect", tmp_path / "new.net", "--json", tmp_path / "inspected.json")
+    inspected = written_json(tmp_path / "inspected.json")
+    assert inspected["firing_delay"] == 3
+    # The first layer's input comes at once, and the readout does not fire.
+    assert [layer["firing_delay"] for layer in inspected["layers"]] == [0, 3, 0]
+    shown = " ".join(succeed("inspect", tmp_path / "new.net").stdout.split())
+    assert "num_steps 4, firing_delay 3 (phased), reset subtract" in shown
+    converted(folder, tmp_path, *arguments, 1)
+    simulated = tmp_path / "simulated.json"
+    succeed(
+        *("simulate", tmp_path / "new.net", "--data", f"npz:{folder / 'data.npz'}"),
+        *("--json", simulated),
+    )
+    assert written_json(simulated)["firing_delay"] == 1
+    assert "firing_delay 1, reset" in " ".join(
+        succeed("inspect", tmp_path / "new.net").stdout.split()
+    )
+
+
 def test_a_regression_is_judged_by_its_error(tmp_path: Path) -> None:
     succeed(
         *("train", "diabetes", "--objective", "regression", "--model", "mlp", "--epochs", 3),
@@ -129,6 +176,8 @@ MISTAKES = {
     "tandem.pt --data npz:mask.npz": "x_train is uint8 and reaches 1 of 255, which is almost black",
     "tandem.pt --data digits": r"samples have shape \(1, 8, 8\); the network takes \(1, 6, 6\)",
     "tandem.pt --initial-potential 0.5 --reset zero": "initial_potential",
+    "tandem.pt --firing-delay 5": "firing_delay is 5; allowed are 0 to 4",
+    "tandem.pt --firing-delay 1 --reset zero": 'firing_delay is 1 with reset "zero"',
     "tandem.pt --test-samples 1000": "has 24 test samples, 1000 were asked for",
     "tandem.pt --json tandem.pt": "tandem.pt: would be written over tandem.pt, which is read",
     "tandem.pt --device nothing": "device nothing cannot be used",

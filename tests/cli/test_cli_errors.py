@@ -162,6 +162,8 @@ BAD_INPUTS = {
     f"{TRAIN} --initial-potential 1": "initial_potential is 1",
     f"{TRAIN} --initial-potential 0.5 --reset zero": "initial_potential",
     f"{TRAIN} --voltage-decay 5": "voltage_decay",
+    f"{TRAIN} --num-steps 4 --firing-delay 4": "firing_delay is 4; allowed are 0 to 3",
+    f"{TRAIN} --firing-delay 1 --reset zero": 'firing_delay is 1 with reset "zero"',
     "train npz:features.npz --model resnet20 --out new": r"model resnet20 takes images",
     "train npz:features.npz --model autoencoder --out new": r"model autoencoder takes images",
     "train npz:features.npz --model vgg16 --out new": r"model vgg16 takes images",

@@ -177,6 +177,15 @@ def test_a_graph_comes_back_as_it_was_and_gives_the_same_bytes_again(
     assert_round_trip(network)
 
 
+@settings(max_examples=60, deadline=None)
+@given(graphs(delayed=True))
+def test_a_network_that_waits_comes_back_as_it_was_and_gives_the_same_bytes_again(
+    network: QuantizedNetwork,
+) -> None:
+    assert network.firing_delay > 0
+    assert_round_trip(network)
+
+
 CONV, OUT = small_file_network().layers
 SIGNAL = dense_layer("signal", np.full((3, 12), 4), 8, np.zeros(3, int), None, (2, 6))
 
@@ -189,8 +198,10 @@ SIGNAL = dense_layer("signal", np.full((3, 12), 4), 8, np.zeros(3, int), None, (
         (network_of(InputSpec((2, 6), 4, 1.0), (SIGNAL,), 4, "zero"), 3),
         (small_graph_network(), 3),
         (small_image_network(), 3),
+        (replace(small_file_network("subtract"), firing_delay=1), 4),
+        (replace(small_graph_network(), reset="subtract", firing_delay=1), 4),
     ],
-    ids=["chain", "image", "signal", "graph", "transposed"],
+    ids=["chain", "image", "signal", "graph", "transposed", "waiting chain", "waiting graph"],
 )
 def test_only_a_chain_that_lava_dl_can_follow_stands_where_lava_dl_looks(
     tmp_path: Path, network: QuantizedNetwork, version: int
@@ -222,6 +233,56 @@ def test_a_file_that_says_what_goes_without_saying_is_read_too(
         del file[f"graph/{1 + (said[0] == 'out')}"].attrs["source"]
     with pytest.raises(FileFormatError, match="does not match its checksum"):
         read_net(path)
+
+
+def test_a_file_says_how_long_layers_wait_only_where_they_do(tmp_path: Path) -> None:
+    network, path = small_file_network("subtract"), tmp_path / "model.net"
+    write_net(network, path)
+    with h5py.File(path, "r") as file:
+        assert "firing_delay" not in file.attrs
+        assert read_net(path).firing_delay == 0
+    write_net(replace(network, firing_delay=2), path)
+    with h5py.File(path, "r") as file:
+        assert file.attrs["firing_delay"] == 2
+    assert read_net(path).firing_delay == 2
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"firing_delay": 99}, "firing_delay is 99; allowed are 0 to "),
+        ({"firing_delay": -1}, "firing_delay is -1; allowed are 0 to "),
+        ({"firing_delay": 1}, "does not match its checksum"),
+        ({"firing_delay": 2.0}, "firing_delay"),
+        ({"firing_delay": 1.5}, "firing_delay"),
+        ({"firing_delay": "phased"}, "firing_delay"),
+        ({"firing_delay": None}, "firing_delay is missing"),
+        ({"reset": "zero"}, 'firing_delay is 2 with reset "zero"'),
+        ({"format_version": 3}, "does not match its checksum"),
+    ],
+    ids=str,
+)
+def test_a_delay_that_was_changed_is_refused(
+    tmp_path: Path, attributes: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "model.net"
+    write_net(replace(small_file_network("subtract"), firing_delay=2), path)
+    with h5py.File(path, "r+") as file:
+        for name, value in attributes.items():
+            del file.attrs[name]
+            if isinstance(value, str):
+                file.attrs.create(name, np.bytes_(value))
+            elif value is not None:
+                file.attrs[name] = value
+    assert message in refusal(path)
+
+
+def test_a_delay_of_0_is_no_file_of_version_4(tmp_path: Path) -> None:
+    network, path = small_file_network("subtract"), tmp_path / "model.net"
+    write_tree(path, _network_tree(network, "tandem-hw 0.1.0", 4))
+    with h5py.File(path, "r+") as file:
+        file.attrs["firing_delay"] = np.int64(0)
+    assert "'firing_delay' is not expected" in refusal(path)
 
 
 def test_a_layer_that_no_file_has_a_place_for_is_refused(tmp_path: Path) -> None:

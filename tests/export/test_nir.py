@@ -89,6 +89,22 @@ def test_a_network_comes_back_bit_for_bit(tmp_path: Path, network: QuantizedNetw
     assert read_nir(path).digest == network.digest
 
 
+@given(networks(delayed=True))
+@_QUICK
+def test_a_network_that_waits_comes_back_in_a_file_of_its_own_version(
+    tmp_path: Path, network: QuantizedNetwork
+) -> None:
+    path = tmp_path / "net.nir"
+    message = f"layers wait {network.firing_delay} steps before they fire, which no neuron of NIR"
+    with pytest.raises(NetworkError, match=message):
+        write_nir(network, path)
+    write_nir(network, path, tandem_only=True)
+    assert read_nir(path).digest == network.digest
+    with h5py.File(path) as file:
+        assert file["node/metadata/format_version"][()] == 2
+        assert file["node/metadata/firing_delay"][()] == network.firing_delay
+
+
 @given(networks())
 @_QUICK
 def test_an_exact_network_comes_back_when_nir_read_and_wrote_it(
@@ -240,7 +256,9 @@ EDITS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "steps": (_set(f"{METADATA}/num_steps", 5), "match the digest"),
     "reset": (_set(f"{METADATA}/reset", "subtract"), "match the digest|valid network"),
     "long text": (_set(f"{METADATA}/reset", "x" * 99), "reset is .* damaged"),
-    "version": (_set(f"{METADATA}/format_version", 2), "format version is 2"),
+    "version": (_set(f"{METADATA}/format_version", 3), "format version is 3"),
+    "later version": (_set(f"{METADATA}/format_version", 2), "format_version differs"),
+    "delay": (_set(f"{METADATA}/firing_delay", 2), "firing_delay is 2 with reset|valid network"),
     "format": (_set(f"{METADATA}/format", "other"), "from_nir"),
     "layers": (_set(f"{METADATA}/layers", 10**9), "allowed are 1 to"),
     "layers again": (_set(f"{METADATA}/layers", 3), "synapses_2_0 is missing"),

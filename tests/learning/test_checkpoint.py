@@ -58,8 +58,9 @@ def refuse(path: Path, message: str) -> None:
         {},
         {"reset": "zero", "weight_bits": 3, "readout": "count", "twin": "relu", "input_bits": 6},
         {"reset": "zero", "current_decay": 3000, "voltage_decay": 12},
+        {"firing_delay": 2},
     ],
-    ids=["defaults", "others", "leaky"],
+    ids=["defaults", "others", "leaky", "waiting"],
 )
 def test_a_model_comes_back_bit_for_bit(tmp_path: Path, options: dict[str, Any]) -> None:
     model = make_model(**options)
@@ -230,6 +231,36 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     content = torch.load(path, weights_only=True)
     change(content)
     torch.save(content, path)
+
+
+def test_a_network_that_does_not_wait_is_written_as_before(tmp_path: Path) -> None:
+    found = torch.load(save(tmp_path), weights_only=True)
+    assert found["format_version"] == 2
+    assert "firing_delay" not in found["architecture"]["options"]
+    assert load_checkpoint(tmp_path / "model.pt").model.architecture.options.firing_delay == 0
+
+
+def test_older_versions_refuse_a_network_that_waits(tmp_path: Path) -> None:
+    save_checkpoint(Checkpoint(make_model(firing_delay=1)), tmp_path / "model.pt")
+    found = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert found["format_version"] == 3  # of which they know nothing
+    assert found["architecture"]["options"]["firing_delay"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"firing_delay": 3}, "firing_delay is 3; allowed are 0 to 2"),
+        ({"firing_delay": "phased"}, "firing_delay is 'phased'; allowed are 0 to 2"),
+        ({"firing_delay": 1, "reset": "zero"}, 'firing_delay is 1 with reset "zero"'),
+    ],
+)
+def test_a_delay_in_a_file_is_checked(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    path = save(tmp_path)
+    rewrite(path, lambda content: content["architecture"]["options"].update(options))
+    refuse(path, message)
 
 
 @pytest.mark.parametrize("version", [0, 4, "1", None, torch.zeros(2)])

@@ -95,8 +95,18 @@ def check_equal(model: TandemNetwork, inputs: Tensor, deferred: list[bool]) -> T
             "readout": "count",
             "activation_max": 0.5,
         },
+        {"firing_delay": 1},
+        {"firing_delay": "phased", "learn_thresholds": True},
+        {"firing_delay": "phased", "encoding": "events", "readout": "count"},
     ],
-    ids=["zero", "leaky events", "counted, rounding and learnt thresholds"],
+    ids=[
+        "zero",
+        "leaky events",
+        "counted, rounding and learnt thresholds",
+        "waiting",
+        "phased",
+        "phased events",
+    ],
 )
 def test_a_deferred_pass_trains_the_same_network(
     name: str, options: dict[str, Any], deferred: list[bool]
@@ -106,11 +116,16 @@ def test_a_deferred_pass_trains_the_same_network(
     assert found._deferred.wrapping == frozenset()
 
 
-def wide_model(reset: str = "subtract") -> TandemNetwork:
+def wide_model(reset: str = "subtract", firing_delay: int = 0) -> TandemNetwork:
     """Return a network with a dropout whose states leave 24 bits where nothing keeps them in."""
     architecture = Architecture(
         InputSpec((40, 1, 1), bits=8, scale=1 / 255, encoding="constant"),
-        SpikingOptions(4, reset, activation_max=2.0),  # type: ignore[arg-type]
+        SpikingOptions(
+            4,
+            reset,  # type: ignore[arg-type]
+            activation_max=2.0,
+            firing_delay=firing_delay,
+        ),
         (
             LayerSpec("conv", 30),
             LayerSpec("dropout", p=0.5, source=0),
@@ -128,15 +143,9 @@ def wide_model(reset: str = "subtract") -> TandemNetwork:
     return model
 
 
-@pytest.mark.parametrize("reset", ["subtract", "zero"])
-def test_a_pass_whose_states_left_24_bits_is_taken_back_and_run_with_wrap_and_clip(
-    reset: str, deferred: list[bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(layers_module, "_HEAD_ROOM", 0.0)
-    model = wide_model(reset)
-    inputs = torch.full((6, 40, 1, 1), 255, dtype=torch.uint8)
-    inputs[1::2] = torch.randint(0, 256, (3, 40, 1, 1)).to(torch.uint8)
-    passes = []
+def deferred_or_not(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return a list to which every later pass of a network adds whether it was deferred."""
+    passes: list[bool] = []
     run = TandemNetwork._run
 
     def counted(self: TandemNetwork, *arguments: Any, **options: Any) -> Tensor:
@@ -144,10 +153,46 @@ def test_a_pass_whose_states_left_24_bits_is_taken_back_and_run_with_wrap_and_cl
         return run(self, *arguments, **options)
 
     monkeypatch.setattr(TandemNetwork, "_run", counted)
+    return passes
+
+
+@pytest.mark.parametrize(
+    ("reset", "firing_delay"), [("subtract", 0), ("zero", 0), ("subtract", 1), ("subtract", 3)]
+)
+def test_a_pass_whose_states_left_24_bits_is_taken_back_and_run_with_wrap_and_clip(
+    reset: str, firing_delay: int, deferred: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers_module, "_HEAD_ROOM", 0.0)
+    model = wide_model(reset, firing_delay)
+    inputs = torch.full((6, 40, 1, 1), 255, dtype=torch.uint8)
+    inputs[1::2] = torch.randint(0, 256, (3, 40, 1, 1)).to(torch.uint8)
+    passes = deferred_or_not(monkeypatch)
     found = check_equal(model, inputs, deferred)
     first = found.tandem_layers[0].name
     assert first in found._deferred.wrapping
     # Three immediate ones of the other model; then one that is taken back, and two that wrap.
+    assert passes == [False] * 3 + [True, False] + [True] * 2
+
+
+def test_what_the_weights_do_not_show_is_looked_at_closely_from_the_next_pass_on(
+    deferred: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = deferred_or_not(monkeypatch)
+    torch.manual_seed(0)
+    architecture = Architecture(
+        InputSpec((8,), bits=4, scale=1 / 15),
+        SpikingOptions(4, "subtract", activation_max=0.2, firing_delay=3),
+        (LayerSpec("linear", 6000), LayerSpec("linear", 4, source=0)),
+    )
+    model = TandemNetwork(architecture)
+    with torch.no_grad():
+        assert model.tandem_layers[0].bias is not None
+        model.tandem_layers[0].bias.fill_(-0.5)  # so that few neurons fire
+    inputs = torch.randint(0, 16, (6, 8)).to(torch.uint8)
+    found = check_equal(model, inputs, deferred)
+    assert found._deferred.watched == frozenset({"dense2"})
+    assert found._deferred.wrapping == frozenset()
+    # Three immediate ones of the other model; then one that is taken back, and two that are not.
     assert passes == [False] * 3 + [True, False] + [True] * 2
 
 

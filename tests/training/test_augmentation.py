@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tandem_hw.data.dataset import Labels
 from tandem_hw.data.event_data import EventDataset
@@ -261,6 +262,79 @@ def test_every_epoch_changes_the_images_anew_and_the_validation_data_never() -> 
     # The samples of an epoch are the same ones, by their labels.
     for (_, labels), indices in zip(again, plain.order(1), strict=True):
         assert torch.equal(labels, plain.take(indices)[1])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("name", ["shift", "flip", "cutout"])
+@pytest.mark.parametrize("bits", [3, 8])
+def test_integers_that_are_moved_or_blanked_are_those_of_the_image(
+    dtype: Any, name: str, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "cifar", AUGMENTATIONS[name])
+    x = make_data().x_train
+    x = (x * 255).astype(np.uint8) if dtype == np.uint8 else x.astype(dtype)
+    dataset = make_data(x_train=x)
+    options = replace(OPTIONS, augmentation="cifar", validation=0.0)
+    spec = make_model(input_bits=bits).architecture.input
+    data = TrainingData(dataset, options.make_objective(), options, spec, torch.device("cpu"))
+    batches = list(data.order(2))
+    generator = torch.Generator()
+    list(data.order(2))
+    generator.set_state(data._generator.get_state())
+    changed = 0
+    for indices in batches:
+        inputs, _ = data.take(indices)
+        images = augment(torch.from_numpy(x)[indices], AUGMENTATIONS[name], generator)
+        assert torch.equal(inputs, torch.from_numpy(dataset.integers(images.numpy(), spec)))
+        changed += not np.array_equal(inputs.numpy(), dataset.integers(x[indices.numpy()], spec))
+    assert changed > len(batches) // 2
+
+
+class _Everywhere(TorchDispatchMode):
+    """Refuses what would wait for a GPU or take the CPU's way."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal"):
+            raise AssertionError(f"{name} reads from the device")
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_batch_is_made_without_a_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "cifar", Augmentation(shift=1, flip=True, cutout=2))
+    data = training_data()
+    indices = next(data.order(1))
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("read")
+
+    for method in ("numpy", "tolist", "item"):
+        monkeypatch.setattr(Tensor, method, refuse)
+    with _Everywhere():  # type: ignore[no-untyped-call]
+        inputs, _ = data.take(indices)
+        with pytest.raises(AssertionError, match="reads from the device"):
+            float(inputs.sum())
+    assert inputs.any()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU on this machine")
+@pytest.mark.parametrize("preset", ["none", "cifar", "mnist"])
+def test_a_gpu_gets_the_batches_of_the_cpu(preset: str) -> None:
+    options = replace(OPTIONS, augmentation=preset)
+    spec = make_model().architecture.input
+    found = []
+    for name in ("cpu", "cuda"):
+        data = TrainingData(
+            make_data(), options.make_objective(), options, spec, torch.device(name)
+        )
+        found.append([data.take(indices) for indices in data.order(1)])
+        assert all(one.device.type == name for batch in found[-1] for one in batch)
+    for one, other in zip(*found, strict=True):
+        assert all(
+            torch.equal(values, others.cpu()) for values, others in zip(one, other, strict=True)
+        )
 
 
 def test_a_reconstruction_is_measured_against_the_changed_image() -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError, FileFormatError
+from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.schedule import spiking_layers
@@ -29,8 +30,8 @@ def ordinary(width: int = 6) -> nn.Sequential:
     return nn.Sequential(nn.Linear(8, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 3))
 
 
-def tandem(num_steps: int = 4) -> TandemNetwork:
-    return convert(ordinary(), input_shape=(8,), num_steps=num_steps)
+def tandem(num_steps: int = 4, firing_delay: Any = 0) -> TandemNetwork:
+    return convert(ordinary(), input_shape=(8,), num_steps=num_steps, firing_delay=firing_delay)
 
 
 def samples(count: int = 50) -> torch.Tensor:
@@ -94,6 +95,24 @@ def test_a_tandem_network_is_taken_up_with_its_thresholds_for_another_window(
         present(fresh.tandem_layers[0].weight), present(trained.tandem_layers[0].weight)
     )
     assert fresh.tandem_layers[0].spike_value == 1.25 / 3
+
+
+@pytest.mark.parametrize("before", [0, 1, "phased"])
+@pytest.mark.parametrize("after", [0, 1, "phased"])
+def test_weights_start_a_network_with_another_firing_delay(
+    tmp_path: Path, before: Any, after: Any
+) -> None:
+    torch.manual_seed(0)
+    trained, fresh = tandem(5, before), tandem(3, after)
+    trained(samples())  # statistics and peaks
+    save_checkpoint(Checkpoint(trained), tmp_path / "checkpoint.pt")
+    load_tandem_parameters(fresh, tmp_path / "checkpoint.pt")
+    for name, value in trained.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], value), name
+    assert fresh.architecture.options.firing_delay == {0: 0, 1: 1, "phased": 2}[after]
+    network = freeze(fresh)
+    assert network.firing_delay == fresh.architecture.options.firing_delay
+    assert [(layer.synapses[0].weight != 0).any() for layer in network] == [True, True]
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -17,8 +18,9 @@ from tandem_hw.cli.work import train as train_command
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset, ImageDataset, Labels, Targets
 from tandem_hw.data.event_data import EventDataset
-from tandem_hw.errors import DataError
+from tandem_hw.errors import ConversionError, DataError
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.network.choices import steps_of_delay
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.zoo.models import build
 from tandem_hw.zoo.recipes import RECIPES
@@ -116,6 +118,10 @@ def test_every_value_of_a_recipe_reaches_the_training(name: str, called: Any) ->
         | dataclasses.asdict(architecture.options)
         | {"input_bits": architecture.input.bits, "encoding": architecture.input.encoding}
     )
+    if "firing_delay" in settings:
+        settings["firing_delay"] = steps_of_delay(
+            settings["firing_delay"], settings["num_steps"], ConversionError
+        )
     assert {key: found[key] for key in settings} == settings
 
 
@@ -147,6 +153,18 @@ def test_an_option_beside_a_recipe_wins_wherever_it_stands(called: Any) -> None:
         assert model.architecture.input.shape == SHAPES["mnist"]
     _, model, _ = called("digits", "--recipe", "mnist")
     assert model.architecture.input.shape == SHAPES["digits"]
+
+
+@pytest.mark.parametrize(("delay", "steps"), [(2, 2), ("phased", 6)])
+def test_a_recipe_may_name_a_firing_delay(
+    called: Any, monkeypatch: pytest.MonkeyPatch, delay: Any, steps: int
+) -> None:
+    settings = MappingProxyType({**RECIPES["mnist"].settings, "firing_delay": delay})
+    monkeypatch.setitem(RECIPES, "mnist", dataclasses.replace(RECIPES["mnist"], settings=settings))
+    _, model, _ = called("--recipe", "mnist")
+    assert model.architecture.options.firing_delay == steps
+    _, model, _ = called("--recipe", "mnist", "--firing-delay", 1)
+    assert model.architecture.options.firing_delay == 1
 
 
 def test_an_unknown_recipe_is_refused_and_the_known_ones_are_listed(tmp_path: Path) -> None:

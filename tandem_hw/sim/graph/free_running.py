@@ -116,7 +116,8 @@ class _RecordedNeurons(FreeRunning):
         self.spike_counts = SpikeCounts(
             num_steps=window.num_steps,
             period=window.period,
-            offset=window.offset,
+            first_firing=window.first_firing,
+            firing_delay=window.firing_delay,
             counts_path=record.counts_path,
             progress_path=record.progress_path,
         )

@@ -21,10 +21,9 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.proc.lif.process import LIFReset
 
 from tandem_hw.chip.axis_order import lava_shape, to_lava
-from tandem_hw.chip.guard import guard_for, inhibition_parts, needs_guard
+from tandem_hw.chip.guard import guard_of, inhibition_parts, needs_guard
 from tandem_hw.chip.relays import relay_stages
 from tandem_hw.chip.timing import check_period, window_start
-from tandem_hw.network.bounds import StateBounds
 from tandem_hw.network.fixed_point import VTH_MAX
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
 from tandem_hw.network.synapses.kind import Synapses
@@ -105,9 +104,10 @@ def connect_layers(
     layers: list[LayerProcesses] = []
     inputs: list[tuple[Synapses, AbstractProcess]] = []
     signals: list[list[Any]] = []  # of each layer its spikes, held back by 0, 1, ... steps
-    for index, (layer, bounds) in enumerate(zip(network.layers, network.bounds, strict=True)):
-        window = Window(network.num_steps, period, window_start(wiring.depths[index]))
-        parts = _neurons(network, layer, bounds, window, lowered)
+    for index, layer in enumerate(network.layers):
+        start, delay = window_start(wiring.starts[index]), wiring.firing_delays[index]
+        window = Window(network.num_steps, period, start, delay)
+        parts = _neurons(network, index, window, lowered)
         connections = wiring.connections[index]
         synapses = tuple(_connected(item, parts[0], signals) for item in connections)
         inputs += [
@@ -135,9 +135,10 @@ def _connected(
 
 
 def _neurons(
-    network: QuantizedNetwork, layer: Layer, bounds: StateBounds, window: Window, lowered: bool
+    network: QuantizedNetwork, index: int, window: Window, lowered: bool
 ) -> tuple[AbstractProcess, ...]:
     """Return the processes of a layer's neurons, the neuron itself first."""
+    layer = network.layers[index]
     if not needs_guard(network, layer, window.period):
         return (_resetting(layer, window),)
     common: dict[str, Any] = {
@@ -147,10 +148,9 @@ def _neurons(
         "reset": network.reset,
     }
     if not lowered:
-        num_steps, period, offset = window.num_steps, window.period, window.offset
-        return (IF(num_steps=num_steps, period=period, offset=offset, **common),)
+        return (IF(window=window, **common),)
     inhibition = inhibition_parts(layer) if network.reset == "subtract" else (0, 0)
-    guard = guard_for(layer, bounds, network.reset, window.num_steps, window.period)
+    guard = guard_of(network, index, window.period)
     return stock_neurons(window=window, inhibition=inhibition, guard=guard, **common).parts
 
 

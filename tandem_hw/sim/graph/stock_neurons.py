@@ -9,6 +9,9 @@ with the leaf model is a test that needs no board.
     LIF       <- a clock that fires once a period
     Dense     <- the clock's inhibition of the whole layer in the first step after the window
 
+Where a layer waits before it fires, the clock has two more neurons: in the window's first step the
+same inhibition holds the layer, in the first step in which it may fire it is taken back.
+
 With reset "zero" the neuron is a plain ``LIFReset`` (du=4095, dv=0) with the same clock.
 
 This module imports Lava; import it only where Lava is.
@@ -45,16 +48,27 @@ class Window:
         num_steps: length T of a window.
         period: steps from one window to the next.
         offset: the step, counted from 1, in which the first window starts.
+        firing_delay: steps of a window that pass before the first one in which a neuron may fire.
     """
 
     num_steps: int
     period: int
     offset: int
+    firing_delay: int = 0
+
+    @property
+    def first_firing(self) -> int:
+        """The step of the first window, counted from 1, in which a neuron may fire first."""
+        return self.offset + self.firing_delay
 
     @property
     def last_step(self) -> int:
         """The last step of the first window, counted from 1."""
-        return self.offset + self.num_steps - 1
+        return self.first_firing + self.num_steps - 1
+
+    def may_fire(self, step: int) -> bool:
+        """Whether a neuron may fire in a step, counted from 1, of any window."""
+        return (step - self.first_firing) % self.period < self.num_steps
 
 
 @dataclass(frozen=True)
@@ -136,20 +150,25 @@ def _self_inhibition(
 def _guard_parts(
     lif: LIFReset, shape: tuple[int, ...], window: Window, guard: Guard
 ) -> list[AbstractProcess]:
-    """Build the clock that fires in the window's last step, and its synapses, one step late."""
+    """Build the clock and its synapses, whose inhibition comes one step behind its spikes."""
+    # In each of these steps a neuron of the clock fires, and its weight has this sign.
+    beats = [(window.last_step, -1)]
+    if guard.holds:
+        beats += [(window.offset - 1, -1), (window.first_firing - 1, 1)]
+    steps, signs = np.repeat(np.array(beats), guard.copies, axis=0).T
     clock = LIF(
-        shape=(guard.copies,),
+        shape=steps.shape,
         vth=window.period - 1,
         bias_mant=1,
         bias_exp=STATE_FRACTION_BITS,
-        # It counts the steps: full after ``period`` of them, and first in the window's last one.
-        v=(-window.last_step % window.period) << STATE_FRACTION_BITS,
+        # It counts the steps: full after ``period`` of them, and first in the beat's own.
+        v=(-steps % window.period) << STATE_FRACTION_BITS,
         **NO_LEAK,
     )
     synapses = Dense(
-        weights=np.full((int(np.prod(shape)), guard.copies), -guard.mantissa),
+        weights=np.tile(signs * guard.mantissa, (int(np.prod(shape)), 1)),
         weight_exp=guard.exponent,
-        sign_mode=SignMode.INHIBITORY,
+        sign_mode=SignMode.MIXED if guard.holds else SignMode.INHIBITORY,
     )
     clock.s_out.connect(synapses.s_in)
     synapses.a_out.reshape(shape).connect(lif.a_in)

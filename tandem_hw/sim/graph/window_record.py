@@ -17,28 +17,37 @@ class SpikeCounts:
     """Counts the spikes of each neuron over each sample's window.
 
     Args:
-        num_steps: length T of a window.
+        num_steps: steps of a window in which the neurons may fire.
         period: steps from one window to the next.
-        offset: the step in which the first window starts.
+        first_firing: the first of these steps of the first window.
+        firing_delay: steps of a window before it, in which they have to be silent as well.
         counts_path: an existing .npy file, int32 [samples, *shape].
         progress_path: an existing .npy file, int64 [2], that receives the last finished step and
             the number of spikes between windows.
     """
 
     def __init__(
-        self, *, num_steps: int, period: int, offset: int, counts_path: str, progress_path: str
+        self,
+        *,
+        num_steps: int,
+        period: int,
+        first_firing: int,
+        firing_delay: int,
+        counts_path: str,
+        progress_path: str,
     ) -> None:
-        self.num_steps, self.period, self.offset = num_steps, period, offset
+        self.num_steps, self.period, self.first_firing = num_steps, period, first_firing
+        self.firing_delay = firing_delay
         self.counts, self.progress = mapped_file(counts_path), mapped_file(progress_path)
 
     def add(self, step: int, spikes: npt.NDArray[Any]) -> None:
         """Add the spikes of a step, 0 or 1 for each neuron, to the row of its sample."""
-        sample, phase = divmod(step - self.offset, self.period)
-        if 0 <= sample < len(self.counts):
-            if phase < self.num_steps:
-                self.counts[sample] += spikes
-            else:
-                self.progress[1] += int(np.count_nonzero(spikes))
+        sample, phase = divmod(step - self.first_firing, self.period)
+        waits = phase >= self.period - self.firing_delay  # already in the next sample's window
+        if 0 <= sample < len(self.counts) and phase < self.num_steps:
+            self.counts[sample] += spikes
+        elif 0 <= sample + waits < len(self.counts) + waits:
+            self.progress[1] += int(np.count_nonzero(spikes))
         self.progress[0] = step
 
 

@@ -181,7 +181,8 @@ def _connect_sinks(processes: LayerProcesses, record: LayerRecord) -> None:
         shape=shape,
         num_steps=window.num_steps,
         period=window.period,
-        offset=window.offset,
+        first_firing=window.first_firing,
+        firing_delay=window.firing_delay,
         counts_path=record.counts_path,
         progress_path=record.progress_path,
     )

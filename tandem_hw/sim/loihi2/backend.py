@@ -122,7 +122,7 @@ class Loihi2Backend(Backend):
         """
         period = self._period(network)
         order = repeated_order(len(inputs))
-        schedule = Schedule(network.depth, network.num_steps, period, order)
+        schedule = Schedule(network.wiring.first_spikes[-1], network.num_steps, period, order)
         with tempfile.TemporaryDirectory(prefix="tandem-hw-") as name:
             folder = Path(name)
             write_net(network, folder / loihi2_job.NETWORK)
@@ -186,7 +186,7 @@ class _Limits:
                 f"{doing} for Loihi 2 took longer than {limit:g} seconds and was ended ({hint}); "
                 f"raise {option} if it needs more"
             )
-        done = (steps - self.schedule.first_step(self.schedule.depth)) // self.schedule.period
+        done = (steps - self.schedule.first_step(self.schedule.last_start)) // self.schedule.period
         samples = int(self.schedule.order.max()) + 1
         self.progress(min(samples, max(0, done)), samples)
         return steps
@@ -227,13 +227,13 @@ def read_results(
         ) from error
     counts: dict[str, npt.NDArray[np.int32]] = {}
     potential: npt.NDArray[np.int32] | None = None
-    for layer, depth in zip(network.layers, network.wiring.depths, strict=True):
+    for layer, start in zip(network.layers, network.wiring.first_spikes, strict=True):
         values: IntArray
         if not layer.fires:
             assert delays.read is not None  # the calibration of a readout by potential
             values = cut_potentials(records[layer.name], schedule, delays.read, layer.name)
         else:
-            values = cut_counts(records[layer.name], schedule, depth, delays.output, layer.name)
+            values = cut_counts(records[layer.name], schedule, start, delays.output, layer.name)
         require_reset(values, schedule.order, layer.name)
         first = first_of_each(values, schedule.order).astype(np.int32)
         kept = from_lava(first, layer.output_shape)

@@ -119,14 +119,15 @@ def matching_delay(
 
 
 def cut_counts(
-    spikes: IntArray, schedule: Schedule, depth: int, delay: int, name: str
+    spikes: IntArray, schedule: Schedule, start: int, delay: int, name: str
 ) -> npt.NDArray[np.int32]:
     """Count the spikes of each slot's window in a record of single steps.
 
     Args:
         spikes: [steps, *shape], 0 or 1.
         schedule: when which sample runs.
-        depth: depth of the layer, from 1 (``tandem_hw.network.wiring``).
+        start: steps by which the layer may fire after the window of the input starts
+            (``Wiring.first_spikes``).
         delay: from a spike to the host, in steps.
         name: name of the layer, for messages.
 
@@ -137,10 +138,10 @@ def cut_counts(
         BackendError: the record is too short, holds anything but spikes, or a neuron fired between
             two windows.
     """
-    start, slots = schedule.first_step(depth) + delay - 1, len(schedule.order)
+    first, slots = schedule.first_step(start) + delay - 1, len(schedule.order)
     counts = np.zeros((slots, *spikes.shape[1:]), dtype=np.int32)
     for slot in range(slots):
-        begin = start + slot * schedule.period
+        begin = first + slot * schedule.period
         end = begin + schedule.num_steps
         _check_length(len(spikes), end, name)
         window = spikes[begin:end]
@@ -176,7 +177,7 @@ def cut_potentials(
     Raises:
         BackendError: the record is too short.
     """
-    first = schedule.first_step(schedule.depth) + schedule.num_steps - 1 + delay - 1
+    first = schedule.first_step(schedule.last_start) + schedule.num_steps - 1 + delay - 1
     steps = first + np.arange(len(schedule.order)) * schedule.period
     _check_length(len(voltage), int(steps[-1]) + 1, name)
     return sign_extend(voltage[steps]) >> STATE_FRACTION_BITS

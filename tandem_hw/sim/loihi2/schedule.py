@@ -48,13 +48,14 @@ class Schedule:
     """The steps of a run.
 
     Attributes:
-        depth: number of layers on the longest path, ``network.depth``.
+        last_start: steps by which the first spike of the last layer, or the window of a readout by
+            potential, may follow the input's (``Wiring.first_spikes``).
         num_steps: length T of a window.
         period: steps P from one sample to the next.
         order: index of the sample in every slot; the first one comes again (``repeated_order``).
     """
 
-    depth: int
+    last_start: int
     num_steps: int
     period: int
     order: npt.NDArray[np.int64]
@@ -74,12 +75,16 @@ class Schedule:
     @property
     def total_steps(self) -> int:
         """Steps after which the last sample has reached the host, whatever the delays."""
-        last = self.first_step(self.depth) + (len(self.order) - 1) * self.period
+        last = self.first_step(self.last_start) + (len(self.order) - 1) * self.period
         return last + self.num_steps - 1 + ADAPTER_DELAY_MAX
 
-    def first_step(self, depth: int) -> int:
-        """Return the chip's step in which the first sample's window starts at a layer's depth."""
-        return window_start(depth) + self.first_slot * self.period
+    def first_step(self, start: int) -> int:
+        """Return the chip's step in which a layer may fire for the first sample.
+
+        Args:
+            start: steps by which that may follow the input's window.
+        """
+        return window_start(start) + self.first_slot * self.period
 
     def source_start(self, delays: Delays) -> int:
         """Return the host's step in which the first sample's first frame is sent."""

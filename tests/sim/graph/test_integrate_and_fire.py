@@ -46,9 +46,9 @@ Integers = npt.NDArray[np.integer[Any]]
 
 _NEURONS = 12
 _WINDOWS = 8
-#: What the guard takes from every neuron of a layer, 255 * 2^8 weight units: enough to silence one
+#: What the guard takes from every neuron of a layer, 254 * 2^8 weight units: enough to silence one
 #: of half the state's range, and not enough to wrap it.
-_GUARD_MANTISSA, _GUARD_EXPONENT = 255, 8
+_GUARD_MANTISSA, _GUARD_EXPONENT = 254, 8
 
 
 def _steps(window: Window) -> npt.NDArray[np.int64]:
@@ -57,8 +57,14 @@ def _steps(window: Window) -> npt.NDArray[np.int64]:
 
 
 def _phases(window: Window) -> npt.NDArray[np.int64]:
-    """Return each step's place in its window or, from ``num_steps`` on, in the padding."""
+    """Return each step's place in its window or, behind its last step, in the padding."""
     return (_steps(window) - window.offset) % window.period
+
+
+def _may_fire(window: Window) -> npt.NDArray[np.bool_]:
+    """Return for all steps whether neurons may fire."""
+    phases = _phases(window) - window.firing_delay
+    return (phases >= 0) & (phases < window.num_steps)
 
 
 def _random_inputs(
@@ -73,27 +79,29 @@ def _random_inputs(
     u, fired = np.zeros((2, len(bias)), dtype=np.int64)
     inputs: list[npt.NDArray[np.int64]] = []
     wraps = 0
-    for phase in _phases(window):
+    last = window.firing_delay + window.num_steps - 1
+    for phase, may_fire in zip(_phases(window), _may_fire(window), strict=True):
         if phase == 0:
             u, fired = np.zeros_like(u), np.zeros_like(u)
         u = u - threshold * fired
         wide = generator.integers(-reach, reach + 1, len(bias))
         near = generator.integers(-threshold, 2 * threshold + 1, len(bias))
-        if phase < window.num_steps - 1:
+        if phase < last:
             inputs.append(wide)
         else:
-            inputs.append(near - (u + bias) * (phase == window.num_steps - 1))
+            inputs.append(near - (u + bias) * (phase == last))
         u = u + inputs[-1]
         wraps += int((abs(u) > STATE_LIMIT).sum())
         u = (u + STATE_LIMIT) % (2 * STATE_LIMIT) - STATE_LIMIT
-        fired = (u + bias >= threshold) & (phase < window.num_steps)
+        fired = (u + bias >= threshold) & may_fire
     return np.stack(inputs, axis=-1).astype(np.int32), wraps
 
 
 def _stock_parts(window: Window, threshold: int, bias: Integers) -> LIFReset:
     """Return what the package builds of stock processes, wired but for its input."""
     start = max(0, int(bias.max()) - threshold + 1)
-    guard = Guard(_GUARD_MANTISSA, _GUARD_EXPONENT, copies=1, proven=False, start=start)
+    holds = window.firing_delay > 0
+    guard = Guard(_GUARD_MANTISSA, _GUARD_EXPONENT, 1, proven=False, start=start, holds=holds)
     neurons = stock_neurons(
         (_NEURONS,), threshold, bias, window, "subtract", threshold_parts(threshold), guard
     )
@@ -110,9 +118,7 @@ def _run_both(
         shape=(_NEURONS,),
         threshold=threshold,
         bias=bias,
-        num_steps=window.num_steps,
-        period=window.period,
-        offset=window.offset,
+        window=window,
     )
     stock = _stock_parts(window, threshold, bias)
     steps = inputs.shape[1]
@@ -137,8 +143,18 @@ def _run_both(
         (Window(num_steps=5, period=6, offset=4), floor_threshold(20_000), STATE_LIMIT - 1),
         (Window(num_steps=3, period=8, offset=9), floor_threshold(3_000), STATE_LIMIT // 2),
         (Window(num_steps=1, period=2, offset=3), 90, 0),
+        (Window(num_steps=4, period=6, offset=3, firing_delay=1), 320, 400),
+        (Window(num_steps=4, period=8, offset=9, firing_delay=3), floor_threshold(3_000), 9_000),
+        (Window(num_steps=2, period=16, offset=20, firing_delay=1), 320, 400),
+        (Window(num_steps=7, period=16, offset=13, firing_delay=5), 320, 400),
     ],
-    ids=["in range", "wraps", "long padding", "one step"],
+    ids=[
+        "in range",
+        "wraps",
+        "long padding",
+        "one step",
+        *("waits", "phased", "2 of 16", "5 of 7"),
+    ],
 )
 def test_leaf_model_equals_the_stock_parts_in_every_step(
     window: Window, threshold: int, reach: int
@@ -151,11 +167,14 @@ def test_leaf_model_equals_the_stock_parts_in_every_step(
     # Before the first window the stock parts are held down by the start of their current.
     found = {name: values[:, window.offset - 1 :] for name, values in found.items()}
     phases = _phases(window)[window.offset - 1 :]
-    inside = phases < window.num_steps
+    inside = _may_fire(window)[window.offset - 1 :]
     spikes = found["ours spikes"]
     assert spikes[:, inside].any(axis=1).all(), "a neuron is silent"
     assert not spikes[:, inside].all(axis=1).any(), "a neuron always fires"
-    assert spikes[:, phases == window.num_steps - 1].any(), "the last step is silent"
+    last = window.firing_delay + window.num_steps - 1
+    assert spikes[:, phases == last].any(), "the last step is silent"
+    waiting = found["ours u"][:, phases < window.firing_delay] + bias[:, np.newaxis]
+    assert (waiting >= threshold).any() == (window.firing_delay > 0), "none had to be held"
     np.testing.assert_array_equal(found["ours spikes"], found["stock spikes"])
     assert not found["stock spikes"][:, ~inside].any()
     np.testing.assert_array_equal(found["ours u"][:, inside], found["stock u"][:, inside])
@@ -178,9 +197,7 @@ def test_both_models_of_the_process_send_the_same_spikes(
             shape=shape,
             threshold=320,
             bias=bias,
-            num_steps=window.num_steps,
-            period=window.period,
-            offset=window.offset,
+            window=window,
             reset=reset,
             inhibition=threshold_parts(320),
             guard=Guard(250, 4, copies=1, proven=True, start=200),
@@ -289,4 +306,6 @@ def test_current_of_two_to_the_23_stays_and_its_negative_wraps() -> None:
 
 def test_neurons_without_a_step_between_windows_are_refused() -> None:
     with pytest.raises(ValueError, match="a period of 4 steps leaves none after 4 steps"):
-        IF(shape=(1,), threshold=1, bias=np.zeros(1, int), num_steps=4, period=4, offset=3)
+        IF(shape=(1,), threshold=1, bias=np.zeros(1, int), window=Window(4, 4, 3))
+    with pytest.raises(ValueError, match="a period of 7 steps leaves none after 7 steps"):
+        IF(shape=(1,), threshold=1, bias=np.zeros(1, int), window=Window(4, 7, 3, 3))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tandem_hw.sim.graph.window_record import SpikeCounts, WindowStates
 
 #: Two samples with windows of two steps, 4 and 5, and 7 and 8.
-_TIMES = {"num_steps": 2, "period": 3, "offset": 4}
+_TIMES = {"num_steps": 2, "period": 3, "first_firing": 4, "firing_delay": 0}
 
 
 def _file(path: Path, dtype: type, *shape: int) -> str:
@@ -34,6 +34,21 @@ def test_spikes_are_counted_in_windows_and_between_two_of_them(tmp_path: Path) -
         assert last_step == step
         assert padding == between.get(step, 0 if step < 6 else 3), step
     assert np.load(counts_path).tolist() == [[2, 1, 0], [2, 1, 0]]
+
+
+def test_a_spike_while_a_layer_waits_is_between_windows(tmp_path: Path) -> None:
+    counts_path = _file(tmp_path / "counts.npy", np.int32, 2, 3)
+    progress_path = _file(tmp_path / "progress.npy", np.int64, 2)
+    times = {"num_steps": 2, "period": 5, "first_firing": 6, "firing_delay": 2}
+    counts = SpikeCounts(**times, counts_path=counts_path, progress_path=progress_path)
+    found = []
+    for step in range(1, 18):
+        counts.add(step, np.array([1, 0, 0], np.int32))
+        found.append(int(np.load(progress_path)[1]))
+    # The first window starts in step 4, its neurons may fire in steps 6 and 7, then in 11 and 12.
+    between = [step for step in range(1, 18) if found[step - 1] > ([0, *found][step - 1])]
+    assert between == [4, 5, 8, 9, 10, 13, 14, 15]
+    assert np.load(counts_path).tolist() == [[2, 0, 0], [2, 0, 0]]
 
 
 def test_states_are_kept_after_the_last_step_of_each_window(tmp_path: Path) -> None:

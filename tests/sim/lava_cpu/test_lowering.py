@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -68,6 +69,28 @@ def test_lowered_graph_gives_the_counts_of_the_leaf_models_at_every_period(reset
         report.require_match()
         assert report.checked_states == ("reference", backend.name)
         assert [layer.mismatched_states for layer in report.layers] == [0, 0]
+        assert report.checked_parameters == report.backends
+
+
+@pytest.mark.parametrize(("num_steps", "delay"), [(6, 1), (5, 2), (4, 3)])
+def test_lowered_layers_that_wait_give_the_counts_of_the_leaf_models_at_every_period(
+    num_steps: int, delay: int
+) -> None:
+    network = replace(small_network("subtract", num_steps), firing_delay=delay)
+    inputs = random_inputs(network, 6)
+    expected = ReferenceBackend().run(network, inputs, keep_final_state=True)
+    assert all(counts.any() for counts in expected.counts.values())
+    shortest = default_period(network)
+    assert shortest == num_steps + delay + 1
+    backends = [
+        *(LavaStockBackend(period=period) for period in (shortest, board_period(network), 19)),
+        LavaCpuBackend(period=19),
+    ]
+    for backend in backends:
+        found = backend.run(network, inputs, keep_final_state=True)
+        report = compare(network, [expected, found])
+        report.require_match()
+        assert report.checked_states == ("reference", backend.name)
         assert report.checked_parameters == report.backends
 
 

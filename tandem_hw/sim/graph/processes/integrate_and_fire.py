@@ -31,15 +31,16 @@ class IF(AbstractProcess):
         reset "zero":      v[t] = v[t-1] (1 - s[t-1]) + a_in[t] + bias
         both:              s[t] = v[t] >= threshold
 
+    With a firing delay of d they are silent in the first d of these steps, which are then T + d.
+
     It has a leaf model, ``PyIFModel``, and one of stock processes, ``StockIFModel``.
 
     Args:
         shape: shape of the neurons, in Lava's axis order.
         threshold: firing threshold in weight units, m * 2^e.
         bias: integer bias of each neuron in weight units, of shape ``shape``.
-        num_steps: length T of a window.
-        period: steps from one window to the next, at least T + 1 with reset "subtract".
-        offset: the step, counted from 1, in which the first window starts.
+        window: when they work; its period is at least T with reset "zero", T + d + 1 with
+            "subtract".
         reset: "subtract" or "zero".
         inhibition: mantissa and exponent of the threshold as a weight; for the stock model.
         guard: what silences the neurons between windows; for the stock model.
@@ -51,9 +52,7 @@ class IF(AbstractProcess):
         shape: tuple[int, ...],
         threshold: int,
         bias: npt.NDArray[np.integer[Any]],
-        num_steps: int,
-        period: int,
-        offset: int,
+        window: Window,
         reset: str = "subtract",
         inhibition: tuple[int, int] | None = None,
         guard: Guard | None = None,
@@ -62,14 +61,15 @@ class IF(AbstractProcess):
             shape=shape,
             threshold=threshold,
             bias=bias,
-            window=Window(num_steps, period, offset),
+            window=window,
             reset=reset,
             inhibition=inhibition,
             guard=guard,
         )
         # Checked here and not before: Lava's destructor needs what its __init__ sets.
-        if period < num_steps + (reset == "subtract"):
-            raise ValueError(f"a period of {period} steps leaves none after {num_steps} steps")
+        steps = window.num_steps + window.firing_delay
+        if window.period < steps + (reset == "subtract"):
+            raise ValueError(f"a period of {window.period} steps leaves none after {steps} steps")
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
         self.u = Var(shape=shape, init=0)
@@ -99,8 +99,7 @@ class PyIFModel(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """Integrate one step and fire."""
         a_in: npt.NDArray[np.int32] = self.a_in.recv().astype(np.int32)
-        phase = (self.time_step - self.window.offset) % self.window.period
-        if phase == 0:
+        if (self.time_step - self.window.offset) % self.window.period == 0:
             self.u[:], self.v[:], self.fired[:] = 0, 0, 0
         if self.subtract:
             net_input = a_in - self.threshold * self.fired
@@ -111,7 +110,7 @@ class PyIFModel(PyLoihiProcessModel):
             voltage = self.v + self.u + self.bias
         self.v[:] = np.minimum(np.maximum(voltage, -VOLTAGE_LIMIT), VOLTAGE_LIMIT)
         above = self.v > ((self.threshold - 1) << STATE_FRACTION_BITS)
-        self.fired[:] = above if phase < self.window.num_steps else 0
+        self.fired[:] = above if self.window.may_fire(self.time_step) else 0
         if not self.subtract:
             self.v[self.fired > 0] = 0  # at once, as Lava's neurons do
         self.s_out.send(self.fired)

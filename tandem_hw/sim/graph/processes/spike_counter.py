@@ -22,7 +22,8 @@ class SpikeCounter(AbstractProcess):
 
     Args:
         shape: shape of the neurons, in Lava's axis order.
-        num_steps, period, offset, counts_path, progress_path: as in ``SpikeCounts``.
+        num_steps, period, first_firing, firing_delay, counts_path, progress_path: as in
+            ``SpikeCounts``.
     """
 
     def __init__(
@@ -31,14 +32,16 @@ class SpikeCounter(AbstractProcess):
         shape: tuple[int, ...],
         num_steps: int,
         period: int,
-        offset: int,
+        first_firing: int,
+        firing_delay: int,
         counts_path: str,
         progress_path: str,
     ) -> None:
         super().__init__(
             num_steps=num_steps,
             period=period,
-            offset=offset,
+            first_firing=first_firing,
+            firing_delay=firing_delay,
             counts_path=counts_path,
             progress_path=progress_path,
         )
@@ -55,8 +58,9 @@ class PySpikeCounterModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
-        names = ("num_steps", "period", "offset", "counts_path", "progress_path")
-        self.spike_counts = SpikeCounts(**{name: proc_params[name] for name in names})
+        names = ("num_steps", "period", "first_firing", "firing_delay")
+        paths = ("counts_path", "progress_path")
+        self.spike_counts = SpikeCounts(**{name: proc_params[name] for name in (*names, *paths)})
 
     def run_spk(self) -> None:
         """Count one step."""

@@ -1,0 +1,160 @@
+"""What waiting before the first spike is worth: accuracy, latency and spikes by firing delay."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from torch import nn
+
+from benchmarks.images import labels_of, load_images
+from benchmarks.networks import three_convolutions
+from benchmarks.result import finish, json_option
+from tandem_hw.chip.timing import default_period
+from tandem_hw.conversion.convert import convert
+from tandem_hw.data.dataset import Dataset
+from tandem_hw.export.freezing import freeze
+from tandem_hw.learning.checkpoint import load_checkpoint
+from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.loop import TrainingOptions, seed_everything, train
+from tandem_hw.training.run_files import BEST_NAME
+from tandem_hw.zoo.convolutional_networks import chained_convolutions
+from tandem_hw.zoo.models import build
+
+#: An activation that no ceiling cuts off: what makes the ordinary network a plain ReLU network.
+_PLAIN_RELU: Final[dict[str, Any]] = {"twin": "relu", "activation_max": 1000.0}
+#: The ordinary network, by its name in the tables.
+_RELU: Final = "ReLU"
+#: Channels and strides of chains of 3x3 convolutions.
+_EIGHT: Final = ((16, 1), (16, 2), (32, 1), (32, 1), (32, 2), (64, 1), (64, 1), (64, 2))
+_THIRTEEN: Final = (
+    *((16, 1), (16, 2), (32, 1), (32, 2), (64, 1), (64, 1), (64, 2)),
+    *([(128, 1)] * 6),
+)
+_CHAINS: Final = {"eight convolutions": _EIGHT, "thirteen convolutions": _THIRTEEN}
+_NETWORKS: Final = (*_CHAINS, "three convolutions", "lenet", "resnet20")
+
+
+def _network(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
+    if name in _CHAINS:
+        channels, height, width = shape
+        layers = [(out, stride, 3) for out, stride in _CHAINS[name]]
+        modules, features = chained_convolutions((channels, height, width), layers)
+        return nn.Sequential(*modules, nn.Flatten(), nn.Linear(features, classes))
+    if name == "three convolutions":
+        return three_convolutions()
+    return build(name, shape, classes)
+
+
+@click.command("firing-delay")
+@click.option("--data", default="cifar10", show_default=True, help="Any data set of images.")
+@click.option(
+    "--network", type=click.Choice(_NETWORKS), default="eight convolutions", show_default=True
+)
+@click.option("--num-steps", "windows", multiple=True, type=int, default=(4,), show_default=True)
+@click.option(
+    "--delays", default="ReLU,0,1,phased", show_default=True, help="ReLU is the ordinary network."
+)
+@click.option("--seeds", default=3, show_default=True, help="Trainings of each.")
+@click.option("--first-seed", default=0, show_default=True)
+@click.option("--epochs", default=10, show_default=True)
+@click.option("--samples", default=10_000, show_default=True, help="Training images.")
+@click.option("--augmentation", default="none", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/firing-delay"))
+@json_option
+def command(
+    data: str,
+    network: str,
+    windows: tuple[int, ...],
+    delays: str,
+    seeds: int,
+    first_seed: int,
+    epochs: int,
+    samples: int,
+    augmentation: str,
+    out: Path,
+    json_path: Path | None,
+) -> None:
+    """Train a network with each firing delay, and test its integers on all test images.
+
+    Rows say the mean over the seeds and, beside it, the lowest and the highest.
+    """
+    dataset = load_images(data)
+    rows = []
+    for delay, num_steps in _settings(delays.split(","), windows):
+        trainings = []
+        for seed in range(first_seed, first_seed + seeds):
+            options = TrainingOptions(
+                epochs=epochs,
+                samples=samples,
+                augmentation=augmentation,
+                validation=0.0,
+                seed=seed,
+                schedule="ordinary" if delay == _RELU else "tandem",
+            )
+            folder = out / f"{network}-{delay}-T{num_steps}-seed{seed}".replace(" ", "-")
+            make = partial(_network, network, dataset.shape, dataset.classes)
+            trainings.append(_trained(make, dataset, num_steps, delay, options, folder))
+            click.echo(f"{network} {delay} T={num_steps} seed {seed}: {trainings[-1]}")
+        rows.append({"network": network, "delay": delay} | _together(trainings))
+    finish("firing-delay", rows, json_path)
+
+
+def _settings(delays: Iterable[str], windows: Iterable[int]) -> Iterator[tuple[str, int]]:
+    """Yield each delay with each length of a window that it suits; the ordinary net has none."""
+    lengths = list(windows)
+    for delay in delays:
+        for num_steps in lengths:
+            if delay == _RELU:
+                yield delay, num_steps
+                break
+            if delay == "phased" or int(delay) < num_steps:
+                yield delay, num_steps
+
+
+def _trained(
+    make: Any, dataset: Dataset, num_steps: int, delay: str, options: TrainingOptions, folder: Path
+) -> dict[str, float]:
+    seed_everything(options.seed)
+    if delay == _RELU:
+        spiking = _PLAIN_RELU
+    else:
+        steps = num_steps - 1 if delay == "phased" else int(delay)
+        spiking = {"initial_potential": 0.5, "firing_delay": steps}
+    model = convert(make(), input_shape=dataset.shape, num_steps=num_steps, **spiking)
+    started = time.process_time()
+    summary = train(model, dataset, options, folder, overwrite=True)
+    seconds = time.process_time() - started
+    if delay == _RELU:
+        unknown = dict.fromkeys(("latency", "period", "spikes", "SynOps"), 0.0)
+        accuracy = {"accuracy": summary["test_accuracy"], "T": 0}
+        return accuracy | unknown | {"training CPU seconds": seconds}
+    network = freeze(load_checkpoint(folder / BEST_NAME).model)
+    inputs = dataset.integers(dataset.x_test, network.input)
+    recording = ReferenceBackend().run(network, inputs, labels_of(dataset))
+    assert recording.accuracy is not None  # it was given labels
+    spikes = sum(float(counts.sum()) for counts in recording.counts.values())
+    return {
+        "accuracy": recording.accuracy,
+        "T": num_steps,
+        "latency": network.wiring.first_spikes[-1] + num_steps,
+        "period": default_period(network),
+        "spikes": spikes / len(recording),
+        "SynOps": recording.synops_per_sample,
+        "training CPU seconds": seconds,
+    }
+
+
+def _together(trainings: list[dict[str, float]]) -> dict[str, float]:
+    """Return means, and the lowest and the highest accuracy."""
+    row = {name: statistics.mean(one[name] for one in trainings) for name in trainings[0]}
+    accuracies = [one["accuracy"] for one in trainings]
+    return row | {"lowest": min(accuracies), "highest": max(accuracies), "seeds": len(trainings)}
+
+
+COMMANDS = [command]

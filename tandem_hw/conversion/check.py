@@ -152,8 +152,11 @@ def _read_varied(
         if not tensor.numel() or bool((tensor != tensor.flatten()[0]).any()):
             return tensor
         noise = torch.randn(tensor.shape, generator=generator).to(tensor)
-        # A variance stays positive.
-        return tensor.abs() + noise.abs() if is_buffer else tensor + noise / 2
+        if is_buffer:  # a variance stays positive
+            return tensor.abs() + noise.abs()
+        other = tensor + noise / 2
+        # So does the weight of a normalisation, behind which a maximum is one before it.
+        return other.abs() if bool((tensor > 0).all()) else other
 
     for dtype in (torch.float64, dtype_of(network)):
         real = [_real(spec, batch, network, dtype) for batch in batches]
@@ -218,7 +221,11 @@ def _compare(
             for name, value in parameters.items()
         }
         given = _twin(layer, inputs, parameters)
-        magnitudes = _twin(layer, [one.abs() for one in inputs], _magnitudes(parameters))
+        terms = _magnitudes(parameters) | {
+            name: value.to(wanted.dtype)
+            for name, value in _bias_terms(found.weight_origins[number]).items()
+        }
+        magnitudes = _twin(layer, [one.abs() for one in inputs], terms)
         allowed = _SLACK * _terms(layer) * eps * magnitudes
         _check_equal(network, found.paths[index], given, wanted, allowed)
         number += 1
@@ -243,10 +250,23 @@ def _check_equal(
 def _parameters(origins: Sequence[WeightOrigin]) -> dict[str, Tensor]:
     """Name the parameters of a layer and its skips as its state does."""
     return {
-        f"{f'skips.{number - 1}.' if number else ''}{name}": value
+        f"{_place(number)}{name}": value
         for number, origin in enumerate(origins)
         for name, value in origin.parameters.items()
     }
+
+
+def _bias_terms(origins: Sequence[WeightOrigin]) -> dict[str, Tensor]:
+    """Name the magnitudes of what biases were computed from as the biases are."""
+    return {
+        f"{_place(number)}bias": origin.bias_terms
+        for number, origin in enumerate(origins)
+        if origin.bias_terms is not None
+    }
+
+
+def _place(number: int) -> str:
+    return f"skips.{number - 1}." if number else ""
 
 
 def _magnitudes(parameters: dict[str, Tensor]) -> dict[str, Tensor]:

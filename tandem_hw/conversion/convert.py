@@ -157,6 +157,13 @@ def convert(
         calibrate(model, samples, percentile)
         _check_export(model, found)
         warn_of_loss(model, samples)
+    if found.folded:
+        warn_caller(
+            f"{', '.join(dict.fromkeys(found.folded))} follows no layer with weights, so it is "
+            f"folded once, with its running statistics, into the layer behind it, and a training "
+            f"goes on without it; put it before the ReLU to train with it",
+            ConversionWarning,
+        )
     if found.dropped:
         warn_caller(
             f"{found.dropped} at the end of the network is left out: the model returns its logits, "

@@ -12,11 +12,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tandem_hw.conversion import layer_reader, operation_reader
+from tandem_hw.conversion import folded_norm, layer_reader, operation_reader
 from tandem_hw.conversion.forward_recorder import Call, ForwardError, record
 from tandem_hw.conversion.layer_builder import LayerBuilder
 from tandem_hw.conversion.layer_reader import SUPPORTED
-from tandem_hw.conversion.read_values import ReadNetwork, Refused, Sum, Value, WeightOrigin
+from tandem_hw.conversion.read_values import (
+    NormalisedSpikes,
+    ReadNetwork,
+    Refused,
+    Spikes,
+    Sum,
+    Value,
+    WeightOrigin,
+)
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.kinds.catalogue import kind_of
 from tandem_hw.network.quantized import Readout
@@ -123,10 +131,14 @@ class Reader(LayerBuilder):
 
     def _synapses(self, path: str, module: Any, tensor: Tensor, value: Value, call: Call) -> Sum:
         name = type(module).__name__
-        spikes = self._spikes(path, value)
+        taken = value.spikes if isinstance(value, NormalisedSpikes) else value
+        spikes = self._spikes(path, taken)
         spec = layer_reader.synapses_spec(path, module)
         self._use(path, module)
         origin = WeightOrigin(path, layer_reader.synapse_parameters(path, module))
+        if isinstance(value, NormalisedSpikes):
+            spec, origin = folded_norm.fold(path, spec, origin, value)
+            self.found.folded.append(value.path)
         shape = tuple(call.result.shape[1:])
         if spikes is None:
             return Sum(path, ((spec, origin),), shape)
@@ -170,11 +182,11 @@ class Reader(LayerBuilder):
         taken = self.take(value)
         if taken is None:
             return Refused()
+        if isinstance(taken, Spikes):
+            self._use(path, norm)
+            return folded_norm.normalised(path, norm, tensor, taken)
         if not (
-            isinstance(taken, Sum)
-            and len(taken.terms) == 1
-            and taken.terms[0][1].has_weights
-            and not taken.terms[0][0].norm
+            len(taken.terms) == 1 and taken.terms[0][1].has_weights and not taken.terms[0][0].norm
         ):
             raise ConversionError(
                 f"layer {path} ({name}) must come right after a Conv2d or Linear (or another "

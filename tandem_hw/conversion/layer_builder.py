@@ -5,7 +5,7 @@ A ReLU puts neurons behind a sum, a pooling waits until it is known whether it n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from tandem_hw.conversion.layer_reader import SUPPORTED
 from tandem_hw.conversion.read_values import (
     Ended,
     Maxima,
+    NormalisedSpikes,
     Refused,
     Spikes,
     Sum,
@@ -65,6 +66,8 @@ class LayerBuilder(TensorMeanings):
         self, path: str, spec: LayerSpec, tensor: Tensor, value: Value, result: Tensor
     ) -> Value:
         """Read an average pooling, which gets neurons only where it needs them."""
+        if isinstance(value, NormalisedSpikes) and not any(spec.padding):
+            return self._behind(value, path, spec, self.pooled)
         spikes = self._spikes(path, value, "pooling")
         if spikes is None:
             return Refused()
@@ -80,6 +83,14 @@ class LayerBuilder(TensorMeanings):
         self, path: str, spec: LayerSpec, tensor: Tensor, value: Value, result: Tensor
     ) -> Value:
         """Read a max pooling, whose neurons need to know whole counts."""
+        if isinstance(value, NormalisedSpikes):
+            if bool((value.gain < 0).any()):
+                raise ConversionError(
+                    f"layer {path} is a max pooling behind {value.path}, whose negative weights "
+                    f"make a minimum of it; put the normalisation behind the pooling or before the "
+                    f"ReLU"
+                )
+            return self._behind(value, path, spec, self.max_pooled)
         taken = self.take(value)
         if taken is None:
             return Refused()
@@ -108,9 +119,25 @@ class LayerBuilder(TensorMeanings):
         )
         return replace(pooled, sources=indices)
 
+    def _behind(
+        self,
+        value: NormalisedSpikes,
+        path: str,
+        spec: LayerSpec,
+        read: Callable[[str, LayerSpec, Tensor, Value, Tensor], Value],
+    ) -> Value:
+        """Read a pooling that gives the same before a normalisation as behind it."""
+        before = layer_reader.pooled_values(spec, value.before)
+        return _normalised(value, read(path, spec, value.before, value.spikes, before), before)
+
     def adaptive(self, path: str, tensor: Tensor, value: Value, result: Tensor) -> Value:
         """Read an adaptive average pooling."""
         lengths, sizes = tuple(tensor.shape[2:]), tuple(result.shape[2:])
+        if isinstance(value, NormalisedSpikes):
+            before = layer_reader.ADAPTIVE_POOLINGS[len(sizes)](value.before, sizes)
+            return _normalised(
+                value, self.adaptive(path, value.before, value.spikes, before), before
+            )
         spec = layer_reader.adaptive_pooling_spec(lengths, sizes)
         if spec is not None:
             return self.pooled(path, spec, tensor, value, result)
@@ -125,6 +152,9 @@ class LayerBuilder(TensorMeanings):
     def dropped(self, path: str, name: str, p: float, channels: bool, value: Value) -> Value:
         """Read a dropout."""
         spec = layer_reader.dropout_spec(path, p, channels)
+        if isinstance(value, NormalisedSpikes):
+            dropped = self.dropped(path, name, p, channels, value.spikes)
+            return _normalised(value, dropped, value.before)
         spikes = self._spikes(f"{path} ({name})", value, "dropout")
         if spikes is None:
             return Refused()
@@ -311,3 +341,16 @@ class LayerBuilder(TensorMeanings):
                 "the last layer is followed by a ReLU; with readout "
                 '"potential" it must not be (or use readout="count")'
             )
+
+
+def _normalised(value: NormalisedSpikes, found: Value, before: Tensor) -> Value:
+    """Return a normalisation of other spikes, or why there are none.
+
+    Args:
+        value: the normalisation.
+        found: what was read of its spikes.
+        before: their values, [samples, *shape].
+    """
+    if not isinstance(found, Spikes):
+        return found
+    return replace(value, spikes=found, before=before)

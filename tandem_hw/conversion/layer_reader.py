@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tandem_hw.arithmetic.synapses import inputs_first
@@ -31,6 +32,11 @@ _POOLED_AXES: Final[dict[type[nn.Module], int]] = {
 POOLS: Final = (nn.AvgPool1d, nn.AvgPool2d)
 MAX_POOLS: Final = (nn.MaxPool1d, nn.MaxPool2d)
 ADAPTIVE_POOLS: Final = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+#: By the number of axes.
+ADAPTIVE_POOLINGS: Final[dict[int, Callable[[Tensor, Any], Tensor]]] = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+}
 DROPOUTS: Final = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 RESHAPES: Final = (nn.Flatten, nn.Unflatten, nn.Identity)
 ENDS: Final = (nn.Softmax, nn.LogSoftmax)
@@ -373,6 +379,24 @@ def activation_limits(what: str, least: Any, largest: Any) -> float | None:
     if not isinstance(largest, int | float) or not largest > 0:
         raise refuse_kind(what, "hardtanh")
     return float(largest)
+
+
+def pooled_values(spec: LayerSpec, values: Tensor) -> Tensor:
+    """Return what a pooling gives.
+
+    Args:
+        spec: an average or a max pooling.
+        values: what comes in, [samples, channels, *lengths].
+    """
+    axes = len(spec.kernel)
+    if spec.kind == "avgpool":
+        average: Any = {1: F.avg_pool1d, 2: F.avg_pool2d}[axes]
+        result: Tensor = average(values, spec.kernel, spec.stride, spec.padding)
+        return result
+    maximum: Any = {1: F.max_pool1d, 2: F.max_pool2d}[axes]
+    return maximum(  # type: ignore[no-any-return]
+        values, spec.kernel, spec.stride, spec.padding, spec.dilation, spec.ceil_mode
+    )
 
 
 def pooled_axes(module: nn.Module) -> int:

@@ -2,6 +2,7 @@
 
 Spikes   what neurons send after a ReLU, or the input: it may be pooled, flattened, dropped out,
          and taken in by synapses
+         behind a batch normalisation NormalisedSpikes, until a layer with weights takes that up
 Sum      what neurons take in before their ReLU: synapses with their normalisation, added up
 Maxima   a max pooling of a sum, whose ReLU is still to come
 Ended    a sum behind a softmax, which may only be the result
@@ -26,10 +27,13 @@ class WeightOrigin:
         path: name of the module in the network, or of the operation.
         parameters: by the names that a tandem layer has for them, the values in effect: "weight",
             "bias", and "norm.weight" and so on of the batch normalisation behind it.
+        bias_terms: sum of the magnitudes of what the bias was computed from, [out], where it is
+            not the module's own.
     """
 
     path: str
     parameters: dict[str, Tensor] = field(default_factory=dict)
+    bias_terms: Tensor | None = None
 
     @property
     def has_weights(self) -> bool:
@@ -48,6 +52,7 @@ class ReadNetwork:
         weight_origins: for each layer with neurons, of its synapses and then of each skip.
         batch: what the network ran on.
         dropped: name of a softmax at the end that is left out, or nothing.
+        folded: names of batch normalisations behind a ReLU, which the layers behind them took up.
     """
 
     batch: Tensor
@@ -56,6 +61,7 @@ class ReadNetwork:
     results: list[Tensor] = field(default_factory=list)
     weight_origins: list[tuple[WeightOrigin, ...]] = field(default_factory=list)
     dropped: str = ""
+    folded: list[str] = field(default_factory=list)
 
     def behind(self, source: int) -> Tensor:
         """Return what the ordinary network had behind a layer, or ``FROM_INPUT`` went in."""
@@ -106,6 +112,24 @@ class Spikes:
 
 
 @dataclass(frozen=True, eq=False)
+class NormalisedSpikes:
+    """Spikes behind a batch normalisation, which the next layer takes up: gain * x + shift.
+
+    Attributes:
+        path: its name and kind.
+        spikes: what is normalised.
+        gain, shift: float64 [channels].
+        before: values of ``spikes``, [samples, *shape].
+    """
+
+    path: str
+    spikes: Spikes
+    gain: Tensor
+    shift: Tensor
+    before: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Sum:
     """What neurons of this shape take in; every term has its source in its specification."""
 
@@ -147,4 +171,4 @@ class Refused:
     messages: tuple[str, ...] = ()
 
 
-Value = Spikes | Sum | Maxima | Ended | Refused
+Value = Spikes | NormalisedSpikes | Sum | Maxima | Ended | Refused

@@ -15,6 +15,7 @@ from tandem_hw.conversion.forward_recorder import Call, ForwardError, tensors_in
 from tandem_hw.conversion.read_values import (
     Ended,
     Maxima,
+    NormalisedSpikes,
     ReadNetwork,
     Refused,
     Spikes,
@@ -105,6 +106,12 @@ class TensorMeanings(ABC):
             return None
         if isinstance(value, Ended):
             raise layer_reader.refuse_kind(value.what, "softmax")
+        if isinstance(value, NormalisedSpikes):
+            raise ConversionError(
+                f"{value.path} follows no layer with weights, so it is folded into the one that "
+                f"comes next; nothing but pooling, dropout and Flatten may be between them: put it "
+                f"before the ReLU"
+            )
         if isinstance(value, Maxima):
             raise ConversionError(
                 f"layer {value.path} stands before the ReLU of {value.value.path}, and nothing but "
@@ -144,7 +151,7 @@ class TensorMeanings(ABC):
             paths = self.found.paths
             names = ["the input" if one == FROM_INPUT else paths[one] for one in value.sources]
             return " and ".join(dict.fromkeys(names))
-        return value.path if isinstance(value, Sum | Maxima) else "an operation"
+        return "an operation" if isinstance(value, Ended | Refused) else value.path
 
     def _keep(self, tensor: Tensor, value: Value) -> None:
         if tensor.is_inference():
@@ -193,7 +200,7 @@ class TensorMeanings(ABC):
         for value in values:
             if value is not result:
                 self.unused.pop(id(value), None)
-                if isinstance(result, Spikes | Sum | Maxima):
+                if not isinstance(result, Ended | Refused):
                     self.unused[id(result)] = result
 
     def _spoil_aliases(self, path: str, changed: Tensor) -> None:

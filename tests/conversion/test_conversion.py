@@ -258,12 +258,12 @@ REFUSED: dict[str, tuple[list[nn.Module], str]] = {
     ),
     "relu last": ([FLAT, nn.Linear(128, 3), nn.ReLU()], 'use readout="count"'),
     "norm first": (
-        [nn.BatchNorm2d(2), FLAT, nn.Linear(128, 3)],
-        r"layer 0 \(BatchNorm2d\) must come right after a Conv2d or Linear",
+        [nn.BatchNorm1d(128), FLAT, nn.Linear(128, 3)],
+        r"does not take samples of shape \(2, 8, 8\)",
     ),
     "norm after relu": (
-        [nn.Conv2d(2, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), FLAT, nn.Linear(144, 3)],
-        r"layer 2 \(BatchNorm2d\) must come right after",
+        [nn.Conv2d(2, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.ReLU(), FLAT, nn.Linear(144, 3)],
+        r"layer 2 \(BatchNorm2d\) follows no layer with weights, so it is folded into the one that",
     ),
     "norm twice": (
         [FLAT, nn.Linear(128, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)],

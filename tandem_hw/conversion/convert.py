@@ -66,8 +66,9 @@ def convert(
 
     Args:
         network: any module made of convolutions (one or two axes, grouped, transposed), fully
-            connected layers, each with batch normalisation or without, additions, ReLU, average
-            pooling, dropout and flattening. Every sum of layers but the last is followed by a
+            connected layers, each with batch normalisation or without, additions, concatenation
+            along channels, ReLU with a ceiling or without, average pooling, max pooling (where it
+            is phased), dropout and flattening. Every sum of layers but the last is followed by a
             ReLU; spikes are added to one before its ReLU, as in a residual block. A pooling before
             a fully connected layer is folded into its weights, elsewhere it gets neurons of its
             own. A softmax at the very end is left out, with a ``ConversionWarning``.

@@ -53,7 +53,7 @@ def normalised(path: str, norm: Any, tensor: Tensor, spikes: Spikes) -> Normalis
 
 
 def fold(
-    path: str, spec: LayerSpec, origin: WeightOrigin, taken: NormalisedSpikes
+    path: str, spec: LayerSpec, origin: WeightOrigin, taken: NormalisedSpikes, *, has_rims: bool
 ) -> tuple[LayerSpec, WeightOrigin]:
     """Fold a normalisation into the layer that takes it.
 
@@ -62,6 +62,7 @@ def fold(
         spec: of the layer, without its source.
         origin: its weights, output channels first.
         taken: what it takes.
+        has_rims: whether some outputs have fewer weights than others, as beside padding.
 
     Returns:
         The layer with other weights and a bias.
@@ -69,8 +70,7 @@ def fold(
     Raises:
         ConversionError: some of its weights meet padding, where there is no shift.
     """
-    meets_padding = spec.kind == "conv_transpose" or (spec.kind == "conv" and any(spec.padding))
-    if meets_padding and bool(taken.shift.any()):
+    if has_rims and bool(taken.shift.any()):
         raise ConversionError(
             f"{taken.path} follows no layer with weights, so it is folded into layer {path}, where "
             f"its shift would be missing at the border, since padding stays 0; put the "

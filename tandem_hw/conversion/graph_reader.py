@@ -137,7 +137,8 @@ class Reader(LayerBuilder):
         self._use(path, module)
         origin = WeightOrigin(path, layer_reader.synapse_parameters(path, module))
         if isinstance(value, NormalisedSpikes):
-            spec, origin = folded_norm.fold(path, spec, origin, value)
+            has_rims = layer_reader.has_rims(path, module)
+            spec, origin = folded_norm.fold(path, spec, origin, value, has_rims=has_rims)
             self.found.folded.append(value.path)
         shape = tuple(call.result.shape[1:])
         if spikes is None:

@@ -65,11 +65,13 @@ class _Way:
         spec: from a layer's name and the layer to its specification, without its source.
         weight: from a layer to its weights, output channels first.
         takes_features: whether it takes a vector of features, not channels with their axes.
+        has_rims: whether outputs at a border have fewer weights than others, whatever the padding.
     """
 
     spec: Callable[[str, Any], LayerSpec]
     weight: Callable[[Any], Tensor]
     takes_features: bool = False
+    has_rims: bool = False
 
 
 def is_leaf(module: nn.Module) -> bool:
@@ -198,6 +200,12 @@ def synapses_spec(path: str, module: nn.Module) -> LayerSpec:
 def takes_features(path: str, module: nn.Module) -> bool:
     """Whether a layer with weights takes a vector of features, not channels with their axes."""
     return _way_of(path, module).takes_features
+
+
+def has_rims(path: str, module: nn.Module) -> bool:
+    """Whether outputs of a layer with weights have fewer weights where padding or a border is."""
+    way = _way_of(path, module)
+    return way.has_rims or (not way.takes_features and any(way.spec(path, module).padding))
 
 
 def _way_of(path: str, module: nn.Module) -> _Way:
@@ -437,7 +445,7 @@ def _numbers(value: Any, axes: int) -> tuple[int, ...]:
 _WAYS: Final[dict[type[nn.Module], _Way]] = {
     nn.Conv1d: _Way(_convolution_spec, _weight),
     nn.Conv2d: _Way(_convolution_spec, _weight),
-    nn.ConvTranspose2d: _Way(_transposed_spec, _transposed_weight),
+    nn.ConvTranspose2d: _Way(_transposed_spec, _transposed_weight, has_rims=True),
     nn.Linear: _Way(_linear_spec, _weight, takes_features=True),
 }
 SYNAPSES: Final = tuple(_WAYS)

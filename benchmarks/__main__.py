@@ -17,6 +17,7 @@ from benchmarks import (
     firing_raster,
     graph_networks,
     interchange,
+    kernels,
     lowering,
     memory,
     simulation,
@@ -46,6 +47,7 @@ for module in (
     chip_budget,
     lowering,
     interchange,
+    kernels,
 ):
     for command in module.COMMANDS:
         main.add_command(command)

@@ -1,13 +1,14 @@
 #!/bin/sh
-# What a GPU has to show, in five minutes: equal integers, the table of training steps with the
-# other libraries that are installed, and two epochs of VGG-16 on images of CIFAR-10's size.
+# What a GPU has to show, in five minutes: equal integers, which kernels and algorithms it takes and
+# how fast they are, the table of training steps with the other libraries that are installed, and two
+# epochs of VGG-16 on images of CIFAR-10's size.
 #
 #   benchmarks/gpu_check.sh            from the root of the sources; results in ./gpu-check
 #   DEVICE=cpu SIZE=tiny benchmarks/gpu_check.sh     tries the script itself without a GPU
 #
 # Needs a Python (3.10 or newer; PYTHON names it, default python3) with torch, numpy, h5py, click,
 # rich and scikit-learn; the package is taken from the sources. No registry, no Lava. With pytest
-# and hypothesis the conformance suite runs on the device as well. DATA=npz:PATH or DATA=cifar10
+# and hypothesis the conformance suite runs on the device, and the tests that ask for a GPU. DATA=npz:PATH or DATA=cifar10
 # names the images of the epochs, otherwise they are random. OUT is the folder of the results.
 #
 # Every part has a share of the five minutes and what earlier ones left of theirs, and the next one
@@ -29,12 +30,14 @@ failed=0
 
 case ${SIZE:-full} in
 full)
+    kernels="--repeats 10"
     random="--random 20 --samples 64"
     networks="vgg16 cifarnet resnet20"
     steps="--repeats 7"
     epochs="--network vgg16 --epochs 2"
     ;;
 tiny)
+    kernels="--repeats 2 --batch 2 --small"
     random="--random 2 --samples 4 --no-zoo"
     networks="3-conv"
     steps="--batch 2 --num-steps 2 --repeats 2 --no-memory"
@@ -67,24 +70,31 @@ part() {
 }
 
 # shellcheck disable=SC2086  # the options are several words
-part exactness 50 "$PYTHON" -m benchmarks exactness --device "$DEVICE" $random \
+part kernels 25 "$PYTHON" -m benchmarks kernels --device "$DEVICE" $kernels \
+    --json "$OUT/kernels.json"
+
+# shellcheck disable=SC2086
+part exactness 45 "$PYTHON" -m benchmarks exactness --device "$DEVICE" $random \
     --json "$OUT/exactness.json"
 
 for network in $networks; do
     # shellcheck disable=SC2086
-    part "training-step-$network" 35 "$PYTHON" -m benchmarks training-step --device "$DEVICE" \
+    part "training-step-$network" 30 "$PYTHON" -m benchmarks training-step --device "$DEVICE" \
         --networks "$network" $steps --peers --json "$OUT/training-step-$network.json"
 done
 
 # shellcheck disable=SC2086
-part epochs 80 "$PYTHON" -m benchmarks epochs --device "$DEVICE" $epochs \
+part epochs 65 "$PYTHON" -m benchmarks epochs --device "$DEVICE" $epochs \
     ${DATA:+--data "$DATA"} --json "$OUT/epochs.json"
 
 if "$PYTHON" -c "import pytest, hypothesis" 2> /dev/null; then
-    part conformance 40 "$PYTHON" -m pytest hw_tests -q -p no:cacheprovider --backend reference \
+    part conformance 25 "$PYTHON" -m pytest hw_tests -q -p no:cacheprovider --backend reference \
         --device "$DEVICE"
+    part tests 15 "$PYTHON" -m pytest -q -p no:cacheprovider -k "a_gpu or cuda" \
+        tests/arithmetic/gpu tests/arithmetic/test_counted_spikes.py \
+        tests/learning/test_deferred_pass.py tests/training/test_augmentation.py
 else
-    echo "== conformance: left out, pytest or hypothesis is not installed" |
+    echo "== conformance and tests: left out, pytest or hypothesis is not installed" |
         tee -a "$OUT/summary.txt"
 fi
 

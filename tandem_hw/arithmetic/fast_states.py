@@ -36,18 +36,32 @@ class FastState:
     """The membrane of some samples of one layer, without a wrap.
 
     Attributes:
-        membrane: [batch, neurons] as the bias, bias included; of a reset by subtraction as it was
-            before the last step's spikes were subtracted.
+        membrane: [batch, neurons] as the bias, bias and offset included; of a reset by subtraction
+            as it was before the last step's spikes were subtracted.
         extremes: lowest and highest membrane of any step, where they were followed.
     """
 
-    def __init__(self, neurons: NeuronParameters, bias: Tensor, follow_peak: bool) -> None:
+    def __init__(
+        self, neurons: NeuronParameters, bias: Tensor, follow_peak: bool, offset: int = 0
+    ) -> None:
+        """Begin.
+
+        Args:
+            neurons: the neurons.
+            bias: theirs, in the data type of the membrane.
+            follow_peak: follow the extremes.
+            offset: what the membrane has more than the state, so that an integer holds it; only
+                where neurons fire step by step.
+        """
         threshold = neurons.threshold
         if isinstance(threshold, Tensor):
             threshold = threshold.to(bias.dtype)
         self.threshold = threshold
         #: As a tensor, which is compared with at once; a number is wrapped anew in every step.
-        self.least = _number(threshold, bias.dtype) if isinstance(threshold, int) else threshold
+        self.least = threshold
+        if isinstance(threshold, int):
+            self.least = _number(threshold + offset, bias.dtype)
+        self.offset = offset
         self.zero = neurons.resets_to_zero
         self.firing_delay = neurons.firing_delay
         self.bias = bias
@@ -72,7 +86,7 @@ class FastState:
         dtype = self.bias.dtype
         if first.dtype != dtype:
             self._taken = torch.empty_like(first, dtype=dtype)
-        self.membrane = torch.add(self._taken_in(first), self.bias)
+        self.membrane = torch.add(self._taken_in(first), self.bias + self.offset)
         if packer is None or self.threshold is None:
             for index, synaptic_input in enumerate(inputs):
                 self._integrate(index, synaptic_input)
@@ -83,6 +97,9 @@ class FastState:
             self.extremes = torch.stack(lows).min(), torch.stack(highs).max()
         elif self._seen:
             (self.extremes,) = self._seen
+        if self.extremes is not None and self.offset != 0:  # the state itself may need more bits
+            low, high = self.extremes
+            self.extremes = low.int() - self.offset, high.int() - self.offset
 
     def count(self, inputs: Sequence[Tensor | None]) -> Tensor:
         """Run a window that is taken in before the first spike; return the counts.
@@ -122,6 +139,8 @@ class FastState:
             packer.add(fired)
             if self.zero:
                 membrane.addcmul_(membrane, fired, value=-1)
+                if self.offset != 0:
+                    membrane.add_(fired, alpha=self.offset)
             elif index < last:
                 subtract_threshold_(membrane, fired, threshold)
 
@@ -147,7 +166,7 @@ class FastState:
 
     def final(self) -> Tensor:
         """Return Lava's state variable after the last step in units of 1/64 weight unit."""
-        membrane = self.membrane.to(torch.float64)
+        membrane = self.membrane.to(torch.float64) - self.offset
         if self._subtracted is not None:
             assert self.threshold is not None  # they fire
             membrane = membrane - self._subtracted.to(torch.float64) * self.threshold

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class NeuronParameters:
             and mended at once otherwise. Only where there is one are numbers left on the device.
         layer: name of the layer, for the checks.
         firing_delay: steps before the first one in which the neurons may fire.
-        short: whether its states may be tried in 16 bits; None for no.
+        short: whether its states fit in 16 bits, where that is worth trying.
     """
 
     bias: Tensor
@@ -60,6 +60,7 @@ class NeuronParameters:
         proven: bool,
         input_reach: int = ACCUMULATOR_LIMIT,
         firing_delay: int = 0,
+        bounds: tuple[int, int] | None = None,
         device: torch.device | str = "cpu",
     ) -> NeuronParameters:
         """Return those of a layer of a quantized network.
@@ -70,14 +71,12 @@ class NeuronParameters:
             proven: as above.
             input_reach: as above.
             firing_delay: as above.
+            bounds: lowest and highest state of a window that is proven, where 16 bits may be tried.
             device: where the bias is kept.
         """
         neurons = layer.neurons
         bias = layer.bias_image()
-        short = None
-        if neurons.threshold is not None and torch.device(device).type == "cpu":
-            short = ShortStates(input_reach + int(np.abs(bias).max()), neurons.threshold)
-        return cls(
+        found = cls(
             bias=torch.from_numpy(bias.astype(np.float64)).to(device),
             threshold=neurons.threshold,
             reset=reset,
@@ -87,8 +86,11 @@ class NeuronParameters:
             voltage_decay=neurons.voltage_decay,
             number=layer.num_neurons,
             firing_delay=firing_delay if layer.fires else 0,
-            short=short,
         )
+        if bounds is None or neurons.threshold is None or found.leaks:
+            return found
+        reach = int(np.abs(bias).max())
+        return replace(found, short=ShortStates(input_reach, reach, neurons.threshold, bounds))
 
     @property
     def whole_threshold(self) -> int | None:

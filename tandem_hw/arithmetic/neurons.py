@@ -17,12 +17,13 @@ du=current_decay-1 and dv=voltage_decay, 4095 and 0 where nothing leaks, the oth
 dv=4096: see docs/arithmetic.md. Where a state may leave
 24 bits, Lava's wrap of the current and its clip of the voltage are followed bit for bit.
 
-Tensors hold integers in floating point. Where ``tandem_hw.network.bounds`` proves that no state
-leaves 24 bits, float32 is exact and nothing wraps. Where it does not, float32 is tried and every
-state looked at; should one come too near the limit, the window is run again in float64 with wrap
-and clip. In a training step on a GPU, which shall not wait for that look, it is put off to the end
-of the forward pass, and then the pass is run again (``deferred_checks``). Leaky layers always run
-in float64: the product of a state and a decay needs 36 bits.
+Tensors hold integers in floating point, or in 16 bits where that is enough (``short_states``).
+Where ``tandem_hw.network.bounds`` proves that no state leaves 24 bits, float32 is exact and nothing
+wraps. Where it does not, float32 is tried and every state looked at; should one come too near the
+limit, the window is run again in float64 with wrap and clip. In a training step on a GPU, which
+shall not wait for that look, it is put off to the end of the forward pass, and then the pass is run
+again (``deferred_checks``). Leaky layers always run in float64: the product of a state and a decay
+needs 36 bits.
 """
 
 from __future__ import annotations
@@ -162,10 +163,18 @@ class Incoming:
             found = self.synapse(train.signal)
             steps = [found if step in train.sent else None for step in range(num_steps)]
             return steps if steps[0] is not None else [torch.zeros_like(found), *steps[1:]]
+        return self.inputs_by_step(num_steps).unbind(1)
+
+    def inputs_by_step(self, num_steps: int) -> Tensor:
+        """Return the synaptic inputs of a train that every step has a signal of its own in.
+
+        Returns:
+            [batch, num_steps, *shape].
+        """
         # Samples first, as they lie in memory: a few of them, with all their steps, are a part.
-        signal = train.samples_first()[:, :num_steps]
+        signal = self.train.samples_first()[:, :num_steps]
         found = self.synapse(signal.flatten(0, 1))
-        return found.view(train.batch, num_steps, *found.shape[1:]).unbind(1)
+        return found.view(self.train.batch, num_steps, *found.shape[1:])
 
     def whole(self) -> tuple[Tensor, int] | None:
         """Return what comes in over the whole window and how often, or None where no byte holds it.
@@ -196,6 +205,9 @@ def _summed(incoming: Sequence[Incoming], num_steps: int) -> Sequence[Tensor | N
     """Return the synaptic input of every step, all synapses together."""
     if len(incoming) == 1:
         return incoming[0].synaptic_inputs(num_steps)
+    if all(one.train.by_step for one in incoming):  # all steps in one addition
+        first, *others = (one.inputs_by_step(num_steps) for one in incoming)
+        return sum(others, start=first).unbind(1)
     sums: list[Tensor | None] = []
     for parts in zip(*(one.synaptic_inputs(num_steps) for one in incoming), strict=True):
         total: Tensor | None = None
@@ -458,18 +470,19 @@ class _Window:
     def _run(
         self, inputs: Sequence[Tensor | None], bits: Tensor | None
     ) -> tuple[FastState | ExactState, Tensor | None]:
-        """Run a window in float32 without a wrap, or in float64 with one where it needs that.
+        """Run a window in the fewest bits that are enough, in float64 with a wrap at last.
 
         Returns:
             The state at its end, and the spike counts of neurons that fire.
         """
         neurons = self.neurons
-        if neurons.short is not None and not neurons.leaks and neurons.short.worth_trying:
-            short = FastState(neurons, self.bias.to(neurons.short.dtype), follow_peak=True)
-            counts = self._run_fast(short, inputs, bits)
-            assert short.extremes is not None  # they were followed
-            if neurons.short.hold(short.extremes):
-                return short, counts
+        short = neurons.short
+        if short is not None and short.worth_trying and not self.takes_in_all_first:
+            state = FastState(neurons, self.bias.to(short.dtype), True, short.offset)
+            counts = run_window(state, inputs, self.num_steps, bits)
+            assert state.extremes is not None  # they were followed
+            if short.hold(state.extremes):
+                return state, counts
         if not neurons.leaks and not neurons.wraps:
             fast = FastState(neurons, self.bias, self.follow_peak)
             counts = self._run_fast(fast, inputs, bits)

@@ -7,6 +7,7 @@ parts of its neurons and a period that is a power of two. See docs/chip-budget.m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from tandem_hw.chip.partition import (
     layer_budget,
     relay_budget,
 )
-from tandem_hw.chip.relays import relay_stages
+from tandem_hw.chip.relays import RelayedNetwork, relay_stages, with_relay_layers
 from tandem_hw.chip.timing import board_period
 from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -161,15 +162,21 @@ def chip_budget(network: QuantizedNetwork, recording: Recording | None = None) -
         )
     period = board_period(network)
     obstacle = _obstacle(network, period)
-    parts = neuron_parts(network, period, obstacle)
-    layers = tuple(
-        layer_budget(layer, layer_parts)
-        for layer, layer_parts in zip(network.layers, parts, strict=True)
-    )
-    relays = tuple(
-        relay_budget(network.layers[index], stage)
-        for index, stages in relay_stages(network.wiring).items()
-        for stage in range(1, stages + 1)
+    relayed = with_relay_layers(network)
+    placed = {
+        layer.name: (layer_budget(layer, parts), parts)
+        for layer, parts in zip(
+            relayed.network.layers, neuron_parts(relayed.network, period, obstacle), strict=True
+        )
+    }
+    layers = tuple(placed[layer.name][0] for layer in network.layers)
+    relays = (
+        *(placed[name][0] for names in relayed.relays.values() for name in names),
+        *(
+            relay_budget(relayed.network.layers[index], stage)
+            for index, stages in relay_stages(relayed.network.wiring).items()
+            for stage in range(1, stages + 1)
+        ),
     )
     check_chips((*layers, *relays))
     return ChipBudget(
@@ -177,7 +184,9 @@ def chip_budget(network: QuantizedNetwork, recording: Recording | None = None) -
         relays=relays,
         period=period,
         latency=network.wiring.first_spikes[-1] + network.num_steps,
-        energy=_energy(network, parts, period, recording),
+        energy=_energy(
+            relayed, {name: parts for name, (_, parts) in placed.items()}, period, recording
+        ),
         obstacle=obstacle,
     )
 
@@ -233,21 +242,25 @@ def _obstacle(network: QuantizedNetwork, period: int) -> str | None:
 
 
 def _energy(
-    network: QuantizedNetwork,
-    parts: list[NeuronParts],
+    relayed: RelayedNetwork,
+    parts: Mapping[str, NeuronParts],
     period: int,
     recording: Recording | None,
 ) -> EnergyEstimate:
+    network = relayed.network
+    source_of = {name: source for source, names in relayed.relays.items() for name in names}
     synops, updates = 0.0, 0
     stages = relay_stages(network.wiring)
-    for index, (layer, layer_parts) in enumerate(zip(network.layers, parts, strict=True)):
+    for index, layer in enumerate(network.layers):
+        spikes = float(layer.num_neurons * network.num_steps)
+        if recording is not None:  # a relay layer sends what its source does
+            spikes = _spikes_per_sample(recording, source_of.get(layer.name, layer.name))
         if recording is None:
             synops += _most_synops(network, index)
-            spikes = float(layer.num_neurons * network.num_steps)
         else:
-            synops += float(recording.synops[layer.name].mean())
-            spikes = _spikes_per_sample(recording, layer.name)
-        relays = stages.get(index, 0)
+            recorded = recording.synops.get(layer.name)
+            synops += spikes if recorded is None else float(recorded.mean())
+        relays, layer_parts = stages.get(index, 0), parts[layer.name]
         synops += spikes * (layer_parts.self_inhibition + relays)
         synops += layer_parts.clocks * layer.num_neurons
         updates += (layer.num_neurons * (1 + relays) + layer_parts.clocks) * period

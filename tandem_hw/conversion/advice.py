@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-_POOLING = "use average pooling, or a stride of 2 in the convolution before it"
+_POOLING = (
+    "use MaxPool1d or MaxPool2d in a phased network, average pooling, or a stride of 2 in the "
+    "convolution before it"
+)
 _ENLARGING = "use a ConvTranspose2d with a stride"
 _ACTIVATION = "use ReLU, the spike counts cap it at activation_max"
+_CEILING = (
+    "use ReLU, the spike counts cap it at activation_max; for a ceiling c of your own ReLU6, "
+    "Hardtanh(0, c) or clamp(0, c) right behind a layer with weights"
+)
 _PROBABILITY = (
     "inside a network use ReLU; at its end leave it out, the loss takes the logits "
     "(cross_entropy, binary_cross_entropy_with_logits)"
@@ -14,10 +21,7 @@ _PROBABILITY = (
 _NORMALISATION = "use batch normalisation, which is folded into the weights"
 _WEIGHTS = "use the layer of torch.nn, which has the weights"
 _ARITHMETIC = "scale, subtract or stack by the weights of a layer"
-_STACKING = (
-    "a layer behind it is the sum of a layer for each part: use conv_a(a) + conv_b(b) in place of "
-    "conv(torch.cat([a, b], 1))"
-)
+_STACKING = "join what layers with a ReLU put out along their channels, torch.cat([a, b], 1)"
 _PART = (
     "a layer takes in all neurons of the one before it; cut the data before the network, or give "
     "each part a layer of its own"
@@ -27,9 +31,9 @@ _MARGIN = "use the padding of the convolution behind it"
 
 #: For each proposal the names, in lower case without underscores, that it is for.
 _NAMES: Final = {
-    _ACTIVATION: "leakyrelu rrelu prelu gelu silu swish mish elu selu celu tanh relu6 hardtanh "
-    "hardswish softplus softsign threshold hardshrink softshrink tanhshrink glu clamp clampmin "
-    "clip abs exp",
+    _ACTIVATION: "leakyrelu rrelu prelu gelu silu swish mish elu selu celu tanh "
+    "hardswish softplus softsign threshold hardshrink softshrink tanhshrink glu abs exp",
+    _CEILING: "hardtanh relu6 clamp clampmin clampmax clip",
     _PROBABILITY: "sigmoid logsigmoid hardsigmoid softmax logsoftmax softmin softmax2d expit",
     _WEIGHTS: "conv1d conv2d linear convtranspose2d batchnorm matmul addmm",
     _ARITHMETIC: "mul sub rsub truediv div neg pow bilinear",

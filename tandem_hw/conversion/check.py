@@ -26,6 +26,7 @@ from tandem_hw.conversion.forward_recorder import ForwardError
 from tandem_hw.conversion.graph_reader import read_network
 from tandem_hw.conversion.read_values import ReadNetwork, WeightOrigin
 from tandem_hw.errors import ConversionError
+from tandem_hw.learning.kinds.max_pooling import TandemMaxPool
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.signals import TandemSignal
@@ -48,7 +49,7 @@ _SEED: Final = 9
 
 
 def read_as_it_is(
-    network: nn.Module, spec: InputSpec, readout: Readout, *, check: bool
+    network: nn.Module, spec: InputSpec, readout: Readout, *, check: bool, pools_maxima: bool
 ) -> ReadNetwork:
     """Read an ordinary network with the weights that are in effect.
 
@@ -57,6 +58,7 @@ def read_as_it_is(
         spec: what goes in.
         readout: "potential" or "count".
         check: refuse what is read as leaving values as they are, but changes them.
+        pools_maxima: whether the network's neurons can do a max pooling.
 
     Raises:
         ConversionError: names all that has no exact counterpart.
@@ -64,7 +66,7 @@ def read_as_it_is(
     dtype = dtype_of(network)
     batch = _real(spec, _integers(spec, _SAMPLES[0], _SEED), network, dtype)
     with borrowed(network, dtype):
-        return read_network(network, batch, readout, check=check)
+        return read_network(network, batch, readout, check=check, pools_maxima=pools_maxima)
 
 
 def check_conversion(
@@ -150,8 +152,11 @@ def _read_varied(
         if not tensor.numel() or bool((tensor != tensor.flatten()[0]).any()):
             return tensor
         noise = torch.randn(tensor.shape, generator=generator).to(tensor)
-        # A variance stays positive.
-        return tensor.abs() + noise.abs() if is_buffer else tensor + noise / 2
+        if is_buffer:  # a variance stays positive
+            return tensor.abs() + noise.abs()
+        other = tensor + noise / 2
+        # So does the weight of a normalisation, behind which a maximum is one before it.
+        return other.abs() if bool((tensor > 0).all()) else other
 
     for dtype in (torch.float64, dtype_of(network)):
         real = [_real(spec, batch, network, dtype) for batch in batches]
@@ -196,9 +201,13 @@ def _compare(
     """Compare layer by layer, with the weights of these origins or with the model's own."""
     number = 0
     for index, layer in enumerate(model.layers):
+        wanted = found.results[index]
+        if isinstance(layer, TandemMaxPool):
+            (source,) = model.sources(index)
+            given = layer(TandemSignal(found.behind(source), None, 1.0)).counts
+            _check_equal(network, found.paths[index], given, wanted, torch.zeros(()))
         if not isinstance(layer, TandemLayer):
             continue
-        wanted = found.results[index]
         if layer.fires:
             wanted = wanted.relu()  # a last layer that is counted
         inputs = [found.behind(source) for source in model.sources(index)]
@@ -212,28 +221,52 @@ def _compare(
             for name, value in parameters.items()
         }
         given = _twin(layer, inputs, parameters)
-        magnitudes = _twin(layer, [one.abs() for one in inputs], _magnitudes(parameters))
-        difference = (given - wanted.reshape(given.shape)).abs()
-        off = ~(difference <= _SLACK * _terms(layer) * eps * magnitudes)
-        if off.any():
-            largest = float(wanted.abs().max())
-            raise ConversionError(
-                f"layer {found.paths[index]} computes something else in the network than what it "
-                f"is read as: {int(off.sum())} of {off.numel()} values differ, by up to "
-                f"{float(difference.max()):.2g} where the largest is {largest:.2g}"
-                f"{_own_code(network)}; remove what changes them before you convert, or pass "
-                f"check=False to convert what was read"
-            )
+        terms = _magnitudes(parameters) | {
+            name: value.to(wanted.dtype)
+            for name, value in _bias_terms(found.weight_origins[number]).items()
+        }
+        magnitudes = _twin(layer, [one.abs() for one in inputs], terms)
+        allowed = _SLACK * _terms(layer) * eps * magnitudes
+        _check_equal(network, found.paths[index], given, wanted, allowed)
         number += 1
+
+
+def _check_equal(
+    network: nn.Module, path: str, given: Tensor, wanted: Tensor, allowed: Tensor
+) -> None:
+    """Refuse a layer whose values differ from the network's by more than is allowed."""
+    difference = (given - wanted.reshape(given.shape)).abs()
+    off = ~(difference <= allowed.to(difference.device))
+    if off.any():
+        raise ConversionError(
+            f"layer {path} computes something else in the network than what it is read as: "
+            f"{int(off.sum())} of {off.numel()} values differ, by up to "
+            f"{float(difference.max()):.2g} where the largest is {float(wanted.abs().max()):.2g}"
+            f"{_own_code(network)}; remove what changes them before you convert, or pass "
+            f"check=False to convert what was read"
+        )
 
 
 def _parameters(origins: Sequence[WeightOrigin]) -> dict[str, Tensor]:
     """Name the parameters of a layer and its skips as its state does."""
     return {
-        f"{f'skips.{number - 1}.' if number else ''}{name}": value
+        f"{_place(number)}{name}": value
         for number, origin in enumerate(origins)
         for name, value in origin.parameters.items()
     }
+
+
+def _bias_terms(origins: Sequence[WeightOrigin]) -> dict[str, Tensor]:
+    """Name the magnitudes of what biases were computed from as the biases are."""
+    return {
+        f"{_place(number)}bias": origin.bias_terms
+        for number, origin in enumerate(origins)
+        if origin.bias_terms is not None
+    }
+
+
+def _place(number: int) -> str:
+    return f"skips.{number - 1}." if number else ""
 
 
 def _magnitudes(parameters: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from tandem_hw.errors import ConversionError, DataError, NetworkError
 from tandem_hw.export.freezing import integer_network
 from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.calibration import Samples, calibrate, check_samples, starting_potential
+from tandem_hw.learning.kinds.max_pooling import TandemMaxPool, can_pool_maxima
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.precision import check_network_precision
@@ -65,8 +66,9 @@ def convert(
 
     Args:
         network: any module made of convolutions (one or two axes, grouped, transposed), fully
-            connected layers, each with batch normalisation or without, additions, ReLU, average
-            pooling, dropout and flattening. Every sum of layers but the last is followed by a
+            connected layers, each with batch normalisation or without, additions, concatenation
+            along channels, ReLU with a ceiling or without, average pooling, max pooling (where it
+            is phased), dropout and flattening. Every sum of layers but the last is followed by a
             ReLU; spikes are added to one before its ReLU, as in a residual block. A pooling before
             a fully connected layer is folded into its weights, elsewhere it gets neurons of its
             own. A softmax at the very end is left out, with a ``ConversionWarning``.
@@ -141,7 +143,9 @@ def convert(
         check_finite(path or "0", module, dict(module.named_parameters(recurse=False)))
         if isinstance(module, NORMS):
             check_finite(path or "0", module, dict(module.named_buffers(recurse=False)))
-    found = read_as_it_is(network, spec, readout, check=check)
+    found = read_as_it_is(
+        network, spec, readout, check=check, pools_maxima=can_pool_maxima(options)
+    )
     model = TandemNetwork(Architecture(spec, options, tuple(found.layers), readout))
     _copy_parameters(model, found)
     model.to(device_of(network))
@@ -154,6 +158,13 @@ def convert(
         calibrate(model, samples, percentile)
         _check_export(model, found)
         warn_of_loss(model, samples)
+    if found.folded:
+        warn_caller(
+            f"{', '.join(dict.fromkeys(found.folded))} follows no layer with weights, so it is "
+            f"folded once, with its running statistics, into the layer behind it, and a training "
+            f"goes on without it; put it before the ReLU to train with it",
+            ConversionWarning,
+        )
     if found.dropped:
         warn_caller(
             f"{found.dropped} at the end of the network is left out: the model returns its logits, "
@@ -197,7 +208,7 @@ def _check_export(model: TandemNetwork, found: ReadNetwork) -> None:
         paths = {
             layer.name: path
             for layer, path in zip(model.layers, found.paths, strict=True)
-            if isinstance(layer, TandemLayer)
+            if isinstance(layer, TandemLayer | TandemMaxPool)
         }
         named = re.findall(r"\w+", str(error))
         where = ", ".join(f"{name} is {paths[name]}" for name in paths if name in named)

@@ -12,18 +12,31 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tandem_hw.conversion import layer_reader, operation_reader
+from tandem_hw.conversion import folded_norm, layer_reader, operation_reader
 from tandem_hw.conversion.forward_recorder import Call, ForwardError, record
 from tandem_hw.conversion.layer_builder import LayerBuilder
 from tandem_hw.conversion.layer_reader import SUPPORTED
-from tandem_hw.conversion.read_values import ReadNetwork, Refused, Sum, Value, WeightOrigin
+from tandem_hw.conversion.read_values import (
+    NormalisedSpikes,
+    ReadNetwork,
+    Refused,
+    Spikes,
+    Sum,
+    Value,
+    WeightOrigin,
+)
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.kinds.catalogue import kind_of
 from tandem_hw.network.quantized import Readout
 
 
 def read_network(
-    network: nn.Module, batch: Tensor, readout: Readout, *, check: bool = True
+    network: nn.Module,
+    batch: Tensor,
+    readout: Readout,
+    *,
+    check: bool = True,
+    pools_maxima: bool = True,
 ) -> ReadNetwork:
     """Run an ordinary network once and read what it computes.
 
@@ -32,6 +45,7 @@ def read_network(
         batch: real inputs that it runs on, [samples, *shape].
         readout: "potential" or "count".
         check: refuse what is read as leaving the values as they are, but changes them.
+        pools_maxima: whether the network's neurons can do a max pooling.
 
     Returns:
         Its layers, where their weights come from, and what was behind each layer.
@@ -40,7 +54,7 @@ def read_network(
         ForwardError: it does not take such samples.
         ConversionError: names all that has no exact counterpart, and what is supported.
     """
-    reader = Reader(batch, check)
+    reader = Reader(batch, check, pools_maxima)
     try:
         reader.finish(record(network, batch, reader, hooks=check), readout)
     except ForwardError as error:
@@ -89,12 +103,21 @@ class Reader(LayerBuilder):
             return self._normalised(path, module, tensor, value)
         if isinstance(module, nn.ReLU):
             return self.fire(f"{path} (ReLU)", value, call.result)
+        if isinstance(module, nn.Hardtanh):  # ReLU6 is one
+            what = f"layer {path} ({type(module).__name__})"
+            limits = layer_reader.activation_limits(what, module.min_val, module.max_val)
+            return self.fire(what.removeprefix("layer "), value, call.result, limits)
         if isinstance(module, layer_reader.POOLS):
             options = {name: getattr(module, name, None) for name in layer_reader.POOL_OPTIONS}
             spec = layer_reader.pooling_spec(path, options, layer_reader.pooled_axes(module))
             return self.pooled(path, spec, tensor, value, call.result)
+        if isinstance(module, layer_reader.MAX_POOLS):
+            axes = layer_reader.pooled_axes(module)
+            options = {name: getattr(module, name) for name in layer_reader.MAX_POOL_OPTIONS}
+            spec = layer_reader.max_pooling_spec(path, options, axes)
+            return self.max_pooled(path, spec, tensor, value, call.result)
         if isinstance(module, layer_reader.ADAPTIVE_POOLS):
-            return self.adaptive(path, module.output_size, tensor, value, call.result)
+            return self.adaptive(path, tensor, value, call.result)
         if isinstance(module, layer_reader.DROPOUTS):
             channels = not isinstance(module, nn.Dropout)
             self.check_unchanged(path, tensor, call)
@@ -108,10 +131,15 @@ class Reader(LayerBuilder):
 
     def _synapses(self, path: str, module: Any, tensor: Tensor, value: Value, call: Call) -> Sum:
         name = type(module).__name__
-        spikes = self._spikes(path, value)
+        taken = value.spikes if isinstance(value, NormalisedSpikes) else value
+        spikes = self._spikes(path, taken)
         spec = layer_reader.synapses_spec(path, module)
         self._use(path, module)
         origin = WeightOrigin(path, layer_reader.synapse_parameters(path, module))
+        if isinstance(value, NormalisedSpikes):
+            has_rims = layer_reader.has_rims(path, module)
+            spec, origin = folded_norm.fold(path, spec, origin, value, has_rims=has_rims)
+            self.found.folded.append(value.path)
         shape = tuple(call.result.shape[1:])
         if spikes is None:
             return Sum(path, ((spec, origin),), shape)
@@ -121,11 +149,15 @@ class Reader(LayerBuilder):
                     f"layer {path} ({name}) takes {module.in_features} features, but samples of "
                     f"shape {tuple(tensor.shape[1:])} come in; put a Flatten before it"
                 )
-            spikes, window = self._folded_pool(spikes)
-            spec = replace(spec, source=spikes.index, pool=window)
+            spec = self._with_pool(spec, spikes)
         else:
             self._check_image(path, name, tensor, spikes)
-            spec = replace(spec, source=self.settled(spikes).index)
+            if len(spikes.sources) > 1 and spec.groups > 1:
+                raise ConversionError(
+                    f"layer {path} ({name}) has {spec.groups} groups and takes what torch.cat has "
+                    f"joined; put a grouped layer behind each part and the cat behind these"
+                )
+            spec = self.settled(spikes).from_sources(spec)
             expected = kind_of(spec).output_shape(spec, spikes.shape)
             if expected != shape:
                 raise ConversionError(
@@ -151,11 +183,11 @@ class Reader(LayerBuilder):
         taken = self.take(value)
         if taken is None:
             return Refused()
+        if isinstance(taken, Spikes):
+            self._use(path, norm)
+            return folded_norm.normalised(path, norm, tensor, taken)
         if not (
-            isinstance(taken, Sum)
-            and len(taken.terms) == 1
-            and taken.terms[0][1].has_weights
-            and not taken.terms[0][0].norm
+            len(taken.terms) == 1 and taken.terms[0][1].has_weights and not taken.terms[0][0].norm
         ):
             raise ConversionError(
                 f"layer {path} ({name}) must come right after a Conv2d or Linear (or another "

@@ -5,6 +5,7 @@ A ReLU puts neurons behind a sum, a pooling waits until it is known whether it n
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +15,24 @@ from torch import Tensor
 from tandem_hw.conversion import layer_reader
 from tandem_hw.conversion.forward_recorder import Call
 from tandem_hw.conversion.layer_reader import SUPPORTED
-from tandem_hw.conversion.read_values import Ended, Refused, Spikes, Sum, Value, WeightOrigin
+from tandem_hw.conversion.read_values import (
+    Ended,
+    Maxima,
+    NormalisedSpikes,
+    Refused,
+    Spikes,
+    Sum,
+    Value,
+    WeightOrigin,
+)
 from tandem_hw.conversion.tensor_meanings import TensorMeanings
 from tandem_hw.errors import ConversionError
-from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec
+from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec, joined_shape
 from tandem_hw.learning.kinds.catalogue import kind_of
+from tandem_hw.learning.kinds.max_pooling import NOT_PHASED
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.network.quantized import Readout
+from tandem_hw.network.synapses.geometry import Shape
 
 
 class LayerBuilder(TensorMeanings):
@@ -28,27 +40,34 @@ class LayerBuilder(TensorMeanings):
 
     Attributes:
         check: refuse what is read as leaving values as they are, and changes them.
+        pools_maxima: whether the network's neurons can do a max pooling.
         used: by their identity, the modules and parameters that layers have, with the layer's path.
     """
 
-    def __init__(self, batch: Tensor, check: bool) -> None:
+    def __init__(self, batch: Tensor, check: bool, pools_maxima: bool) -> None:
         super().__init__(batch)
         self.check = check
+        self.pools_maxima = pools_maxima
         self.used: dict[int, str] = {}
 
-    def fire(self, path: str, value: Value, result: Tensor) -> Value:
-        """Put neurons behind a sum, at its ReLU."""
+    def fire(self, path: str, value: Value, result: Tensor, ceiling: float | None = None) -> Value:
+        """Put neurons behind a sum, at its ReLU, which may cut off what is above a ceiling."""
+        if isinstance(value, Maxima):
+            spikes = self._add_layer(value.value, value.before.clamp(0, ceiling), ceiling)
+            return self._add_maxima(value.path, value.spec, spikes, result)
         taken = self.take(value)
         if taken is None:
             return Refused()
         if not isinstance(taken, Sum):
             raise ConversionError(f"layer {path} does not follow a Conv2d or Linear")
-        return self._add_layer(taken, result)
+        return self._add_layer(taken, result, ceiling)
 
     def pooled(
         self, path: str, spec: LayerSpec, tensor: Tensor, value: Value, result: Tensor
     ) -> Value:
         """Read an average pooling, which gets neurons only where it needs them."""
+        if isinstance(value, NormalisedSpikes) and not any(spec.padding):
+            return self._behind(value, path, spec, self.pooled)
         spikes = self._spikes(path, value, "pooling")
         if spikes is None:
             return Refused()
@@ -56,26 +75,95 @@ class LayerBuilder(TensorMeanings):
         if all(size == 1 for size in (*spec.kernel, *spec.stride)) and not any(spec.padding):
             return spikes
         spikes = self.settled(spikes)
-        shape = kind_of(spec).output_shape(spec, spikes.shape)
-        pool_result = result.clone().reshape(-1, *shape)
-        return Spikes(spikes.index, shape, spec, path, pool_result)
+        shapes = tuple(kind_of(spec).output_shape(spec, shape) for shape in spikes.shapes)
+        pool_result = result.clone().reshape(-1, *joined_shape(shapes))
+        return Spikes(spikes.sources, shapes, spec, path, pool_result)
 
-    def adaptive(
-        self, path: str, output_size: Any, tensor: Tensor, value: Value, result: Tensor
+    def max_pooled(
+        self, path: str, spec: LayerSpec, tensor: Tensor, value: Value, result: Tensor
     ) -> Value:
+        """Read a max pooling, whose neurons need to know whole counts."""
+        if isinstance(value, NormalisedSpikes):
+            if bool((value.gain < 0).any()):
+                raise ConversionError(
+                    f"layer {path} is a max pooling behind {value.path}, whose negative weights "
+                    f"make a minimum of it; put the normalisation behind the pooling or before the "
+                    f"ReLU"
+                )
+            return self._behind(value, path, spec, self.max_pooled)
+        taken = self.take(value)
+        if taken is None:
+            return Refused()
+        self._check_image(path, "max pooling", tensor, taken)
+        if isinstance(taken, Spikes) and FROM_INPUT in taken.sources:
+            raise ConversionError(
+                f"layer {path} is a max pooling of the network's input, whose values no neuron can "
+                f"hold back; pool the data before the network, or put a layer with a ReLU first"
+            )
+        if not self.pools_maxima:
+            raise ConversionError(f"layer {path} is a max pooling, {NOT_PHASED}")
+        if isinstance(taken, Sum):
+            return Maxima(path, spec, taken, tensor.clone())
+        return self._add_maxima(path, spec, self.settled(taken), result)
+
+    def _add_maxima(self, path: str, spec: LayerSpec, spikes: Spikes, result: Tensor) -> Spikes:
+        """Add a max pooling of each layer that sends the spikes."""
+        if all(size == 1 for size in (*spec.kernel, *spec.stride)):
+            return spikes
+        shapes = tuple(kind_of(spec).output_shape(spec, shape) for shape in spikes.shapes)
+        pooled = Spikes((), shapes)
+        parts = pooled.split(result.clone().reshape(-1, *joined_shape(shapes)))
+        indices = tuple(
+            self._append(replace(spec, source=source), path, part)
+            for source, part in zip(spikes.sources, parts, strict=True)
+        )
+        return replace(pooled, sources=indices)
+
+    def _behind(
+        self,
+        value: NormalisedSpikes,
+        path: str,
+        spec: LayerSpec,
+        read: Callable[[str, LayerSpec, Tensor, Value, Tensor], Value],
+    ) -> Value:
+        """Read a pooling that gives the same before a normalisation as behind it."""
+        before = layer_reader.pooled_values(spec, value.before)
+        return _normalised(value, read(path, spec, value.before, value.spikes, before), before)
+
+    def adaptive(self, path: str, tensor: Tensor, value: Value, result: Tensor) -> Value:
         """Read an adaptive average pooling."""
-        spec = layer_reader.adaptive_pooling_spec(path, tuple(tensor.shape[2:]), output_size)
-        return self.pooled(path, spec, tensor, value, result)
+        lengths, sizes = tuple(tensor.shape[2:]), tuple(result.shape[2:])
+        if isinstance(value, NormalisedSpikes):
+            before = layer_reader.ADAPTIVE_POOLINGS[len(sizes)](value.before, sizes)
+            return _normalised(
+                value, self.adaptive(path, value.before, value.spikes, before), before
+            )
+        spec = layer_reader.adaptive_pooling_spec(lengths, sizes)
+        if spec is not None:
+            return self.pooled(path, spec, tensor, value, result)
+        spikes = self._spikes(path, value, "pooling")
+        if spikes is None:
+            return Refused()
+        self._check_image(path, "pooling", tensor, spikes)
+        spikes = self.settled(spikes)
+        shapes = tuple((shape[0], *sizes) for shape in spikes.shapes)
+        return Spikes(spikes.sources, shapes, None, path, result.clone(), sizes)
 
     def dropped(self, path: str, name: str, p: float, channels: bool, value: Value) -> Value:
         """Read a dropout."""
         spec = layer_reader.dropout_spec(path, p, channels)
+        if isinstance(value, NormalisedSpikes):
+            dropped = self.dropped(path, name, p, channels, value.spikes)
+            return _normalised(value, dropped, value.before)
         spikes = self._spikes(f"{path} ({name})", value, "dropout")
         if spikes is None:
             return Refused()
         spikes = self.settled(spikes)
-        spec, before = replace(spec, source=spikes.index), self.found.behind(spikes.index)
-        return replace(spikes, index=self._append(spec, path, before))
+        indices = tuple(
+            self._append(replace(spec, source=source), path, self.found.behind(source))
+            for source in spikes.sources
+        )
+        return replace(spikes, sources=indices)
 
     def reshaped(self, path: str, tensor: Tensor, value: Value, call: Call) -> Value:
         """Read what leaves all values as they are; a tensor's own shape is looked at later."""
@@ -101,6 +189,20 @@ class LayerBuilder(TensorMeanings):
                 f"without them"
             )
 
+    def joined(self, path: str, values: Sequence[Value]) -> Value:
+        """Read spikes of several layers that are joined along their channels, or as vectors."""
+        sources: tuple[int, ...] = ()
+        shapes: tuple[Shape, ...] = ()
+        refused = False
+        for value in values:
+            spikes = self._spikes(f"{path} (cat)", value, "concatenation")
+            if spikes is None:
+                refused = True
+                continue
+            spikes = self.settled(spikes)
+            sources, shapes = sources + spikes.sources, shapes + spikes.shapes
+        return Refused() if refused else Spikes(sources, shapes)
+
     def ended(self, what: str, axis: int | None, tensor: Tensor, value: Value) -> Value:
         """Read a softmax, which may only be the network's end."""
         taken = self.take(value)
@@ -115,7 +217,7 @@ class LayerBuilder(TensorMeanings):
         shape = tuple(tensor.shape[1:])
         if shape == value.shape:
             return
-        if isinstance(value, Spikes) and value.index == FROM_INPUT:
+        if isinstance(value, Spikes) and value.is_input:
             raise ConversionError(
                 f"layer {path} ({name}) takes the input as {shape}; give such samples, "
                 f"input_shape={shape}, and leave out what reshapes them"
@@ -137,38 +239,52 @@ class LayerBuilder(TensorMeanings):
                 f"layer {path} stands before the ReLU of {taken.path}; put it after the ReLU"
             )
         raise ConversionError(
-            f"layer {taken.path} is followed by {path} without a ReLU between; spikes are never "
-            f"negative, so put a ReLU there or merge the two layers"
+            f"layer {taken.path} is followed by {path} without a ReLU between; what it gives is "
+            f"signed (as in a linear bottleneck) and spikes are never negative, so put a ReLU "
+            f"there or merge the two layers"
         )
 
     def settled(self, spikes: Spikes) -> Spikes:
         """Give a pooling that still waits neurons of its own."""
+        if spikes.pooled_to:
+            raise ConversionError(
+                f"layer {spikes.pool_path}: an adaptive pooling to {spikes.pooled_to} has windows "
+                f"of several sizes here; choose an output size that divides the input's, or put a "
+                f"fully connected layer behind it, which it is folded into"
+            )
         if spikes.pool is None:
             return spikes
         assert spikes.pool_result is not None  # they are set together
-        spec = replace(spikes.pool, source=spikes.index)
-        index = self._append(spec, spikes.pool_path, spikes.pool_result)
-        weight = layer_reader.pooling_weight(spec, spikes.pool_result)
-        self.found.weight_origins.append((WeightOrigin(spikes.pool_path, {"weight": weight}),))
-        return Spikes(index, spikes.shape)
+        indices = []
+        for source, result in zip(spikes.sources, spikes.split(spikes.pool_result), strict=True):
+            spec = replace(spikes.pool, source=source)
+            indices.append(self._append(spec, spikes.pool_path, result))
+            weight = layer_reader.pooling_weight(spec, result)
+            self.found.weight_origins.append((WeightOrigin(spikes.pool_path, {"weight": weight}),))
+        return Spikes(tuple(indices), spikes.shapes)
 
-    def _folded_pool(self, spikes: Spikes) -> tuple[Spikes, tuple[int, ...]]:
-        """Fold a pooling into the fully connected layer behind it, where its windows are apart."""
+    def _with_pool(self, spec: LayerSpec, spikes: Spikes) -> LayerSpec:
+        """Return a fully connected layer behind spikes.
+
+        A pooling that waits is folded into it where each input has a share of its own.
+        """
         pool = spikes.pool
-        if pool is None:
-            return spikes, (1, 1)
-        if pool.stride != pool.kernel or any(pool.padding):
-            return self.settled(spikes), (1, 1)
-        return replace(spikes, pool=None), pool.kernel
+        if spikes.pooled_to:
+            spec = replace(spec, pooled_to=spikes.pooled_to)
+        elif pool is not None and pool.stride == pool.kernel and not any(pool.padding):
+            spec = replace(spec, pool=pool.kernel)
+        else:
+            spikes = self.settled(spikes)
+        return spikes.from_sources(spec)
 
-    def _add_layer(self, value: Sum, result: Tensor) -> Spikes:
+    def _add_layer(self, value: Sum, result: Tensor, ceiling: float | None = None) -> Spikes:
         """Put neurons behind a sum; synapses with weights of their own are the main ones."""
         terms = sorted(value.terms, key=lambda term: not term[1].has_weights)
         (main, _), *skips = terms
         self.found.weight_origins.append(tuple(origin for _, origin in terms))
-        spec = replace(main, skips=tuple(skip for skip, _ in skips))
+        spec = replace(main, ceiling=ceiling, skips=tuple(skip for skip, _ in skips))
         result = result.clone().reshape(-1, *value.shape)
-        return Spikes(self._append(spec, value.path, result), value.shape)
+        return Spikes((self._append(spec, value.path, result),), (value.shape,))
 
     def _append(self, spec: LayerSpec, path: str, result: Tensor) -> int:
         """Add a layer, and return its index."""
@@ -205,11 +321,15 @@ class LayerBuilder(TensorMeanings):
         if isinstance(taken, Sum):
             self._add_layer(taken, output)
             return
+        if isinstance(taken, Spikes) and taken.pool is not None and len(taken.sources) == 1:
+            self.settled(taken)  # an average is a readout
+            return
         last = len(self.found.layers) - 1
         if (
             taken is None
-            or taken.index != last
+            or taken.sources != (last,)
             or taken.pool is not None
+            or taken.pooled_to
             or not issubclass(kind_of(self.found.layers[last]), TandemLayer)
         ):
             raise ConversionError(
@@ -221,3 +341,16 @@ class LayerBuilder(TensorMeanings):
                 "the last layer is followed by a ReLU; with readout "
                 '"potential" it must not be (or use readout="count")'
             )
+
+
+def _normalised(value: NormalisedSpikes, found: Value, before: Tensor) -> Value:
+    """Return a normalisation of other spikes, or why there are none.
+
+    Args:
+        value: the normalisation.
+        found: what was read of its spikes.
+        before: their values, [samples, *shape].
+    """
+    if not isinstance(found, Spikes):
+        return found
+    return replace(value, spikes=found, before=before)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tandem_hw.arithmetic.synapses import inputs_first
@@ -17,13 +18,25 @@ from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec
 
 SUPPORTED: Final = (
-    "Conv1d, Conv2d, ConvTranspose2d, Linear, BatchNorm1d and BatchNorm2d, ReLU, AvgPool1d and "
-    "AvgPool2d and their adaptive kinds, additions, Dropout, Dropout1d and Dropout2d, Flatten"
+    "Conv1d, Conv2d, ConvTranspose2d, Linear, BatchNorm1d and BatchNorm2d, ReLU and ReLU6, "
+    "AvgPool1d and AvgPool2d and their adaptive kinds, MaxPool1d and MaxPool2d where phased, "
+    "additions, torch.cat along channels, Dropout, Dropout1d and Dropout2d, Flatten"
 )
 NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d)
-_POOLED_AXES: Final[dict[type[nn.Module], int]] = {nn.AvgPool1d: 1, nn.AvgPool2d: 2}
-POOLS: Final = tuple(_POOLED_AXES)
+_POOLED_AXES: Final[dict[type[nn.Module], int]] = {
+    nn.AvgPool1d: 1,
+    nn.AvgPool2d: 2,
+    nn.MaxPool1d: 1,
+    nn.MaxPool2d: 2,
+}
+POOLS: Final = (nn.AvgPool1d, nn.AvgPool2d)
+MAX_POOLS: Final = (nn.MaxPool1d, nn.MaxPool2d)
 ADAPTIVE_POOLS: Final = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+#: By the number of axes.
+ADAPTIVE_POOLINGS: Final[dict[int, Callable[[Tensor, Any], Tensor]]] = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+}
 DROPOUTS: Final = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 RESHAPES: Final = (nn.Flatten, nn.Unflatten, nn.Identity)
 ENDS: Final = (nn.Softmax, nn.LogSoftmax)
@@ -34,6 +47,9 @@ POOL_OPTIONS: Final = (
     "ceil_mode",
     "count_include_pad",
     "divisor_override",
+)
+MAX_POOL_OPTIONS: Final = (
+    *("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
 )
 #: Methods that a layer's own class may not replace, as they are what is read.
 _OWN_METHODS: Final = ("forward", "_conv_forward", "__call__")
@@ -49,11 +65,13 @@ class _Way:
         spec: from a layer's name and the layer to its specification, without its source.
         weight: from a layer to its weights, output channels first.
         takes_features: whether it takes a vector of features, not channels with their axes.
+        has_rims: whether outputs at a border have fewer weights than others, whatever the padding.
     """
 
     spec: Callable[[str, Any], LayerSpec]
     weight: Callable[[Any], Tensor]
     takes_features: bool = False
+    has_rims: bool = False
 
 
 def is_leaf(module: nn.Module) -> bool:
@@ -184,6 +202,12 @@ def takes_features(path: str, module: nn.Module) -> bool:
     return _way_of(path, module).takes_features
 
 
+def has_rims(path: str, module: nn.Module) -> bool:
+    """Whether outputs of a layer with weights have fewer weights where padding or a border is."""
+    way = _way_of(path, module)
+    return way.has_rims or (not way.takes_features and any(way.spec(path, module).padding))
+
+
 def _way_of(path: str, module: nn.Module) -> _Way:
     way = _of_class(_WAYS, module)
     if way is None:
@@ -308,31 +332,83 @@ def pooling_spec(path: str, options: dict[str, Any], axes: int) -> LayerSpec:
     )
 
 
-def adaptive_pooling_spec(path: str, lengths: Any, output_size: Any) -> LayerSpec:
-    """Read an adaptive average pooling of an input of known size.
+def max_pooling_spec(path: str, options: dict[str, Any], axes: int) -> LayerSpec:
+    """Read a max pooling.
 
     Args:
         path: its name, for messages.
-        lengths: the input's spatial axes.
-        output_size: as ``torch.nn.AdaptiveAvgPool2d`` has it.
+        options: ``MAX_POOL_OPTIONS`` as ``torch.nn.MaxPool2d`` has them; ``return_indices`` is not
+            looked at, since it shows in the result.
+        axes: number of spatial axes.
+    """
+    kernel = _numbers(options["kernel_size"], axes)
+    stride = options.get("stride")
+    return LayerSpec(
+        "maxpool",
+        kernel=kernel,
+        stride=_numbers(kernel if stride is None or stride == [] else stride, axes),
+        padding=_numbers(options.get("padding", 0), axes),
+        dilation=_numbers(options.get("dilation", 1), axes),
+        bias=False,
+        ceil_mode=bool(options.get("ceil_mode")),
+    )
+
+
+def adaptive_pooling_spec(lengths: tuple[int, ...], sizes: tuple[int, ...]) -> LayerSpec | None:
+    """Read an adaptive average pooling.
+
+    Args:
+        lengths: of the spatial axes that come in.
+        sizes: of those that go out.
+
+    Returns:
+        The pooling, or None where its windows are not all of one size.
+    """
+    if any(length % size for length, size in zip(lengths, sizes, strict=True)):
+        return None
+    kernel = [length // size for length, size in zip(lengths, sizes, strict=True)]
+    return pooling_spec("", {"kernel_size": kernel}, len(lengths))
+
+
+def activation_limits(what: str, least: Any, largest: Any) -> float | None:
+    """Return the ceiling of an activation that is cut off at 0 and there; None without one.
+
+    Args:
+        what: its name and kind for the message.
+        least, largest: what it is cut off at; None where it is not.
 
     Raises:
-        ConversionError: its windows are not all of one size.
+        ConversionError: it is not cut off at 0, or at nothing that a neuron can reach.
     """
-    axes = len(lengths)
-    wanted = output_size if isinstance(output_size, tuple | list) else (output_size,) * axes
-    sizes = [have if size is None else size for have, size in zip(lengths, wanted, strict=True)]
-    if any(have % size for have, size in zip(lengths, sizes, strict=True)):
-        raise ConversionError(
-            f"layer {path}: an adaptive pooling from {tuple(lengths)} to {tuple(sizes)} has "
-            f"windows of several sizes; choose an output size that divides the input's"
-        )
-    kernel = [have // size for have, size in zip(lengths, sizes, strict=True)]
-    return pooling_spec(path, {"kernel_size": kernel}, axes)
+    if not isinstance(least, int | float) or least != 0:
+        raise refuse_kind(what, "hardtanh")
+    if largest is None or (isinstance(largest, int | float) and largest == math.inf):
+        return None
+    if not isinstance(largest, int | float) or not largest > 0:
+        raise refuse_kind(what, "hardtanh")
+    return float(largest)
+
+
+def pooled_values(spec: LayerSpec, values: Tensor) -> Tensor:
+    """Return what a pooling gives.
+
+    Args:
+        spec: an average or a max pooling.
+        values: what comes in, [samples, channels, *lengths].
+    """
+    axes = len(spec.kernel)
+    if spec.kind == "avgpool":
+        average: Any = {1: F.avg_pool1d, 2: F.avg_pool2d}[axes]
+        result: Tensor = average(values, spec.kernel, spec.stride, spec.padding)
+        return result
+    maximum: Any = {1: F.max_pool1d, 2: F.max_pool2d}[axes]
+    return maximum(  # type: ignore[no-any-return]
+        values, spec.kernel, spec.stride, spec.padding, spec.dilation, spec.ceil_mode
+    )
 
 
 def pooled_axes(module: nn.Module) -> int:
-    """Return the number of axes that a layer of ``POOLS`` averages over."""
+    """Return the number of axes of a layer of ``POOLS`` or ``MAX_POOLS``."""
     axes = _of_class(_POOLED_AXES, module)
     assert axes is not None  # it is one of them
     return axes
@@ -369,8 +445,11 @@ def _numbers(value: Any, axes: int) -> tuple[int, ...]:
 _WAYS: Final[dict[type[nn.Module], _Way]] = {
     nn.Conv1d: _Way(_convolution_spec, _weight),
     nn.Conv2d: _Way(_convolution_spec, _weight),
-    nn.ConvTranspose2d: _Way(_transposed_spec, _transposed_weight),
+    nn.ConvTranspose2d: _Way(_transposed_spec, _transposed_weight, has_rims=True),
     nn.Linear: _Way(_linear_spec, _weight, takes_features=True),
 }
 SYNAPSES: Final = tuple(_WAYS)
-_KNOWN: Final = (*SYNAPSES, *NORMS, *POOLS, *ADAPTIVE_POOLS, *DROPOUTS, *RESHAPES, *ENDS, nn.ReLU)
+_KNOWN: Final = (
+    *(*SYNAPSES, *NORMS, *POOLS, *MAX_POOLS, *ADAPTIVE_POOLS, *DROPOUTS, *RESHAPES, *ENDS),
+    *(nn.ReLU, nn.Hardtanh),
+)

@@ -21,10 +21,20 @@ _RESHAPES: Final = frozenset(
         *("float", "double", "to", "type", "type_as", "cuda", "cpu"),
     )
 )
+#: Activations that are cut off, the arguments that say where, and what they are by default.
+_LIMITED: Final[dict[str, dict[str, float | None]]] = {
+    "hardtanh": {"min_val": -1.0, "max_val": 1.0},
+    "clamp": {"min": None, "max": None},
+    "clip": {"min": None, "max": None},
+    "clamp_min": {"min": None},
+}
+_CEILING_OF_RELU6: Final = 6.0
 _POOLINGS: Final = {"avg_pool1d": 1, "avg_pool2d": 2}
+_MAX_POOLINGS: Final = {"max_pool1d": 1, "max_pool2d": 2}
 _ADAPTIVE_POOLINGS: Final = ("adaptive_avg_pool1d", "adaptive_avg_pool2d")
 _DROPOUTS: Final = {"dropout": False, "dropout1d": True, "dropout2d": True}
 _SOFTMAXES: Final = ("softmax", "log_softmax")
+_JOININGS: Final = ("cat", "concat", "concatenate")
 
 
 def read(
@@ -50,8 +60,14 @@ def read(
     if isinstance(result, Tensor) and not call.reads:
         if name == "relu":
             return reader.fire(f"{path} (ReLU)", value, result)
+        if name == "relu6":
+            return reader.fire(f"{path} (relu6)", value, result, _CEILING_OF_RELU6)
+        if name in _LIMITED:
+            return _limited(reader, path, name, value, call)
         if name == "add":
             return _added(reader, path, call)
+        if name in _JOININGS:
+            return _joined(reader, path, name, call)
         if name in _RESHAPES or (name == "getitem" and _takes_all(call, tensor)):
             return reader.reshaped(path, tensor, value, call)
         if name == "mean":
@@ -60,9 +76,12 @@ def read(
             options = dict(zip(layer_reader.POOL_OPTIONS, call.args[1:], strict=False))
             spec = layer_reader.pooling_spec(path, options | call.kwargs, _POOLINGS[name])
             return reader.pooled(path, spec, tensor, value, result)
+        if name in _MAX_POOLINGS:
+            options = dict(zip(layer_reader.MAX_POOL_OPTIONS, call.args[1:], strict=False))
+            spec = layer_reader.max_pooling_spec(path, options | call.kwargs, _MAX_POOLINGS[name])
+            return reader.max_pooled(path, spec, tensor, value, result)
         if name in _ADAPTIVE_POOLINGS:
-            size = _argument(call, 1, "output_size")
-            return reader.adaptive(path, size, tensor, value, result)
+            return reader.adaptive(path, tensor, value, result)
         if name in _DROPOUTS:
             return _dropped(reader, path, name, tensor, value, call)
         if name in _SOFTMAXES:
@@ -87,6 +106,17 @@ def _takes_all(call: Call, tensor: Tensor) -> bool:
         for item in items
     )
     return ordered and call.result.numel() == tensor.numel()
+
+
+def _limited(reader: LayerBuilder, path: str, name: str, value: Value, call: Call) -> Value:
+    """Read an activation that is cut off at 0, and maybe at a ceiling."""
+    limits: list[Any] = [
+        _argument(call, position, key, default)
+        for position, (key, default) in enumerate(_LIMITED[name].items(), start=1)
+    ]
+    least, largest = (*limits, None)[:2]
+    ceiling = layer_reader.activation_limits(f"operation {path} ({name})", least, largest)
+    return reader.fire(f"{path} ({name})", value, call.result, ceiling)
 
 
 def _added(reader: LayerBuilder, path: str, call: Call) -> Value:
@@ -122,7 +152,12 @@ def _added(reader: LayerBuilder, path: str, call: Call) -> Value:
             terms += value.terms
         else:
             spikes = reader.settled(value)
-            terms += ((layer_reader.sum_spec(spikes.index), WeightOrigin(path)),)
+            if len(spikes.sources) > 1:
+                raise ConversionError(
+                    f"operation {path} (add) adds spikes that torch.cat has joined as they are; "
+                    f"add to each part before the cat, or put a layer behind it"
+                )
+            terms += ((layer_reader.sum_spec(spikes.sources[0]), WeightOrigin(path)),)
     if refused:
         return Refused()
     if shapes[0] != shapes[1]:
@@ -132,6 +167,26 @@ def _added(reader: LayerBuilder, path: str, call: Call) -> Value:
             f"shape, or put the ReLU of each before the Flatten and a layer behind it"
         )
     return Sum(path, terms, shapes[0])
+
+
+def _joined(reader: LayerBuilder, path: str, name: str, call: Call) -> Value:
+    """Read a concatenation: what comes behind takes in all parts."""
+    tensors = _argument(call, 0, "tensors")
+    axis = _argument(call, 1, "dim", call.kwargs.get("axis", 0))
+    rank = call.result.dim()
+    if axis % rank != 1:
+        raise ConversionError(
+            f"operation {path} ({name}) joins along axis {axis} of {rank}; only channels (axis 1) "
+            f"can be joined, as further inputs of the layer behind them"
+        )
+    values = [reader.meaning(tensor, call) for tensor in tensors]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        raise ConversionError(
+            f"operation {path} ({name}) joins something else than layers; leave out constants and "
+            f"parameters, which belong into the bias of the layer behind them"
+        )
+    return reader.joined(path, known)
 
 
 def _no_layers(path: str) -> ConversionError:
@@ -151,7 +206,8 @@ def _averaged(reader: LayerBuilder, path: str, tensor: Tensor, value: Value, cal
             f"operation {path} (mean) averages over the axes {axes}; only all spatial axes are "
             f"supported, as a global average pooling"
         )
-    return reader.adaptive(path, 1, tensor, value, call.result)
+    kept = call.result.reshape(*tensor.shape[:2], *([1] * (rank - 2)))
+    return reader.adaptive(path, tensor, value, kept)
 
 
 def _dropped(

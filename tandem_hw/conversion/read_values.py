@@ -2,18 +2,20 @@
 
 Spikes   what neurons send after a ReLU, or the input: it may be pooled, flattened, dropped out,
          and taken in by synapses
+         behind a batch normalisation NormalisedSpikes, until a layer with weights takes that up
 Sum      what neurons take in before their ReLU: synapses with their normalisation, added up
+Maxima   a max pooling of a sum, whose ReLU is still to come
 Ended    a sum behind a softmax, which may only be the result
 Refused  what has no counterpart; the message is given once it is used
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec
+from tandem_hw.learning.architecture import FROM_INPUT, LayerSpec, joined_shape
 from tandem_hw.network.quantized import Shape
 
 
@@ -25,10 +27,13 @@ class WeightOrigin:
         path: name of the module in the network, or of the operation.
         parameters: by the names that a tandem layer has for them, the values in effect: "weight",
             "bias", and "norm.weight" and so on of the batch normalisation behind it.
+        bias_terms: sum of the magnitudes of what the bias was computed from, [out], where it is
+            not the module's own.
     """
 
     path: str
     parameters: dict[str, Tensor] = field(default_factory=dict)
+    bias_terms: Tensor | None = None
 
     @property
     def has_weights(self) -> bool:
@@ -47,6 +52,7 @@ class ReadNetwork:
         weight_origins: for each layer with neurons, of its synapses and then of each skip.
         batch: what the network ran on.
         dropped: name of a softmax at the end that is left out, or nothing.
+        folded: names of batch normalisations behind a ReLU, which the layers behind them took up.
     """
 
     batch: Tensor
@@ -55,6 +61,7 @@ class ReadNetwork:
     results: list[Tensor] = field(default_factory=list)
     weight_origins: list[tuple[WeightOrigin, ...]] = field(default_factory=list)
     dropped: str = ""
+    folded: list[str] = field(default_factory=list)
 
     def behind(self, source: int) -> Tensor:
         """Return what the ordinary network had behind a layer, or ``FROM_INPUT`` went in."""
@@ -63,21 +70,63 @@ class ReadNetwork:
 
 @dataclass(frozen=True, eq=False)
 class Spikes:
-    """What the layer ``index`` sends, or an average of it that has no neurons yet.
+    """What some layers send, or an average of it that has no neurons yet.
 
     Attributes:
-        index: the layer, or ``FROM_INPUT``.
-        shape: of one sample, as neurons have it; a tensor may be flattened.
+        sources: the layer, or several whose channels are joined in this order; ``FROM_INPUT`` is
+            the input.
+        shapes: of one sample of each, as neurons have it; a tensor may be flattened.
         pool: the average, or None.
         pool_path: its name.
         pool_result: its result, [samples, *shape].
+        pooled_to: the lengths that it gives, where its windows are of several sizes, which only a
+            fully connected layer can take up; () otherwise.
     """
 
-    index: int
-    shape: Shape
+    sources: tuple[int, ...]
+    shapes: tuple[Shape, ...]
     pool: LayerSpec | None = None
     pool_path: str = ""
     pool_result: Tensor | None = None
+    pooled_to: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of one sample, all layers together."""
+        return joined_shape(self.shapes)
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it is the network's input."""
+        return self.sources == (FROM_INPUT,)
+
+    def from_sources(self, spec: LayerSpec) -> LayerSpec:
+        """Return a layer that takes these spikes."""
+        return replace(spec, source=self.sources[0], joined=self.sources[1:])
+
+    def split(self, values: Tensor) -> list[Tensor]:
+        """Part what has the shape of all layers together, [samples, *shape], by the layers."""
+        if len(self.shapes) == 1:
+            return [values]
+        return list(values.split([shape[0] for shape in self.shapes], dim=1))
+
+
+@dataclass(frozen=True, eq=False)
+class NormalisedSpikes:
+    """Spikes behind a batch normalisation, which the next layer takes up: gain * x + shift.
+
+    Attributes:
+        path: its name and kind.
+        spikes: what is normalised.
+        gain, shift: float64 [channels].
+        before: values of ``spikes``, [samples, *shape].
+    """
+
+    path: str
+    spikes: Spikes
+    gain: Tensor
+    shift: Tensor
+    before: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +136,23 @@ class Sum:
     path: str
     terms: tuple[tuple[LayerSpec, WeightOrigin], ...]
     shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Maxima:
+    """The max pooling ``spec`` of a sum: behind a ReLU it is that of spikes.
+
+    Attributes:
+        path: its name.
+        spec: the pooling, without its source.
+        value: what is pooled.
+        before: its values, [samples, *value.shape].
+    """
+
+    path: str
+    spec: LayerSpec
+    value: Sum
+    before: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,4 +171,4 @@ class Refused:
     messages: tuple[str, ...] = ()
 
 
-Value = Spikes | Sum | Ended | Refused
+Value = Spikes | NormalisedSpikes | Sum | Maxima | Ended | Refused

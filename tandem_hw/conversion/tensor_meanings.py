@@ -12,7 +12,16 @@ from torch import Tensor, nn
 
 from tandem_hw.conversion import layer_reader
 from tandem_hw.conversion.forward_recorder import Call, ForwardError, tensors_in, version
-from tandem_hw.conversion.read_values import Ended, ReadNetwork, Refused, Spikes, Sum, Value
+from tandem_hw.conversion.read_values import (
+    Ended,
+    Maxima,
+    NormalisedSpikes,
+    ReadNetwork,
+    Refused,
+    Spikes,
+    Sum,
+    Value,
+)
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import FROM_INPUT
 
@@ -57,7 +66,7 @@ class TensorMeanings(ABC):
         self.met: dict[str, None] = {}
         self.unused: dict[int, Value] = {}
         self._entries: dict[int, _Entry] = {}
-        self._keep(batch, Spikes(FROM_INPUT, tuple(batch.shape[1:])))
+        self._keep(batch, Spikes((FROM_INPUT,), (tuple(batch.shape[1:]),)))
 
     @abstractmethod
     def read_module(
@@ -97,6 +106,17 @@ class TensorMeanings(ABC):
             return None
         if isinstance(value, Ended):
             raise layer_reader.refuse_kind(value.what, "softmax")
+        if isinstance(value, NormalisedSpikes):
+            raise ConversionError(
+                f"{value.path} follows no layer with weights, so it is folded into the one that "
+                f"comes next; nothing but pooling, dropout and Flatten may be between them: put it "
+                f"before the ReLU"
+            )
+        if isinstance(value, Maxima):
+            raise ConversionError(
+                f"layer {value.path} stands before the ReLU of {value.value.path}, and nothing but "
+                f"that ReLU may come behind it; put the ReLU first"
+            )
         return value
 
     def module(self, path: str, module: nn.Module, call: Call) -> None:
@@ -128,8 +148,10 @@ class TensorMeanings(ABC):
     def name_of(self, value: Value) -> str:
         """Return what a value is called in the network."""
         if isinstance(value, Spikes):
-            return "the input" if value.index == FROM_INPUT else self.found.paths[value.index]
-        return value.path if isinstance(value, Sum) else "an operation"
+            paths = self.found.paths
+            names = ["the input" if one == FROM_INPUT else paths[one] for one in value.sources]
+            return " and ".join(dict.fromkeys(names))
+        return "an operation" if isinstance(value, Ended | Refused) else value.path
 
     def _keep(self, tensor: Tensor, value: Value) -> None:
         if tensor.is_inference():
@@ -178,7 +200,7 @@ class TensorMeanings(ABC):
         for value in values:
             if value is not result:
                 self.unused.pop(id(value), None)
-                if isinstance(result, Spikes | Sum):
+                if not isinstance(result, Ended | Refused):
                     self.unused[id(result)] = result
 
     def _spoil_aliases(self, path: str, changed: Tensor) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tandem_hw.learning.architecture import FROM_INPUT
 from tandem_hw.learning.calibration import was_measured
+from tandem_hw.learning.kinds.max_pooling import TandemMaxPool
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.learning.quantizer import IntegerParameters
@@ -62,13 +63,18 @@ def integer_network(model: TandemNetwork) -> QuantizedNetwork:
     sent = {FROM_INPUT: _Sent(INPUT_SOURCE, architecture.input.shape, model.input_scale)}
     readout_scale = 1.0
     for index, module in enumerate(model.layers):
+        taken = [sent[origin] for origin in model.origins(index)]
+        if isinstance(module, TandemMaxPool):
+            (pooled,) = taken
+            layers.extend(module.integer_layers(pooled.name))
+            last = layers[-1]
+            sent[index] = _Sent(last.name, last.output_shape, pooled.scale)
         if not isinstance(module, TandemLayer):
             continue
-        taken = [sent[origin] for origin in model.origins(index)]
         integers = module.integer_parameters(*(one.scale for one in taken))
         inputs = tuple(
-            Input(one.name, synapses.integer_synapses(weight, one.shape))
-            for one, synapses, weight in zip(taken, module.synapses, integers.weights, strict=True)
+            Input(one.name, path.integer_synapses(weight, one.shape))
+            for one, path, weight in zip(taken, module.paths, integers.weights, strict=True)
         )
         layer = Layer(module.name, _neurons(module, integers), inputs)
         layers.append(layer)

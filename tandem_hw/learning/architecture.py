@@ -5,17 +5,29 @@ A checkpoint holds it, so that a model can be rebuilt without running code from 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, get_args
 
 from tandem_hw.errors import ConversionError, NetworkError
 from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.quantized import InputSpec, Readout
+from tandem_hw.network.synapses.geometry import Shape
+from tandem_hw.ranges import POSITIVE
 
 #: More layers than any chip holds, skips included.
 LAYERS_MAX: Final = 1024
 #: The source that means the network's input.
 FROM_INPUT: Final = -1
+#: Fields that layers of earlier files do not have, and what they are then; so are files without.
+_LATER_FIELDS: Final[dict[str, Any]] = {
+    "ceil_mode": False,
+    "ceiling": None,
+    "joined": (),
+    "pooled_to": (),
+}
+_LATER_KINDS: Final = ("maxpool",)
 
 
 @dataclass(frozen=True)
@@ -23,8 +35,8 @@ class LayerSpec:
     """One layer of an architecture; ``tandem_hw.learning.kinds`` says what each kind is.
 
     Attributes:
-        kind: "conv", "conv_transpose", "linear", "avgpool", "sum" (what comes in, as it is) or
-            "dropout".
+        kind: "conv", "conv_transpose", "linear", "avgpool", "maxpool", "sum" (what comes in, as it
+            is) or "dropout".
         out: output channels or features; of a pooling, a sum or a dropout 0.
         kernel, stride, padding, dilation: numbers an axis of a convolution or pooling, one or two.
         groups: groups of a convolution.
@@ -35,8 +47,14 @@ class LayerSpec:
         channels: whether a dropout drops whole channels.
         output_padding: of a transposed convolution.
         pool: window of an average pooling that is folded into a linear layer.
+        pooled_to: lengths that an adaptive average pooling gives, whose windows are of several
+            sizes and which is folded into a linear layer; () without one.
+        ceil_mode: of a max pooling, whether a last window may reach beyond the padding.
+        ceiling: largest real activation, where one is cut off as by ReLU6; None where none is.
         source: index of the layer (dropouts included) that it takes its spikes from, or
             ``FROM_INPUT`` for the network's input.
+        joined: further layers whose channels come behind those of ``source``, in this order, as
+            ``torch.cat`` joins them.
         skips: further synapses onto the same neurons, each with its source.
     """
 
@@ -56,18 +74,40 @@ class LayerSpec:
     channels: bool = False
     output_padding: tuple[int, ...] = (0, 0)
     pool: tuple[int, ...] = (1, 1)
+    pooled_to: tuple[int, ...] = ()
+    ceil_mode: bool = False
+    ceiling: float | None = None
     source: int = FROM_INPUT
+    joined: tuple[int, ...] = ()
     skips: tuple[LayerSpec, ...] = ()
 
     def __post_init__(self) -> None:
         """Turn lists (as JSON has them) into tuples."""
-        for name in ("kernel", "stride", "padding", "dilation", "output_padding", "pool", "skips"):
+        sizes = ("kernel", "stride", "padding", "dilation", "output_padding", "pool")
+        for name in (*sizes, "pooled_to", "joined", "skips"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Where the signals of its main synapses come from: one, or several that are joined."""
+        return (self.source, *self.joined)
 
     @property
     def sources(self) -> tuple[int, ...]:
         """Where its signals come from: for its main synapses, then for each skip."""
-        return tuple(one.source for one in (self, *self.skips))
+        return tuple(source for one in (self, *self.skips) for source in one.parts)
+
+
+def joined_shape(shapes: Sequence[Shape]) -> Shape:
+    """Return the shape of samples that are joined along their channels, or flattened as vectors.
+
+    Args:
+        shapes: of each part, one or more; images of one size are joined as images.
+    """
+    first, *others = shapes
+    if any(one[1:] != first[1:] for one in others):
+        return (sum(math.prod(one) for one in shapes),)
+    return (sum(one[0] for one in shapes), *first[1:])
 
 
 @dataclass(frozen=True)
@@ -89,7 +129,7 @@ class Architecture:
     def __post_init__(self) -> None:
         """Check readout and sources; the options have checked themselves."""
         object.__setattr__(self, "layers", tuple(self.layers))
-        count = sum(1 + len(layer.skips) for layer in self.layers)
+        count = sum(len(layer.sources) for layer in self.layers)
         if count > LAYERS_MAX:
             raise ConversionError(
                 f"the network has {count} layers and skips; allowed are {LAYERS_MAX} at most"
@@ -97,6 +137,8 @@ class Architecture:
         if self.readout not in get_args(Readout):
             raise ConversionError(f'readout is "{self.readout}"; allowed are potential, count')
         for index, layer in enumerate(self.layers):
+            if layer.ceiling is not None:
+                POSITIVE.check(f"the ceiling of layer {index}", layer.ceiling, ConversionError)
             for source in layer.sources:
                 if not isinstance(source, int) or not FROM_INPUT <= source < index:
                     raise ConversionError(
@@ -104,10 +146,20 @@ class Architecture:
                         f"layers before it, counted from 0, and {FROM_INPUT} for the input"
                     )
 
+    @property
+    def is_later(self) -> bool:
+        """Whether it has something that earlier versions do not know."""
+        return bool(self.options.firing_delay) or any(
+            one.kind in _LATER_KINDS
+            or any(getattr(one, name) != plain for name, plain in _LATER_FIELDS.items())
+            for layer in self.layers
+            for one in (layer, *layer.skips)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the architecture as plain data; the layer before is None there, as a source.
 
-        A firing delay of 0 goes without saying.
+        What earlier versions do not know goes without saying where there is none of it.
         """
         content = asdict(self)
         if not self.options.firing_delay:  # which older versions do not know
@@ -115,6 +167,10 @@ class Architecture:
         for index, layer in enumerate(content["layers"]):
             if layer["source"] == index - 1:
                 layer["source"] = None
+            for one in (layer, *layer["skips"]):
+                for name, plain in _LATER_FIELDS.items():
+                    if one[name] == plain:
+                        del one[name]
         return content
 
     @classmethod
@@ -125,7 +181,11 @@ class Architecture:
             ConversionError: a field is missing, unknown or out of range.
         """
         try:
-            count = sum(1 + len(layer.get("skips", ())) for layer in data["layers"])
+            count = sum(
+                1 + len(one.get("joined", ()))
+                for layer in data["layers"]
+                for one in (layer, *layer.get("skips", ()))
+            )
             if count > LAYERS_MAX:  # before anything is made of them
                 raise ValueError(f"{count} layers and skips; {LAYERS_MAX} are allowed")
             spec = dict(data["input"])

@@ -23,7 +23,8 @@ from tandem_hw.learning.weights_in_effect import check_storable, restore_pruning
 from tandem_hw.pointer_file import refuse_pointer
 
 FORMAT = "tandem-hw checkpoint"
-#: 3: networks with a firing delay; others are written as version 2, which has no place for one.
+#: 3: networks with a firing delay, max pooling, joined layers or ceilings; others are written as
+#: version 2, which has no place for these.
 FORMAT_VERSION = 3
 #: 2: every layer has a threshold and a peak of its own.
 _THRESHOLDS_VERSION = 2
@@ -72,11 +73,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
         FileFormatError: the path cannot be written to.
     """
     checkpoint.model.check_precision()
-    options = checkpoint.model.architecture.options
+    architecture = checkpoint.model.architecture
     content = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION if options.firing_delay else _THRESHOLDS_VERSION,
-        "architecture": checkpoint.model.architecture.to_dict(),
+        "format_version": FORMAT_VERSION if architecture.is_later else _THRESHOLDS_VERSION,
+        "architecture": architecture.to_dict(),
         "parameters": checkpoint.model.state_dict(),
         "data": checkpoint.data,
         "metrics": checkpoint.metrics,

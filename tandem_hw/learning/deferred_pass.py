@@ -7,7 +7,7 @@ again in the way in which every layer looks at its own numbers at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -66,7 +66,8 @@ class DeferredPass:
         Returns:
             What the pass returns.
         """
-        buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        buffers = list(model.buffers())
+        before = _copies(buffers)
         random = _random_state(device)
         checks = DeferredChecks(self.wrapping, self.watched)
         told: list[tuple[Any, ...]] = []
@@ -79,10 +80,21 @@ class DeferredPass:
             return result
         self.wrapping |= failed
         self.watched |= checks.to_watch
-        for buffer, before in buffers:
-            buffer.copy_(before)
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
         _set_random_state(device, random)
         return run(observe, None)
+
+
+def _copies(buffers: Sequence[Tensor]) -> list[Tensor]:
+    """Copy buffers, those of a data type at once: a GPU is busy with as many of them as it can."""
+    copies = [torch.empty_like(buffer) for buffer in buffers]
+    for dtype in {buffer.dtype for buffer in buffers}:
+        alike = [place for place, buffer in enumerate(buffers) if buffer.dtype == dtype]
+        torch._foreach_copy_(
+            [copies[place] for place in alike], [buffers[place] for place in alike]
+        )
+    return copies
 
 
 def _random_state(device: torch.device) -> Tensor:

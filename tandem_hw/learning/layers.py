@@ -14,9 +14,12 @@ of no leak: with one, the forward pass is as exact, and the gradient that of a n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate, islice
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +35,7 @@ from tandem_hw.arithmetic.neurons import (
     simulate_layer,
 )
 from tandem_hw.arithmetic.synapses import largest_magnitude
-from tandem_hw.learning.kinds.kind import LayerKind
+from tandem_hw.learning.kinds.kind import LayerKind, Observer
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import (
     IntegerParameters,
@@ -46,7 +49,6 @@ from tandem_hw.learning.surrogates import replace_by_count, replace_value
 from tandem_hw.learning.weights_in_effect import refresh_weights
 from tandem_hw.network.bounds import (
     AnyInterval,
-    beyond,
     check_accumulator,
     input_steps,
     reach,
@@ -55,6 +57,8 @@ from tandem_hw.network.bounds import (
     window_bounds,
 )
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT
+from tandem_hw.network.synapses.geometry import Shape
+from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.network.whole_numbers import whole_numbers
 
 __all__ = ["Observer", "SpikingOptions", "TandemLayer", "TandemSignal", "Twin"]
@@ -67,8 +71,8 @@ _PEAK_DECAY = 0.99
 _LEAST_ACTIVATION = 1e-3
 
 
-#: Told what the integer neurons of a layer did in a forward pass, and with which integers.
-Observer = Callable[["TandemLayer", LayerActivity, IntegerParameters], None]
+#: What is given for each signal.
+_Given = TypeVar("_Given")
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,12 @@ class _Branch:
 
     Attributes:
         twin: their part of the twin's pre-activation, or None where it is not needed.
-        synapses: their real weights, normalisation folded in.
+        synapses: their real weights, normalisation folded in, for each signal that they take.
         bias: float64 [out], their part of the bias.
     """
 
     twin: Tensor | None
-    synapses: RealSynapses
+    synapses: tuple[RealSynapses, ...]
     bias: Tensor
 
 
@@ -96,16 +100,24 @@ class TandemLayer(LayerKind):
         name: unique within the network.
         options: what the network's layers share.
         fires: False for a readout by potential.
-        activation_max: real activation at which a neuron fires in every step, a parameter.
+        activation_max: real activation at which a neuron fires in every step, a parameter; what
+            of it is above ``ceiling`` does not count.
         peak: largest magnitude of the twin's pre-activation in the last batches of the training, or
             of the integer neurons' state in a calibration, a buffer; the integers are chosen so
             that twice as much fits the chip's state. 0 where neither has passed.
         skips: further synapses onto the same neurons.
         number: how many neurons a sample has, where the network says so.
+        ceiling: largest real activation, where the ordinary layer has one as ReLU6 does.
+        parts: for each of the signals that the main synapses take joined together, the part of
+            the weights that is its own, along their second axis.
     """
 
+    has_neurons: ClassVar[bool] = True
     number: int | None = None
+    ceiling: float | None = None
+    parts: tuple[slice, ...] = (slice(None),)
     weight: nn.Parameter | None
+    name: str
     peak: Tensor
 
     def __init__(
@@ -139,19 +151,50 @@ class TandemLayer(LayerKind):
     @torch.no_grad()
     def _spike_value(self) -> Tensor:
         """Return ``spike_value`` where the parameters are, float64 []."""
-        value = self.activation_max.double().abs().clamp_min(_LEAST_ACTIVATION)
+        value = self.activation_max.double().abs().clamp(_LEAST_ACTIVATION, self.ceiling)
         return value / scalar(self.options.num_steps, value)
 
     def _graph_spike_value(self) -> Tensor | None:
         """Return ``spike_value`` with its gradient, or None where it is not learnt."""
         if not self.activation_max.requires_grad:
             return None
-        return self.activation_max.abs().clamp_min(_LEAST_ACTIVATION) / self.options.num_steps
+        value = self.activation_max.abs().clamp(_LEAST_ACTIVATION, self.ceiling)
+        return value / self.options.num_steps
 
     @property
     def synapses(self) -> list[TandemLayer]:
         """The layer itself, for its main synapses, and its skips."""
         return [self, *(skip for skip in self.skips if isinstance(skip, TandemLayer))]
+
+    @property
+    def paths(self) -> list[SynapticPath]:
+        """What each signal that comes in passes: for the main synapses, then for each skip."""
+        return [
+            SynapticPath(synapses, part)
+            for synapses in self.synapses
+            for part in range(len(synapses.parts))
+        ]
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether the main synapses can take several signals that are joined."""
+        return self.weight is not None and self.groups == 1
+
+    def parts_of(self, shapes: Sequence[Shape]) -> tuple[slice, ...]:
+        """Return ``parts`` for signals of these shapes."""
+        whole = self.real_weight
+        assert whole is not None  # it takes parts
+        channels = sum(shape[0] for shape in shapes)
+        sizes = [shape[0] if whole.shape[1] == channels else math.prod(shape) for shape in shapes]
+        ends = list(accumulate(sizes))
+        return tuple(slice(end - size, end) for end, size in zip(ends, sizes, strict=True))
+
+    def _grouped(self, given: Sequence[_Given]) -> list[tuple[_Given, ...]]:
+        """Part what is given for each signal by the synapses that take it."""
+        items = iter(given)
+        found = [tuple(islice(items, len(one.parts))) for one in self.synapses]
+        assert next(items, None) is None  # there are as many as paths
+        return found
 
     @property
     def real_weight(self) -> Tensor | None:
@@ -169,7 +212,7 @@ class TandemLayer(LayerKind):
         """Run both twins.
 
         Args:
-            signals: what comes in, one signal for the main synapses and one for each skip.
+            signals: what comes in, one signal for each of ``paths``.
             observe: told what the spiking twin did.
             spiking: False for the ordinary twin alone, on real weights and without integers.
             checks: takes up what the integers must hold to, and nothing is raised here; only with
@@ -190,8 +233,8 @@ class TandemLayer(LayerKind):
         if not spiking:
             return self._ordinary(signals, value)
         branches = [
-            synapses.branch(signal, on_device=checks is not None)
-            for synapses, signal in zip(self.synapses, signals, strict=True)
+            synapses.branch(*taken, on_device=checks is not None)
+            for synapses, taken in zip(self.synapses, self._grouped(signals), strict=True)
         ]
         twin = _sum_of_twins(branches)
         self._follow_peak(twin)
@@ -219,15 +262,16 @@ class TandemLayer(LayerKind):
     @property
     def _ceiling(self) -> float:
         """The activation, in spikes, above which the twin has no gradient."""
-        return float(self.options.num_steps) if self.options.twin == "clip" else float("inf")
+        clips = self.options.twin == "clip" or self.ceiling is not None
+        return float(self.options.num_steps) if clips else float("inf")
 
     def _ordinary(
         self, signals: Sequence[TandemSignal], value: float | Tensor
     ) -> TandemSignal | Tensor:
         """Run the ordinary twin: a ReLU, capped where a neuron would fire in every step."""
         total: Tensor | None = None
-        for synapses, signal in zip(self.synapses, signals, strict=True):
-            part = synapses.total(signal)
+        for synapses, taken in zip(self.synapses, self._grouped(signals), strict=True):
+            part = synapses.total(*taken)
             if synapses.norm is not None:
                 part = synapses.norm(part)
             total = part if total is None else total + part
@@ -248,38 +292,52 @@ class TandemLayer(LayerKind):
             magnitude = torch.maximum(-low, high)
             self.peak.copy_(torch.maximum(self.peak * _PEAK_DECAY, magnitude))
 
-    def total(self, signal: TandemSignal) -> Tensor:
-        """Return the twin's real weighted sum of one signal, before normalisation."""
+    def total(self, *signals: TandemSignal) -> Tensor:
+        """Return the twin's real weighted sum of its signals, before normalisation."""
         refresh_weights(self)
         weight = self.real_weight
+        first = signals[0]
         if weight is None:
-            return signal.counts * signal.real
-        counts = signal.counts
+            return first.counts * first.real
+        if len(signals) == 1:
+            counts, weight = first.counts, weight * first.real
+        else:
+            counts = self._joined([one.counts * one.real for one in signals])
         if torch.float64 in (counts.dtype, weight.dtype):
             counts = counts.to(weight.dtype)
-        total = self.twin_input(counts, weight * signal.real)
+        total = self.twin_input(counts, weight)
         return total if self.bias is None else total + self.bias_image(self.bias)
 
-    def branch(self, signal: TandemSignal, *, on_device: bool = False) -> _Branch:
-        """Return what the main synapses do with one signal.
+    def _joined(self, values: Sequence[Tensor]) -> Tensor:
+        """Put the values of several signals behind each other, in the order of the weights."""
+        if len({value.shape[2:] for value in values}) > 1:  # vectors, some of them out of images
+            values = [value.flatten(1) for value in values]
+        return torch.cat(list(values), dim=1)
+
+    def branch(self, *signals: TandemSignal, on_device: bool = False) -> _Branch:
+        """Return what the main synapses do with their signals.
 
         Args:
-            signal: what comes in.
+            signals: what comes in, one of each of ``parts``.
             on_device: leave the parameters where they are, in training.
         """
+        scales = tuple(signal.scale for signal in signals)
         if not torch.is_grad_enabled() and not self.training:
             # Evaluation needs the integers alone; the twin's value is replaced in any case.
-            return self.evaluated_branch(signal.scale)
-        total = self.total(signal)
+            return self.evaluated_branch(*scales)
+        total = self.total(*signals)
         if self.norm is None and on_device:
-            return replace(self._folded(signal.scale, None), twin=total)
+            return replace(self._folded(scales, None), twin=total)
         if self.norm is None or not self.training:
-            branch = self.evaluated_branch(signal.scale)
+            branch = self.evaluated_branch(*scales)
             return replace(branch, twin=total if self.norm is None else self.norm(total))
-        return self._normalised(total, self.norm, signal.scale)
+        return self._normalised(total, self.norm, scales)
 
     def _normalised(
-        self, total: Tensor, norm: nn.BatchNorm1d | nn.BatchNorm2d, scale: float | Tensor
+        self,
+        total: Tensor,
+        norm: nn.BatchNorm1d | nn.BatchNorm2d,
+        scales: tuple[float | Tensor, ...],
     ) -> _Branch:
         """Normalise by the batch's statistics and fold the same statistics into the weights."""
         assert norm.momentum is not None  # conversion refuses a cumulative average
@@ -295,28 +353,28 @@ class TandemLayer(LayerKind):
         )
         if norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
-        return replace(self._folded(scale, (mean.double(), inverse_deviation.double())), twin=twin)
+        return replace(self._folded(scales, (mean.double(), inverse_deviation.double())), twin=twin)
 
     @torch.no_grad()
-    def evaluated_branch(self, input_scale: float | Tensor) -> _Branch:
+    def evaluated_branch(self, *input_scales: float | Tensor) -> _Branch:
         """Return the real parameters of evaluation, on the CPU in float64 on every machine.
 
         Args:
-            input_scale: real value of one incoming count.
+            input_scales: real value of one incoming count of each signal.
         """
         cpu = torch.device("cpu")
         if self.norm is None:
-            return self._folded(input_scale, None, cpu)
+            return self._folded(input_scales, None, cpu)
         assert self.norm.running_mean is not None  # conversion saw to it
         assert self.norm.running_var is not None
         mean = self.norm.running_mean.cpu().double()
         deviation = (self.norm.running_var.cpu().double() + self.norm.eps).sqrt()
-        return self._folded(input_scale, (mean, 1 / deviation), cpu)
+        return self._folded(input_scales, (mean, 1 / deviation), cpu)
 
     @torch.no_grad()
     def _folded(
         self,
-        input_scale: float | Tensor,
+        input_scales: tuple[float | Tensor, ...],
         statistics: tuple[Tensor, Tensor] | None,
         device: torch.device | None = None,
     ) -> _Branch:
@@ -325,7 +383,7 @@ class TandemLayer(LayerKind):
         real = self.real_weight
         if real is None:
             bias = torch.zeros(1, dtype=torch.float64, device=device or self.peak.device)
-            return _Branch(None, RealSynapses(None, input_scale), bias)
+            return _Branch(None, tuple(RealSynapses(None, one) for one in input_scales), bias)
         weight = real.to(device or real.device).double()
         bias = weight.new_zeros(weight.shape[0])
         if self.bias is not None:
@@ -338,13 +396,15 @@ class TandemLayer(LayerKind):
             if self.norm.bias is not None:
                 bias = bias + self.norm.bias.to(weight.device).double()
             weight = weight * gain.reshape(-1, *([1] * (weight.dim() - 1)))
-        return _Branch(None, RealSynapses(weight, input_scale), bias)
+        own = zip(self.parts, input_scales, strict=True)
+        synapses = tuple(RealSynapses(weight[:, part], scale) for part, scale in own)
+        return _Branch(None, synapses, bias)
 
     def integer_parameters(self, *input_scales: float | Tensor) -> IntegerParameters:
         """Return the integers that are exported, computed on the CPU in float64 on every machine.
 
         Args:
-            input_scales: real value of one incoming count, for the main synapses and each skip.
+            input_scales: real value of one incoming count, for each of ``paths``.
 
         Returns:
             Weights, bias and threshold on the deployment grid, on the CPU.
@@ -355,8 +415,8 @@ class TandemLayer(LayerKind):
         check_precision(self.name, self)
         return self._quantize(
             [
-                synapses.evaluated_branch(scale)
-                for synapses, scale in zip(self.synapses, input_scales, strict=True)
+                synapses.evaluated_branch(*scales)
+                for synapses, scales in zip(self.synapses, self._grouped(input_scales), strict=True)
             ],
             self._spike_value(),
         )
@@ -368,23 +428,23 @@ class TandemLayer(LayerKind):
         spike_value: Tensor,
         checks: DeferredChecks | None = None,
     ) -> IntegerParameters:
-        main, *skips = branches
-        bias = main.bias
-        for skip in skips:
-            bias = bias + skip.bias.to(bias.device)
+        bias = branches[0].bias
+        for branch in branches[1:]:
+            bias = bias + branch.bias.to(bias.device)
+        main, *others = (synapses for branch in branches for synapses in branch.synapses)
         if self.fires and self.options.reset == "zero":
             bias = bias / self.options.num_steps  # it acts in every step, the total is the same
         value = spike_value.to(bias.device)
         if self.fires:
             bias = bias + self.options.initial_potential * value
         return quantize_layer(
-            main.synapses.weight,
+            main.weight,
             bias,
-            input_scale=main.synapses.input_scale,
+            input_scale=main.input_scale,
             real_threshold=value if self.fires else None,
             weight_bits=self.options.weight_bits,
             name=self.name,
-            skips=[skip.synapses for skip in skips],
+            skips=others,
             largest_potential=_HEAD_ROOM * self.peak.double(),
             checks=checks,
         )
@@ -401,7 +461,7 @@ class TandemLayer(LayerKind):
         """Run the integer neurons of this layer over the window.
 
         Args:
-            signals: what comes in, for the main synapses and each skip.
+            signals: what comes in, for each of ``paths``.
             integers: this layer on the deployment grid.
             unlimited: run neurons whose registers have no end, and follow the largest state: what
                 the membrane would need, not what the chip does.
@@ -441,8 +501,8 @@ class TandemLayer(LayerKind):
         else:
             neurons = self._watched(neurons, integers, interval, checks)
         incoming = [
-            synapses.incoming(train, weight.to(device).float())
-            for train, synapses, weight in zip(trains, self.synapses, integers.weights, strict=True)
+            path.synapses.incoming(train, weight.to(device).float())
+            for train, path, weight in zip(trains, self.paths, integers.weights, strict=True)
         ]
         return simulate_layer(incoming, neurons, self.options.num_steps, follow_peak=unlimited)
 
@@ -505,18 +565,43 @@ class TandemLayer(LayerKind):
         checks: DeferredChecks,
     ) -> NeuronParameters:
         """Return neurons of which it is seen afterwards whether a state has left 24 bits."""
-        checks.fail_if(beyond(interval, ACCUMULATOR_LIMIT))
         low, high = interval
+        input_reach = torch.maximum(-low.min(), high.max())
+        checks.fail_if(input_reach >= ACCUMULATOR_LIMIT)  # as ``bounds.beyond`` says
         return replace(
             neurons,
             threshold=integers.threshold_tensor,
-            input_reach=torch.maximum(-low.min(), high.max()),
+            input_reach=input_reach,
             checks=checks,
         )
 
     def whole(self, parameters: Tensor, what: str) -> npt.NDArray[np.int64]:
         """Return parameters that are whole numbers as integers; ``what`` names them in an error."""
         return whole_numbers(parameters.cpu().numpy(), np.int64, f"layer {self.name}: {what}")
+
+
+@dataclass(frozen=True)
+class SynapticPath:
+    """The synapses that one signal passes.
+
+    Attributes:
+        synapses: a layer, for its main synapses, or one of its skips.
+        part: which of the signals that they take joined together it is.
+    """
+
+    synapses: TandemLayer
+    part: int
+
+    @property
+    def real_weight(self) -> Tensor | None:
+        """Real weights of the path, output channels first; None for one-to-one synapses."""
+        whole = self.synapses.real_weight
+        return None if whole is None else whole[:, self.synapses.parts[self.part]]
+
+    def integer_synapses(self, weight: Tensor, input_shape: Shape) -> Synapses:
+        """Return the path as a quantized network has it; see ``LayerKind.integer_synapses``."""
+        found = self.synapses.integer_synapses(weight, input_shape)
+        return replace(found, name=f"{found.name}.part{self.part + 1}") if self.part else found
 
 
 def real_potential(potential: Tensor, integers: IntegerParameters) -> Tensor:

@@ -15,9 +15,11 @@ from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.arithmetic.neurons import LayerActivity, SpikeTrain
 from tandem_hw.errors import ConversionError
 from tandem_hw.html_table import html_table
-from tandem_hw.learning.architecture import FROM_INPUT, Architecture, LayerSpec
+from tandem_hw.learning.architecture import FROM_INPUT, Architecture, LayerSpec, joined_shape
 from tandem_hw.learning.deferred_pass import DeferredPass, may_be_deferred
 from tandem_hw.learning.kinds.catalogue import kind_of
+from tandem_hw.learning.kinds.kind import LayerKind, ObservedNeurons
+from tandem_hw.learning.kinds.max_pooling import TandemMaxPool
 from tandem_hw.learning.layers import Observer, SpikingOptions, TandemLayer, TandemSignal
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters
@@ -45,7 +47,9 @@ class LayerCounts:
     counts: dict[str, Tensor] = field(default_factory=dict)
     potential: Tensor | None = None
 
-    def add(self, layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters) -> None:
+    def add(
+        self, layer: ObservedNeurons, activity: LayerActivity, integers: IntegerParameters
+    ) -> None:
         """Keep what one layer did."""
         if activity.counts is None:
             assert activity.potential is not None  # a readout
@@ -72,15 +76,16 @@ class TandemNetwork(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        modules: list[nn.Module] = []
+        modules: list[LayerKind] = []
         shapes: list[Shape] = []
         last = len(architecture.layers) - 1
         for index, spec in enumerate(architecture.layers):
             fires = index != last or architecture.readout == "count"
-            number = 1 + sum(isinstance(module, TandemLayer) for module in modules)
+            number = 1 + sum(module.has_neurons for module in modules)
             incoming = [self._shape(source, shapes) for source in self.sources(index)]
             modules.append(make_layer(spec, number, incoming, architecture.options, fires))
-            shapes.append(kind_of(spec).output_shape(spec, incoming[0]))
+            main = joined_shape(incoming[: len(spec.parts)])
+            shapes.append(kind_of(spec).output_shape(spec, main))
             if isinstance(modules[-1], TandemLayer):
                 modules[-1].number = math.prod(shapes[-1])
         self.layers = nn.ModuleList(modules)
@@ -103,7 +108,7 @@ class TandemNetwork(nn.Module):
         """Return a table of the layers, for notebooks."""
         rows = []
         for module, shape in zip(self.layers, self._shapes, strict=True):
-            name = module.name if isinstance(module, TandemLayer) else None
+            name = module.name if isinstance(module, TandemLayer | TandemMaxPool) else None
             parameters = sum(parameter.numel() for parameter in module.parameters())
             rows.append((name, type(module).__name__, "×".join(map(str, shape)), parameters))
         return html_table(repr(self), ("layer", "kind", "output", "parameters"), rows)
@@ -134,7 +139,7 @@ class TandemNetwork(nn.Module):
         return tuple(self._origin(source) for source in self.sources(index))
 
     def _origin(self, source: int) -> int:
-        if source == FROM_INPUT or isinstance(self.layers[source], TandemLayer):
+        if source == FROM_INPUT or kind_of(self.architecture.layers[source]).has_neurons:
             return source
         (origin,) = self.origins(source)
         return origin
@@ -237,7 +242,7 @@ class TandemNetwork(nn.Module):
         for index, module in enumerate(self.layers):
             incoming = [signals[source] for source in self.sources(index)]
             if not isinstance(module, TandemLayer):
-                signals[index] = module(incoming[0])
+                signals[index] = module(incoming[0], observe)
                 continue
             spikes = spiking is None or numbers[module] < spiking
             result = module(incoming, observe, spiking=spikes, checks=checks)
@@ -300,33 +305,47 @@ def make_layer(
     shapes: Sequence[Shape],
     options: SpikingOptions,
     fires: bool,
-) -> nn.Module:
+) -> LayerKind:
     """Make one layer with PyTorch's own initial values.
 
     Args:
         spec: what to make.
         number: counts the layers with neurons, from 1; part of the name.
-        shapes: shape of one sample that comes in, for the main synapses and for each skip.
+        shapes: shape of one sample that comes in, for each of ``spec.sources``.
         options: what all layers share.
         fires: False for a readout by potential.
 
     Raises:
         ConversionError: there is no such kind, or no such layer of it.
     """
-    kind = kind_of(spec)
-    layer = kind.from_spec(spec, f"{kind.short_name}{number}", shapes[0], options, fires)
-    for index, (skip, shape) in enumerate(zip(spec.skips, shapes[1:], strict=True), start=1):
+    coming = iter(shapes)
+    own = [[next(coming) for _ in one.parts] for one in (spec, *spec.skips)]
+    layer = _make(spec, f"{kind_of(spec).short_name}{number}", own[0], options, fires)
+    if isinstance(layer, TandemLayer) and spec.ceiling is not None:
+        layer.ceiling = spec.ceiling
+        layer.activation_max.data.fill_(spec.ceiling)
+    for index, (skip, taken) in enumerate(zip(spec.skips, own[1:], strict=True), start=1):
         if not isinstance(layer, TandemLayer):
             raise ConversionError(f"a {spec.kind} has skips, but no neurons that they could end in")
-        layer.skips.append(_make_synapses(skip, f"{layer.name}.skip{index}", shape, options))
+        module = _make(skip, f"{layer.name}.skip{index}", taken, options, False)
+        if not isinstance(module, TandemLayer):
+            raise ConversionError(
+                f"{layer.name}.skip{index} is a {skip.kind}, which has no synapses"
+            )
+        layer.skips.append(module)
     return layer
 
 
-def _make_synapses(
-    spec: LayerSpec, name: str, shape: Shape, options: SpikingOptions
-) -> TandemLayer:
-    """Make further synapses onto the neurons of a layer."""
-    module = kind_of(spec).from_spec(spec, name, shape, options, False)
-    if not isinstance(module, TandemLayer):
-        raise ConversionError(f"{name} is a {spec.kind}, which has no synapses")
-    return module
+def _make(
+    spec: LayerSpec, name: str, shapes: Sequence[Shape], options: SpikingOptions, fires: bool
+) -> LayerKind:
+    """Make a layer or a skip, without skips of its own."""
+    layer = kind_of(spec).from_spec(spec, name, joined_shape(shapes), options, fires)
+    if len(shapes) > 1:
+        if not isinstance(layer, TandemLayer) or not layer.takes_parts:
+            raise ConversionError(
+                f"{name} is a {spec.kind} of {spec.groups} groups, which takes the spikes of one "
+                f"layer, not of {len(shapes)} that are joined"
+            )
+        layer.parts = layer.parts_of(shapes)
+    return layer

@@ -22,6 +22,7 @@ step of a training waits for a layer's integers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -164,8 +165,9 @@ def quantize_layer(
         for one in (RealSynapses(weight, input_scale), *skips)
     ]
     largest_bias = bias.abs().max()
-    magnitudes = [one.weight.abs().max() for one in synapses if one.weight is not None]
-    finite = torch.stack([largest_bias, *magnitudes]).sum().isfinite()
+    reaches = [None if one.weight is None else one.weight.abs().max() for one in synapses]
+    magnitudes = [reach for reach in reaches if reach is not None]
+    finite = torch.stack([largest_bias, *magnitudes]).sum() < math.inf
     if checks is not None:
         checks.fail_if(~finite)
     elif not finite:
@@ -177,7 +179,10 @@ def quantize_layer(
     least_units = [
         largest_bias / scalar(_BIAS_LIMIT, bias),
         scalar(largest_potential, bias) / scalar(STATE_LIMIT, bias),
-        *(_smallest_unit(one, weight_bits, largest_one_to_one) for one in synapses),
+        *(
+            _smallest_unit(one, reach, weight_bits, largest_one_to_one)
+            for one, reach in zip(synapses, reaches, strict=True)
+        ),
     ]
     alone = synapses[0].input_scale / scalar(weight_limit(weight_bits), bias)
     unit = torch.stack(least_units).max()
@@ -194,13 +199,21 @@ def quantize_layer(
     return IntegerParameters(weights, _integer_bias(bias / unit), threshold, unit)
 
 
-def _smallest_unit(synapses: RealSynapses, bits: int, largest_one_to_one: int) -> Tensor:
-    """Return the smallest unit with which the weights fit, 0 where all of them are zero."""
+def _smallest_unit(
+    synapses: RealSynapses, reach: Tensor | None, bits: int, largest_one_to_one: int
+) -> Tensor:
+    """Return the smallest unit with which the weights fit, 0 where all of them are zero.
+
+    Args:
+        synapses: whose weights they are.
+        reach: the largest magnitude of a weight, None of one-to-one synapses.
+        bits: width of a weight.
+        largest_one_to_one: the largest weight of one-to-one synapses.
+    """
     scale = synapses.input_scale
     assert isinstance(scale, Tensor)  # quantize_layer made it one
-    if synapses.weight is None:
+    if synapses.weight is None or reach is None:
         return scale / scalar(largest_one_to_one, scale)
-    reach = synapses.weight.abs().max()
     if bits in OPTIMAL_RANGE:
         deviation = synapses.weight.square().mean().sqrt()
         reach = torch.minimum(reach, OPTIMAL_RANGE[bits] * deviation)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.errors import ComparisonRefusedError
+from tandem_hw.learning.kinds.kind import ObservedNeurons
+from tandem_hw.learning.kinds.max_pooling import TandemMaxPool
 from tandem_hw.learning.layers import TandemLayer, TandemSignal, real_potential
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.quantizer import IntegerParameters
@@ -29,7 +31,7 @@ class PassedOn:
         self._expected: tuple[Tensor, ...] = ()
 
     def observe(
-        self, layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
+        self, layer: ObservedNeurons, activity: LayerActivity, integers: IntegerParameters
     ) -> None:
         """Be told what a layer's neurons did, as an observer of the forward pass."""
         if activity.counts is None:
@@ -69,7 +71,7 @@ class PassedOn:
             raise _refusal(f"what the model returns is not what the neurons of layer {last} gave")
 
     def _compare_result(self, module: nn.Module, given: tuple[Any, ...], result: Any) -> None:
-        if isinstance(module, TandemLayer):
+        if isinstance(module, TandemLayer | TandemMaxPool):
             name, expected = f"layer {module.name}", self._expected
         else:  # in evaluation it changes nothing
             name, expected = f"module layers.{self._index(module)}", _content(given[0])

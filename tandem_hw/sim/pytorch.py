@@ -13,7 +13,7 @@ from torch import nn
 from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.export.freezing import integer_network
-from tandem_hw.learning.layers import TandemLayer
+from tandem_hw.learning.kinds.kind import ObservedNeurons
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.network.parameter_digest import parameter_digest
@@ -73,7 +73,7 @@ class PyTorchBackend(Backend):
         passed_on = PassedOn(self.model)
 
         def observe(
-            layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
+            layer: ObservedNeurons, activity: LayerActivity, integers: IntegerParameters
         ) -> None:
             results.add(layer.name, activity, start)
             passed_on.observe(layer, activity, integers)
@@ -89,7 +89,7 @@ class PyTorchBackend(Backend):
         return results.together(digests)
 
 
-def _digest(layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters) -> str:
+def _digest(layer: ObservedNeurons, activity: LayerActivity, integers: IntegerParameters) -> str:
     """Return the digest of the integers that a layer's forward pass used."""
     result = activity.potential if activity.counts is None else activity.counts
     assert result is not None  # it is one of the two

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tandem_hw.arithmetic.neurons import LayerActivity
-from tandem_hw.learning.layers import TandemLayer
+from tandem_hw.learning.kinds.kind import ObservedNeurons
 from tandem_hw.learning.quantizer import IntegerParameters
 
 
@@ -18,7 +18,7 @@ class SpikeRate:
         self.slots = 0
 
     def observe(
-        self, layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
+        self, layer: ObservedNeurons, activity: LayerActivity, integers: IntegerParameters
     ) -> None:
         """Count the spikes of one layer in one forward pass."""
         if activity.counts is not None:
@@ -48,7 +48,7 @@ class FiringLayers:
         self.layers: dict[str, bool] = {}
 
     def observe(
-        self, layer: TandemLayer, activity: LayerActivity, integers: IntegerParameters
+        self, layer: ObservedNeurons, activity: LayerActivity, integers: IntegerParameters
     ) -> None:
         """Look at one layer in one forward pass."""
         if activity.counts is not None:

@@ -4,7 +4,8 @@
 
 A spike costs its fan-out, the synapses that it reaches; counts carry the tandem gradient, so the
 penalty is differentiable. MACs are those of the same ordinary network (paper, section on
-efficiency). What the input sends is not counted, since nothing can learn to change it.
+efficiency). What the input sends is not counted, since nothing can learn to change it, nor what the
+neurons of a max pooling take in, whose weights are fixed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw.learning.architecture import FROM_INPUT
-from tandem_hw.learning.layers import TandemLayer
+from tandem_hw.learning.layers import SynapticPath, TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.signals import TandemSignal
 
@@ -29,7 +30,7 @@ class SynOpPenalty:
     """
 
     def __init__(self, model: TandemNetwork) -> None:
-        self._fan_outs: dict[TandemLayer, Tensor] = {}
+        self._fan_outs: dict[SynapticPath, Tensor] = {}
         self._from_input: dict[TandemLayer, list[bool]] = {}
         self._macs = 0.0
         self._synops: Tensor | None = None
@@ -43,14 +44,14 @@ class SynOpPenalty:
     def _look(self, layer: nn.Module, arguments: tuple[Any, ...]) -> None:
         assert isinstance(layer, TandemLayer)
         signals: Sequence[TandemSignal] = arguments[0]
-        for synapses, signal, is_input in zip(
-            layer.synapses, signals, self._from_input[layer], strict=True
+        for path, signal, is_input in zip(
+            layer.paths, signals, self._from_input[layer], strict=True
         ):
-            if synapses not in self._fan_outs:
-                self._fan_outs[synapses] = fan_out(synapses, signal.counts)
-                self._macs += float(self._fan_outs[synapses].double().sum())
+            if path not in self._fan_outs:
+                self._fan_outs[path] = fan_out(path, signal.counts)
+                self._macs += float(self._fan_outs[path].double().sum())
             if not is_input:
-                spent = _synops(signal.counts, self._fan_outs[synapses])
+                spent = _synops(signal.counts, self._fan_outs[path])
                 self._synops = spent if self._synops is None else self._synops + spent
 
     def take(self) -> Tensor:
@@ -70,13 +71,13 @@ def _synops(counts: Tensor, fan_outs: Tensor) -> Tensor:
         return (counts.float().flatten(1) @ fan_outs.flatten()).mean()
 
 
-def fan_out(synapses: TandemLayer, counts: Tensor) -> Tensor:
+def fan_out(path: SynapticPath, counts: Tensor) -> Tensor:
     """Return how many synapses one spike of each input reaches.
 
     It is the gradient of what all neurons together would take in if every weight were one.
 
     Args:
-        synapses: a layer or one of its skips.
+        path: the synapses.
         counts: [batch, *in_shape], for the shape and the device.
 
     Returns:
@@ -84,8 +85,8 @@ def fan_out(synapses: TandemLayer, counts: Tensor) -> Tensor:
     """
     with torch.set_grad_enabled(True), torch.autocast(counts.device.type, enabled=False):
         ones = torch.ones_like(counts[:1], dtype=torch.float32, requires_grad=True)
-        weight = synapses.real_weight
+        weight = path.real_weight
         all_one = ones if weight is None else torch.ones_like(weight, dtype=torch.float32).detach()
-        reached = synapses.twin_input(ones, all_one)
+        reached = path.synapses.twin_input(ones, all_one)
         (gradient,) = torch.autograd.grad(reached.sum(), ones)
     return gradient[0].detach()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tandem_hw.arithmetic.counted_spikes import CountedSpikes, count_spikes
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
@@ -112,3 +114,39 @@ def test_parts_of_a_sum_that_leave_24_bits_are_taken_step_by_step(threshold: int
     )
     simulate_layer(incoming(trains, 800, magnitude=True), deferred, num_steps)
     assert checks.failed() is not None
+
+
+class _Divisors(TorchDispatchMode):
+    """Keeps what was divided by."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[Any] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any | None = None
+    ) -> Any:
+        if func.overloadpacket.__name__ == "div":
+            self.found.append(args[1])
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_device_divides_by_what_lies_there() -> None:
+    # By a number of the CPU PyTorch multiplies with the inverse on CUDA, and rounds once more.
+    with _Divisors() as divisors:
+        count_spikes(torch.empty((3, 4), device="meta"), 300, 7)
+    (divisor,) = divisors.found
+    assert isinstance(divisor, Tensor)
+    assert divisor.device.type == "meta"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU on this machine")
+@pytest.mark.parametrize("threshold", [1, 3, 49, 255, 300, 8191, 131_071])
+@pytest.mark.parametrize("on_device", [False, True])
+def test_a_gpu_counts_as_integers_do(threshold: int, on_device: bool) -> None:
+    whole = torch.arange(-1, 64, device="cuda") * threshold
+    sums = torch.stack([whole - 1, whole, whole + 1])
+    sums = sums[:, whole < (1 << 23) - 1]
+    expected = (sums // threshold).clamp(0, 60)
+    number = torch.tensor(float(threshold), device="cuda") if on_device else threshold
+    assert torch.equal(count_spikes(sums.float(), number, 60).long(), expected)

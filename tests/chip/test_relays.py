@@ -6,13 +6,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem_hw.chip.relays import relay_stages
+from tandem_hw.chip.relays import relay_stages, with_relay_layers
 from tandem_hw.chip.timing import window_start
 from tandem_hw.network.layers import Layer
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
+from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers import random_layers
 from tests.helpers.layers import dense_layer, network_of
-from tests.helpers.networks import networks
+from tests.helpers.networks import networks, random_inputs
 
 
 def identity(name: str, source: str) -> Layer:
@@ -50,3 +51,42 @@ def test_every_path_arrives_in_the_step_in_which_the_layer_s_window_starts(
             sent = window_start(0 if source is None else wiring.first_spikes[source])
             assert sent + connection.delay + 1 == window_start(start)
             assert connection.delay <= (0 if source is None else stages.get(source, 0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(networks(delayed=True))
+def test_relay_layers_take_the_place_of_relays_where_only_counts_matter(
+    network: QuantizedNetwork,
+) -> None:
+    relayed = with_relay_layers(network)
+    stages = relay_stages(network.wiring)
+    phased = network.firing_delay == network.num_steps - 1 and network.num_steps > 2
+    if not phased or not stages:
+        assert relayed.network is network
+        assert not relayed.relays
+        return
+    # One for each layer on the longer path, and no relay is left.
+    expected = {network.layers[index].name: delay for index, delay in stages.items()}
+    found = {name: len(names) * network.num_steps for name, names in relayed.relays.items()}
+    assert found == expected
+    assert relay_stages(relayed.network.wiring) == {}
+    inputs = random_inputs(network)
+    one = ReferenceBackend().run(network, inputs)
+    other = ReferenceBackend().run(relayed.network, inputs)
+    for name, counts in one.counts.items():
+        np.testing.assert_array_equal(other.counts[name], counts)
+        for relay in relayed.relays.get(name, ()):
+            np.testing.assert_array_equal(other.counts[relay], counts)
+    np.testing.assert_array_equal(one.output, other.output)
+
+
+def test_drawn_networks_have_relay_layers_now_and_then() -> None:
+    drawn: list[bool] = []
+
+    @settings(max_examples=200, deadline=None, derandomize=True)
+    @given(networks(delayed=True))
+    def look(network: QuantizedNetwork) -> None:
+        drawn.append(bool(with_relay_layers(network).relays))
+
+    look()
+    assert drawn.count(True) >= 6

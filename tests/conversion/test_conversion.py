@@ -196,7 +196,6 @@ class Doubling(nn.Linear):
 
 LINEAR = nn.Linear(128, 128)
 UNSUPPORTED = {
-    "MaxPool2d": nn.MaxPool2d(2),
     "AdaptiveMaxPool2d": nn.AdaptiveMaxPool2d(1),
     "LPPool2d": nn.LPPool2d(2, 2),
     "LeakyReLU": nn.LeakyReLU(),
@@ -208,7 +207,8 @@ UNSUPPORTED = {
     "Conv3d": nn.Conv3d(4, 4, 3),
     "LSTM": nn.LSTM(4, 4),
     "Upsample": nn.Upsample(scale_factor=2),
-    "ReLU6": nn.ReLU6(),
+    "Hardtanh": nn.Hardtanh(),
+    "Hardswish": nn.Hardswish(),
     "PReLU": nn.PReLU(),
 }
 
@@ -226,7 +226,9 @@ def test_a_layer_without_a_counterpart_is_refused_by_its_path_with_what_is_suppo
 @pytest.mark.parametrize(
     ("module", "proposal"),
     [
-        (nn.MaxPool1d(2), "use average pooling, or a stride of 2"),
+        (nn.MaxPool1d(2), r'firing_delay="phased" .*or use average pooling, or a stride of 2'),
+        (nn.AdaptiveMaxPool1d(2), "use MaxPool1d or MaxPool2d in a phased network, average pool"),
+        (nn.Hardtanh(), r"for a ceiling c of your own ReLU6, Hardtanh\(0, c\) or clamp\(0, c\)"),
         (nn.Upsample(scale_factor=2), "use a ConvTranspose2d"),
         (nn.LayerNorm(3), "use batch normalisation"),
         (nn.LeakyReLU(), "use ReLU"),
@@ -256,12 +258,12 @@ REFUSED: dict[str, tuple[list[nn.Module], str]] = {
     ),
     "relu last": ([FLAT, nn.Linear(128, 3), nn.ReLU()], 'use readout="count"'),
     "norm first": (
-        [nn.BatchNorm2d(2), FLAT, nn.Linear(128, 3)],
-        r"layer 0 \(BatchNorm2d\) must come right after a Conv2d or Linear",
+        [nn.BatchNorm1d(128), FLAT, nn.Linear(128, 3)],
+        r"does not take samples of shape \(2, 8, 8\)",
     ),
     "norm after relu": (
-        [nn.Conv2d(2, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), FLAT, nn.Linear(144, 3)],
-        r"layer 2 \(BatchNorm2d\) must come right after",
+        [nn.Conv2d(2, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.ReLU(), FLAT, nn.Linear(144, 3)],
+        r"layer 2 \(BatchNorm2d\) follows no layer with weights, so it is folded into the one that",
     ),
     "norm twice": (
         [FLAT, nn.Linear(128, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)],
@@ -312,8 +314,8 @@ REFUSED: dict[str, tuple[list[nn.Module], str]] = {
         [nn.Conv2d(2, 4, 3), nn.AvgPool2d(2), nn.ReLU(), FLAT, nn.Linear(36, 3)],
         "layer 1 stands before the ReLU of 0",
     ),
-    "pooling at the end": (
-        [nn.Conv2d(2, 4, 3), nn.ReLU(), nn.AvgPool2d(2)],
+    "pooling of several sizes at the end": (
+        [nn.Conv2d(2, 4, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2)],
         "must end in a layer with weights",
     ),
     "pooling of parts of windows": (
@@ -321,8 +323,8 @@ REFUSED: dict[str, tuple[list[nn.Module], str]] = {
         "layer 2: only an average over whole windows",
     ),
     "adaptive pooling to windows of several sizes": (
-        [nn.Conv2d(2, 4, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), FLAT, nn.Linear(16, 3)],
-        r"layer 2: an adaptive pooling from \(7, 7\) to \(2, 2\)",
+        [nn.Conv2d(2, 4, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Conv2d(4, 3, 2)],
+        r"layer 2: an adaptive pooling to \(2, 2\) has windows of several sizes here",
     ),
     "convolution after flattening": (
         [FLAT, nn.Conv1d(2, 3, 1), nn.ReLU(), FLAT, nn.Linear(3, 3)],

@@ -134,11 +134,12 @@ ADVICE: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "leaky_relu_": (lambda m, x: m.second(F.leaky_relu_(m.first(x))), "use ReLU, the spike counts"),
     "gelu": (lambda m, x: m.second(F.gelu(m.first(x))), "use ReLU, the spike counts"),
     "hardtanh": (lambda m, x: m.second(F.hardtanh(m.first(x))), "use ReLU, the spike counts"),
-    "clamp": (lambda m, x: m.second(m.first(x).clamp(0, 6)), "use ReLU, the spike counts"),
+    "clamp": (lambda m, x: m.second(m.first(x).clamp(-1, 6)), "use ReLU, the spike counts"),
     "tanh": (lambda m, x: m.second(torch.tanh(m.first(x))), "use ReLU, the spike counts"),
     "sigmoid": (lambda m, x: m.second(m.first(x).sigmoid()), "inside a network use ReLU"),
     "softmax inside": (lambda m, x: m.second(F.softmax(m.first(x), 1)), "inside a network use Re"),
-    "max_pool2d": (relu_of_first(lambda m, x: F.max_pool2d(x, 2)), "use average pooling"),
+    "max_pool2d": (relu_of_first(lambda m, x: F.max_pool2d(x, 2)), 'firing_delay="phased" .*or'),
+    "lp_pool2d": (relu_of_first(lambda m, x: F.lp_pool2d(x, 2, 2)), "use MaxPool1d or MaxPool2d"),
     "interpolate": (
         relu_of_first(lambda m, x: F.interpolate(x, scale_factor=2)), "use a ConvTranspose2d"
     ),
@@ -147,9 +148,9 @@ ADVICE: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "mul": (lambda m, x: torch.relu(m.first(x) * 2), "scale, subtract or stack by the weights"),
     "a parameter times": (lambda m, x: torch.relu(m.gain * m.first(x)), "scale, subtract or"),
     "sub": (lambda m, x: m.first(x - m.mean), "scale, subtract or stack by the weights"),
-    "cat": (
-        relu_of_first(lambda m, x: m.second(torch.cat([x[:, :1], x[:, 1:]], 1))),
-        r"use conv_a\(a\) \+ conv_b\(b\) in place of",
+    "stack": (
+        relu_of_first(lambda m, x: m.second(torch.stack([x, x], 1).flatten(1, 2)[:, :3])),
+        r"join what layers with a ReLU put out along their channels, torch.cat\(\[a, b\], 1\)",
     ),
     "a slice": (relu_of_first(lambda m, x: m.second(x[:, :, ::1, 1:])), "takes in all neurons of"),
     "chunk": (relu_of_first(lambda m, x: x.chunk(3, 1)[0]), "takes in all neurons of the one bef"),
@@ -192,7 +193,7 @@ def test_everything_that_is_refused_comes_in_one_message() -> None:
     network = nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1, padding_mode="reflect"),
         nn.LeakyReLU(),
-        nn.MaxPool2d(2),
+        nn.AdaptiveMaxPool2d(3),
         nn.Conv2d(4, 4, 1),
         nn.GroupNorm(2, 4),
         nn.GELU(),
@@ -215,8 +216,8 @@ def test_everything_that_is_refused_comes_in_one_message() -> None:
         "9",
     ]
     assert lines[3] == (
-        "- layer 2 (MaxPool2d) cannot be converted exactly; use average pooling, or a stride of 2 "
-        "in the convolution before it"
+        "- layer 2 (AdaptiveMaxPool2d) cannot be converted exactly; use MaxPool1d or MaxPool2d in "
+        "a phased network, average pooling, or a stride of 2 in the convolution before it"
     )
     assert lines[-1] == f"supported are {SUPPORTED}"
 

@@ -129,12 +129,40 @@ def depthwise_net() -> nn.Module:
     )
 
 
+class Joined(nn.Module):
+    """Layers that are joined along channels: in blocks, one within the other, and as vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(2, 3, 1)
+        self.both = nn.Conv2d(7, 5, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(5)
+        self.up = nn.ConvTranspose2d(7, 3, 2, 2)
+        self.activation = nn.Hardtanh(0, 0.3)
+        self.far = nn.Conv2d(15, 4, 2, 2)
+        self.side = nn.Linear(7, 5)
+        self.last = nn.Linear(4 * 16 + 5 + 15, 3)
+        nn.init.constant_(self.last.bias, 0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pair = torch.cat([torch.relu(self.left(x)), torch.relu(self.right(x))], 1)
+        both = self.activation(self.norm(self.both(pair)))
+        up = F.hardtanh(self.up(F.avg_pool2d(pair, 2)), 0, 0.2)
+        every = torch.cat((torch.concat([pair, both], dim=-3), up), dim=1)
+        far = torch.relu(self.far(F.dropout2d(every, 0.1, self.training)))
+        side = torch.relu(self.side(pair.mean((2, 3))))
+        pooled = F.adaptive_avg_pool2d(every, 1).flatten(1)
+        out: Tensor = self.last(torch.cat([far.flatten(1), side, pooled], 1))
+        return out
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "residual": (ResNet, IMAGE),
     "functional": (Functional, IMAGE),
     "autoencoder": (Autoencoder, IMAGE),
     "one axis": (signal_net, (3, 16)),
     "depthwise and pooling": (depthwise_net, IMAGE),
+    "joined": (Joined, IMAGE),
 }
 
 

@@ -20,6 +20,7 @@ from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_chec
 from tandem_hw.learning.kinds.catalogue import KINDS, kind_of
 from tandem_hw.learning.kinds.dense import TandemLinear
 from tandem_hw.learning.kinds.kind import LayerKind
+from tandem_hw.learning.kinds.max_pooling import TandemMaxPool
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.spiking_options import SpikingOptions
@@ -40,6 +41,10 @@ EXAMPLES: dict[str, tuple[LayerSpec, tuple[int, ...]]] = {
     ),
     "linear": (LayerSpec("linear", 7, pool=(2, 4), norm=True), (7,)),
     "avgpool": (LayerSpec("avgpool", kernel=(2, 3), stride=(2, 1), bias=False), (4, 3, 4)),
+    "maxpool": (
+        LayerSpec("maxpool", kernel=(3, 2), stride=(2, 1), padding=(1, 0), bias=False),
+        (4, 3, 5),
+    ),
     "sum": (LayerSpec("sum", bias=False), (4, 6, 6)),
     "dropout": (LayerSpec("dropout", p=0.2, channels=True), (4, 6, 6)),
 }
@@ -55,8 +60,10 @@ SKIPS = {
 def architecture_with(*between: LayerSpec) -> Architecture:
     """Connect layers one behind the other; skips keep their sources."""
     layers = (FIRST, *between, LAST)
+    phased = any(one.kind == "maxpool" for one in layers)
+    options = replace(OPTIONS, firing_delay=OPTIONS.num_steps - 1) if phased else OPTIONS
     return Architecture(
-        INPUT, OPTIONS, tuple(replace(one, source=i - 1) for i, one in enumerate(layers))
+        INPUT, options, tuple(replace(one, source=i - 1) for i, one in enumerate(layers))
     )
 
 
@@ -82,7 +89,8 @@ def check_all_stages(architecture: Architecture, folder: Path) -> TandemNetwork:
     recorded = model.record(inputs())
     assert all(counts.any() for counts in recorded.counts.values()), recorded.counts.keys()
     network = integer_network(model)
-    assert [layer.name for layer in network.layers] == [one.name for one in model.tandem_layers]
+    own = [layer.name for layer in network.layers if layer.name.partition(".")[0] == layer.name]
+    assert own == [one.name for one in model.layers if isinstance(one, TandemLayer | TandemMaxPool)]
     recording = ReferenceBackend().run(network, inputs().numpy())
     assert recorded.potential is not None
     assert recording.output.tolist() == recorded.potential.long().tolist()
@@ -112,6 +120,11 @@ def test_every_kind_goes_through_every_stage(word: str, tmp_path: Path) -> None:
     names = [one.name for one in model.tandem_layers]
     if word == "dropout":
         assert names == ["conv1", "dense2"]
+    elif word == "maxpool":
+        assert isinstance(layer, TandemMaxPool)
+        assert names == ["conv1", "dense3"]
+        assert model.record(inputs()).counts["maxpool2"].shape[1:] == shape
+        assert integer_network(model).layers[-2].output_shape == shape
     else:
         assert isinstance(layer, TandemLayer)
         assert names == ["conv1", f"{kind.short_name}2", "dense3"]
@@ -274,3 +287,112 @@ def test_a_source_that_is_no_layer_before_is_refused(source: Any, place: str) ->
     message = rf"layer 1 takes its spikes from layer {source!r}; allowed are the layers before it"
     with pytest.raises(ConversionError, match=message):
         Architecture.from_dict(content)
+
+
+# Several sources joined --------------------------------------------------------------------------
+
+
+def joining(*layers: LayerSpec, **options: Any) -> Architecture:
+    """Return an architecture of these layers, whose sources they say themselves."""
+    return Architecture(INPUT, replace(OPTIONS, **options), layers)
+
+
+@pytest.mark.parametrize("delay", [0, 2, 5])
+@pytest.mark.parametrize("kind", ["conv", "conv_transpose", "linear"])
+def test_layers_take_several_others_that_are_joined(kind: str, delay: int, tmp_path: Path) -> None:
+    second = replace(FIRST, source=0, out=3)
+    middle = {
+        "conv": replace(FIRST, source=1, joined=(0,), norm=True),
+        "conv_transpose": LayerSpec(
+            "conv_transpose", 4, (3, 3), padding=(1, 1), source=1, joined=(0,), norm=True
+        ),
+        "linear": LayerSpec("linear", 4, pool=(2, 3), source=1, joined=(0,), norm=True),
+    }[kind]
+    last = replace(LAST, source=2, joined=(1, 2))
+    model = check_all_stages(joining(FIRST, second, middle, last, firing_delay=delay), tmp_path)
+    network = integer_network(model)
+    assert [[one.source for one in layer.inputs] for layer in network.layers[2:]] == [
+        ["conv2", "conv1"],
+        [network.layers[2].name, "conv2", network.layers[2].name],
+    ]
+    names = [one.synapses.name for one in network.layers[3].inputs]
+    assert names == ["dense4", "dense4.part2", "dense4.part3"]
+    assert model.origins(3) == (2, 1, 2)
+    whole = model.tandem_layers[2].real_weight
+    assert whole is not None
+    assert [part.stop - part.start for part in model.tandem_layers[2].parts] == (
+        [108, 144] if kind == "linear" else [3, 4]
+    )
+
+
+def test_a_skip_takes_several_others_as_well(tmp_path: Path) -> None:
+    skip = LayerSpec("conv", 4, norm=True, bias=False, source=1, joined=(0,))
+    third = replace(FIRST, source=1, skips=(skip,))
+    model = check_all_stages(
+        joining(FIRST, replace(FIRST, source=0), third, replace(LAST, source=2)), tmp_path
+    )
+    inputs_of_third = integer_network(model).layers[2].inputs
+    assert [(one.source, one.synapses.name) for one in inputs_of_third] == [
+        ("conv2", "conv3"),
+        ("conv2", "conv3.skip1"),
+        ("conv1", "conv3.skip1.part2"),
+    ]
+
+
+def test_a_file_says_nothing_of_what_earlier_versions_do_not_know(tmp_path: Path) -> None:
+    later = {"joined", "ceiling", "ceil_mode", "pooled_to"}
+    for architecture, version in (
+        (architecture_with(FIRST), 2),
+        (joining(FIRST, replace(FIRST, source=0, joined=(0,)), replace(LAST, source=1)), 3),
+        (joining(replace(FIRST, ceiling=6.0), replace(LAST, source=0)), 3),
+        (architecture_with(EXAMPLES["maxpool"][0]), 3),
+    ):
+        layers = architecture.to_dict()["layers"]
+        assert (version == 2) == (
+            not any(later & layer.keys() for layer in layers)
+            and not any(layer["kind"] == "maxpool" for layer in layers)
+        )
+        save_checkpoint(Checkpoint(TandemNetwork(architecture)), tmp_path / "model.pt")
+        content = torch.load(tmp_path / "model.pt", weights_only=True)
+        assert content["format_version"] == version
+        assert Architecture.from_dict(architecture.to_dict()) == architecture
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (LayerSpec("conv", 4, groups=2), "conv2 is a conv of 2 groups, which takes the spikes of"),
+        (LayerSpec("avgpool", kernel=(2, 2), bias=False), "pool2 is a avgpool of 1 groups, which"),
+        (LayerSpec("sum", bias=False), "sum2 is a sum of 1 groups, which takes the spikes of one"),
+        (LayerSpec("dropout"), "dropout2 is a dropout of 1 groups, which takes the spikes of one"),
+    ],
+)
+def test_a_layer_of_which_each_output_has_one_input_takes_one_source(
+    layer: LayerSpec, message: str
+) -> None:
+    with pytest.raises(ConversionError, match=message):
+        TandemNetwork(
+            joining(FIRST, replace(layer, source=0, joined=(0,)), replace(LAST, source=1))
+        )
+
+
+@pytest.mark.parametrize("ceiling", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_ceiling_is_positive(ceiling: float) -> None:
+    with pytest.raises(ConversionError, match="the ceiling of layer 0"):
+        joining(replace(FIRST, ceiling=ceiling), replace(LAST, source=0))
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        (replace(LAST, pooled_to=(4, 4), pool=(2, 2)), r"to \(4, 4\) and one of windows \(2, 2\)"),
+        (replace(LAST, pooled_to=(4,)), r"cannot be folded into it for samples of shape"),
+        (replace(LAST, pooled_to=(0, 4)), r"cannot be folded into it for samples of shape"),
+        (replace(LAST, out=1 << 18, pooled_to=(7, 7)), "the pooling before it makes 37748736 we"),
+    ],
+)
+def test_an_adaptive_pooling_that_cannot_be_folded_is_refused(
+    last: LayerSpec, message: str
+) -> None:
+    with pytest.raises(ConversionError, match=message):
+        TandemNetwork(joining(FIRST, replace(last, source=0)))

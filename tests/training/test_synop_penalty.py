@@ -37,16 +37,16 @@ def test_the_fan_out_is_that_of_the_exported_network(name: str) -> None:
     shapes = [network.input.shape, *(layer.output_shape for layer in network.layers)]
     kinds = set()
     for layer, connections in zip(model.tandem_layers, network.wiring.connections, strict=True):
-        for synapses, connection in zip(layer.synapses, connections, strict=True):
+        for path, connection in zip(layer.paths, connections, strict=True):
             source = 0 if connection.source is None else connection.source + 1
-            found = fan_out(synapses, torch.zeros(3, *shapes[source]))
+            found = fan_out(path, torch.zeros(3, *shapes[source]))
             wanted = connection.synapses.fan_out
             assert found.shape == shapes[source]
             assert found.dtype == torch.float32
             assert not found.requires_grad
             assert wanted.any()
             assert np.array_equal(found.numpy().reshape(-1), wanted.reshape(-1))
-            kinds.add(type(synapses).__name__)
+            kinds.add(type(path.synapses).__name__)
     assert len(kinds) > 1
 
 

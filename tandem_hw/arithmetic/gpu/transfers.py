@@ -63,7 +63,8 @@ class HeldSamples:
 def _fit(samples: Tensor, device: torch.device) -> bool:
     if device.type != "cuda":
         return True
-    free, _ = torch.cuda.mem_get_info(device)
+    index = torch.cuda.current_device() if device.index is None else device.index
+    free, _ = torch.cuda.mem_get_info(index)
     return samples.nbytes <= _SHARE * free
 
 

@@ -71,7 +71,8 @@ def integrate_and_fire(  # type: ignore[no-untyped-def]
         membranes: float32 [batch, neurons], written.
         counts: int16 [batch, neurons], written if fires.
         bits: uint8 [batch, ceil(num_steps / 8), neurons], written if keeps.
-        lowest: float32, lowest membrane of each program, written if follows.
+        lowest: float32, lowest membrane of each program, written if follows; of a reset by
+            subtraction in the steps with inputs.
         highest: float32, likewise.
         neurons: of a sample.
         blocks: programs of a sample.
@@ -109,7 +110,8 @@ def integrate_and_fire(  # type: ignore[no-untyped-def]
                 membrane += tl.load(place + neuron, mask=inside, other=0.0)
             if zero:
                 membrane += charge
-            if follows:
+            if follows and (zero or step <= resting):
+                # A reset by subtraction alone brings no state farther from zero.
                 low = tl.where(membrane < low, membrane, low)
                 high = tl.where(membrane > high, membrane, high)
         if fires and step >= firing_delay:

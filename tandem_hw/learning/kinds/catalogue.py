@@ -10,12 +10,14 @@ from tandem_hw.learning.kinds.convolutions import TandemAvgPool, TandemConv, Tan
 from tandem_hw.learning.kinds.dense import TandemLinear, TandemOneToOne
 from tandem_hw.learning.kinds.dropout import TandemDropout
 from tandem_hw.learning.kinds.kind import LayerKind
+from tandem_hw.learning.kinds.max_pooling import TandemMaxPool
 
 KINDS: Final[dict[str, type[LayerKind]]] = {
     "conv": TandemConv,
     "conv_transpose": TandemConvTranspose2d,
     "linear": TandemLinear,
     "avgpool": TandemAvgPool,
+    "maxpool": TandemMaxPool,
     "sum": TandemOneToOne,
     "dropout": TandemDropout,
 }

@@ -105,9 +105,10 @@ class TandemAvgPool(TandemConv):
         channels: int,
         kernel: tuple[int, ...],
         geometry: Geometry,
+        fires: bool = True,
     ) -> None:
         weight = torch.full((channels, 1, *kernel), 1 / math.prod(kernel), dtype=torch.float32)
-        super().__init__(name, options, weight, None, None, True, geometry=geometry)
+        super().__init__(name, options, weight, None, None, fires, geometry=geometry)
         assert self.weight is not None
         self.weight.requires_grad_(False)
 
@@ -120,9 +121,9 @@ class TandemAvgPool(TandemConv):
     def from_spec(
         cls, spec: LayerSpec, name: str, shape: Shape, options: SpikingOptions, fires: bool
     ) -> TandemAvgPool:
-        """Make one, whose neurons fire; see ``LayerKind``."""
+        """Make one; see ``LayerKind``."""
         geometry = replace(_geometry(spec), groups=shape[0])
-        return cls(name, options, shape[0], spec.kernel, geometry)
+        return cls(name, options, shape[0], spec.kernel, geometry, fires)
 
 
 class TandemConvTranspose2d(TandemLayer):

@@ -26,16 +26,22 @@ class TandemLinear(TandemLayer):
 
     Attributes:
         pool: window (y, x) of an average pooling that is folded into the weights, or (1, 1).
+        pooled_to: lengths that an adaptive average pooling gives which is folded into them, or ().
         input_shape: shape of one sample that comes in, before the pooling.
     """
 
     short_name: ClassVar[str] = "dense"
 
     def __init__(
-        self, *arguments: Any, pool: tuple[int, ...] = (1, 1), input_shape: tuple[int, ...] = ()
+        self,
+        *arguments: Any,
+        pool: tuple[int, ...] = (1, 1),
+        pooled_to: tuple[int, ...] = (),
+        input_shape: tuple[int, ...] = (),
     ) -> None:
         super().__init__(*arguments)
         self.pool = pool
+        self.pooled_to = pooled_to
         self.input_shape = input_shape
 
     @classmethod
@@ -49,21 +55,36 @@ class TandemLinear(TandemLayer):
     ) -> TandemLinear:
         """Make one; see ``LayerKind``."""
         pooled = [n // window for n, window in zip(shape[1:], spec.pool, strict=False)]
+        if spec.pooled_to:
+            _check_pooled_to(spec, name, shape)
+            pooled = list(spec.pooled_to)
         features = math.prod((shape[0], *pooled))
-        if math.prod(spec.pool) > 1 and spec.out * math.prod(shape) > FOLDED_MAX:
+        folded = spec.out * math.prod(shape)
+        if folded > FOLDED_MAX and (spec.pooled_to or math.prod(spec.pool) > 1):
             raise ConversionError(
-                f"layer {name}: the pooling before it makes {spec.out * math.prod(shape)} weights "
-                f"of it; at most {FOLDED_MAX} can be: put an activation behind the pooling"
+                f"layer {name}: the pooling before it makes {folded} weights of it; at most "
+                f"{FOLDED_MAX} can be: put an activation behind the pooling"
             )
         linear = nn.Linear(features, spec.out, spec.bias, dtype=torch.float32)
         norm = make_norm(spec, axes=0)
         weights = (linear.weight.data, linear.bias)
-        return cls(name, options, *weights, norm, fires, pool=spec.pool, input_shape=shape)
+        return cls(
+            name,
+            options,
+            *weights,
+            norm,
+            fires,
+            pool=spec.pool,
+            pooled_to=spec.pooled_to,
+            input_shape=shape,
+        )
 
     @property
     def real_weight(self) -> Tensor | None:
         """Real weights [out, in]; behind a pooling every input has its share of a weight."""
         assert self.weight is not None
+        if self.pooled_to:
+            return self._before_adaptive_pooling(self.weight)
         if math.prod(self.pool) == 1:
             return self.weight
         channels, *lengths = self.input_shape
@@ -76,6 +97,16 @@ class TandemLinear(TandemLayer):
         ]  # inputs at the end that no window takes in
         margins = [margin for rest in reversed(rests) for margin in (0, rest)]
         return F.pad(weight, margins).flatten(1)
+
+    def _before_adaptive_pooling(self, weight: Tensor) -> Tensor:
+        """Give every input of the pooling its share of the weights of what the pooling gives."""
+        channels, *lengths = self.input_shape
+        weight = weight.reshape(-1, channels, *self.pooled_to)
+        for axis, (length, size) in enumerate(zip(lengths, self.pooled_to, strict=True), start=2):
+            one_each = torch.eye(length, dtype=weight.dtype, device=weight.device)
+            shares = F.adaptive_avg_pool1d(one_each[None], size)[0]  # [length, size]
+            weight = torch.tensordot(weight, shares, dims=([axis], [1])).movedim(-1, axis)
+        return weight.flatten(1)
 
     def synaptic_input(self, signal: Tensor, weight: Tensor) -> Tensor:
         """Return W s; a signal of images is flattened."""
@@ -93,6 +124,15 @@ class TandemLinear(TandemLayer):
         """Return all-to-all synapses of integers."""
         integers = self.whole(weight, "weights")
         return Dense(self.name, integers, self.options.weight_bits, input_shape)
+
+
+def _check_pooled_to(spec: LayerSpec, name: str, shape: Shape) -> None:
+    sizes = spec.pooled_to
+    if len(sizes) != len(shape) - 1 or min(sizes) < 1 or math.prod(spec.pool) > 1:
+        raise ConversionError(
+            f"layer {name}: an adaptive pooling to {sizes} and one of windows {spec.pool} cannot "
+            f"be folded into it for samples of shape {shape}"
+        )
 
 
 class TandemOneToOne(TandemLayer):

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from tandem_hw.learning.architecture import LayerSpec
-from tandem_hw.learning.kinds.kind import LayerKind
+from tandem_hw.learning.kinds.kind import LayerKind, Observer
 from tandem_hw.learning.signals import TandemSignal
 from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.synapses.geometry import Shape
@@ -44,8 +44,8 @@ class TandemDropout(LayerKind):
         """Make one, which has no name; see ``LayerKind``."""
         return cls(spec.p, spec.channels)
 
-    def forward(self, signal: TandemSignal) -> TandemSignal:
-        """Drop neurons in training; do nothing in evaluation."""
+    def forward(self, signal: TandemSignal, observe: Observer | None = None) -> TandemSignal:
+        """Drop neurons in training; do nothing in evaluation, so an observer is told nothing."""
         if not self.training or self.p == 0:
             return signal
         counts = signal.counts

@@ -7,15 +7,33 @@ synapses compute, and what they are in a quantized network.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec
+from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.synapses.geometry import Shape
 from tandem_hw.network.synapses.kind import Synapses
+
+
+class ObservedNeurons(Protocol):
+    """Neurons that a forward pass has run: a layer of the quantized network."""
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+
+    def bias_image(self, bias: Tensor) -> Tensor:
+        """Give a per-channel vector the axes to broadcast over the neurons."""
+
+
+#: Told what the integer neurons of a layer did in a forward pass, and with which integers.
+Observer = Callable[[ObservedNeurons, LayerActivity, IntegerParameters], None]
 
 
 class LayerKind(nn.Module):
@@ -23,6 +41,8 @@ class LayerKind(nn.Module):
 
     #: What the names of such layers start with; their number follows.
     short_name: ClassVar[str] = "layer"
+    #: Whether there are neurons in it, which have a name; others pass on what comes in.
+    has_neurons: ClassVar[bool] = False
 
     @classmethod
     def output_shape(cls, spec: LayerSpec, shape: Shape) -> Shape:

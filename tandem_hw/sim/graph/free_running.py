@@ -105,13 +105,22 @@ class FreeRelay(FreeRunning, PyLifModelBitAcc):
 
 
 class _RecordedNeurons(FreeRunning):
-    """Neurons that keep what their process parameters ask for; ``fired`` are a step's spikes."""
+    """Neurons that keep what their process parameters ask for; ``fired`` are a step's spikes.
+
+    Those of a relay layer are asked for nothing.
+    """
 
     fired: npt.NDArray[Any]
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
-        record: LayerRecord = proc_params[_RECORD]
+        self.spike_counts: SpikeCounts | None = None
+        self.window_states: WindowStates | None = None
+        record = proc_params.get(_RECORD)
+        if record is not None:
+            self._keep(record)
+
+    def _keep(self, record: LayerRecord) -> None:
         window = record.window
         self.spike_counts = SpikeCounts(
             num_steps=window.num_steps,
@@ -121,7 +130,6 @@ class _RecordedNeurons(FreeRunning):
             counts_path=record.counts_path,
             progress_path=record.progress_path,
         )
-        self.window_states: WindowStates | None = None
         if record.state is not None:
             self.state, path = record.state
             self.window_states = WindowStates(
@@ -133,7 +141,8 @@ class _RecordedNeurons(FreeRunning):
         super().run_spk()
         if self.window_states is not None and self.window_states.due(self.time_step):
             self.window_states.keep(self.time_step, getattr(self, self.state))
-        self.spike_counts.add(self.time_step, self.fired)
+        if self.spike_counts is not None:
+            self.spike_counts.add(self.time_step, self.fired)
 
 
 class FreeIF(_RecordedNeurons, PyIFModel):

@@ -3,6 +3,9 @@
     synapses -> neurons -> synapses -> neurons -> ...
                    |-> relay -> relay -> synapses -^       (a skip path, held back)
 
+Relays are single neurons, or layers of their own where layers take in a whole window before they
+fire (``tandem_hw.chip.relays``).
+
 The synapses come from ``synapses`` beside this; those of all inputs of a layer end in the same
 neurons. The neurons are our Process ``IF`` or a ``LIFReset``, or, lowered, the stock parts of
 ``stock_neurons``: what goes to the chip.
@@ -13,7 +16,7 @@ This module imports Lava; import it only where Lava is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,7 @@ from lava.proc.lif.process import LIFReset
 
 from tandem_hw.chip.axis_order import lava_shape, to_lava
 from tandem_hw.chip.guard import guard_of, inhibition_parts, needs_guard
-from tandem_hw.chip.relays import relay_stages
+from tandem_hw.chip.relays import relay_stages, with_relay_layers
 from tandem_hw.chip.timing import check_period, window_start
 from tandem_hw.network.fixed_point import VTH_MAX
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
@@ -100,6 +103,27 @@ def connect_layers(
             chip's registers.
     """
     check_period(network, period)
+    relayed = with_relay_layers(network)
+    built, inputs = _connected_layers(relayed.network, period, lowered)
+    layers = tuple(
+        replace(
+            one,
+            layer=layer,
+            relays=(
+                *one.relays,
+                *(part for name in relayed.relays.get(layer.name, ()) for part in built[name]),
+            ),
+        )
+        for layer in network.layers
+        for one in (built[layer.name],)
+    )
+    return NetworkProcesses(layers, inputs)
+
+
+def _connected_layers(
+    network: QuantizedNetwork, period: int, lowered: bool
+) -> tuple[dict[str, LayerProcesses], tuple[tuple[Synapses, AbstractProcess], ...]]:
+    """Build and connect all layers of a network; return them by name, and what takes its input."""
     wiring, stages = network.wiring, relay_stages(network.wiring)
     layers: list[LayerProcesses] = []
     inputs: list[tuple[Synapses, AbstractProcess]] = []
@@ -119,7 +143,7 @@ def connect_layers(
         signals.append([parts[0].s_out, *(lif.s_out for _, lif in chain)])
         relays = tuple(process for relay in chain for process in relay)
         layers.append(LayerProcesses(layer, synapses, parts[0], parts, window, relays))
-    return NetworkProcesses(tuple(layers), tuple(inputs))
+    return {one.layer.name: one for one in layers}, tuple(inputs)
 
 
 def _connected(

@@ -23,7 +23,7 @@ from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.synapses.geometry import Geometry
 from tandem_hw.sim.pytorch import PyTorchBackend
-from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.sim.reference import ReferenceBackend, trace
 from tandem_hw.verification.step import verify
 from tests.helpers import oracle
 from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
@@ -194,6 +194,21 @@ def test_training_gives_the_integers_of_the_oracle_on_many_networks(start: int) 
     assert happened(500, start)["wraps and phased"] > 25
 
 
+def test_a_trace_shows_spikes_one_after_the_other() -> None:
+    model = two_layers(num_steps=5, firing_delay="phased", activation_max=0.3)
+    inputs = inputs_of(model, 4)
+    model(inputs)
+    network = freeze(model.eval())
+    counts = ReferenceBackend().run(network, inputs.numpy()).counts
+    traced = trace(network, inputs.numpy())
+    assert traced.keys() == counts.keys() == {"conv1", "conv2"}
+    for name, spikes in traced.items():
+        assert spikes.shape == (4, 5, *counts[name].shape[1:])
+        assert (spikes.sum(1) == counts[name]).all()
+        assert (spikes[:, 1:] <= spikes[:, :-1]).all()
+        assert spikes.any()
+
+
 def products(model: TandemNetwork, inputs: Tensor) -> dict[str, list[tuple[int, int]]]:
     """Train one step and return per layer the outputs and the signals of its products."""
     found: dict[str, list[tuple[int, int]]] = {}
@@ -276,13 +291,13 @@ def test_a_phased_layer_has_the_gradient_of_its_clip_floor_quantizer(
     model.zero_grad()
     (model.train()(inputs) * upstream).sum().backward()
     real = inputs.double() * model.input_scale
-    activation = (real @ present(first.weight).T + present(first.bias)) / theta
+    activation = (real @ present(first.weight).T + present(first.bias)).detach() / theta
     inside = (activation > 0) & (activation < steps)
     above = activation >= steps
     assert inside.any()
     assert above.any()
     assert (counts[inside] != activation[inside]).any()
-    below = upstream @ present(last.weight)  # the gradient by y
+    below = upstream @ present(last.weight).detach()  # the gradient by y
     # The counts are of integer weights, so one that is T need not lie where a is above.
     of_theta = counts - inside * activation
     wanted = float((below * of_theta).sum()) / steps  # theta is activation_max / T

@@ -23,10 +23,12 @@ from tests.helpers.recordings import (
 )
 
 
-@pytest.mark.parametrize("change", ["num_steps", "weight"])
+@pytest.mark.parametrize("change", ["num_steps", "firing_delay", "weight"])
 def test_a_recording_of_another_network_is_not_compared(change: str) -> None:
     if change == "num_steps":
         network = replace(NETWORK, num_steps=5)
+    elif change == "firing_delay":
+        network = replace(NETWORK, firing_delay=1)
     else:
         weight = NETWORK.layers[0].synapses[0].weight.copy()
         weight[0, 0, 0, 0] += 2

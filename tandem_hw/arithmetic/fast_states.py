@@ -70,8 +70,8 @@ class FastState:
         self.extremes: tuple[Tensor, Tensor] | None = None
         self._taken: Tensor | None = None
         self._seen: list[tuple[Tensor, Tensor]] = []
-        #: Spikes whose threshold ``final`` has still to subtract, or None.
-        self._subtracted: Tensor | None = None
+        #: Length of the window of neurons whose spikes ``final`` has still to take off, or 0.
+        self._to_subtract = 0
 
     def run(self, inputs: Sequence[Tensor | None], packer: SpikePacker | None) -> None:
         """Run a window.
@@ -120,9 +120,8 @@ class FastState:
             num_steps: its length T.
         """
         assert self.threshold is not None  # they fire
-        counts = count_spikes(self.membrane, self.threshold, num_steps)
-        self._subtracted = counts.clamp(max=num_steps - 1)
-        return counts
+        self._to_subtract = num_steps
+        return count_spikes(self.membrane, self.threshold, num_steps)
 
     def _run_firing(
         self, inputs: Sequence[Tensor | None], packer: SpikePacker, threshold: int | Tensor
@@ -167,9 +166,10 @@ class FastState:
     def final(self) -> Tensor:
         """Return Lava's state variable after the last step in units of 1/64 weight unit."""
         membrane = self.membrane.to(torch.float64) - self.offset
-        if self._subtracted is not None:
+        if self._to_subtract:  # all but a spike of the last step, which Lava subtracts later
+            counts = self.counted(self._to_subtract).clamp_(max=self._to_subtract - 1)
             assert self.threshold is not None  # they fire
-            membrane = membrane - self._subtracted.to(torch.float64) * self.threshold
+            membrane = membrane - counts.to(torch.float64) * self.threshold
         return (membrane if self.zero else membrane - self.bias) * STATE_FRACTION
 
     def saturated(self) -> Tensor:

@@ -400,9 +400,10 @@ class _Window:
         """Run some samples on the sum of their inputs; return whether that was right."""
         inputs = _at_once(total, self.num_steps)
         order = self._prepared(inputs)
+        device = total.device.type  # not the sums, which would be kept as long as the state
 
         def steps() -> Sequence[Tensor | None]:
-            with exact_arithmetic(total.device.type):
+            with exact_arithmetic(device):
                 found = _summed(incoming, self.num_steps)
             return [None if one is None else order.flat(one) for one in found]
 

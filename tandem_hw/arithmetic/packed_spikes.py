@@ -18,7 +18,8 @@ _BITS: Final = 8
 @cache
 def _masks(device: torch.device) -> Tensor:
     """Return the bits of a byte, uint8 [8, 1]; kept, for a copy to a GPU waits for it."""
-    return (1 << torch.arange(_BITS)).to(torch.uint8)[:, None].to(device)
+    masks: Tensor = (1 << torch.arange(_BITS)).to(torch.uint8)[:, None].to(device)
+    return masks
 
 
 @dataclass(frozen=True)

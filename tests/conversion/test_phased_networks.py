@@ -28,7 +28,7 @@ from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.user_warnings import ConversionWarning, SilentLayerWarning
 from tests.helpers import public_architectures
 from tests.helpers.clip_floor import clip_floor
-from tests.helpers.graph_networks import NETWORKS
+from tests.helpers.graph_networks import NETWORKS, PHASED_NETWORKS
 from tests.helpers.ordinary_networks import converted, random_inputs
 
 IMAGE = (2, 9, 8)
@@ -120,8 +120,7 @@ class Chain(nn.Module):
         return out
 
 
-@settings(max_examples=12, deadline=None)
-@given(
+CHAINS = given(
     plan=st.lists(
         st.tuples(
             st.sampled_from(("join", "join and pool", "pool", "pool", "ceiling")),
@@ -133,9 +132,9 @@ class Chain(nn.Module):
     num_steps=st.sampled_from([1, 2, 4, 7]),
     seed=st.integers(0, 99),
 )
-def test_random_modules_give_pytorchs_own_integers(
-    plan: list[tuple[str, int]], num_steps: int, seed: int
-) -> None:
+
+
+def check_chain(plan: list[tuple[str, int]], num_steps: int, seed: int) -> None:
     torch.manual_seed(seed)
     samples = random_inputs(IMAGE)
     network = Chain(plan)
@@ -144,18 +143,35 @@ def test_random_modules_give_pytorchs_own_integers(
     assert_exact(*frozen(network, IMAGE, samples, num_steps=num_steps), samples)
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "autoencoder"])
+@settings(max_examples=8, deadline=None)
+@CHAINS
+def test_random_modules_give_pytorchs_own_integers(
+    plan: list[tuple[str, int]], num_steps: int, seed: int
+) -> None:
+    check_chain(plan, num_steps, seed)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=500, deadline=None)
+@CHAINS
+def test_many_random_modules_give_pytorchs_own_integers(
+    plan: list[tuple[str, int]], num_steps: int, seed: int
+) -> None:
+    check_chain(plan, num_steps, seed)
+
+
+@pytest.mark.parametrize("name", [*(NETWORKS.keys() - {"autoencoder"}), *PHASED_NETWORKS])
 def test_networks_of_all_kinds_are_clip_floor_networks_where_they_are_phased(name: str) -> None:
     torch.manual_seed(5)
-    build, shape = NETWORKS[name]
+    build, shape = (NETWORKS | PHASED_NETWORKS)[name]
     samples = random_inputs(shape, 12)
     assert_exact(*frozen(build(), shape, samples), samples)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *PHASED_NETWORKS])
 def test_many_steps_come_close_to_the_ordinary_network(name: str) -> None:
     torch.manual_seed(5)
-    build, shape = NETWORKS[name]
+    build, shape = (NETWORKS | PHASED_NETWORKS)[name]
     samples = random_inputs(shape, 12)
     network = build().eval()
     with torch.no_grad():
@@ -266,7 +282,6 @@ def test_a_max_pooling_is_read_in_whatever_way_it_is_written(case: str) -> None:
     function, features = POOLS[case]
     torch.manual_seed(2)
     network = Small(function, features)
-    converted(network, SHAPE, firing_delay="phased")
     samples = random_inputs(SHAPE)
     model, quantized = frozen(network, SHAPE, samples)
     assert_exact(model, quantized, samples)
@@ -428,8 +443,9 @@ CEILINGS: dict[str, tuple[Callable[[Tensor], Tensor], float | None]] = {
 }
 
 
-@pytest.mark.parametrize("case", CEILINGS)
-@pytest.mark.parametrize("twin", ["clip", "relu"])
+@pytest.mark.parametrize(
+    ("case", "twin"), [*((case, "clip") for case in CEILINGS), ("clamp", "relu")]
+)
 def test_an_activation_with_a_ceiling_is_cut_off_there(case: str, twin: str) -> None:
     activation, ceiling = CEILINGS[case]
     torch.manual_seed(2)

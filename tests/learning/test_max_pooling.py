@@ -111,7 +111,7 @@ def inputs_of(model: TandemNetwork, samples: int = 3) -> Tensor:
     return torch.randint(0, 16, (samples, *model.sample_shape), generator=generator).to(torch.uint8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(pooling=poolings(longest=20, largest=9), seed=st.integers(0, 999))
 def test_the_layers_give_the_maximum_of_every_window(pooling: dict[str, Any], seed: int) -> None:
     num_steps = 7
@@ -139,15 +139,15 @@ def test_the_layers_give_the_maximum_of_every_window(pooling: dict[str, Any], se
     assert len(layers) == 1 + sum(math.ceil(math.log2(size)) for size in kernel)
 
 
-@settings(max_examples=40, deadline=None)
-@given(
+POOLINGS_OF_NETWORKS = given(
     pooling=poolings(longest=7, largest=4),
     num_steps=st.sampled_from([1, 2, 4, 8]),
     seed=st.integers(0, 999),
 )
-def test_the_frozen_layers_give_the_maximum_of_what_fires_before_them(
-    pooling: dict[str, Any], num_steps: int, seed: int
-) -> None:
+
+
+def check_frozen(pooling: dict[str, Any], num_steps: int, seed: int) -> None:
+    """Compare what three backends count with the maxima of what fires before."""
     model = model_with(pooling, num_steps, seed, initial_potential=0.5)
     inputs = inputs_of(model)
     network = integer_network(model)
@@ -170,6 +170,23 @@ def test_the_frozen_layers_give_the_maximum_of_what_fires_before_them(
             assert np.array_equal(other.counts[name], reference.counts[name])
             assert np.array_equal(other.final_state[name], reference.final_state[name])
         assert np.array_equal(other.output, reference.output)
+
+
+@settings(max_examples=15, deadline=None)
+@POOLINGS_OF_NETWORKS
+def test_the_frozen_layers_give_the_maximum_of_what_fires_before_them(
+    pooling: dict[str, Any], num_steps: int, seed: int
+) -> None:
+    check_frozen(pooling, num_steps, seed)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=1000, deadline=None)
+@POOLINGS_OF_NETWORKS
+def test_the_frozen_layers_of_many_poolings_give_the_maximum(
+    pooling: dict[str, Any], num_steps: int, seed: int
+) -> None:
+    check_frozen(pooling, num_steps, seed)
 
 
 POOL_3_2_1 = {

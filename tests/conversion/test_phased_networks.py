@@ -237,7 +237,10 @@ class Small(nn.Module):
         super().__init__()
         self.conv, self.side = nn.Conv2d(2, 4, 3), nn.Conv2d(2, 4, 3)
         self.norm = nn.BatchNorm2d(4)
-        self.grouped = nn.Conv2d(8, 8, 1, groups=2)
+        self.grouped = nn.Conv2d(8, 8, 1, groups=4)
+        self.uneven = nn.Conv2d(12, 8, 1, groups=2)
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(8), nn.BatchNorm2d(8)])
         self.same = nn.Conv2d(2, 8, 3)
         self.further = nn.Linear(features, 4)
         self.last = nn.Linear(features, 3)
@@ -287,6 +290,40 @@ def test_a_max_pooling_is_read_in_whatever_way_it_is_written(case: str) -> None:
     assert_exact(model, quantized, samples)
     named = [layer.name for layer in quantized.layers if layer.name.startswith("maxpool")]
     assert bool(named) == (case != "of one value")
+
+
+GROUPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "groups": lambda m, x: torch.relu(m.grouped(x)),
+    "a bias and a normalisation": lambda m, x: torch.relu(m.norms[0](m.grouped(x))),
+    "a ceiling behind a flatten": lambda m, x: m.grouped(x).flatten(1).clamp(0, 0.5),
+    "each channel": lambda m, x: torch.relu(m.norms[1](m.depthwise(x))),
+}
+
+
+@pytest.mark.parametrize("case", GROUPS)
+def test_groups_of_what_is_joined_are_layers_of_their_own(case: str) -> None:
+    torch.manual_seed(2)
+    network = Small(
+        lambda m, x: GROUPS[case](m, torch.cat([m.conv(x).relu(), m.side(x).relu()], 1)), 288
+    )
+    for norm in network.norms:
+        assert isinstance(norm, nn.BatchNorm2d)
+        with torch.no_grad():
+            norm.weight.uniform_(0.5, 2)
+            norm.bias.normal_()
+    converted(network, SHAPE, firing_delay="phased")
+    samples = random_inputs(SHAPE)
+    model, quantized = frozen(network, SHAPE, samples)
+    assert_exact(model, quantized, samples)
+    assert [[one.source for one in layer.inputs] for layer in quantized.layers] == [
+        *(["input"], ["input"], ["conv1"], ["conv2"], ["conv3", "conv4"])
+    ]
+    groups = 8 if case == "each channel" else 4
+    geometries: list[Any] = [layer.inputs[0].synapses for layer in quantized.layers[2:4]]
+    assert [one.geometry.groups for one in geometries] == [groups // 2] * 2
+    model.train()(samples).square().sum().backward()
+    norms = [layer.norm is not None for layer in model.tandem_layers]
+    assert norms[2:4] == [case in ("a bias and a normalisation", "each channel")] * 2
 
 
 ADAPTIVE: dict[str, tuple[Callable[[Any, Tensor], Tensor], int]] = {
@@ -367,9 +404,19 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
         lambda m, x: (F.max_pool2d(m.conv(x), 2), torch.relu(m.side(x)))[1],
         "the result of max_pool2d is not used; leave it out",
     ),
-    "groups behind what is joined": (
-        lambda m, x: m.grouped(torch.cat([m.conv(x).relu(), m.side(x).relu()], 1)).relu(),
-        r"layer grouped \(Conv2d\) has 2 groups and takes what torch.cat has joined; put a grouped",
+    "groups across what is joined": (
+        lambda m, x: m.uneven(torch.cat([m.conv(x).relu()] * 3, 1)).relu(),
+        r"layer uneven \(Conv2d\) has 2 groups, one of which takes in channels of several parts",
+    ),
+    "groups of what is joined without a ReLU": (
+        lambda m, x: m.same(x) + m.grouped(torch.cat([m.conv(x).relu(), m.side(x).relu()], 1)),
+        "layer grouped has groups of its own for each part of what torch.cat has joined, so only",
+    ),
+    "a normalisation twice behind groups": (
+        lambda m, x: m.norms[1](
+            m.norms[0](m.grouped(torch.cat([m.conv(x).relu(), m.side(x).relu()], 1)))
+        ).relu(),
+        "layer grouped has groups of its own for each part of what torch.cat has joined, so only",
     ),
     "what is joined added": (
         lambda m, x: torch.relu(m.same(x) + torch.cat([m.conv(x).relu(), m.side(x).relu()], 1)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 
 import torch
@@ -12,8 +13,12 @@ from tandem_hw.arithmetic.memory_order import MemoryOrder
 
 #: Steps in a byte.
 _BITS: Final = 8
-#: Of the bits in it.
-_MASKS: Final = (1 << torch.arange(_BITS)).to(torch.uint8)[:, None]
+
+
+@cache
+def _masks(device: torch.device) -> Tensor:
+    """Return the bits of a byte, uint8 [8, 1]; kept, for a copy to a GPU waits for it."""
+    return (1 << torch.arange(_BITS)).to(torch.uint8)[:, None].to(device)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class PackedSpikes:
         """Return the spikes in whole bytes, uint8 [batch, num_steps, *shape]."""
         batch, groups, neurons = self.bits.shape
         spikes = self.bits.new_empty((batch, self.num_steps, neurons))
-        masks = _MASKS.to(self.bits.device)
+        masks = _masks(self.bits.device)
         for group in range(groups):  # the steps of a byte at once
             steps = spikes[:, _BITS * group : _BITS * (group + 1)]
             torch.bitwise_and(self.bits[:, group, None], masks[: steps.shape[1]], out=steps)

@@ -205,10 +205,11 @@ def test_a_phased_layer_has_the_gradient_of_its_clip_floor_quantizer(
     below = upstream @ present(last.weight)  # the gradient by y
     # The counts are of integer weights, so one that is T need not lie where a is above.
     of_theta = counts - inside * activation
-    wanted = float((below * of_theta).sum()) / steps  # theta is activation_max / T
+    wanted = float((below * of_theta).sum().detach()) / steps  # theta is activation_max / T
     found = float(present(first.activation_max.grad))
     # The gradient by a count is rounded to float32 once, all else is in float64.
-    scale = float((below * of_theta).abs().sum() + (below * inside * activation).abs().sum())
+    parts = (below * of_theta).abs().sum() + (below * inside * activation).abs().sum()
+    scale = float(parts.detach())
     assert found == pytest.approx(wanted, rel=0, abs=rounding_bound(1, scale / steps))
     weight = (below * inside).T @ real
     bound = rounding_bound(1, (below * inside).abs().T @ real)

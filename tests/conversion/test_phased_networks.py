@@ -188,7 +188,7 @@ PUBLIC: dict[str, Callable[..., nn.Module]] = {
     "resnet18": public_architectures.ResNet18,
     "squeezenet1_1": public_architectures.squeezenet1_1,
 }
-LAYERS = {"vgg11_bn": 26, "resnet18": 23, "squeezenet1_1": 52}
+LAYERS = {"vgg11_bn": 26, "resnet18": 24, "squeezenet1_1": 57}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -11,9 +11,9 @@ double, level by level, until they are as long as the pooling's:
     m[1] = x        m[n + k](q) = m[n](q) + r(q),   r(q) = relu(m[n](q + k) - m[n](q)),   k <= n
 
 A maximum is thus a sum of counts of x and of one layer r a level, each of which takes in the layers
-below through fixed kernels with one -w and one +w a channel. The last layer adds all of them up, and
-so does one between two axes where it saves synapses. Where no window reaches, counts are 0, which
-is as good as the padding of a max pooling.
+below through fixed kernels with one -w and one +w a channel. The last layer adds all of them up,
+and so does one between two axes where it saves synapses. Where no window reaches, counts are 0,
+which is as good as the padding of a max pooling.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -314,6 +315,25 @@ def test_a_reset_to_zero_is_refused() -> None:
 def test_windows_that_there_cannot_be_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConversionError, match=message):
         model_with(POOL_3_2_1 | change)
+
+
+def test_windows_that_see_padding_alone_are_those_of_which_pytorch_knows_no_maximum() -> None:
+    found = set()
+    for length, dilation, stride, padding in itertools.product(
+        range(1, 6), range(1, 8), range(1, 4), (0, 1)
+    ):
+        for kernel, ceil_mode in ((2, False), (2, True), (3, False), (3, True)):
+            window = PoolingWindow(length, kernel, stride, padding, dilation, ceil_mode)
+            if window.number >= 1:
+                maxima = F.max_pool1d(
+                    torch.ones(1, 1, length), kernel, stride, padding, dilation, ceil_mode
+                )
+                assert maxima.shape[-1] == window.number
+                assert window.sees_nothing == bool(maxima.isinf().any())
+                found.add(window.sees_nothing)
+    assert found == {True, False}
+    largest = PoolingWindow(4, 10**12, 1, 5 * 10**11, 1, False)  # known without a look at each
+    assert (largest.number, largest.sees_nothing) == (5, False)
 
 
 def test_a_max_pooling_has_no_skips_and_is_none() -> None:

@@ -77,12 +77,11 @@ class PoolingWindow:
     @property
     def sees_nothing(self) -> bool:
         """Whether a window takes in padding alone, as a dilated one can."""
-        for number in range(self.number):
-            start = number * self.stride - self.padding
-            before = max(0, -(start // self.dilation))  # its values in the padding at the start
-            if before >= self.kernel or start + before * self.dilation >= self.length:
-                return True
-        return False
+        if self.dilation <= self.length:
+            return False  # the padding is half the kernel at most, so it reaches what is beyond
+        ends = min(0, self.number * self.stride - self.padding)
+        starts = range(-self.padding, ends, self.stride)
+        return any(start % self.dilation >= self.length for start in starts)
 
 
 class _Grid(NamedTuple):

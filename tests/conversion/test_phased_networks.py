@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -140,6 +140,10 @@ def check_chain(plan: list[tuple[str, int]], num_steps: int, seed: int) -> None:
     network = Chain(plan)
     with torch.no_grad():
         network.parts[0].first.weight.abs_()  # so that something fires
+        try:
+            network(torch.zeros(2, *IMAGE))
+        except RuntimeError:  # nothing is left for a kernel
+            assume(False)
     assert_exact(*frozen(network, IMAGE, samples, num_steps=num_steps), samples)
 
 
@@ -152,7 +156,7 @@ def test_random_modules_give_pytorchs_own_integers(
 
 
 @pytest.mark.exhaustive
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @CHAINS
 def test_many_random_modules_give_pytorchs_own_integers(
     plan: list[tuple[str, int]], num_steps: int, seed: int

@@ -22,6 +22,7 @@ from tandem_hw.conversion.read_values import (
     Refused,
     Spikes,
     Sum,
+    Sums,
     Value,
     WeightOrigin,
 )
@@ -129,7 +130,7 @@ class Reader(LayerBuilder):
             return self.ended(f"layer {path} ({kind})", module.dim, tensor, value)
         raise layer_reader.refuse(path, module)
 
-    def _synapses(self, path: str, module: Any, tensor: Tensor, value: Value, call: Call) -> Sum:
+    def _synapses(self, path: str, module: Any, tensor: Tensor, value: Value, call: Call) -> Value:
         name = type(module).__name__
         taken = value.spikes if isinstance(value, NormalisedSpikes) else value
         spikes = self._spikes(path, taken)
@@ -152,18 +153,23 @@ class Reader(LayerBuilder):
             spec = self._with_pool(spec, spikes)
         else:
             self._check_image(path, name, tensor, spikes)
-            if len(spikes.sources) > 1 and spec.groups > 1:
-                raise ConversionError(
-                    f"layer {path} ({name}) has {spec.groups} groups and takes what torch.cat has "
-                    f"joined; put a grouped layer behind each part and the cat behind these"
-                )
-            spec = self.settled(spikes).from_sources(spec)
+            spikes = self.settled(spikes)
+            spec = spikes.from_sources(spec)
             expected = kind_of(spec).output_shape(spec, spikes.shape)
             if expected != shape:
                 raise ConversionError(
                     f"layer {path} ({name}) gives samples of shape {shape}, where its own options "
                     f"give {expected}; give it no output_size in forward"
                 )
+            if len(spikes.sources) > 1 and spec.groups > 1:
+                size = spikes.shape[0] // spec.groups
+                if any(part[0] % size for part in spikes.shapes):
+                    raise ConversionError(
+                        f"layer {path} ({name}) has {spec.groups} groups, one of which takes in "
+                        f"channels of several parts that torch.cat has joined; put a grouped layer "
+                        f"behind each part and the cat behind these"
+                    )
+                return Sums.of_groups(path, replace(spec, joined=()), origin, spikes, shape)
         return Sum(path, ((spec, origin),), shape)
 
     def _use(self, path: str, module: nn.Module) -> None:
@@ -180,6 +186,16 @@ class Reader(LayerBuilder):
     def _normalised(self, path: str, norm: Any, tensor: Tensor, value: Value) -> Value:
         name = type(norm).__name__
         fields = layer_reader.norm_fields(path, norm)
+        if isinstance(value, Sums) and value.takes_norm(norm.num_features):
+            self._use(path, norm)
+            whole = WeightOrigin(path, layer_reader.norm_parameters(path, norm))
+            return replace(
+                value,
+                parts=tuple(
+                    _with_norm(part, fields, whole.of_channels(channels).parameters)
+                    for part, channels in zip(value.parts, value.slices(), strict=True)
+                ),
+            )
         taken = self.take(value)
         if taken is None:
             return Refused()
@@ -200,7 +216,11 @@ class Reader(LayerBuilder):
                 f"the Flatten, as BatchNorm2d"
             )
         self._use(path, norm)
-        spec, origin = taken.terms[0]
-        parameters = origin.parameters | layer_reader.norm_parameters(path, norm)
-        term = (replace(spec, **fields), replace(origin, parameters=parameters))
-        return Sum(taken.path, (term,), taken.shape)
+        return _with_norm(taken, fields, layer_reader.norm_parameters(path, norm))
+
+
+def _with_norm(value: Sum, fields: dict[str, Any], parameters: dict[str, Tensor]) -> Sum:
+    """Return a sum of one layer with batch normalisation behind it."""
+    ((spec, origin),) = value.terms
+    term = (replace(spec, **fields), replace(origin, parameters=origin.parameters | parameters))
+    return replace(value, terms=(term,))

@@ -22,6 +22,7 @@ from tandem_hw.conversion.read_values import (
     Refused,
     Spikes,
     Sum,
+    Sums,
     Value,
     WeightOrigin,
 )
@@ -55,6 +56,14 @@ class LayerBuilder(TensorMeanings):
         if isinstance(value, Maxima):
             spikes = self._add_layer(value.value, value.before.clamp(0, ceiling), ceiling)
             return self._add_maxima(value.path, value.spec, spikes, result)
+        if isinstance(value, Sums):
+            shapes = tuple(part.shape for part in value.parts)
+            whole = result.reshape(-1, *joined_shape(shapes))
+            fired = [
+                self._add_layer(part, whole[:, channels], ceiling)
+                for part, channels in zip(value.parts, value.slices(), strict=True)
+            ]
+            return Spikes(tuple(source for one in fired for source in one.sources), shapes)
         taken = self.take(value)
         if taken is None:
             return Refused()

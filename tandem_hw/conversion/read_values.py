@@ -4,6 +4,7 @@ Spikes   what neurons send after a ReLU, or the input: it may be pooled, flatten
          and taken in by synapses
          behind a batch normalisation NormalisedSpikes, until a layer with weights takes that up
 Sum      what neurons take in before their ReLU: synapses with their normalisation, added up
+Sums     the same of a grouped layer behind a concatenation, for each part of it
 Maxima   a max pooling of a sum, whose ReLU is still to come
 Ended    a sum behind a softmax, which may only be the result
 Refused  what has no counterpart; the message is given once it is used
@@ -12,6 +13,7 @@ Refused  what has no counterpart; the message is given once it is used
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from torch import Tensor
 
@@ -39,6 +41,15 @@ class WeightOrigin:
     def has_weights(self) -> bool:
         """Whether there are weights; a sum takes spikes as they are."""
         return "weight" in self.parameters
+
+    def of_channels(self, channels: slice) -> WeightOrigin:
+        """Return those of some of the output channels."""
+        parameters = {
+            name: value[channels] if value.dim() else value
+            for name, value in self.parameters.items()
+        }
+        terms = None if self.bias_terms is None else self.bias_terms[channels]
+        return WeightOrigin(self.path, parameters, terms)
 
 
 @dataclass
@@ -139,6 +150,49 @@ class Sum:
 
 
 @dataclass(frozen=True, eq=False)
+class Sums:
+    """What neurons of several layers take in, whose channels are joined in this order."""
+
+    path: str
+    parts: tuple[Sum, ...]
+
+    @classmethod
+    def of_groups(
+        cls, path: str, spec: LayerSpec, origin: WeightOrigin, spikes: Spikes, shape: Shape
+    ) -> Sums:
+        """Part a grouped layer by the layers that its groups take their spikes from.
+
+        Args:
+            path: its name.
+            spec: of the layer, without its sources.
+            origin: its weights, output channels first.
+            spikes: what it takes; each group takes channels of one layer alone.
+            shape: of one sample that it gives.
+        """
+        inputs, outputs = spikes.shape[0] // spec.groups, spec.out // spec.groups
+        parts: list[Sum] = []
+        first = 0
+        for source, taken in zip(spikes.sources, spikes.shapes, strict=True):
+            groups = taken[0] // inputs
+            out = groups * outputs
+            own = replace(spec, out=out, groups=groups, source=source)
+            part = origin.of_channels(slice(first, first + out))
+            parts.append(Sum(path, ((own, part),), (out, *shape[1:])))
+            first += out
+        return cls(path, tuple(parts))
+
+    def takes_norm(self, features: int) -> bool:
+        """Whether a normalisation of so many features may follow, of which there can be one."""
+        own = sum(part.shape[0] for part in self.parts)
+        return features == own and not any(part.terms[0][0].norm for part in self.parts)
+
+    def slices(self) -> list[slice]:
+        """Return the channels of each part."""
+        ends = list(accumulate(part.shape[0] for part in self.parts))
+        return [slice(end - part.shape[0], end) for end, part in zip(ends, self.parts, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
 class Maxima:
     """The max pooling ``spec`` of a sum: behind a ReLU it is that of spikes.
 
@@ -171,4 +225,4 @@ class Refused:
     messages: tuple[str, ...] = ()
 
 
-Value = Spikes | NormalisedSpikes | Sum | Maxima | Ended | Refused
+Value = Spikes | NormalisedSpikes | Sum | Sums | Maxima | Ended | Refused

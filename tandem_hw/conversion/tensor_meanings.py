@@ -20,6 +20,7 @@ from tandem_hw.conversion.read_values import (
     Refused,
     Spikes,
     Sum,
+    Sums,
     Value,
 )
 from tandem_hw.errors import ConversionError
@@ -111,6 +112,12 @@ class TensorMeanings(ABC):
                 f"{value.path} follows no layer with weights, so it is folded into the one that "
                 f"comes next; nothing but pooling, dropout and Flatten may be between them: put it "
                 f"before the ReLU"
+            )
+        if isinstance(value, Sums):
+            raise ConversionError(
+                f"layer {value.path} has groups of its own for each part of what torch.cat has "
+                f"joined, so only batch normalisation and a ReLU may follow; put a grouped layer "
+                f"behind each part and the cat behind these"
             )
         if isinstance(value, Maxima):
             raise ConversionError(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -28,7 +28,7 @@ from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.user_warnings import ConversionWarning, SilentLayerWarning
 from tests.helpers import public_architectures
 from tests.helpers.clip_floor import clip_floor
-from tests.helpers.graph_networks import NETWORKS
+from tests.helpers.graph_networks import NETWORKS, PHASED_NETWORKS
 from tests.helpers.ordinary_networks import converted, random_inputs
 
 IMAGE = (2, 9, 8)
@@ -120,8 +120,7 @@ class Chain(nn.Module):
         return out
 
 
-@settings(max_examples=12, deadline=None)
-@given(
+CHAINS = given(
     plan=st.lists(
         st.tuples(
             st.sampled_from(("join", "join and pool", "pool", "pool", "ceiling")),
@@ -133,29 +132,50 @@ class Chain(nn.Module):
     num_steps=st.sampled_from([1, 2, 4, 7]),
     seed=st.integers(0, 99),
 )
-def test_random_modules_give_pytorchs_own_integers(
-    plan: list[tuple[str, int]], num_steps: int, seed: int
-) -> None:
+
+
+def check_chain(plan: list[tuple[str, int]], num_steps: int, seed: int) -> None:
     torch.manual_seed(seed)
     samples = random_inputs(IMAGE)
     network = Chain(plan)
     with torch.no_grad():
         network.parts[0].first.weight.abs_()  # so that something fires
+        try:
+            network(torch.zeros(2, *IMAGE))
+        except RuntimeError:  # nothing is left for a kernel
+            assume(False)
     assert_exact(*frozen(network, IMAGE, samples, num_steps=num_steps), samples)
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "autoencoder"])
+@settings(max_examples=8, deadline=None)
+@CHAINS
+def test_random_modules_give_pytorchs_own_integers(
+    plan: list[tuple[str, int]], num_steps: int, seed: int
+) -> None:
+    check_chain(plan, num_steps, seed)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=200, deadline=None)
+@CHAINS
+def test_many_random_modules_give_pytorchs_own_integers(
+    plan: list[tuple[str, int]], num_steps: int, seed: int
+) -> None:
+    check_chain(plan, num_steps, seed)
+
+
+@pytest.mark.parametrize("name", [*(NETWORKS.keys() - {"autoencoder"}), *PHASED_NETWORKS])
 def test_networks_of_all_kinds_are_clip_floor_networks_where_they_are_phased(name: str) -> None:
     torch.manual_seed(5)
-    build, shape = NETWORKS[name]
+    build, shape = (NETWORKS | PHASED_NETWORKS)[name]
     samples = random_inputs(shape, 12)
     assert_exact(*frozen(build(), shape, samples), samples)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *PHASED_NETWORKS])
 def test_many_steps_come_close_to_the_ordinary_network(name: str) -> None:
     torch.manual_seed(5)
-    build, shape = NETWORKS[name]
+    build, shape = (NETWORKS | PHASED_NETWORKS)[name]
     samples = random_inputs(shape, 12)
     network = build().eval()
     with torch.no_grad():
@@ -172,7 +192,7 @@ PUBLIC: dict[str, Callable[..., nn.Module]] = {
     "resnet18": public_architectures.ResNet18,
     "squeezenet1_1": public_architectures.squeezenet1_1,
 }
-LAYERS = {"vgg11_bn": 26, "resnet18": 23, "squeezenet1_1": 52}
+LAYERS = {"vgg11_bn": 26, "resnet18": 24, "squeezenet1_1": 57}
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -221,7 +241,10 @@ class Small(nn.Module):
         super().__init__()
         self.conv, self.side = nn.Conv2d(2, 4, 3), nn.Conv2d(2, 4, 3)
         self.norm = nn.BatchNorm2d(4)
-        self.grouped = nn.Conv2d(8, 8, 1, groups=2)
+        self.grouped = nn.Conv2d(8, 8, 1, groups=4)
+        self.uneven = nn.Conv2d(12, 8, 1, groups=2)
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(8), nn.BatchNorm2d(8)])
         self.same = nn.Conv2d(2, 8, 3)
         self.further = nn.Linear(features, 4)
         self.last = nn.Linear(features, 3)
@@ -266,12 +289,45 @@ def test_a_max_pooling_is_read_in_whatever_way_it_is_written(case: str) -> None:
     function, features = POOLS[case]
     torch.manual_seed(2)
     network = Small(function, features)
-    converted(network, SHAPE, firing_delay="phased")
     samples = random_inputs(SHAPE)
     model, quantized = frozen(network, SHAPE, samples)
     assert_exact(model, quantized, samples)
     named = [layer.name for layer in quantized.layers if layer.name.startswith("maxpool")]
     assert bool(named) == (case != "of one value")
+
+
+GROUPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "groups": lambda m, x: torch.relu(m.grouped(x)),
+    "a bias and a normalisation": lambda m, x: torch.relu(m.norms[0](m.grouped(x))),
+    "a ceiling behind a flatten": lambda m, x: m.grouped(x).flatten(1).clamp(0, 0.5),
+    "each channel": lambda m, x: torch.relu(m.norms[1](m.depthwise(x))),
+}
+
+
+@pytest.mark.parametrize("case", GROUPS)
+def test_groups_of_what_is_joined_are_layers_of_their_own(case: str) -> None:
+    torch.manual_seed(2)
+    network = Small(
+        lambda m, x: GROUPS[case](m, torch.cat([m.conv(x).relu(), m.side(x).relu()], 1)), 288
+    )
+    for norm in network.norms:
+        assert isinstance(norm, nn.BatchNorm2d)
+        with torch.no_grad():
+            norm.weight.uniform_(0.5, 2)
+            norm.bias.normal_()
+    converted(network, SHAPE, firing_delay="phased")
+    samples = random_inputs(SHAPE)
+    model, quantized = frozen(network, SHAPE, samples)
+    assert_exact(model, quantized, samples)
+    assert [[one.source for one in layer.inputs] for layer in quantized.layers] == [
+        *(["input"], ["input"], ["conv1"], ["conv2"], ["conv3", "conv4"])
+    ]
+    groups = 8 if case == "each channel" else 4
+    geometries: list[Any] = [layer.inputs[0].synapses for layer in quantized.layers[2:4]]
+    assert [one.geometry.groups for one in geometries] == [groups // 2] * 2
+    model.train()(samples).square().sum().backward()
+    norms = [layer.norm is not None for layer in model.tandem_layers]
+    assert norms[2:4] == [case in ("a bias and a normalisation", "each channel")] * 2
 
 
 ADAPTIVE: dict[str, tuple[Callable[[Any, Tensor], Tensor], int]] = {
@@ -352,9 +408,19 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
         lambda m, x: (F.max_pool2d(m.conv(x), 2), torch.relu(m.side(x)))[1],
         "the result of max_pool2d is not used; leave it out",
     ),
-    "groups behind what is joined": (
-        lambda m, x: m.grouped(torch.cat([m.conv(x).relu(), m.side(x).relu()], 1)).relu(),
-        r"layer grouped \(Conv2d\) has 2 groups and takes what torch.cat has joined; put a grouped",
+    "groups across what is joined": (
+        lambda m, x: m.uneven(torch.cat([m.conv(x).relu()] * 3, 1)).relu(),
+        r"layer uneven \(Conv2d\) has 2 groups, one of which takes in channels of several parts",
+    ),
+    "groups of what is joined without a ReLU": (
+        lambda m, x: m.same(x) + m.grouped(torch.cat([m.conv(x).relu(), m.side(x).relu()], 1)),
+        "layer grouped has groups of its own for each part of what torch.cat has joined, so only",
+    ),
+    "a normalisation twice behind groups": (
+        lambda m, x: m.norms[1](
+            m.norms[0](m.grouped(torch.cat([m.conv(x).relu(), m.side(x).relu()], 1)))
+        ).relu(),
+        "layer grouped has groups of its own for each part of what torch.cat has joined, so only",
     ),
     "what is joined added": (
         lambda m, x: torch.relu(m.same(x) + torch.cat([m.conv(x).relu(), m.side(x).relu()], 1)),
@@ -428,8 +494,9 @@ CEILINGS: dict[str, tuple[Callable[[Tensor], Tensor], float | None]] = {
 }
 
 
-@pytest.mark.parametrize("case", CEILINGS)
-@pytest.mark.parametrize("twin", ["clip", "relu"])
+@pytest.mark.parametrize(
+    ("case", "twin"), [*((case, "clip") for case in CEILINGS), ("clamp", "relu")]
+)
 def test_an_activation_with_a_ceiling_is_cut_off_there(case: str, twin: str) -> None:
     activation, ceiling = CEILINGS[case]
     torch.manual_seed(2)

@@ -141,7 +141,7 @@ class Joined(nn.Module):
         self.activation = nn.Hardtanh(0, 0.3)
         self.far = nn.Conv2d(15, 4, 2, 2)
         self.side = nn.Linear(7, 5)
-        self.last = nn.Linear(4 * 16 + 5 + 15, 3)
+        self.last = nn.Linear(4 * 16 + 5, 3)
         nn.init.constant_(self.last.bias, 0.3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -151,8 +151,7 @@ class Joined(nn.Module):
         every = torch.cat((torch.concat([pair, both], dim=-3), up), dim=1)
         far = torch.relu(self.far(F.dropout2d(every, 0.1, self.training)))
         side = torch.relu(self.side(pair.mean((2, 3))))
-        pooled = F.adaptive_avg_pool2d(every, 1).flatten(1)
-        out: Tensor = self.last(torch.cat([far.flatten(1), side, pooled], 1))
+        out: Tensor = self.last(torch.cat([far.flatten(1), side], 1))
         return out
 
 
@@ -166,12 +165,39 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
+class Pooled(nn.Module):
+    """Max pooling of what is joined, before a ReLU, and as torchvision's networks begin and end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.both = nn.Conv2d(5, 4, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Sequential(nn.Dropout(0.1), nn.Conv2d(4, 3, 1), nn.ReLU())
+        nn.init.constant_(self.head[1].bias, 0.2)
+        self.last = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = torch.relu(self.left(x)), F.hardtanh(self.right(x), 0, 0.2)
+        pooled = self.pool(torch.cat([left, right], 1))
+        both = torch.relu(F.max_pool2d(self.norm(self.both(pooled)), 2, 1, ceil_mode=True))
+        out: Tensor = self.last(self.head(both))
+        return out
+
+
+#: Those that have to be phased.
+PHASED_NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "pooled": (Pooled, IMAGE),
+}
+
+
 def converted(name: str, **options: Any) -> TandemNetwork:
     torch.manual_seed(5)
-    build, shape = NETWORKS[name]
-    return convert(
-        build(), input_shape=shape, **({"num_steps": 4, "activation_max": 0.12} | options)
-    )
+    build, shape = (NETWORKS | PHASED_NETWORKS)[name]
+    plain = {"num_steps": 4, "activation_max": 0.12}
+    phased = {"firing_delay": "phased"} if name in PHASED_NETWORKS else {}
+    return convert(build(), input_shape=shape, **(plain | phased | options))
 
 
 def inputs_of(model: TandemNetwork, samples: int = 12) -> Tensor:

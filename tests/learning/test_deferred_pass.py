@@ -250,6 +250,11 @@ class _Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def test_a_deferred_pass_of_max_pooling_is_the_one_that_looks(deferred: list[bool]) -> None:
+    model = converted("pooled", learn_thresholds=True).train()
+    check_equal(model, inputs_of(model), deferred)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_is_read_before_the_end(
     name: str, deferred: list[bool], monkeypatch: pytest.MonkeyPatch

@@ -19,7 +19,13 @@ from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import verify
-from tests.helpers.graph_networks import IMAGE, NETWORKS, converted, inputs_of
+from tests.helpers.graph_networks import (
+    IMAGE,
+    NETWORKS,
+    PHASED_NETWORKS,
+    converted,
+    inputs_of,
+)
 from tests.helpers.present import present
 from tests.helpers.rounding import in_double, rounding_bound
 
@@ -77,6 +83,37 @@ def test_many_steps_come_close_to_the_ordinary_network(name: str) -> None:
     with torch.no_grad():
         wanted, found = model(inputs, spiking=0), model(inputs)
     assert (found - wanted).abs().mean() < 0.15 * wanted.std()
+
+
+@pytest.mark.parametrize("name", PHASED_NETWORKS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"encoding": "constant"},
+        {"encoding": "events", "initial_potential": 0.5, "weight_bits": 4},
+        {"learn_thresholds": True, "readout": "count", "num_steps": 7, "activation_max": 0.5},
+    ],
+    ids=["constant", "events", "counted"],
+)
+def test_a_network_with_max_pooling_is_on_the_reference_what_it_is_in_training(
+    name: str, options: dict[str, Any]
+) -> None:
+    test_a_network_is_on_the_reference_what_it_is_in_training(name, options)
+
+
+@pytest.mark.parametrize("name", PHASED_NETWORKS)
+def test_the_ordinary_twin_of_a_max_pooling_is_the_ordinary_network(name: str) -> None:
+    torch.manual_seed(5)
+    build, shape = PHASED_NETWORKS[name]
+    network = build().eval()
+    options: dict[str, Any] = {"activation_max": 1e4, "firing_delay": "phased"}
+    model = convert(network, input_shape=shape, num_steps=4, **options).eval()
+    inputs = inputs_of(model)
+    with torch.no_grad():
+        wanted = network.double()(inputs.double() / 15)
+        found = in_double(model)(inputs, spiking=0)
+    assert wanted.std() > 1e-3
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
 
 
 def test_a_residual_block_is_a_layer_with_a_skip() -> None:

@@ -11,8 +11,9 @@ double, level by level, until they are as long as the pooling's:
     m[1] = x        m[n + k](q) = m[n](q) + r(q),   r(q) = relu(m[n](q + k) - m[n](q)),   k <= n
 
 A maximum is thus a sum of counts of x and of one layer r a level, each of which takes in the layers
-below through fixed kernels with one -w and one +w a channel; the last layer adds all of them up.
-Where no window reaches, counts are 0, which is as good as the padding of a max pooling.
+below through fixed kernels with one -w and one +w a channel. The last layer adds all of them up,
+and so does one between two axes where it saves synapses. Where no window reaches, counts are 0,
+which is as good as the padding of a max pooling.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from tandem_hw.network.synapses.kind import Synapses
 _WEIGHT: Final = 2
 _WEIGHT_BITS: Final = 2
 _ONE_TO_ONE_BITS: Final = 8
+#: Behind more than one level along an axis what was found so far is added up before the next axis.
+#: It takes a layer more, and the layers behind it far fewer synapses and relays.
+_ONE_LEVEL: Final = 2
 #: What the axes of a sample are called, by their number.
 _AXES: Final = {1: ("length",), 2: ("height", "width")}
 _CONVOLUTIONS: Final = {1: Conv1d, 2: Conv2d}
@@ -73,12 +77,11 @@ class PoolingWindow:
     @property
     def sees_nothing(self) -> bool:
         """Whether a window takes in padding alone, as a dilated one can."""
-        for number in range(self.number):
-            start = number * self.stride - self.padding
-            before = max(0, -(start // self.dilation))  # its values in the padding at the start
-            if before >= self.kernel or start + before * self.dilation >= self.length:
-                return True
-        return False
+        if self.dilation <= self.length:
+            return False  # the padding is half the kernel at most, so it reaches what is beyond
+        ends = min(0, self.number * self.stride - self.padding)
+        starts = range(-self.padding, ends, self.stride)
+        return any(start % self.dilation >= self.length for start in starts)
 
 
 class _Grid(NamedTuple):
@@ -159,6 +162,10 @@ def max_pooling_layers(
             )
             maximum.add(f"{name}.{word}{size}", tuple(grids), [(here, -1), (there, 1)])
         grids[axis] = _Grid(-window.padding, window.stride, window.number)
+        further = any(one.kernel > 1 for _, (_, one) in axes[:axis])
+        if window.kernel > _ONE_LEVEL and further:
+            maximum.add(f"{name}.{word}", tuple(grids), [((0,) * len(grids), 1)])
+            del maximum.sent[:-1]
     maximum.add(name, tuple(grids), [((0,) * len(grids), 1)])
     return tuple(maximum.layers)
 

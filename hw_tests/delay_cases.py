@@ -12,6 +12,9 @@ _NUM_STEPS = (2, 3, 4, 7, 8)
 _CHOSEN = (
     *("T2-events", "T4-events", "T7-first_step"),
     *("residual-identity-over-2", "many-skips", "biases-of-both-signs"),
+    # Biases above the threshold, in a layer that resets in the very first step: before its first
+    # window nothing may fire into it.
+    "4-bit-weights",
 )
 #: What fires only where nothing is waited for, before the inhibition comes.
 _HELD = "all-negative-weights"
@@ -42,5 +45,6 @@ def _delayed(name: str, case: Case) -> Iterator[Case]:
             name=f"subtract-{name}-delay-{delay}",
             network=replace(case.network, firing_delay=delay),
             fires=case.fires and name != _HELD,
+            geometry=case.geometry and name not in _CHOSEN,
             long=name not in _CHOSEN,
         )

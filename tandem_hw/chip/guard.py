@@ -146,7 +146,8 @@ def guard_for(
     start = max(0, largest_bias - threshold + 1)
     wanted = max(0, bounds.high - (1 if holds else 2) * threshold + 1)
     guard = _parts(wanted, proven=True, start=start, holds=holds)
-    if bounds.proven and bounds.low - threshold - guard.strength > -STATE_LIMIT:
+    lowest = min(bounds.low - threshold, -start) - guard.strength
+    if bounds.proven and lowest > -STATE_LIMIT:
         return guard
     return _parts(STATE_LIMIT // 2, proven=False, start=start, holds=holds)
 

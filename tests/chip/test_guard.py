@@ -52,7 +52,7 @@ def test_a_proven_guard_silences_every_state_without_a_wrap(
         # What is highest fired last and has lost its threshold; or it is just below it.
         highest = max(bounds.high - threshold, threshold - 1)
         assert highest - guard.strength < threshold
-        assert bounds.low - threshold - guard.strength > -STATE_LIMIT
+        assert min(bounds.low - threshold, -guard.start) - guard.strength > -STATE_LIMIT
     else:
         assert guard.strength >= STATE_LIMIT // 2
         assert guard.strength < STATE_LIMIT // 2 + 3 * 128
@@ -76,7 +76,7 @@ def test_a_proven_guard_holds_every_state_of_a_layer_that_waits(
     assert guard.clocks == (3 * guard.copies if guard.mantissa else 0)
     if guard.proven:
         assert bounds.high - guard.strength < threshold
-        assert bounds.low - threshold - guard.strength > -STATE_LIMIT
+        assert min(bounds.low - threshold, -guard.start) - guard.strength > -STATE_LIMIT
     else:
         assert guard.strength >= STATE_LIMIT // 2
 

@@ -147,22 +147,31 @@ def _self_inhibition(
     return synapses
 
 
+def _beats(window: Window, guard: Guard) -> list[tuple[int, int]]:
+    """Return the steps in which neurons of the clock fire first, and the signs of their weights."""
+    beats = [((window.last_step - 1) % window.period + 1, -1)]
+    if guard.holds:
+        # Resets come once a period from the first steps on, long before the first window of a deep
+        # layer, and let go of what silences it. Each is followed by a hold and its release; a
+        # release alone would make the neurons fire, up to that window's first step.
+        reset = (window.offset - 1) % window.period + 1
+        held = reset if reset > 1 else reset + window.period  # no clock fires before the first step
+        beats += [(held - 1, -1), (held + window.firing_delay - 1, 1)]
+    return beats
+
+
 def _guard_parts(
     lif: LIFReset, shape: tuple[int, ...], window: Window, guard: Guard
 ) -> list[AbstractProcess]:
     """Build the clock and its synapses, whose inhibition comes one step behind its spikes."""
-    # In each of these steps a neuron of the clock fires, and its weight has this sign.
-    beats = [(window.last_step, -1)]
-    if guard.holds:
-        beats += [(window.offset - 1, -1), (window.first_firing - 1, 1)]
-    steps, signs = np.repeat(np.array(beats), guard.copies, axis=0).T
+    steps, signs = np.repeat(np.array(_beats(window, guard)), guard.copies, axis=0).T
     clock = LIF(
         shape=steps.shape,
         vth=window.period - 1,
         bias_mant=1,
         bias_exp=STATE_FRACTION_BITS,
         # It counts the steps: full after ``period`` of them, and first in the beat's own.
-        v=(-steps % window.period) << STATE_FRACTION_BITS,
+        v=(window.period - steps) << STATE_FRACTION_BITS,
         **NO_LEAK,
     )
     synapses = Dense(

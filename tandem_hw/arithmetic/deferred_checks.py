@@ -25,7 +25,7 @@ class DeferredChecks:
         wrapping: names of the layers whose states are known to leave 24 bits now and then; they
             are run with wrap and clip at once and have no condition.
         watched: names of the layers whose weights do not show that a step moves no state far, so
-            that what comes in is looked at as well (``tandem_hw.arithmetic.summed_states``).
+            that what comes in is looked at as well (``tandem_hw.arithmetic.states.summed_states``).
         to_watch: names of further such layers, known once the conditions were read.
     """
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
-from tandem_hw.arithmetic.short_states import ShortStates
+from tandem_hw.arithmetic.states.short_states import ShortStates
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT, DECAY_UNITY
 from tandem_hw.network.layers import Layer
 

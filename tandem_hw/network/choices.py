@@ -3,7 +3,7 @@ layers may wait before they fire.
 
 A new encoding is a name in ``Encoding`` and a row in ``ENCODINGS``. What follows from the row, such
 as the frames of a window, is in ``tandem_hw.network.input_spec`` (NumPy) and in
-``tandem_hw.arithmetic.neurons.SpikeTrain`` (PyTorch).
+``tandem_hw.arithmetic.spikes.trains`` (PyTorch).
 
 A layer that fires from its first input on sends spikes that a later inhibition cannot take back.
 With a firing delay of d it takes input in steps 1 ... T of its window and may fire in steps

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tandem_hw.arithmetic.counted_spikes import CountedSpikes, count_spikes
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, simulate_layer
+from tandem_hw.arithmetic.spikes.counted_spikes import CountedSpikes, count_spikes
 from tandem_hw.network.fixed_point import STATE_LIMIT, VTH_MAX
 from tests.helpers.counted_trains import by_steps, equal, incoming, trains_of
 

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tandem_hw.arithmetic import neurons as neurons_module
-from tandem_hw.arithmetic.exact_states import ExactState
+from tandem_hw.arithmetic import layer_window as window_module
 from tandem_hw.arithmetic.neurons import (
     Incoming,
     LayerActivity,
@@ -20,7 +19,8 @@ from tandem_hw.arithmetic.neurons import (
     SpikeTrain,
     simulate_layer,
 )
-from tandem_hw.arithmetic.state_arithmetic import decay_, wrap_current_
+from tandem_hw.arithmetic.states.exact_states import ExactState
+from tandem_hw.arithmetic.states.state_arithmetic import decay_, wrap_current_
 from tandem_hw.network.fixed_point import DECAY_UNITY, STATE_LIMIT
 from tests.helpers.oracle import Neuron
 
@@ -181,7 +181,7 @@ def test_only_what_left_24_bits_is_run_again_in_float64(
             exact[-1] += 1
             return super().step(synaptic_input, silent=silent)
 
-    monkeypatch.setattr(neurons_module, "ExactState", Watched)
+    monkeypatch.setattr(window_module, "ExactState", Watched)
     run([[400], [STATE_LIMIT]], 5, 300, reset, proven=False)
     assert exact == [2]
     exact.clear()

@@ -12,9 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tandem_hw.arithmetic.counted_spikes import CountedSpikes
-from tandem_hw.arithmetic.exact_states import ExactState
-from tandem_hw.arithmetic.fast_states import FastState
 from tandem_hw.arithmetic.neurons import (
     Incoming,
     LayerActivity,
@@ -22,7 +19,10 @@ from tandem_hw.arithmetic.neurons import (
     SpikeTrain,
     simulate_layer,
 )
-from tandem_hw.arithmetic.short_states import ShortStates
+from tandem_hw.arithmetic.spikes.counted_spikes import CountedSpikes
+from tandem_hw.arithmetic.states.exact_states import ExactState
+from tandem_hw.arithmetic.states.fast_states import FastState
+from tandem_hw.arithmetic.states.short_states import ShortStates
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.layers import Input, Layer, Neurons
 from tandem_hw.network.synapses.dense import Dense

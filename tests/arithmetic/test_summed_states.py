@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tandem_hw.arithmetic.counted_spikes import CountedSpikes
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, SpikeTrain, simulate_layer
-from tandem_hw.arithmetic.summed_states import step_limit
+from tandem_hw.arithmetic.spikes.counted_spikes import CountedSpikes
+from tandem_hw.arithmetic.states.summed_states import step_limit
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT, STATE_LIMIT
 from tests.helpers.counted_trains import dense, equal, incoming, trains_of
 

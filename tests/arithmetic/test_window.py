@@ -14,7 +14,6 @@ from torch import Tensor
 
 from tandem_hw.arithmetic import neurons as neurons_module
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
-from tandem_hw.arithmetic.exact_states import ExactState
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neurons import (
     Incoming,
@@ -23,7 +22,8 @@ from tandem_hw.arithmetic.neurons import (
     SpikeTrain,
     simulate_layer,
 )
-from tandem_hw.arithmetic.packed_spikes import PackedSpikes, SpikePacker
+from tandem_hw.arithmetic.spikes.packed_spikes import PackedSpikes, SpikePacker
+from tandem_hw.arithmetic.states.exact_states import ExactState
 
 SHAPE = (3, 2, 2)
 

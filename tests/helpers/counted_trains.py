@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tandem_hw.arithmetic.counted_spikes import CountedSpikes
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neurons import Incoming, LayerActivity, SpikeTrain
+from tandem_hw.arithmetic.spikes.counted_spikes import CountedSpikes
 
 
 def dense(weight: Tensor) -> Any:

@@ -19,11 +19,11 @@ import triton.runtime.interpreter  # type: ignore[import-not-found, import-untyp
 from torch import Tensor
 
 from tandem_hw.arithmetic.exact_sums import chosen_ways
-from tandem_hw.arithmetic.fast_states import FastState
 from tandem_hw.arithmetic.gpu import fused_window
 from tandem_hw.arithmetic.gpu.fused_window import count_window, run_window, step_by_step
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
-from tandem_hw.arithmetic.packed_spikes import SpikePacker
+from tandem_hw.arithmetic.spikes.packed_spikes import SpikePacker
+from tandem_hw.arithmetic.states.fast_states import FastState
 
 BATCH = 3
 THRESHOLD = 300

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.exact_sums import ChosenWay, remember_choice
-from tandem_hw.arithmetic.fast_states import FastState
 from tandem_hw.arithmetic.gpu.window_kernel import compiled
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
-from tandem_hw.arithmetic.packed_spikes import SpikePacker
+from tandem_hw.arithmetic.spikes.packed_spikes import SpikePacker
+from tandem_hw.arithmetic.states.fast_states import FastState
 
 _LOG = logging.getLogger(__name__)
 

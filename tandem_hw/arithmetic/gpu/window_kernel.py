@@ -3,7 +3,7 @@
 A program takes some neurons of one sample through all steps. What a step needs stays in registers,
 so that memory is read once, for the synaptic inputs, and written once, for what is wanted.
 
-It computes what ``tandem_hw.arithmetic.fast_states`` computes, in the same order, and has no
+It computes what ``tandem_hw.arithmetic.states.fast_states`` computes, in the same order, and has no
 product in it: there is nothing that a compiler could fuse into a multiplication and addition that
 rounds once. That would not matter either: all values are integers below 2^24, and every result is
 exact.

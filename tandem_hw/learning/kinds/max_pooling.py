@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tandem_hw.arithmetic.counted_spikes import CountedSpikes
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, Train, simulate_layer
+from tandem_hw.arithmetic.spikes.counted_spikes import CountedSpikes
 from tandem_hw.arithmetic.synapses import synapse_of
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec

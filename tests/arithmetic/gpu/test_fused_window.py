@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.exact_sums import chosen_ways
-from tandem_hw.arithmetic.fast_states import FastState
 from tandem_hw.arithmetic.gpu import fused_window, window_kernel
 from tandem_hw.arithmetic.gpu.fused_window import run_window, step_by_step
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
+from tandem_hw.arithmetic.states.fast_states import FastState
 from tests.helpers.project import ROOT
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="there is no Triton")

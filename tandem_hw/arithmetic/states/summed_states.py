@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tandem_hw.arithmetic.exact_states import ExactState
-from tandem_hw.arithmetic.fast_states import FastState
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
+from tandem_hw.arithmetic.states.exact_states import ExactState
+from tandem_hw.arithmetic.states.fast_states import FastState
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT, STATE_LIMIT
 
 

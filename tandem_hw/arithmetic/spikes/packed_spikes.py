@@ -24,7 +24,7 @@ def _masks(device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class PackedSpikes:
-    """What a layer sends over a window; ``neurons.SpikeTrain`` is the same of whole bytes.
+    """What a layer sends over a window; ``trains.SpikeTrain`` is the same of whole bytes.
 
     Attributes:
         bits: uint8 [batch, ceil(num_steps / 8), neurons]; bit i of byte g is the spike of step

@@ -9,7 +9,7 @@ pass over memory that a cache holds:
 Membranes have the data type of the bias: float32, or int16 where ``short_states`` tries that.
 Whoever runs it has to see to it that no state leaves what that holds, or to look at the extremes
 afterwards and run what went too far in another way, in the end by
-``tandem_hw.arithmetic.exact_states``, which this is held against.
+``tandem_hw.arithmetic.states.exact_states``, which this is held against.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from tandem_hw.arithmetic.counted_spikes import count_spikes
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
-from tandem_hw.arithmetic.packed_spikes import SpikePacker
-from tandem_hw.arithmetic.state_arithmetic import STATE_FRACTION, subtract_threshold_
+from tandem_hw.arithmetic.spikes.counted_spikes import count_spikes
+from tandem_hw.arithmetic.spikes.packed_spikes import SpikePacker
+from tandem_hw.arithmetic.states.state_arithmetic import STATE_FRACTION, subtract_threshold_
 
 
 @lru_cache(maxsize=256)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
-from tandem_hw.arithmetic.packed_spikes import SpikePacker
-from tandem_hw.arithmetic.state_arithmetic import (
+from tandem_hw.arithmetic.spikes.packed_spikes import SpikePacker
+from tandem_hw.arithmetic.states.state_arithmetic import (
     STATE_FRACTION,
     changed_by,
     clip_voltage_,

@@ -9,7 +9,7 @@ import sys
 from tests.helpers.project import ROOT
 
 #: One case, which every backend runs at once.
-CASE = "one-layer-count and subtract"
+CASE = "subtract-one-layer-count and not delay"
 
 
 def suite(*options: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -65,6 +65,7 @@ def _network(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
 @click.option("--epochs", default=10, show_default=True)
 @click.option("--samples", default=10_000, show_default=True, help="Training images.")
 @click.option("--augmentation", default="none", show_default=True)
+@click.option("--learn-thresholds", is_flag=True, help="Of the tandem networks.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/firing-delay"))
 @json_option
 def command(
@@ -77,6 +78,7 @@ def command(
     epochs: int,
     samples: int,
     augmentation: str,
+    learn_thresholds: bool,
     out: Path,
     json_path: Path | None,
 ) -> None:
@@ -86,6 +88,7 @@ def command(
     """
     dataset = load_images(data)
     rows = []
+    spiking = {"initial_potential": 0.5, "learn_thresholds": learn_thresholds}
     for delay, num_steps in _settings(delays.split(","), windows):
         trainings = []
         for seed in range(first_seed, first_seed + seeds):
@@ -99,7 +102,7 @@ def command(
             )
             folder = out / f"{network}-{delay}-T{num_steps}-seed{seed}".replace(" ", "-")
             make = partial(_network, network, dataset.shape, dataset.classes)
-            trainings.append(_trained(make, dataset, num_steps, delay, options, folder))
+            trainings.append(_trained(make, dataset, num_steps, delay, spiking, options, folder))
             click.echo(f"{network} {delay} T={num_steps} seed {seed}: {trainings[-1]}")
         rows.append({"network": network, "delay": delay} | _together(trainings))
     finish("firing-delay", rows, json_path)
@@ -118,14 +121,19 @@ def _settings(delays: Iterable[str], windows: Iterable[int]) -> Iterator[tuple[s
 
 
 def _trained(
-    make: Any, dataset: Dataset, num_steps: int, delay: str, options: TrainingOptions, folder: Path
+    make: Callable[[], nn.Module],
+    dataset: Dataset,
+    num_steps: int,
+    delay: str,
+    spiking: dict[str, Any],
+    options: TrainingOptions,
+    folder: Path,
 ) -> dict[str, float]:
     seed_everything(options.seed)
     if delay == _RELU:
         spiking = _PLAIN_RELU
     else:
-        steps = num_steps - 1 if delay == "phased" else int(delay)
-        spiking = {"initial_potential": 0.5, "firing_delay": steps}
+        spiking = spiking | {"firing_delay": delay if delay == "phased" else int(delay)}
     model = convert(make(), input_shape=dataset.shape, num_steps=num_steps, **spiking)
     started = time.process_time()
     summary = train(model, dataset, options, folder, overwrite=True)

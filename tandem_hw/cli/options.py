@@ -67,7 +67,10 @@ class FiringDelay(click.ParamType):  # type: ignore[type-arg]
         """Return steps, 0 or more, or the word."""
         if value == PHASED:
             return PHASED
-        return click.IntRange(min=0).convert(value, param, ctx)
+        steps = str(value)
+        if not steps.isdecimal():
+            self.fail(f'{steps!r} is no delay: give steps, 0 or more, or "{PHASED}"', param, ctx)
+        return int(steps)
 
 
 def whole_numbers(allowed: range) -> click.IntRange:

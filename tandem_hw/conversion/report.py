@@ -27,11 +27,13 @@ class Stage:
         name: what has been done to it so far.
         spiking_layers: how many of its first layers spike.
         metrics: the objective's numbers.
+        layer: name of the last of its layers that spike; "" where none does.
     """
 
     name: str
     spiking_layers: int
     metrics: Mapping[str, float]
+    layer: str = ""
 
 
 def stages_of(
@@ -56,7 +58,7 @@ def stages_of(
         stages = [Stage(f"inputs of {model.architecture.input.bits} bits", 0, judged(0))]
     stages.append(Stage("activations up to activation_max", 0, judged(0)))
     for number, layer in enumerate(model.tandem_layers[:-1], start=1):
-        stages.append(Stage(f"{layer.name} on integers", number, judged(number)))
+        stages.append(Stage(f"{layer.name} on integers", number, judged(number), layer.name))
     return stages
 
 

@@ -103,7 +103,10 @@ def check_firing_delay(
     Raises:
         TandemError: it is no whole number from 0 to T - 1, or more than 0 with a reset to zero.
     """
-    whole_number("firing_delay", firing_delay, range(num_steps), error)
+    try:
+        whole_number("firing_delay", firing_delay, range(num_steps), error)
+    except error as reason:
+        raise error(f"{reason}, less than num_steps, which is {num_steps}") from reason
     if firing_delay and reset != "subtract":
         raise error(
             f'firing_delay is {firing_delay} with reset "{reset}", which forgets at a spike what '

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -213,8 +213,13 @@ def _stages(start: _Start, given: Samples, device: str) -> list[Stage]:
 
 
 def _last_stage(network: QuantizedNetwork, given: Samples, recording: Recording) -> Stage:
-    name = f"{network.layers[-1].name} on integers: what is written"
-    return Stage(name, len(network.layers), given.measure(network, recording))
+    last = network.layers[-1].name
+    name = f"{last} on integers: what is written"
+    return Stage(name, len(network.layers), given.measure(network, recording), last)
+
+
+#: What is known of neurons that a max pooling consists of: no sample is needed to set them.
+_NOT_MEASURED: Final = LayerCalibration(None, None, 0.0)
 
 
 @dataclass(frozen=True)
@@ -241,13 +246,15 @@ class _Result:
             table.add_column(name, justify="left" if name == "stage" else "right")
         for stage in self.stages:
             value = shown(metric, stage.metrics[metric]).split(" ", 1)[1]
-            cells = self._layer_cells(stage.spiking_layers - 1) if stage.spiking_layers else ()
+            cells = self._layer_cells(stage.layer)
             table.add_row(stage.name, value, *cells)
         return table
 
-    def _layer_cells(self, index: int) -> tuple[str, ...]:
-        layer = self.activity[index]
-        measured = self.measured[layer.name]
+    def _layer_cells(self, name: str) -> tuple[str, ...]:
+        layer = next((one for one in self.activity if one.name == name), None)
+        measured = self.measured.get(name, _NOT_MEASURED)
+        if layer is None:
+            return ()
         share = self.recording.peak[layer.name] / STATE_LIMIT
         return (
             "" if measured.activation_max is None else f"{measured.activation_max:.4g}",
@@ -289,8 +296,8 @@ class _Result:
             "layers": [
                 {
                     "name": layer.name,
-                    "activation_max": self.measured[layer.name].activation_max,
-                    "cut_off": self.measured[layer.name].cut_off,
+                    "activation_max": self.measured.get(layer.name, _NOT_MEASURED).activation_max,
+                    "cut_off": self.measured.get(layer.name, _NOT_MEASURED).cut_off,
                     "spike_rate": layer.spike_rate,
                     "largest_state": self.recording.peak[layer.name],
                     "state_limit": STATE_LIMIT,

@@ -13,7 +13,7 @@ from tandem_hw.arithmetic.exact_sums import exact_arithmetic
 from tandem_hw.arithmetic.gpu.fused_window import count_window, run_window
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
-from tandem_hw.arithmetic.spikes.counted_spikes import CountedSpikes
+from tandem_hw.arithmetic.spikes.counted_spikes import CountedSpikes, bits_of_counts
 from tandem_hw.arithmetic.spikes.packed_spikes import PackedSpikes, SpikePacker
 from tandem_hw.arithmetic.spikes.trains import Incoming, at_once, summed, summed_up
 from tandem_hw.arithmetic.states.exact_states import ExactLeakyState, ExactState
@@ -94,6 +94,8 @@ class LayerWindow:
         self.takes_in_all_first = False
         self.bits: Tensor | None = None
         self.counted: Tensor | None = None
+        #: Samples whose spikes do not follow each other, and their bits.
+        self.gaps: list[tuple[slice, Tensor]] = []
         self.counts: Tensor | None = None
 
     def run(self, samples: slice, incoming: Sequence[Incoming]) -> None:
@@ -157,7 +159,7 @@ class LayerWindow:
             raise ValueError("a window starts with a synaptic input")
         order = self._prepared(inputs)
         flat = [None if one is None else order.flat(one) for one in inputs]
-        state, counts = self._run(flat, None if self.bits is None else self.bits[samples])
+        state, counts = self._run(samples, flat)
         self._keep(samples, state, counts)
         if state.extremes is not None and self.neurons.checks is None:
             self.peak = max(self.peak or 0, _peak(state.extremes))
@@ -204,7 +206,7 @@ class LayerWindow:
         self.counts = first.new_empty((self.batch, *self.order.shape), dtype=self.count_dtype)
 
     def _run(
-        self, inputs: Sequence[Tensor | None], bits: Tensor | None
+        self, samples: slice, inputs: Sequence[Tensor | None]
     ) -> tuple[FastState | ExactState, Tensor | None]:
         """Run a window in the fewest bits that are enough, in float64 with a wrap at last.
 
@@ -212,6 +214,7 @@ class LayerWindow:
             The state at its end, and the spike counts of neurons that fire.
         """
         neurons = self.neurons
+        bits = None if self.bits is None else self.bits[samples]
         short = neurons.short
         if short is not None and short.worth_trying and not self.takes_in_all_first:
             state = FastState(neurons, self.bias.to(short.dtype), True, short.offset)
@@ -224,7 +227,17 @@ class LayerWindow:
             counts = self._run_fast(fast, inputs, bits)
             if neurons.proven or self._may_stay(fast):
                 return fast, counts
-        return self._run_exact(inputs, bits)
+        if self.counted is None:
+            return self._run_exact(inputs, bits)
+        bits = bits_of_counts(self.counted[samples], self.num_steps)
+        exact, counts = self._run_exact(inputs, bits)
+        assert counts is not None  # they fire
+        # A step that brought more than one wrap takes off moves the state once more behind it, and
+        # a neuron may fire late. A device is not asked.
+        on_device = neurons.checks is not None
+        if on_device or not torch.equal(bits, bits_of_counts(counts, self.num_steps)):
+            self.gaps.append((samples, bits))
+        return exact, counts
 
     def _run_fast(
         self, state: FastState, inputs: Sequence[Tensor | None], bits: Tensor | None
@@ -280,6 +293,12 @@ class LayerWindow:
         train: PackedSpikes | CountedSpikes | None = None
         if self.neurons.threshold is None:
             potential = self.order.image(torch.cat([state.potential() for state in self.states]))
+        elif self.gaps:
+            assert self.counted is not None  # they were taken for counted ones
+            bits = bits_of_counts(self.counted, self.num_steps)
+            for samples, found in self.gaps:
+                bits[samples] = found
+            train = PackedSpikes(bits, self.num_steps, self.order)
         elif self.counted is not None:
             train = CountedSpikes(self.counted, self.num_steps, self.order)
         elif self.bits is not None:

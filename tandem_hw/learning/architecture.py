@@ -137,6 +137,14 @@ class Architecture:
         if self.readout not in get_args(Readout):
             raise ConversionError(f'readout is "{self.readout}"; allowed are potential, count')
         for index, layer in enumerate(self.layers):
+            if not isinstance(layer.ceil_mode, bool):
+                raise ConversionError(
+                    f"ceil_mode of layer {index} is {layer.ceil_mode!r}; allowed are True and False"
+                )
+            if layer.ceiling is not None and not isinstance(layer.ceiling, (int, float)):
+                raise ConversionError(
+                    f"the ceiling of layer {index} is {layer.ceiling!r}; give {POSITIVE.words}"
+                )
             if layer.ceiling is not None:
                 POSITIVE.check(f"the ceiling of layer {index}", layer.ceiling, ConversionError)
             for source in layer.sources:

@@ -14,8 +14,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.arithmetic.memory_order import MemoryOrder
-from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, simulate_layer
-from tandem_hw.arithmetic.spikes.counted_spikes import CountedSpikes, count_spikes
+from tandem_hw.arithmetic.neurons import (
+    Incoming,
+    NeuronParameters,
+    SpikeTrain,
+    simulate_layer,
+)
+from tandem_hw.arithmetic.spikes.counted_spikes import (
+    CountedSpikes,
+    bits_of_counts,
+    count_spikes,
+)
+from tandem_hw.arithmetic.spikes.packed_spikes import PackedSpikes
+from tandem_hw.arithmetic.states.exact_states import ExactState
 from tandem_hw.network.fixed_point import STATE_LIMIT, VTH_MAX
 from tests.helpers.counted_trains import by_steps, equal, incoming, trains_of
 
@@ -150,3 +161,37 @@ def test_a_gpu_counts_as_integers_do(threshold: int, on_device: bool) -> None:
     expected = (sums // threshold).clamp(0, 60)
     number = torch.tensor(float(threshold), device="cuda") if on_device else threshold
     assert torch.equal(count_spikes(sums.float(), number, 60).long(), expected)
+
+
+@pytest.mark.parametrize("num_steps", [1, 7, 8, 9, 300])
+def test_bits_of_counts_are_those_of_spikes_one_after_the_other(num_steps: int) -> None:
+    dtype = CountedSpikes.dtype_for(num_steps)
+    counts = torch.randint(0, num_steps + 1, (4, 6), generator=torch.Generator().manual_seed(1))
+    counts[0, :2] = torch.tensor([0, num_steps])
+    order = MemoryOrder.of(torch.empty(4, 6))
+    bits = bits_of_counts(counts.to(dtype), num_steps)
+    packed = PackedSpikes(bits, num_steps, order)
+    assert torch.equal(packed.signal, CountedSpikes(counts.to(dtype), num_steps, order).signal)
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_a_neuron_that_fires_behind_a_silent_step_is_not_kept_as_a_number(deferred: bool) -> None:
+    # 1.9 spans of one step are wrapped once at once and once more a step later.
+    span = 2.0 * STATE_LIMIT
+    sums = torch.tensor([[900.0, -1.9 * span], [-5.0, 800.0]])
+    checks = DeferredChecks(frozenset({"layer"})) if deferred else None
+    neurons = NeuronParameters(torch.zeros(2), 300, "subtract", False, checks=checks, layer="layer")
+    train = SpikeTrain(torch.zeros(2, 1, dtype=torch.uint8), range(1))
+    activity = simulate_layer([Incoming(train, lambda _: sums)], neurons, 4)
+    state = ExactState(neurons, torch.zeros(2), False)
+    expected = []
+    for step in range(4):
+        fired = state.step(sums if step == 0 else None)
+        assert fired is not None
+        expected.append(fired.clone())
+    assert activity.spikes is not None
+    assert torch.equal(activity.spikes.double(), torch.stack(expected))
+    late = activity.spikes[:, 0, 1].tolist()
+    assert 1 in late
+    assert late != sorted(late, reverse=True), late
+    assert torch.equal(activity.final_state(), state.final())

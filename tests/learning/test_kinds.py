@@ -376,8 +376,14 @@ def test_a_layer_of_which_each_output_has_one_input_takes_one_source(
         )
 
 
-@pytest.mark.parametrize("ceiling", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_ceiling_is_positive(ceiling: float) -> None:
+@pytest.mark.parametrize("ceil_mode", ["x", None, 2])
+def test_a_ceil_mode_is_true_or_false(ceil_mode: Any) -> None:
+    with pytest.raises(ConversionError, match="ceil_mode of layer 0 is"):
+        joining(replace(FIRST, ceil_mode=ceil_mode), replace(LAST, source=0))
+
+
+@pytest.mark.parametrize("ceiling", [0.0, -1.0, float("nan"), float("inf"), "x"])
+def test_a_ceiling_is_positive(ceiling: Any) -> None:
     with pytest.raises(ConversionError, match="the ceiling of layer 0"):
         joining(replace(FIRST, ceiling=ceiling), replace(LAST, source=0))
 

@@ -94,6 +94,23 @@ class CountedSpikes:
         return replace(self, counts=self.counts * self.order.flat(whole))
 
 
+def bits_of_counts(counts: Tensor, num_steps: int) -> Tensor:
+    """Return the bits of spikes that follow each other from the first step on.
+
+    Args:
+        counts: whole numbers [batch, neurons], from 0 to T.
+        num_steps: length T of the window.
+
+    Returns:
+        uint8 [batch, ceil(T / 8), neurons], as ``PackedSpikes`` has them.
+    """
+    groups = []
+    for first in range(0, num_steps, 8):
+        within = (counts.to(torch.int16) - first).clamp_(0, 8)
+        groups.append(torch.ones_like(within).bitwise_left_shift_(within).sub_(1).to(torch.uint8))
+    return torch.stack(groups, dim=1)
+
+
 def count_spikes(membrane: Tensor, threshold: int | Tensor, num_steps: int) -> Tensor:
     """Return how often neurons fire that have taken in everything.
 

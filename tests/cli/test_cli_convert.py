@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tandem_hw.cli.group import _warnings_in_a_line
 from tandem_hw.conversion.convert import convert
@@ -126,6 +127,25 @@ def test_a_checkpoint_that_waits_goes_on_waiting_where_it_can(
     found = read_net(tmp_path / "new.net")
     assert (found.num_steps, found.firing_delay) == wanted
     assert content["stages"][-1]["accuracy"] > 0.9
+
+
+def test_the_neurons_of_a_max_pooling_are_shown_though_no_sample_sets_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(36, 3)),
+    )
+    model = convert(network.eval(), input_shape=SHAPE, num_steps=3, firing_delay="phased")
+    save_checkpoint(Checkpoint(model), tmp_path / "pooled.pt")
+    content, output = converted(folder, tmp_path, tmp_path / "pooled.pt", "--samples", 30)
+    first, *pooling, last = content["layers"]
+    assert first["activation_max"] > 0
+    assert pooling
+    assert all(layer["activation_max"] is None for layer in (*pooling, last))
+    assert all(layer["spike_rate"] > 0 for layer in (first, *pooling))
+    assert f"{first['spike_rate']:.4f}" in output
 
 
 def test_a_state_dict_becomes_a_network_that_waits(folder: Path, tmp_path: Path) -> None:

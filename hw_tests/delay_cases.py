@@ -10,8 +10,7 @@ from hw_tests.case_networks import Case, case_inputs, convolutional
 _NUM_STEPS = (2, 3, 4, 7, 8)
 #: What is about the delays themselves, and runs on every backend by default.
 _CHOSEN = (
-    *("T2-events", "T4-events", "T7-first_step"),
-    *("residual-identity-over-2", "many-skips", "biases-of-both-signs"),
+    *("T4-events", "residual-identity-over-2"),
     # Biases above the threshold, in a layer that resets in the very first step: before its first
     # window nothing may fire into it.
     "4-bit-weights",

@@ -145,7 +145,10 @@ def _run_both(
         (Window(num_steps=1, period=2, offset=3), 90, 0),
         (Window(num_steps=4, period=6, offset=3, firing_delay=1), 320, 400),
         (Window(num_steps=4, period=8, offset=9, firing_delay=3), floor_threshold(3_000), 9_000),
-        (Window(num_steps=2, period=16, offset=20, firing_delay=1), 320, 400),
+        pytest.param(
+            *(Window(num_steps=2, period=16, offset=20, firing_delay=1), 320, 400),
+            marks=pytest.mark.exhaustive,
+        ),
         (Window(num_steps=7, period=16, offset=13, firing_delay=5), 320, 400),
     ],
     ids=[

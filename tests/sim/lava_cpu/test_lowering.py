@@ -72,7 +72,14 @@ def test_lowered_graph_gives_the_counts_of_the_leaf_models_at_every_period(reset
         assert report.checked_parameters == report.backends
 
 
-@pytest.mark.parametrize(("num_steps", "delay"), [(6, 1), (5, 2), (4, 3)])
+@pytest.mark.parametrize(
+    ("num_steps", "delay"),
+    [
+        pytest.param(6, 1, marks=pytest.mark.exhaustive),
+        pytest.param(5, 2, marks=pytest.mark.exhaustive),
+        (4, 3),
+    ],
+)
 def test_lowered_layers_that_wait_give_the_counts_of_the_leaf_models_at_every_period(
     num_steps: int, delay: int
 ) -> None:

@@ -26,7 +26,9 @@ pytestmark = [
 @pytest.mark.parametrize(
     ("name", "options", "lowered"),
     [
-        pytest.param("joined", {"firing_delay": 1}, False, id="joined"),
+        pytest.param(
+            "joined", {"firing_delay": 1}, False, marks=pytest.mark.exhaustive, id="joined"
+        ),
         pytest.param(
             *("joined", {"firing_delay": 1}, True),
             marks=pytest.mark.exhaustive,

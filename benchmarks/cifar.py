@@ -9,20 +9,14 @@ from typing import Any
 
 import click
 
-from benchmarks.images import labels_of, load_images
+from benchmarks.images import load_images
 from benchmarks.networks import CIFAR_SHAPE, three_convolutions
 from benchmarks.result import finish, json_option
+from benchmarks.trained import PLAIN_RELU, integers_on_test
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
-from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.loop import TrainingOptions, seed_everything, train
-from tandem_hw.training.run_files import BEST_NAME
 from tandem_hw.training.schedule import Schedule
-
-#: An activation that no ceiling cuts off: what makes the ordinary network a plain ReLU network.
-_PLAIN_RELU: dict[str, Any] = {"twin": "relu", "activation_max": 1000.0}
 
 
 @click.command("cifar")
@@ -60,7 +54,7 @@ def _trained(
     name: str, dataset: Dataset, num_steps: int, options: TrainingOptions, folder: Path
 ) -> dict[str, Any]:
     ordinary = options.schedule == "ordinary"
-    spiking: dict[str, Any] = _PLAIN_RELU if ordinary else {"initial_potential": 0.5}
+    spiking: dict[str, Any] = PLAIN_RELU if ordinary else {"initial_potential": 0.5}
     seed_everything(options.seed)
     model = convert(three_convolutions(), input_shape=CIFAR_SHAPE, num_steps=num_steps, **spiking)
     started = time.perf_counter()
@@ -78,9 +72,7 @@ def _trained(
     }
     if ordinary:
         return row
-    network = freeze(load_checkpoint(folder / name / BEST_NAME).model)
-    inputs = dataset.integers(dataset.x_test, network.input)
-    recording = ReferenceBackend().run(network, inputs, labels_of(dataset))
+    network, recording = integers_on_test(folder / name, dataset)
     macs = sum(int(c.synapses.fan_out.sum()) for cs in network.wiring.connections for c in cs)
     return row | {
         "accuracy": recording.accuracy,

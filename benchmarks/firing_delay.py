@@ -12,22 +12,17 @@ from typing import Any, Final
 import click
 from torch import nn
 
-from benchmarks.images import labels_of, load_images
+from benchmarks.images import load_images
 from benchmarks.networks import three_convolutions
 from benchmarks.result import finish, json_option
+from benchmarks.trained import PLAIN_RELU, integers_on_test
 from tandem_hw.chip.timing import default_period
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
-from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.loop import TrainingOptions, seed_everything, train
-from tandem_hw.training.run_files import BEST_NAME
 from tandem_hw.zoo.convolutional_networks import chained_convolutions
 from tandem_hw.zoo.models import build
 
-#: An activation that no ceiling cuts off: what makes the ordinary network a plain ReLU network.
-_PLAIN_RELU: Final[dict[str, Any]] = {"twin": "relu", "activation_max": 1000.0}
 #: The ordinary network, by its name in the tables.
 _RELU: Final = "ReLU"
 #: Channels and strides of chains of 3x3 convolutions.
@@ -131,7 +126,7 @@ def _trained(
 ) -> dict[str, float]:
     seed_everything(options.seed)
     if delay == _RELU:
-        spiking = _PLAIN_RELU
+        spiking = PLAIN_RELU
     else:
         spiking = spiking | {"firing_delay": delay if delay == "phased" else int(delay)}
     model = convert(make(), input_shape=dataset.shape, num_steps=num_steps, **spiking)
@@ -142,15 +137,13 @@ def _trained(
         unknown = dict.fromkeys(("latency", "period", "spikes", "SynOps"), 0.0)
         accuracy = {"accuracy": summary["test_accuracy"], "T": 0}
         return accuracy | unknown | {"training CPU seconds": seconds}
-    network = freeze(load_checkpoint(folder / BEST_NAME).model)
-    inputs = dataset.integers(dataset.x_test, network.input)
-    recording = ReferenceBackend().run(network, inputs, labels_of(dataset))
+    network, recording = integers_on_test(folder, dataset)
     assert recording.accuracy is not None  # it was given labels
     spikes = sum(float(counts.sum()) for counts in recording.counts.values())
     return {
         "accuracy": recording.accuracy,
         "T": num_steps,
-        "latency": network.wiring.first_spikes[-1] + num_steps,
+        "latency": network.latency,
         "period": default_period(network),
         "spikes": spikes / len(recording),
         "SynOps": recording.synops_per_sample,

@@ -44,7 +44,7 @@ def raster(firing_delay: int) -> Iterator[str]:
     network = small_network(firing_delay)
     spikes = trace(network, _EVENTS)
     counts = ReferenceBackend().run(network, _EVENTS).counts
-    steps = network.wiring.first_spikes[-1] + network.num_steps
+    steps = network.latency
     yield (
         f"firing delay {firing_delay}: {steps} steps from the first input to the last spike, "
         f"a sample every {default_period(network)} steps"

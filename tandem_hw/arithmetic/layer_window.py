@@ -13,12 +13,13 @@ from tandem_hw.arithmetic.exact_sums import exact_arithmetic
 from tandem_hw.arithmetic.gpu.fused_window import count_window, run_window
 from tandem_hw.arithmetic.memory_order import MemoryOrder
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
-from tandem_hw.arithmetic.spikes.counted_spikes import CountedSpikes, bits_of_counts
-from tandem_hw.arithmetic.spikes.packed_spikes import PackedSpikes, SpikePacker
+from tandem_hw.arithmetic.spikes.counted_spikes import CountedSpikes
+from tandem_hw.arithmetic.spikes.packed_spikes import PackedSpikes, SpikePacker, bits_of_counts
 from tandem_hw.arithmetic.spikes.trains import Incoming, at_once, summed, summed_up
 from tandem_hw.arithmetic.states.exact_states import ExactLeakyState, ExactState
 from tandem_hw.arithmetic.states.fast_states import FastState
 from tandem_hw.arithmetic.states.summed_states import SummedState, steps_are_small
+from tandem_hw.network.choices import is_phased
 from tandem_hw.network.fixed_point import STATE_LIMIT
 
 
@@ -113,7 +114,8 @@ class LayerWindow:
             Synaptic inputs [batch, *shape], or None.
         """
         neurons = self.neurons
-        waits = neurons.threshold is None or neurons.firing_delay >= max(self.num_steps - 1, 1)
+        delay = neurons.firing_delay
+        waits = neurons.threshold is None or (delay > 0 and is_phased(delay, self.num_steps))
         if not waits or self.asked_for_peak or neurons.wraps or neurons.leaks:
             return None
         wholes = [one.whole() for one in incoming]
@@ -192,18 +194,23 @@ class LayerWindow:
         self.bias = bias.to(torch.float32)
         if self.neurons.threshold is None:
             return
-        number = math.prod(self.order.shape)
         last = max(index for index, one in enumerate(inputs) if one is not None)
         self.takes_in_all_first = (
             last <= self.neurons.firing_delay and not self.neurons.resets_to_zero
         )
         if self.keep_spikes and self.takes_in_all_first:
             dtype = CountedSpikes.dtype_for(self.num_steps)
+            number = math.prod(self.order.shape)
             self.counted = first.new_empty((self.batch, number), dtype=dtype)
         elif self.keep_spikes:
-            groups = SpikePacker.bytes_for(self.num_steps)
-            self.bits = first.new_empty((self.batch, groups, number), dtype=torch.uint8)
+            self.bits = self._room_for_bits(self.batch, first.device)
         self.counts = first.new_empty((self.batch, *self.order.shape), dtype=self.count_dtype)
+
+    def _room_for_bits(self, batch: int, device: torch.device) -> Tensor:
+        """Return memory for the spikes of some samples in bits."""
+        assert self.order is not None
+        groups, number = SpikePacker.bytes_for(self.num_steps), math.prod(self.order.shape)
+        return torch.empty((batch, groups, number), dtype=torch.uint8, device=device)
 
     def _run(
         self, samples: slice, inputs: Sequence[Tensor | None]
@@ -229,7 +236,7 @@ class LayerWindow:
                 return fast, counts
         if self.counted is None:
             return self._run_exact(inputs, bits)
-        bits = bits_of_counts(self.counted[samples], self.num_steps)
+        bits = self._room_for_bits(len(self.counted[samples]), self.counted.device)
         exact, counts = self._run_exact(inputs, bits)
         assert counts is not None  # they fire
         # A step that brought more than one wrap takes off moves the state once more behind it, and

@@ -183,7 +183,7 @@ def chip_budget(network: QuantizedNetwork, recording: Recording | None = None) -
         layers=layers,
         relays=relays,
         period=period,
-        latency=network.wiring.first_spikes[-1] + network.num_steps,
+        latency=network.latency,
         energy=_energy(
             relayed, {name: parts for name, (_, parts) in placed.items()}, period, recording
         ),

@@ -69,5 +69,5 @@ def window_start(start: int) -> int:
 
 def total_steps(network: QuantizedNetwork, samples: int, period: int) -> int:
     """Return the steps after which the last sample has left the last layer."""
-    last_window = window_start(network.wiring.first_spikes[-1]) + (samples - 1) * period
+    last_window = window_start(network.result_start) + (samples - 1) * period
     return last_window + network.num_steps - 1

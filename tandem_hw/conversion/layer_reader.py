@@ -16,6 +16,7 @@ from tandem_hw.conversion.advice import proposal
 from tandem_hw.conversion.borrowed_network import wraps
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec
+from tandem_hw.learning.kinds.max_pooling import MAX_POOLINGS
 
 SUPPORTED: Final = (
     "Conv1d, Conv2d, ConvTranspose2d, Linear, BatchNorm1d and BatchNorm2d, ReLU and ReLU6, "
@@ -401,8 +402,7 @@ def pooled_values(spec: LayerSpec, values: Tensor) -> Tensor:
         average: Any = {1: F.avg_pool1d, 2: F.avg_pool2d}[axes]
         result: Tensor = average(values, spec.kernel, spec.stride, spec.padding)
         return result
-    maximum: Any = {1: F.max_pool1d, 2: F.max_pool2d}[axes]
-    return maximum(  # type: ignore[no-any-return]
+    return MAX_POOLINGS[axes](
         values, spec.kernel, spec.stride, spec.padding, spec.dilation, spec.ceil_mode
     )
 

@@ -186,6 +186,19 @@ class QuantizedNetwork:
         """Number of layers on the longest path from the input to the result."""
         return self.wiring.depths[-1]
 
+    @property
+    def result_start(self) -> int:
+        """Steps by which the result's first step may follow the start of the input's window.
+
+        That is the last layer's first spike, or the start of the window of a readout by potential.
+        """
+        return self.wiring.first_spikes[-1]
+
+    @property
+    def latency(self) -> int:
+        """Steps from the start of a sample's window to the end of its result's."""
+        return self.result_start + self.num_steps
+
     @cached_property
     def step_intervals(self) -> tuple[StepInterval, ...]:
         """Lowest and highest synaptic input in one step, per layer, all its synapses together."""

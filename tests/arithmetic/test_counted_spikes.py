@@ -22,10 +22,9 @@ from tandem_hw.arithmetic.neurons import (
 )
 from tandem_hw.arithmetic.spikes.counted_spikes import (
     CountedSpikes,
-    bits_of_counts,
     count_spikes,
 )
-from tandem_hw.arithmetic.spikes.packed_spikes import PackedSpikes
+from tandem_hw.arithmetic.spikes.packed_spikes import PackedSpikes, bits_of_counts
 from tandem_hw.arithmetic.states.exact_states import ExactState
 from tandem_hw.network.fixed_point import STATE_LIMIT, VTH_MAX
 from tests.helpers.counted_trains import by_steps, equal, incoming, trains_of

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from tests.helpers.graph_networks import Block
+
 CLASSES = 1000
 
 
@@ -35,29 +37,6 @@ def vgg11_bn(width: float = 1.0, classes: int = CLASSES) -> nn.Module:
     )
 
 
-class ResidualBlock(nn.Module):
-    """Two convolutions, and a skip path that follows a stride or a change of channels."""
-
-    def __init__(self, channels: int, out: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out)
-        self.downsample: nn.Module | None = None
-        if stride != 1 or channels != out:
-            shortcut = nn.Conv2d(channels, out, 1, stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        out += identity
-        return self.relu(out)  # type: ignore[no-any-return]
-
-
 class ResNet18(nn.Module):
     """ResNet-18 for ImageNet (He et al. 2015)."""
 
@@ -71,7 +50,7 @@ class ResNet18(nn.Module):
         blocks: list[nn.Module] = []
         for before, size in zip((sizes[0], *sizes), sizes, strict=False):
             stride = 1 if not blocks else 2
-            blocks += [ResidualBlock(before, size, stride), ResidualBlock(size, size, 1)]
+            blocks += [Block(before, size, stride), Block(size, size, 1)]
         self.blocks = nn.Sequential(*blocks)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(sizes[-1], classes)

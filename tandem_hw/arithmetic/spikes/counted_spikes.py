@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.memory_order import MemoryOrder
+from tandem_hw.arithmetic.spikes.stored_spikes import StoredSpikes
 
 #: The largest count that a byte holds.
 _LARGEST_BYTE: Final = 255
 
 
 @dataclass(frozen=True)
-class CountedSpikes:
+class CountedSpikes(StoredSpikes):
     """What a layer sends whose neurons fire in their first steps alone.
 
     Attributes:
@@ -42,34 +43,14 @@ class CountedSpikes:
         return torch.uint8 if num_steps <= _LARGEST_BYTE else torch.int16
 
     @property
-    def by_step(self) -> bool:
-        """Whether every step has a signal of its own: yes."""
-        return True
-
-    @property
-    def batch(self) -> int:
-        """Number of samples."""
-        return len(self.counts)
-
-    @property
-    def values(self) -> int:
-        """Number of neurons of a sample."""
-        return self.counts.shape[1]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the counts are kept."""
-        return self.counts.device
+    def stored(self) -> Tensor:
+        """The counts."""
+        return self.counts
 
     @property
     def image(self) -> Tensor:
         """The counts [batch, *shape]."""
         return self.order.image(self.counts)
-
-    @property
-    def signal(self) -> Tensor:
-        """Spikes in whole bytes, uint8 [num_steps, batch, *shape]."""
-        return self.samples_first().transpose(0, 1)
 
     def samples_first(self) -> Tensor:
         """Return the spikes in whole bytes, uint8 [batch, num_steps, *shape]."""
@@ -92,23 +73,6 @@ class CountedSpikes:
         """
         whole = mask.expand(self.batch, *self.order.shape)
         return replace(self, counts=self.counts * self.order.flat(whole))
-
-
-def bits_of_counts(counts: Tensor, num_steps: int) -> Tensor:
-    """Return the bits of spikes that follow each other from the first step on.
-
-    Args:
-        counts: whole numbers [batch, neurons], from 0 to T.
-        num_steps: length T of the window.
-
-    Returns:
-        uint8 [batch, ceil(T / 8), neurons], as ``PackedSpikes`` has them.
-    """
-    groups = []
-    for first in range(0, num_steps, 8):
-        within = (counts.to(torch.int16) - first).clamp_(0, 8)
-        groups.append(torch.ones_like(within).bitwise_left_shift_(within).sub_(1).to(torch.uint8))
-    return torch.stack(groups, dim=1)
 
 
 def count_spikes(membrane: Tensor, threshold: int | Tensor, num_steps: int) -> Tensor:

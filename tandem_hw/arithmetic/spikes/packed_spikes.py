@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.memory_order import MemoryOrder
+from tandem_hw.arithmetic.spikes.stored_spikes import StoredSpikes
 
 #: Steps in a byte.
 _BITS: Final = 8
@@ -23,7 +24,7 @@ def _masks(device: torch.device) -> Tensor:
 
 
 @dataclass(frozen=True)
-class PackedSpikes:
+class PackedSpikes(StoredSpikes):
     """What a layer sends over a window; ``trains.SpikeTrain`` is the same of whole bytes.
 
     Attributes:
@@ -40,29 +41,9 @@ class PackedSpikes:
     sent: None = None
 
     @property
-    def by_step(self) -> bool:
-        """Whether every step has a signal of its own: yes."""
-        return True
-
-    @property
-    def batch(self) -> int:
-        """Number of samples."""
-        return len(self.bits)
-
-    @property
-    def values(self) -> int:
-        """Number of neurons of a sample."""
-        return self.bits.shape[2]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the spikes are kept."""
-        return self.bits.device
-
-    @property
-    def signal(self) -> Tensor:
-        """Spikes in whole bytes, uint8 [num_steps, batch, *shape]."""
-        return self.samples_first().transpose(0, 1)
+    def stored(self) -> Tensor:
+        """The bits."""
+        return self.bits
 
     def samples_first(self) -> Tensor:
         """Return the spikes in whole bytes, uint8 [batch, num_steps, *shape]."""
@@ -86,6 +67,23 @@ class PackedSpikes:
         """
         whole = mask.expand(self.batch, *self.order.shape)
         return replace(self, bits=self.bits * self.order.flat(whole).unsqueeze(1))
+
+
+def bits_of_counts(counts: Tensor, num_steps: int) -> Tensor:
+    """Return the bits of spikes that follow each other from the first step on.
+
+    Args:
+        counts: whole numbers [batch, neurons], from 0 to T.
+        num_steps: length T of the window.
+
+    Returns:
+        uint8 [batch, ceil(T / 8), neurons], as ``PackedSpikes`` has them.
+    """
+    groups = []
+    for first in range(0, num_steps, _BITS):
+        within = (counts.to(torch.int16) - first).clamp_(0, _BITS)
+        groups.append(torch.ones_like(within).bitwise_left_shift_(within).sub_(1).to(torch.uint8))
+    return torch.stack(groups, dim=1)
 
 
 class SpikePacker:

@@ -250,9 +250,12 @@ class _Result:
             table.add_row(stage.name, value, *cells)
         return table
 
+    def _measurement(self, name: str) -> LayerCalibration:
+        return self.measured.get(name, _NOT_MEASURED)
+
     def _layer_cells(self, name: str) -> tuple[str, ...]:
         layer = next((one for one in self.activity if one.name == name), None)
-        measured = self.measured.get(name, _NOT_MEASURED)
+        measured = self._measurement(name)
         if layer is None:
             return ()
         share = self.recording.peak[layer.name] / STATE_LIMIT
@@ -296,8 +299,8 @@ class _Result:
             "layers": [
                 {
                     "name": layer.name,
-                    "activation_max": self.measured.get(layer.name, _NOT_MEASURED).activation_max,
-                    "cut_off": self.measured.get(layer.name, _NOT_MEASURED).cut_off,
+                    "activation_max": self._measurement(layer.name).activation_max,
+                    "cut_off": self._measurement(layer.name).cut_off,
                     "spike_rate": layer.spike_rate,
                     "largest_state": self.recording.peak[layer.name],
                     "state_limit": STATE_LIMIT,

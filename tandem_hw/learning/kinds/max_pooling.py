@@ -25,7 +25,8 @@ from tandem_hw.network.choices import is_phased
 from tandem_hw.network.layers import INPUT_SOURCE, Layer
 from tandem_hw.network.synapses.geometry import Shape
 
-_POOLINGS: Final[dict[int, Callable[..., Tensor]]] = {1: F.max_pool1d, 2: F.max_pool2d}
+#: By the number of axes.
+MAX_POOLINGS: Final[dict[int, Callable[..., Tensor]]] = {1: F.max_pool1d, 2: F.max_pool2d}
 
 
 class TandemMaxPool(LayerKind):
@@ -50,7 +51,7 @@ class TandemMaxPool(LayerKind):
         self.options = options
         self.channels = shape[0]
         self.windows = _windows(spec, shape)
-        self._pool = _POOLINGS[len(self.windows)]
+        self._pool = MAX_POOLINGS[len(self.windows)]
         self._arguments: tuple[Any, ...] = (
             *(spec.kernel, spec.stride, spec.padding, spec.dilation, spec.ceil_mode),
         )
@@ -112,7 +113,7 @@ class TandemMaxPool(LayerKind):
                 layer,
                 self.options.reset,
                 proven=True,  # at most a spike of each source a step, and num_steps of them
-                firing_delay=self.options.num_steps - 1,
+                firing_delay=self.options.firing_delay,
                 device=train.device,
             )
             incoming = [
@@ -163,7 +164,7 @@ def _integers(layer: Layer) -> IntegerParameters:
 
 def _windows(spec: LayerSpec, shape: Shape) -> tuple[PoolingWindow, ...]:
     numbers = (spec.kernel, spec.stride, spec.padding, spec.dilation)
-    if len(spec.kernel) not in _POOLINGS or any(len(one) != len(shape) - 1 for one in numbers):
+    if len(spec.kernel) not in MAX_POOLINGS or any(len(one) != len(shape) - 1 for one in numbers):
         raise ConversionError(
             f"a max pooling of the kernel {spec.kernel}, stride {spec.stride}, padding "
             f"{spec.padding} and dilation {spec.dilation} takes no samples of shape {shape}; it "

@@ -37,7 +37,7 @@ from lava.proc.sparse.process import Sparse
 
 from tandem_hw.sim.graph.processes.convolution import PyUnfoldedConvModel
 from tandem_hw.sim.graph.processes.integrate_and_fire import IF, PyIFModel
-from tandem_hw.sim.graph.stock_neurons import Window
+from tandem_hw.sim.graph.window import Window
 from tandem_hw.sim.graph.window_record import SpikeCounts, WindowStates
 
 #: Name of the process parameter that holds a ``LayerRecord``.
@@ -121,20 +121,14 @@ class _RecordedNeurons(FreeRunning):
             self._keep(record)
 
     def _keep(self, record: LayerRecord) -> None:
-        window = record.window
         self.spike_counts = SpikeCounts(
-            num_steps=window.num_steps,
-            period=window.period,
-            first_firing=window.first_firing,
-            firing_delay=window.firing_delay,
+            window=record.window,
             counts_path=record.counts_path,
             progress_path=record.progress_path,
         )
         if record.state is not None:
             self.state, path = record.state
-            self.window_states = WindowStates(
-                last_step=window.last_step, period=window.period, record_path=path
-            )
+            self.window_states = WindowStates(window=record.window, record_path=path)
 
     def run_spk(self) -> None:
         """Take a step and keep what it gave."""

@@ -32,13 +32,14 @@ from tandem_hw.network.quantized import Layer, QuantizedNetwork
 from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.network.wiring import Connection
 from tandem_hw.sim.graph.processes.integrate_and_fire import IF
-from tandem_hw.sim.graph.stock_neurons import INTEGRATOR, Window, stock_bias, stock_neurons
+from tandem_hw.sim.graph.stock_neurons import INTEGRATOR, stock_bias, stock_neurons
 from tandem_hw.sim.graph.synapses import (
     connect_neurons,
     connect_signal,
     relay_chain,
     synapse_process,
 )
+from tandem_hw.sim.graph.window import Window
 
 
 @dataclass(frozen=True)

@@ -33,42 +33,12 @@ from scipy.sparse import identity
 
 from tandem_hw.chip.guard import Guard
 from tandem_hw.network.fixed_point import BIAS_EXPONENT_MIN, STATE_FRACTION_BITS, bias_exponent
+from tandem_hw.sim.graph.window import Window
 
 #: du and dv of an integrator: the current never decays, the voltage forgets at once (v = u + bias).
 INTEGRATOR = {"du": -1, "dv": 4096}
 #: du and dv of a plain integrate-and-fire neuron: no memory of the current, no leak of the voltage.
 NO_LEAK = {"du": 4095, "dv": 0}
-
-
-@dataclass(frozen=True)
-class Window:
-    """When a layer works.
-
-    Attributes:
-        num_steps: length T of a window.
-        period: steps from one window to the next.
-        offset: the step, counted from 1, in which the first window starts.
-        firing_delay: steps of a window that pass before the first one in which a neuron may fire.
-    """
-
-    num_steps: int
-    period: int
-    offset: int
-    firing_delay: int = 0
-
-    @property
-    def first_firing(self) -> int:
-        """The step of the first window, counted from 1, in which a neuron may fire first."""
-        return self.offset + self.firing_delay
-
-    @property
-    def last_step(self) -> int:
-        """The last step of the first window, counted from 1."""
-        return self.first_firing + self.num_steps - 1
-
-    def may_fire(self, step: int) -> bool:
-        """Whether a neuron may fire in a step, counted from 1, of any window."""
-        return (step - self.first_firing) % self.period < self.num_steps
 
 
 @dataclass(frozen=True)

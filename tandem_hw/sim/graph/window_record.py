@@ -12,39 +12,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.sim.graph.window import Window
+
 
 class SpikeCounts:
     """Counts the spikes of each neuron over each sample's window.
 
     Args:
-        num_steps: steps of a window in which the neurons may fire.
-        period: steps from one window to the next.
-        first_firing: the first of these steps of the first window.
-        firing_delay: steps of a window before it, in which they have to be silent as well.
+        window: when the layer works; in the steps in which it waits it has to be silent as well.
         counts_path: an existing .npy file, int32 [samples, *shape].
         progress_path: an existing .npy file, int64 [2], that receives the last finished step and
             the number of spikes between windows.
     """
 
-    def __init__(
-        self,
-        *,
-        num_steps: int,
-        period: int,
-        first_firing: int,
-        firing_delay: int,
-        counts_path: str,
-        progress_path: str,
-    ) -> None:
-        self.num_steps, self.period, self.first_firing = num_steps, period, first_firing
-        self.firing_delay = firing_delay
+    def __init__(self, *, window: Window, counts_path: str, progress_path: str) -> None:
+        self.window = window
         self.counts, self.progress = mapped_file(counts_path), mapped_file(progress_path)
 
     def add(self, step: int, spikes: npt.NDArray[Any]) -> None:
         """Add the spikes of a step, 0 or 1 for each neuron, to the row of its sample."""
-        sample, phase = divmod(step - self.first_firing, self.period)
-        waits = phase >= self.period - self.firing_delay  # already in the next sample's window
-        if 0 <= sample < len(self.counts) and phase < self.num_steps:
+        window = self.window
+        sample, phase = divmod(step - window.first_firing, window.period)
+        waits = phase >= window.period - window.firing_delay  # already in the next sample's window
+        if 0 <= sample < len(self.counts) and window.may_fire(step):
             self.counts[sample] += spikes
         elif 0 <= sample + waits < len(self.counts) + waits:
             self.progress[1] += int(np.count_nonzero(spikes))
@@ -55,13 +45,12 @@ class WindowStates:
     """Keeps the states of neurons at the end of each sample's window.
 
     Args:
-        last_step: the last step of the first window.
-        period: steps from one window to the next.
+        window: when the layer works.
         record_path: an existing .npy file, int32 [samples, *shape], in units of 1/64 weight unit.
     """
 
-    def __init__(self, *, last_step: int, period: int, record_path: str) -> None:
-        self.last_step, self.period = last_step, period
+    def __init__(self, *, window: Window, record_path: str) -> None:
+        self.last_step, self.period = window.last_step, window.period
         self.record = mapped_file(record_path)
 
     def due(self, step: int) -> bool:

@@ -127,7 +127,7 @@ class LavaCpuBackend(Backend):
         period: int,
         progress: Progress,
     ) -> None:
-        last, start = len(network.layers), window_start(network.wiring.first_spikes[-1])
+        last, start = len(network.layers), window_start(network.result_start)
 
         def finished_steps() -> int:
             steps = _read_progress(folder, last)[0]

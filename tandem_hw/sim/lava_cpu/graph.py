@@ -176,22 +176,17 @@ def _record(
 
 def _connect_sinks(processes: LayerProcesses, record: LayerRecord) -> None:
     """Connect the processes that keep a record of neurons that do not do so themselves."""
-    shape, window = lava_shape(processes.layer.output_shape), record.window
+    shape = lava_shape(processes.layer.output_shape)
     counter = SpikeCounter(
         shape=shape,
-        num_steps=window.num_steps,
-        period=window.period,
-        first_firing=window.first_firing,
-        firing_delay=window.firing_delay,
+        window=record.window,
         counts_path=record.counts_path,
         progress_path=record.progress_path,
     )
     processes.neuron.s_out.connect(counter.a_in)
     if record.state is not None:
         variable, path = record.state
-        recorder = StateRecorder(
-            shape=shape, last_step=window.last_step, period=window.period, record_path=path
-        )
+        recorder = StateRecorder(shape=shape, window=record.window, record_path=path)
         recorder.state.connect_var(getattr(processes.neuron, variable))
 
 

@@ -122,7 +122,7 @@ class Loihi2Backend(Backend):
         """
         period = self._period(network)
         order = repeated_order(len(inputs))
-        schedule = Schedule(network.wiring.first_spikes[-1], network.num_steps, period, order)
+        schedule = Schedule(network.result_start, network.num_steps, period, order)
         with tempfile.TemporaryDirectory(prefix="tandem-hw-") as name:
             folder = Path(name)
             write_net(network, folder / loihi2_job.NETWORK)

@@ -54,7 +54,7 @@ def _run(folder: Path) -> None:
     network = read_net(folder / loihi2_job.NETWORK)
     frames = np.load(folder / loihi2_job.FRAMES, mmap_mode="r")
     order = repeated_order(len(frames))
-    schedule = Schedule(network.wiring.first_spikes[-1], network.num_steps, period, order)
+    schedule = Schedule(network.result_start, network.num_steps, period, order)
     profilers = make_profilers(profile, schedule)
     _run_graph(folder, network, frames, schedule, list(profilers.values()))
     if profilers:  # they are read after the board has stopped

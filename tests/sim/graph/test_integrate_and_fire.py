@@ -33,7 +33,8 @@ from tandem_hw.sim.graph.processes.integrate_and_fire import (
     StockIFModel,
     wrap_current,
 )
-from tandem_hw.sim.graph.stock_neurons import Window, stock_bias, stock_neurons
+from tandem_hw.sim.graph.stock_neurons import stock_bias, stock_neurons
+from tandem_hw.sim.graph.window import Window
 from tandem_hw.sim.lava_cpu.graph import run_config
 
 pytestmark = [

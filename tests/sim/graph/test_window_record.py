@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.sim.graph.window import Window
 from tandem_hw.sim.graph.window_record import SpikeCounts, WindowStates
 
 #: Two samples with windows of two steps, 4 and 5, and 7 and 8.
-_TIMES = {"num_steps": 2, "period": 3, "first_firing": 4, "firing_delay": 0}
+_WINDOW = Window(num_steps=2, period=3, offset=4)
 
 
 def _file(path: Path, dtype: type, *shape: int) -> str:
@@ -26,7 +27,7 @@ def _spikes(step: int) -> npt.NDArray[np.int32]:
 def test_spikes_are_counted_in_windows_and_between_two_of_them(tmp_path: Path) -> None:
     counts_path = _file(tmp_path / "counts.npy", np.int32, 2, 3)
     progress_path = _file(tmp_path / "progress.npy", np.int64, 2)
-    counts = SpikeCounts(**_TIMES, counts_path=counts_path, progress_path=progress_path)
+    counts = SpikeCounts(window=_WINDOW, counts_path=counts_path, progress_path=progress_path)
     between = {6: 1, 7: 1, 8: 1, 9: 3}  # two neurons fire in step 9, one in step 6
     for step in range(1, 12):
         counts.add(step, _spikes(step))
@@ -39,8 +40,8 @@ def test_spikes_are_counted_in_windows_and_between_two_of_them(tmp_path: Path) -
 def test_a_spike_while_a_layer_waits_is_between_windows(tmp_path: Path) -> None:
     counts_path = _file(tmp_path / "counts.npy", np.int32, 2, 3)
     progress_path = _file(tmp_path / "progress.npy", np.int64, 2)
-    times = {"num_steps": 2, "period": 5, "first_firing": 6, "firing_delay": 2}
-    counts = SpikeCounts(**times, counts_path=counts_path, progress_path=progress_path)
+    window = Window(num_steps=2, period=5, offset=4, firing_delay=2)
+    counts = SpikeCounts(window=window, counts_path=counts_path, progress_path=progress_path)
     found = []
     for step in range(1, 18):
         counts.add(step, np.array([1, 0, 0], np.int32))
@@ -53,7 +54,7 @@ def test_a_spike_while_a_layer_waits_is_between_windows(tmp_path: Path) -> None:
 
 def test_states_are_kept_after_the_last_step_of_each_window(tmp_path: Path) -> None:
     path = _file(tmp_path / "states.npy", np.int32, 2, 3)
-    states = WindowStates(last_step=5, period=3, record_path=path)
+    states = WindowStates(window=_WINDOW, record_path=path)
     due = [step for step in range(1, 15) if states.due(step)]
     assert due == [5, 8]
     for step in due:

@@ -19,7 +19,8 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from tandem_hw.chip.guard import Guard
 from tandem_hw.network.fixed_point import STATE_BITS, STATE_FRACTION_BITS, VOLTAGE_LIMIT
-from tandem_hw.sim.graph.stock_neurons import Window, stock_neurons
+from tandem_hw.sim.graph.stock_neurons import stock_neurons
+from tandem_hw.sim.graph.window import Window
 
 
 class IF(AbstractProcess):

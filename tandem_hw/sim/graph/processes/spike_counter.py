@@ -14,6 +14,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
+from tandem_hw.sim.graph.window import Window
 from tandem_hw.sim.graph.window_record import SpikeCounts
 
 
@@ -22,29 +23,18 @@ class SpikeCounter(AbstractProcess):
 
     Args:
         shape: shape of the neurons, in Lava's axis order.
-        num_steps, period, first_firing, firing_delay, counts_path, progress_path: as in
-            ``SpikeCounts``.
+        window, counts_path, progress_path: as in ``SpikeCounts``.
     """
 
     def __init__(
         self,
         *,
         shape: tuple[int, ...],
-        num_steps: int,
-        period: int,
-        first_firing: int,
-        firing_delay: int,
+        window: Window,
         counts_path: str,
         progress_path: str,
     ) -> None:
-        super().__init__(
-            num_steps=num_steps,
-            period=period,
-            first_firing=first_firing,
-            firing_delay=firing_delay,
-            counts_path=counts_path,
-            progress_path=progress_path,
-        )
+        super().__init__(window=window, counts_path=counts_path, progress_path=progress_path)
         self.a_in = InPort(shape=shape)
 
 
@@ -58,9 +48,8 @@ class PySpikeCounterModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
-        names = ("num_steps", "period", "first_firing", "firing_delay")
-        paths = ("counts_path", "progress_path")
-        self.spike_counts = SpikeCounts(**{name: proc_params[name] for name in (*names, *paths)})
+        names = ("window", "counts_path", "progress_path")
+        self.spike_counts = SpikeCounts(**{name: proc_params[name] for name in names})
 
     def run_spk(self) -> None:
         """Count one step."""

@@ -14,6 +14,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
+from tandem_hw.sim.graph.window import Window
 from tandem_hw.sim.graph.window_record import WindowStates
 
 
@@ -22,13 +23,11 @@ class StateRecorder(AbstractProcess):
 
     Args:
         shape: shape of the neurons, in Lava's axis order.
-        last_step, period, record_path: as in ``WindowStates``.
+        window, record_path: as in ``WindowStates``.
     """
 
-    def __init__(
-        self, *, shape: tuple[int, ...], last_step: int, period: int, record_path: str
-    ) -> None:
-        super().__init__(last_step=last_step, period=period, record_path=record_path)
+    def __init__(self, *, shape: tuple[int, ...], window: Window, record_path: str) -> None:
+        super().__init__(window=window, record_path=record_path)
         #: To be connected to the neurons' u or v with ``connect_var``.
         self.state = RefPort(shape=shape)
 
@@ -43,7 +42,7 @@ class PyStateRecorderModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
-        names = ("last_step", "period", "record_path")
+        names = ("window", "record_path")
         self.window_states = WindowStates(**{name: proc_params[name] for name in names})
 
     def post_guard(self) -> bool:

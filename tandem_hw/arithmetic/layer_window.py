@@ -80,11 +80,10 @@ class LayerWindow:
         batch: int,
         keep_spikes: bool,
         follow_peak: bool,
-        count_dtype: torch.dtype,
+        counts: Tensor | None,
     ) -> None:
         self.neurons = neurons
         self.num_steps = num_steps
-        self.count_dtype = count_dtype
         self.batch = batch
         self.keep_spikes = keep_spikes
         self.asked_for_peak = follow_peak
@@ -97,7 +96,7 @@ class LayerWindow:
         self.counted: Tensor | None = None
         #: Samples whose spikes do not follow each other, and their bits.
         self.gaps: list[tuple[slice, Tensor]] = []
-        self.counts: Tensor | None = None
+        self.counts = counts
 
     def run(self, samples: slice, incoming: Sequence[Incoming]) -> None:
         """Run some samples, by one product where that is enough (``summed_states``)."""
@@ -143,8 +142,7 @@ class LayerWindow:
 
         def steps() -> Sequence[Tensor | None]:
             with exact_arithmetic(device):
-                found = summed(incoming, self.num_steps)
-            return [None if one is None else order.flat(one) for one in found]
+                return order.flat_steps(summed(incoming, self.num_steps))
 
         state = SummedState(self.neurons, self.bias, steps)
         flat = at_once(order.flat(total), self.num_steps)
@@ -160,7 +158,7 @@ class LayerWindow:
         if inputs[0] is None:
             raise ValueError("a window starts with a synaptic input")
         order = self._prepared(inputs)
-        flat = [None if one is None else order.flat(one) for one in inputs]
+        flat = order.flat_steps(inputs)
         state, counts = self._run(samples, flat)
         self._keep(samples, state, counts)
         if state.extremes is not None and self.neurons.checks is None:
@@ -204,7 +202,9 @@ class LayerWindow:
             self.counted = first.new_empty((self.batch, number), dtype=dtype)
         elif self.keep_spikes:
             self.bits = self._room_for_bits(self.batch, first.device)
-        self.counts = first.new_empty((self.batch, *self.order.shape), dtype=self.count_dtype)
+        if self.counts is None:
+            shape = (self.batch, *self.order.shape)
+            self.counts = first.new_empty(shape, dtype=torch.float32)
 
     def _room_for_bits(self, batch: int, device: torch.device) -> Tensor:
         """Return memory for the spikes of some samples in bits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,11 @@ class MemoryOrder:
     def flat(self, values: Tensor) -> Tensor:
         """Return [batch, *shape] as [batch, neurons] in this order, a view where they lie so."""
         return (values.movedim(1, -1) if self.channels_last else values).flatten(1)
+
+    def flat_steps(self, steps: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Return what comes in step by step as ``flat`` does; what is one tensor stays one."""
+        known = {id(one): self.flat(one) for one in steps if one is not None}
+        return [None if one is None else known[id(one)] for one in steps]
 
     def image(self, flat: Tensor) -> Tensor:
         """Return a view [..., *shape] of [..., neurons]."""

@@ -32,7 +32,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-import torch
+from torch import Tensor
 
 from tandem_hw.arithmetic.exact_sums import exact_arithmetic
 from tandem_hw.arithmetic.layer_window import LayerActivity, LayerWindow
@@ -63,7 +63,7 @@ def simulate_layer(
     *,
     keep_spikes: bool = True,
     follow_peak: bool = False,
-    count_dtype: torch.dtype = torch.float32,
+    counts: Tensor | None = None,
 ) -> LayerActivity:
     """Run one layer of a batch over a whole window.
 
@@ -74,13 +74,14 @@ def simulate_layer(
         num_steps: length T of the window.
         keep_spikes: keep the spikes of every step for the next layer.
         follow_peak: find the largest magnitude that a state reaches.
-        count_dtype: data type of the spike counts, which are up to ``num_steps``.
+        counts: memory for the spike counts of a firing layer, [batch, *shape], of a data type that
+            holds ``num_steps``; by default float32 of its own.
 
     Returns:
         Spikes and counts of a firing layer, the potential of a readout.
     """
     batch = incoming[0].train.batch
-    window = LayerWindow(neurons, num_steps, batch, keep_spikes, follow_peak, count_dtype)
+    window = LayerWindow(neurons, num_steps, batch, keep_spikes, follow_peak, counts)
     by_step = any(one.train.by_step for one in incoming)
     sent = max(one.train.values for one in incoming)
     # A GPU is busy with a whole batch only, and has no cache that a part could stay in.

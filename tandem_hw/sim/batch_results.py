@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.neurons import LayerActivity
+from tandem_hw.network.layers import Layer
 from tandem_hw.network.whole_numbers import whole_numbers
 from tandem_hw.sim.backend import SimulationResult
 
@@ -39,6 +40,21 @@ class BatchResults:
         self._saturation: _Arrays = {}
         self._final_state: _Arrays = {}
 
+    def room_for_counts(self, batch: range, layer: Layer) -> Tensor | None:
+        """Return where the counts of one batch are kept, so that they are written there at once.
+
+        Args:
+            batch: the numbers of its samples.
+            layer: whose counts.
+
+        Returns:
+            int32 [samples of the batch, *output_shape] on the CPU, or None for a readout.
+        """
+        if not layer.fires:
+            return None
+        shape = layer.output_shape
+        return self._rows(self._counts, layer.name, shape, batch.start, len(batch), np.int32)
+
     def add(self, name: str, activity: LayerActivity, start: int) -> None:
         """Take in what one layer did with one batch.
 
@@ -64,10 +80,24 @@ class BatchResults:
     def _put(
         self, arrays: _Arrays, name: str, batch: Tensor, start: int, dtype: type[Any] = np.int32
     ) -> None:
+        rows = self._rows(arrays, name, batch.shape[1:], start, len(batch), dtype)
+        if rows.data_ptr() != batch.data_ptr():  # otherwise they were written there
+            rows.copy_(batch)
+
+    def _rows(
+        self,
+        arrays: _Arrays,
+        name: str,
+        shape: Sequence[int],
+        start: int,
+        samples: int,
+        dtype: type[Any],
+    ) -> Tensor:
+        """Return some rows of a layer's array, which is made if it is not there yet."""
         with self._lock:
             if name not in arrays:
-                arrays[name] = np.empty((self.samples, *batch.shape[1:]), dtype)
-        torch.from_numpy(arrays[name][start : start + len(batch)]).copy_(batch)
+                arrays[name] = np.empty((self.samples, *shape), dtype)
+        return torch.from_numpy(arrays[name][start : start + samples])
 
     def together(
         self, parameter_digest: Mapping[str, str], peak: Mapping[str, int] | None = None

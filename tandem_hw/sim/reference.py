@@ -7,7 +7,8 @@ clip of the voltage included. The plain Python oracle in the tests judges it; it
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -72,15 +73,18 @@ class ReferenceBackend(Backend):
         """Run the samples batch by batch, on a CPU several at a time; see ``Backend.simulate``."""
         simulation = _Simulation(network, self.device)
         results = BatchResults(len(inputs), keep_final_state)
+        on_cpu = self.device.type == "cpu"
 
         @torch.no_grad()  # which is each thread's own
         def run(batch: range) -> int:
             samples = np.ascontiguousarray(inputs[batch.start : batch.stop])
-            for layer, activity in simulation.activities(torch.from_numpy(samples).to(self.device)):
+            images = torch.from_numpy(samples).to(self.device)
+            room = partial(results.room_for_counts, batch) if on_cpu else None
+            for layer, activity in simulation.activities(images, room):
                 results.add(layer.name, activity, batch.start)
             return batch.stop
 
-        threads = threads_for(len(inputs)) if self.device.type == "cpu" else 1
+        threads = threads_for(len(inputs)) if on_cpu else 1
         size = self.batch_size
         if size is None:
             size = _samples_of_a_batch(network, len(inputs), threads)
@@ -127,8 +131,19 @@ class _Simulation:
             )
         ]
 
-    def activities(self, batch: Tensor, keep_spikes: bool = False) -> Iterator[Activity]:
-        """Run one batch and yield what each layer did; ``keep_spikes`` keeps the last one's too."""
+    def activities(
+        self,
+        batch: Tensor,
+        room: Callable[[Layer], Tensor | None] | None = None,
+        keep_spikes: bool = False,
+    ) -> Iterator[Activity]:
+        """Run one batch and yield what each layer did.
+
+        Args:
+            batch: the samples.
+            room: gives the memory that a layer's counts are written to.
+            keep_spikes: keep the last layer's spikes as well.
+        """
         wiring = self.network.wiring
         trains: dict[int | None, Train] = {
             None: SpikeTrain.of_input(batch, self.network.input, self.network.num_steps)
@@ -146,7 +161,7 @@ class _Simulation:
                 self.network.num_steps,
                 keep_spikes=keep_spikes or layer is not self.network.layers[-1],
                 follow_peak=True,
-                count_dtype=torch.int16,
+                counts=None if room is None else room(layer),
             )
             assert activity.peak is not None  # it was asked for
             with self._lock:

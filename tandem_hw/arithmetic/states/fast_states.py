@@ -69,6 +69,8 @@ class FastState:
         self.membrane: Tensor = bias
         self.extremes: tuple[Tensor, Tensor] | None = None
         self._taken: Tensor | None = None
+        #: Whether what a step brings has the bias in it.
+        self._biased = False
         self._seen: list[tuple[Tensor, Tensor]] = []
         #: Length of the window of neurons whose spikes ``final`` has still to take off, or 0.
         self._to_subtract = 0
@@ -81,12 +83,11 @@ class FastState:
                 is not None.
             packer: takes the spikes; None for a readout.
         """
+        inputs = self._brought(inputs)
         first = inputs[0]
         assert first is not None  # a window starts with a synaptic input
-        dtype = self.bias.dtype
-        if first.dtype != dtype:
-            self._taken = torch.empty_like(first, dtype=dtype)
-        self.membrane = torch.add(self._taken_in(first), self.bias + self.offset)
+        start = self.offset if self._biased else self.bias + self.offset
+        self.membrane = torch.add(self._taken_in(first), start)
         if packer is None or self.threshold is None:
             for index, synaptic_input in enumerate(inputs):
                 self._integrate(index, synaptic_input)
@@ -100,6 +101,24 @@ class FastState:
         if self.extremes is not None and self.offset != 0:  # the state itself may need more bits
             low, high = self.extremes
             self.extremes = low.int() - self.offset, high.int() - self.offset
+
+    def _brought(self, inputs: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """Return what each step brings, made ready once where every step brings the same image.
+
+        Integers that wrap, and floats that are exact, do not care in which order a membrane, a
+        synaptic input and a bias are added up.
+        """
+        first = inputs[0]
+        assert first is not None  # a window starts with a synaptic input
+        dtype = self.bias.dtype
+        if len(inputs) > 1 and all(one is first for one in inputs):
+            brought = first.to(dtype)
+            if self.zero and not self.firing_delay:  # which adds it in steps that bring nothing
+                brought, self._biased = brought + self.bias, True
+            return [brought] * len(inputs)
+        if first.dtype != dtype:
+            self._taken = torch.empty_like(first, dtype=dtype)
+        return inputs
 
     def count(self, inputs: Sequence[Tensor | None]) -> Tensor:
         """Run a window that is taken in before the first spike; return the counts.
@@ -149,7 +168,7 @@ class FastState:
         if index > 0:
             if synaptic_input is not None:
                 membrane.add_(self._taken_in(synaptic_input))
-            if self.zero:
+            if self.zero and not self._biased:
                 membrane.add_(self.bias)
         # A reset by subtraction alone brings no state farther from zero.
         if self.follow_peak and (self.zero or synaptic_input is not None):

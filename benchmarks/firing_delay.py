@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -12,19 +11,21 @@ from typing import Any, Final
 import click
 from torch import nn
 
-from benchmarks.images import load_images
 from benchmarks.networks import three_convolutions
 from benchmarks.result import finish, json_option
 from benchmarks.trained import PLAIN_RELU, integers_on_test
 from tandem_hw.chip.timing import default_period
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.datasets import load_dataset
 from tandem_hw.training.loop import TrainingOptions, seed_everything, train
 from tandem_hw.zoo.convolutional_networks import chained_convolutions
 from tandem_hw.zoo.models import build
 
 #: The ordinary network, by its name in the tables.
-_RELU: Final = "ReLU"
+RELU: Final = "ReLU"
+#: Bits of an input, or of a count of events: those that ``convert`` takes by itself.
+_INPUT_BITS: Final = 4
 #: Channels and strides of chains of 3x3 convolutions.
 _EIGHT: Final = ((16, 1), (16, 2), (32, 1), (32, 1), (32, 2), (64, 1), (64, 1), (64, 2))
 _THIRTEEN: Final = (
@@ -47,7 +48,7 @@ def _network(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 @click.command("firing-delay")
-@click.option("--data", default="cifar10", show_default=True, help="Any data set of images.")
+@click.option("--data", default="cifar10", show_default=True, help="Any data set with classes.")
 @click.option(
     "--network", type=click.Choice(_NETWORKS), default="eight convolutions", show_default=True
 )
@@ -58,9 +59,10 @@ def _network(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
 @click.option("--seeds", default=3, show_default=True, help="Trainings of each.")
 @click.option("--first-seed", default=0, show_default=True)
 @click.option("--epochs", default=10, show_default=True)
-@click.option("--samples", default=10_000, show_default=True, help="Training images.")
+@click.option("--samples", default=10_000, show_default=True, help="To train on, at most.")
 @click.option("--augmentation", default="none", show_default=True)
 @click.option("--learn-thresholds", is_flag=True, help="Of the tandem networks.")
+@click.option("--activation-max", type=float, help="Of the tandem networks.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/firing-delay"))
 @json_option
 def command(
@@ -74,32 +76,44 @@ def command(
     samples: int,
     augmentation: str,
     learn_thresholds: bool,
+    activation_max: float | None,
     out: Path,
     json_path: Path | None,
 ) -> None:
-    """Train a network with each firing delay, and test its integers on all test images.
+    """Train a network with each firing delay, and test its integers on all test samples.
 
     Rows say the mean over the seeds and, beside it, the lowest and the highest.
     """
-    dataset = load_images(data)
     rows = []
-    spiking = {"initial_potential": 0.5, "learn_thresholds": learn_thresholds}
+    spiking: dict[str, Any] = {
+        "input_bits": _INPUT_BITS,
+        "initial_potential": 0.5,
+        "learn_thresholds": learn_thresholds,
+    }
+    if activation_max is not None:
+        spiking["activation_max"] = activation_max
     for delay, num_steps in _settings(delays.split(","), windows):
+        dataset = load_dataset(data, num_steps=num_steps, input_bits=_INPUT_BITS)
         trainings = []
         for seed in range(first_seed, first_seed + seeds):
             options = TrainingOptions(
                 epochs=epochs,
-                samples=samples,
+                samples=min(samples, len(dataset.y_train)),
                 augmentation=augmentation,
                 validation=0.0,
                 seed=seed,
-                schedule="ordinary" if delay == _RELU else "tandem",
+                schedule="ordinary" if delay == RELU else "tandem",
             )
             folder = out / f"{network}-{delay}-T{num_steps}-seed{seed}".replace(" ", "-")
             make = partial(_network, network, dataset.shape, dataset.classes)
             trainings.append(_trained(make, dataset, num_steps, delay, spiking, options, folder))
             click.echo(f"{network} {delay} T={num_steps} seed {seed}: {trainings[-1]}")
-        rows.append({"network": network, "delay": delay} | _together(trainings))
+        names = {
+            "data": Path(dataset.name.rpartition(":")[2]).stem,
+            "network": network,
+            "delay": delay,
+        }
+        rows.append(names | together(trainings))
     finish("firing-delay", rows, json_path)
 
 
@@ -108,7 +122,7 @@ def _settings(delays: Iterable[str], windows: Iterable[int]) -> Iterator[tuple[s
     lengths = list(windows)
     for delay in delays:
         for num_steps in lengths:
-            if delay == _RELU:
+            if delay == RELU:
                 yield delay, num_steps
                 break
             if delay == "phased" or int(delay) < num_steps:
@@ -125,15 +139,16 @@ def _trained(
     folder: Path,
 ) -> dict[str, float]:
     seed_everything(options.seed)
-    if delay == _RELU:
-        spiking = PLAIN_RELU
+    if delay == RELU:
+        spiking = PLAIN_RELU | {"input_bits": _INPUT_BITS}
     else:
         spiking = spiking | {"firing_delay": delay if delay == "phased" else int(delay)}
+    spiking = spiking | {"encoding": dataset.default_encoding("subtract")}
     model = convert(make(), input_shape=dataset.shape, num_steps=num_steps, **spiking)
     started = time.process_time()
     summary = train(model, dataset, options, folder, overwrite=True)
     seconds = time.process_time() - started
-    if delay == _RELU:
+    if delay == RELU:
         unknown = dict.fromkeys(("latency", "period", "spikes", "SynOps"), 0.0)
         accuracy = {"accuracy": summary["test_accuracy"], "T": 0}
         return accuracy | unknown | {"training CPU seconds": seconds}
@@ -151,11 +166,18 @@ def _trained(
     }
 
 
-def _together(trainings: list[dict[str, float]]) -> dict[str, float]:
-    """Return means, and the lowest and the highest accuracy."""
-    row = {name: statistics.mean(one[name] for one in trainings) for name in trainings[0]}
-    accuracies = [one["accuracy"] for one in trainings]
-    return row | {"lowest": min(accuracies), "highest": max(accuracies), "seeds": len(trainings)}
+def together(trainings: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return means over trainings, or over means of some, and the lowest and highest accuracy."""
+    weights = [int(one.get("seeds", 1)) for one in trainings]
+    names = [name for name in trainings[0] if name not in ("lowest", "highest", "seeds")]
+    row = {
+        name: sum(one[name] * weight for one, weight in zip(trainings, weights, strict=True))
+        / sum(weights)
+        for name in names
+    }
+    lowest = min(one.get("lowest", one["accuracy"]) for one in trainings)
+    highest = max(one.get("highest", one["accuracy"]) for one in trainings)
+    return row | {"lowest": lowest, "highest": highest, "seeds": sum(weights)}
 
 
 COMMANDS = [command]

@@ -1,0 +1,61 @@
+"""One damaged file: made from a format and a number, read, and judged."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from functools import cache
+from pathlib import Path
+from random import Random
+from tempfile import mkdtemp
+
+from tandem_hw.errors import TandemError
+from tests.fuzz.damage import damage_bytes
+from tests.fuzz.formats import FORMATS
+
+#: Longest message of a refusal.
+MESSAGE_MAX = 1200
+
+
+@cache
+def seeds(name: str) -> tuple[Path, ...]:
+    """Return the whole files of a format, which this process makes once."""
+    return tuple(FORMATS[name].write(Path(mkdtemp(prefix=f"fuzz-{name}-"))))
+
+
+def make(name: str, number: int, folder: Path) -> Path:
+    """Write the damaged file of a case into a folder, and return it."""
+    random = Random(f"{name} {number}")
+    whole = random.choice(seeds(name))
+    path = folder / whole.name
+    shutil.copy(whole, path)
+    if random.random() < 0.4:
+        path.write_bytes(damage_bytes(path.read_bytes(), random))
+    else:
+        for _ in range(random.choice((1, 1, 2))):
+            FORMATS[name].edit(path, random)
+    return path
+
+
+def run(name: str, number: int, folder: Path) -> str | None:
+    """Read the damaged file of a case.
+
+    Returns:
+        The message with which it was refused, or None where it holds what can be used.
+
+    Raises:
+        AssertionError: the message is none for a terminal, or backends do not agree on what was
+            read.
+        Exception: whatever else came out is a fault.
+    """
+    path = make(name, number, folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            FORMATS[name].read(path)
+    except TandemError as error:
+        message = str(error)
+        assert message.isprintable(), repr(message[:200])
+        assert len(message) < MESSAGE_MAX + len(str(path)), f"{len(message)}: {message[:200]}"
+        return message
+    return None

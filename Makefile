@@ -9,9 +9,10 @@ WITHOUT_LAVA := .venv-without-lava
 DEMO := runs/demo
 # A worker for each core, but not more memory than a laptop has; one that is idle takes over tests.
 PYTEST := -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+MINUTES := 30
 export PYTHON
 
-.PHONY: setup demo test test-everything lint clean
+.PHONY: setup demo test test-everything fuzz lint clean
 
 setup:
 	@environment/make-venv.sh 3.10 $(VENV)
@@ -29,6 +30,10 @@ test-everything: setup
 	$(BIN)/python $(PYTEST)
 	@environment/make-venv.sh 3.11 $(WITHOUT_LAVA)
 	$(WITHOUT_LAVA)/bin/python $(PYTEST)
+
+# Damaged files of every format for so long, each with a limit of memory and time.
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 lint: setup
 	$(BIN)/ruff check .

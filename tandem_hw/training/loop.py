@@ -274,7 +274,10 @@ class _Run:
             raise DataError(f"{path}: holds another network; resume with the options it was given")
         if checkpoint.data != self.dataset.name:
             raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
-        self.options.check_same(state.get("options", {}), path)
+        began_with = state.get("options", {})
+        if not isinstance(began_with, dict):
+            raise FileFormatError(f"{path}: its options are damaged; train again")
+        self.options.check_same(began_with, path)
         if checkpoint.model.state_dict().keys() != self.model.state_dict().keys():
             raise DataError(
                 f"{path}: other layers of its network were pruned; prune the model in the same way "

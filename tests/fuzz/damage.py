@@ -114,7 +114,7 @@ def edit_npz(path: Path, random: Random) -> None:
 def other_array(array: np.ndarray[Any, Any], random: Random) -> np.ndarray[Any, Any]:
     """Return an array of another type, shape or value in the place of one."""
     choices: tuple[Callable[[], Any], ...] = (
-        lambda: array[:0],
+        lambda: array[:0] if array.ndim else array,
         lambda: array.reshape(-1),
         lambda: array[None],
         lambda: array.astype(random.choice(("f8", "f4", "i8", "u1", "i1", "c8", "U3", "?"))),
@@ -130,7 +130,7 @@ def other_array(array: np.ndarray[Any, Any], random: Random) -> np.ndarray[Any, 
 
 def _one_entry(array: np.ndarray[Any, Any], random: Random) -> np.ndarray[Any, Any]:
     if array.size and array.dtype.kind in "iuf":
-        array.reshape(-1)[random.randrange(array.size)] = random.choice((0, 1, 2, 77))
+        array.flat[random.randrange(array.size)] = random.choice((0, 1, 2, 77))
     return array
 
 
@@ -164,7 +164,7 @@ def _edit_attribute(item: Any, name: str, random: Random) -> None:
 
 def _edit_dataset(item: Any, random: Random) -> None:
     group, name, values = item.parent, item.name, item[()]
-    changed = np.asarray(values) if isinstance(values, bytes) else np.atleast_1d(values)
+    changed = np.asarray(values)
     del group[name]
     if random.randrange(4) > 0:
         try:
@@ -178,7 +178,9 @@ def _edit_link(group: Any, name: str, random: Random) -> None:
     if how == 0:
         del group[name]
     elif how == 1:
-        group.copy(group[name], random.choice(("x", f"{name}2", "7")))
+        other = random.choice(("x", f"{name}2", "7"))
+        if other not in group:
+            group.copy(group[name], other)
     elif how == 2:
         del group[name]
         group[name] = h5py.SoftLink(random.choice(("/", f"/{name}", "/nowhere")))

@@ -90,7 +90,7 @@ def _write_nirs(folder: Path) -> list[Path]:
     paths = []
     for index, network in enumerate((small_network("zero"), small_image_network())):
         paths.append(folder / f"{index}.nir")
-        write_nir(network, paths[-1])
+        write_nir(network, paths[-1], tandem_only=True)
     return paths
 
 
@@ -197,7 +197,7 @@ def _resume(path: Path) -> None:
 def _write_images(folder: Path) -> list[Path]:
     values = np.random.default_rng(4)
     paths = [folder / "bytes.npz", folder / "floats.npz", folder / "targets.npz"]
-    x, y = values.integers(0, 256, (6, *_SHAPE)).astype(np.uint8), np.arange(6) % 3
+    x, y = values.integers(0, 256, (6, 1, 6, 6)).astype(np.uint8), np.arange(6) % 3
     np.savez(paths[0], x_train=x, y_train=y, x_test=x, y_test=y)
     rows = x.reshape(6, -1) / np.float32(255)
     np.savez_compressed(paths[1], x_train=rows, y_train=y, x_test=rows, y_test=y)

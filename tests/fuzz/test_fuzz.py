@@ -1,0 +1,33 @@
+"""Damaged files are refused in a line, or hold what all agree on: a few here, more by ``make fuzz``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import case
+from tests.fuzz.formats import FORMATS
+
+#: Cases of each format.
+_CASES = 40
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_whole_file_is_read(name: str, tmp_path: Path) -> None:
+    for path in case.seeds(name):
+        copy = tmp_path / path.name
+        copy.write_bytes(path.read_bytes())
+        FORMATS[name].read(copy)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_damaged_files_are_refused_in_a_line_or_used(name: str, tmp_path: Path) -> None:
+    messages = []
+    for number in range(_CASES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        messages.append(case.run(name, number, folder))
+    refused = [message for message in messages if message is not None]
+    assert len(refused) > _CASES // 4
+    assert len(set(refused)) > 3

@@ -1,4 +1,4 @@
-"""Damaged files are refused in a line, or hold what all agree on: a few here, more by ``make fuzz``."""
+"""Damaged files are refused in a line, or hold what all agree on; ``make fuzz`` tries more."""
 
 from __future__ import annotations
 

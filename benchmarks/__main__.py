@@ -20,6 +20,7 @@ from benchmarks import (
     kernels,
     lowering,
     memory,
+    oracle,
     simulation,
     training,
 )
@@ -34,6 +35,7 @@ for module in (
     convolution,
     simulation,
     memory,
+    oracle,
     training,
     accuracy,
     ablation,

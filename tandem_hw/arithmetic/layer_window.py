@@ -139,11 +139,13 @@ class LayerWindow:
         """Run some samples on the sum of their inputs; return whether that was right."""
         inputs = at_once(total, self.num_steps)
         order = self._prepared(inputs)
-        device = total.device.type  # not the sums, which would be kept as long as the state
+        # Not the sums, which would be kept as long as the state, nor this window, which keeps the
+        # state: a cycle, and so all that trained in a step, would wait for the garbage collector.
+        device, num_steps = total.device.type, self.num_steps
 
         def steps() -> Sequence[Tensor | None]:
             with exact_arithmetic(device):
-                found = summed(incoming, self.num_steps)
+                found = summed(incoming, num_steps)
             return [None if one is None else order.flat(one) for one in found]
 
         state = SummedState(self.neurons, self.bias, steps)

@@ -101,7 +101,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave to exhaustive runs what takes long."""
     for item in items:
         chosen = getattr(getattr(item, "callspec", None), "params", {})
-        if "backend" in chosen and not runs_by_default(chosen["backend"], chosen["case"]):
+        case = chosen.get("case")  # tests of other folders have parameters of these names too
+        if isinstance(case, Case) and not runs_by_default(chosen["backend"], case):
             item.add_marker(pytest.mark.exhaustive)
 
 
@@ -132,8 +133,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     for name in BACKENDS:
         ran = [shown for shown in (name, f"{name}, padded") if shown in results]
         for shown in ran:
-            counts = ", ".join(f"{n} {outcome}" for outcome, n in results[shown].items())
-            terminalreporter.line(f"{shown}: {counts}")
+            outcomes = ", ".join(f"{n} {outcome}" for outcome, n in results[shown].items())
+            terminalreporter.line(f"{shown}: {outcomes}")
         if not ran:
             reason = backend_of(name, terminalreporter.config).why_unavailable()
             terminalreporter.line(f"{name}: not run ({reason or 'not asked for'})")

@@ -21,6 +21,7 @@ from benchmarks import (
     kernels,
     lowering,
     memory,
+    oracle,
     simulation,
     training,
 )
@@ -35,6 +36,7 @@ for module in (
     convolution,
     simulation,
     memory,
+    oracle,
     training,
     accuracy,
     ablation,

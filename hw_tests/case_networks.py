@@ -32,8 +32,9 @@ class Case:
         inputs: uint8 [samples, *network.sample_shape].
         fires: True if every firing layer must have fired, False if none may.
         overflows: whether a state leaves 24 bits; a backend may refuse that, and nothing else.
-        geometry: True if it is about the geometry of synapses alone.
         long: True if backends that take their time run it in exhaustive runs alone.
+        padded: True if it runs with the period of a board, a power of two, where a shorter one
+            would do; backends that have no period leave it out.
     """
 
     name: str
@@ -41,8 +42,8 @@ class Case:
     inputs: npt.NDArray[np.uint8]
     fires: bool = True
     overflows: bool = False
-    geometry: bool = False
     long: bool = False
+    padded: bool = False
 
     def __str__(self) -> str:
         """Return the name, which pytest shows."""

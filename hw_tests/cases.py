@@ -13,16 +13,18 @@ from hw_tests.case_networks import RESETS, SAMPLES, Case, case_inputs, convoluti
 from hw_tests.delay_cases import delay_cases
 from hw_tests.graph_cases import graph_cases
 from hw_tests.layer_cases import layer_cases
+from hw_tests.padded_cases import padded_cases
 from tandem_hw.network.fixed_point import floor_threshold
 from tandem_hw.network.quantized import Encoding, InputSpec, Reset
 from tests.helpers.layers import changed, dense_layer, network_of
 
 
 def cases() -> Iterator[Case]:
-    """Yield every case of the suite."""
+    """Yield every case of the suite, at the shortest period first and then at a board's."""
     at_once = list(_cases_without_delays())
-    yield from at_once
-    yield from delay_cases(at_once)
+    shortest = [*at_once, *delay_cases(at_once)]
+    yield from shortest
+    yield from padded_cases(shortest)
 
 
 def _cases_without_delays() -> Iterator[Case]:
@@ -30,7 +32,7 @@ def _cases_without_delays() -> Iterator[Case]:
         for num_steps in (1, 4, 7):
             network = convolutional(reset, num_steps)
             yield Case(f"{reset}-T{num_steps}", network, case_inputs(network))
-        yield from (replace(case, geometry=True) for case in _synapse_cases(reset))
+        yield from _synapse_cases(reset)
         yield from _weight_and_bias_cases(reset)
         yield from _input_cases(reset)
         yield from _readout_cases(reset)

@@ -9,6 +9,10 @@ from __future__ import annotations
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from hw_tests.case_networks import Case
+from hw_tests.cases import cases
+from hw_tests.default_cases import runs_by_default
+from tandem_hw.chip.timing import board_period
 from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
@@ -18,6 +22,9 @@ from tandem_hw.sim.registry import BACKENDS, make_backend
 from tests.helpers.warm_lava import lava_server, warm_lava
 
 __all__ = ["lava_server", "warm_lava"]
+
+#: Backends that run at the shortest period unless they are given another one.
+_WITH_PERIOD = (LavaCpuBackend.name, LavaStockBackend.name)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,12 +52,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def backend_of(name: str, config: pytest.Config) -> Backend:
-    """Make a backend with the options that were given for it."""
+def backend_of(name: str, config: pytest.Config, **options: int) -> Backend:
+    """Make a backend with the options that were given for it, and further ones."""
     if name == ReferenceBackend.name:
         return make_backend(name, device=config.getoption("--device"))
     if name != Loihi2Backend.name:
-        return make_backend(name)
+        return make_backend(name, **options)
     given = {key: config.getoption(key) for key in ("partition", "board", "host", "loihi_gen")}
     return make_backend(name, **given)
 
@@ -77,23 +84,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if backend_of(name, metafunc.config).why_unavailable() is None
             or (name == board.name and board.choice.named)
         ]
-    metafunc.parametrize("backend", names, indirect=True, scope="session")
+    every = list(cases())
+    runs = [
+        (name, case) for name in names for case in every if name in _WITH_PERIOD or not case.padded
+    ]
+    metafunc.parametrize(
+        ("backend", "case"),
+        runs,
+        indirect=["backend"],
+        ids=[f"{name}-{case}" for name, case in runs],
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave to exhaustive runs what takes long, and geometry whose synapses lava-cpu runs."""
+    """Leave to exhaustive runs what takes long."""
     for item in items:
         chosen = getattr(getattr(item, "callspec", None), "params", {})
-        on_lava = chosen.get("backend") in (LavaCpuBackend.name, LavaStockBackend.name)
-        geometry = chosen.get("backend") == LavaStockBackend.name and chosen["case"].geometry
-        if geometry or (on_lava and chosen["case"].long):
+        case = chosen.get("case")  # tests of other folders have parameters of these names too
+        if isinstance(case, Case) and not runs_by_default(chosen["backend"], case):
             item.add_marker(pytest.mark.exhaustive)
 
 
-@pytest.fixture(scope="session")
-def backend(request: pytest.FixtureRequest) -> Backend:
-    runner = backend_of(request.param, request.config)
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, case: Case) -> Backend:
+    period = {"period": board_period(case.network)} if case.padded else {}
+    runner = backend_of(request.param, request.config, **period)
     reason = runner.why_unavailable()
     if reason is not None:
         pytest.fail(reason, pytrace=False)
@@ -107,16 +123,18 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
         for report in terminalreporter.stats.get(outcome, []):
             properties = dict(getattr(report, "user_properties", ()))
             if "backend" in properties:
-                counts = results.setdefault(properties["backend"], {})
+                padded = ", padded" if properties["padded"] else ""
+                counts = results.setdefault(f"{properties['backend']}{padded}", {})
                 shown = "refused" if "refused" in properties else outcome
                 counts[shown] = counts.get(shown, 0) + 1
     if not results:
         return
     terminalreporter.section("conformance of backends")
     for name in BACKENDS:
-        if name in results:
-            counts = results[name]
-            terminalreporter.line(f"{name}: " + ", ".join(f"{n} {o}" for o, n in counts.items()))
-        else:
+        ran = [shown for shown in (name, f"{name}, padded") if shown in results]
+        for shown in ran:
+            outcomes = ", ".join(f"{n} {outcome}" for outcome, n in results[shown].items())
+            terminalreporter.line(f"{shown}: {outcomes}")
+        if not ran:
             reason = backend_of(name, terminalreporter.config).why_unavailable()
             terminalreporter.line(f"{name}: not run ({reason or 'not asked for'})")

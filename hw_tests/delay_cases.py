@@ -44,6 +44,5 @@ def _delayed(name: str, case: Case) -> Iterator[Case]:
             name=f"subtract-{name}-delay-{delay}",
             network=replace(case.network, firing_delay=delay),
             fires=case.fires and name != _HELD,
-            geometry=case.geometry and name not in _CHOSEN,
             long=name not in _CHOSEN,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ _FIRST = 1200
 def layer_cases(reset: Reset) -> Iterator[Case]:
     """Yield the cases of one reset."""
     for kind in (_conv1d_cases, _grouped_cases, _transposed_cases):
-        yield from (replace(case, geometry=True) for case in kind(reset))
+        yield from kind(reset)
     yield from _pooling_cases(reset)
     yield from _autoencoder_cases(reset)
 

@@ -138,11 +138,13 @@ class LayerWindow:
         """Run some samples on the sum of their inputs; return whether that was right."""
         inputs = at_once(total, self.num_steps)
         order = self._prepared(inputs)
-        device = total.device.type  # not the sums, which would be kept as long as the state
+        # Not the sums, which would be kept as long as the state, nor this window, which keeps the
+        # state: a cycle, and so all that trained in a step, would wait for the garbage collector.
+        device, num_steps = total.device.type, self.num_steps
 
         def steps() -> Sequence[Tensor | None]:
             with exact_arithmetic(device):
-                return order.flat_steps(summed(incoming, self.num_steps))
+                return order.flat_steps(summed(incoming, num_steps))
 
         state = SummedState(self.neurons, self.bias, steps)
         flat = at_once(order.flat(total), self.num_steps)

@@ -15,8 +15,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-#: Width of tables in a file or a pipe, which have none of their own.
-_PIPE_WIDTH = 132
+#: Width that a file or a pipe has for tables: more than any takes, so that no name is cut.
+_PIPE_WIDTH = 1 << 16
 
 
 def make_console(*, stderr: bool = False) -> Console:

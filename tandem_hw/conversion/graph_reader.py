@@ -106,8 +106,7 @@ class Reader(LayerBuilder):
             return self.fire(f"{path} (ReLU)", value, call.result)
         if isinstance(module, nn.Hardtanh):  # ReLU6 is one
             what = f"layer {path} ({type(module).__name__})"
-            limits = layer_reader.activation_limits(what, module.min_val, module.max_val)
-            return self.fire(what.removeprefix("layer "), value, call.result, limits)
+            return self.limited(what, value, call.result, module.min_val, module.max_val)
         if isinstance(module, layer_reader.POOLS):
             options = {name: getattr(module, name, None) for name in layer_reader.POOL_OPTIONS}
             spec = layer_reader.pooling_spec(path, options, layer_reader.pooled_axes(module))

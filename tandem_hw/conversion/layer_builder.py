@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -34,6 +34,9 @@ from tandem_hw.learning.kinds.max_pooling import NOT_PHASED
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.network.quantized import Readout
 from tandem_hw.network.synapses.geometry import Shape
+
+#: Layers whose activation may have a ceiling.
+_WITH_CEILING: Final = ("conv", "conv_transpose", "linear", "sum")
 
 
 class LayerBuilder(TensorMeanings):
@@ -64,12 +67,51 @@ class LayerBuilder(TensorMeanings):
                 for part, channels in zip(value.parts, value.slices(), strict=True)
             ]
             return Spikes(tuple(source for one in fired for source in one.sources), shapes)
+        if isinstance(value, Spikes) and ceiling is not None:
+            return self._cut_off(path, value, result, ceiling)
         taken = self.take(value)
         if taken is None:
             return Refused()
         if not isinstance(taken, Sum):
-            raise ConversionError(f"layer {path} does not follow a Conv2d or Linear")
+            raise _follows_no_layer(path)
         return self._add_layer(taken, result, ceiling)
+
+    def limited(self, what: str, value: Value, result: Tensor, least: Any, largest: Any) -> Value:
+        """Read an activation that is cut off, at 0 and maybe at a ceiling.
+
+        Args:
+            what: its name and kind, for messages.
+            value: what it takes in; spikes are cut off at 0 already.
+            result: what it gave.
+            least, largest: what it is cut off at; None where it is not.
+        """
+        if isinstance(value, Spikes) and not value.is_input:
+            least = 0 if least is None or (isinstance(least, int | float) and least < 0) else least
+        ceiling = layer_reader.activation_limits(what, least, largest)
+        path = what.removeprefix("layer ").removeprefix("operation ")
+        return self.fire(path, value, result, ceiling)
+
+    def _cut_off(self, path: str, spikes: Spikes, result: Tensor, ceiling: float) -> Spikes:
+        """Give a ceiling to layers that have their ReLU already, and that nothing has taken yet."""
+        fired = [self.found.layers[index] for index in spikes.sources if index != FROM_INPUT]
+        if spikes.pool_result is not None or not (
+            len(fired) == len(spikes.sources) and all(one.kind in _WITH_CEILING for one in fired)
+        ):
+            raise _follows_no_layer(path)
+        name = self.name_of(spikes)
+        message = (
+            f"{name} is used both without the ceiling of {path} and with it, which are two "
+            f"activations of the same neurons; give one of them a layer of its own"
+        )
+        if self.is_taken(spikes):
+            raise ConversionError(message)
+        parts = spikes.split(result.clone().reshape(-1, *spikes.shape))
+        for index, layer, part in zip(spikes.sources, fired, parts, strict=True):
+            lower = ceiling if layer.ceiling is None else min(ceiling, layer.ceiling)
+            self.found.layers[index] = replace(layer, ceiling=lower)
+            self.found.results[index] = part
+        self.spoil(spikes, message)
+        return replace(spikes)
 
     def pooled(
         self, path: str, spec: LayerSpec, tensor: Tensor, value: Value, result: Tensor
@@ -167,7 +209,8 @@ class LayerBuilder(TensorMeanings):
         spikes = self._spikes(f"{path} ({name})", value, "dropout")
         if spikes is None:
             return Refused()
-        spikes = self.settled(spikes)
+        if not spikes.pooled_to:  # such an average has no neurons: those before it are dropped
+            spikes = self.settled(spikes)
         indices = tuple(
             self._append(replace(spec, source=source), path, self.found.behind(source))
             for source in spikes.sources
@@ -350,6 +393,10 @@ class LayerBuilder(TensorMeanings):
                 "the last layer is followed by a ReLU; with readout "
                 '"potential" it must not be (or use readout="count")'
             )
+
+
+def _follows_no_layer(path: str) -> ConversionError:
+    return ConversionError(f"layer {path} does not follow a Conv2d or Linear")
 
 
 def _normalised(value: NormalisedSpikes, found: Value, before: Tensor) -> Value:

@@ -27,6 +27,7 @@ _LIMITED: Final[dict[str, dict[str, float | None]]] = {
     "clamp": {"min": None, "max": None},
     "clip": {"min": None, "max": None},
     "clamp_min": {"min": None},
+    "clamp_max": {"max": None},
 }
 _CEILING_OF_RELU6: Final = 6.0
 _POOLINGS: Final = {"avg_pool1d": 1, "avg_pool2d": 2}
@@ -110,13 +111,12 @@ def _takes_all(call: Call, tensor: Tensor) -> bool:
 
 def _limited(reader: LayerBuilder, path: str, name: str, value: Value, call: Call) -> Value:
     """Read an activation that is cut off at 0, and maybe at a ceiling."""
-    limits: list[Any] = [
-        _argument(call, position, key, default)
+    limits: dict[str, Any] = {
+        key.removesuffix("_val"): _argument(call, position, key, default)
         for position, (key, default) in enumerate(_LIMITED[name].items(), start=1)
-    ]
-    least, largest = (*limits, None)[:2]
-    ceiling = layer_reader.activation_limits(f"operation {path} ({name})", least, largest)
-    return reader.fire(f"{path} ({name})", value, call.result, ceiling)
+    }
+    what = f"operation {path} ({name})"
+    return reader.limited(what, value, call.result, limits.get("min"), limits.get("max"))
 
 
 def _added(reader: LayerBuilder, path: str, call: Call) -> Value:

@@ -67,6 +67,9 @@ class TensorMeanings(ABC):
         self.met: dict[str, None] = {}
         self.unused: dict[int, Value] = {}
         self._entries: dict[int, _Entry] = {}
+        # By the identity of values, which is kept by keeping them.
+        self._taken: dict[int, Value] = {}
+        self._spoiled: dict[int, Refused] = {}
         self._keep(batch, Spikes((FROM_INPUT,), (tuple(batch.shape[1:]),)))
 
     @abstractmethod
@@ -98,13 +101,14 @@ class TensorMeanings(ABC):
                     f"place has written over it through another view; leave inplace out",
                 )
             )
-        return entry.value
+        return self._spoiled.get(id(entry.value), entry.value)
 
     def take(self, value: Value) -> Spikes | Sum | None:
         """Use a value; None where what gave it was refused, which is then said."""
         if isinstance(value, Refused):
             self.refusals.update(dict.fromkeys(value.messages))
             return None
+        self._taken[id(value)] = value
         if isinstance(value, Ended):
             raise layer_reader.refuse_kind(value.what, "softmax")
         if isinstance(value, NormalisedSpikes):
@@ -125,6 +129,15 @@ class TensorMeanings(ABC):
                 f"that ReLU may come behind it; put the ReLU first"
             )
         return value
+
+    def is_taken(self, value: Value) -> bool:
+        """Whether something has used a value."""
+        return id(value) in self._taken
+
+    def spoil(self, value: Value, message: str) -> None:
+        """Refuse whatever takes a value from now on."""
+        self._taken[id(value)] = value
+        self._spoiled[id(value)] = Refused((message,))
 
     def module(self, path: str, module: nn.Module, call: Call) -> None:
         """Have a layer of PyTorch read."""

@@ -154,6 +154,24 @@ class Architecture:
                         f"layers before it, counted from 0, and {FROM_INPUT} for the input"
                     )
 
+    def difference(self, other: Architecture) -> str:
+        """Say in what it first differs from another one; "" where both are the same."""
+        layers = zip(self.layers, other.layers, strict=False)
+        compared: list[tuple[str, Any, Any]] = [
+            ("", self.options, other.options),
+            ("input ", self.input, other.input),
+            *((f"layer {index} with ", *pair) for index, pair in enumerate(layers)),
+            ("", self, other),
+        ]
+        for name, own, others in compared:
+            for entry in fields(own):
+                found, wanted = getattr(own, entry.name), getattr(others, entry.name)
+                if entry.name == "layers":
+                    found, wanted = len(found), len(wanted)
+                if found != wanted:
+                    return f"{name}{entry.name} {found}, not {wanted}"
+        return ""
+
     @property
     def is_later(self) -> bool:
         """Whether it has something that earlier versions do not know."""

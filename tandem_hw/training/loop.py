@@ -270,8 +270,12 @@ class _Run:
             )
         checkpoint = load_checkpoint(path)
         state = checkpoint.training
-        if checkpoint.model.architecture != self.model.architecture:
-            raise DataError(f"{path}: holds another network; resume with the options it was given")
+        difference = checkpoint.model.architecture.difference(self.model.architecture)
+        if difference:
+            raise DataError(
+                f"{path}: holds another network, which was made with {difference}; a resumed "
+                f"training keeps its network, so give the options that it was given"
+            )
         if checkpoint.data != self.dataset.name:
             raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
         began_with = state.get("options", {})

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import torch
 from tandem_hw.cli.group import COMMANDS
 from tandem_hw.cli.work import arithmetic_tables
 from tandem_hw.cli.work import simulate as simulate_command
+from tandem_hw.cli.work.network_tables import window_words
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -21,6 +22,7 @@ from tandem_hw.sim.backend import Progress, SimulationResult
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers.command_line import run, succeed, written_json
 from tests.helpers.layers import changed
+from tests.helpers.networks import small_graph_network, small_network
 from tests.helpers.row_images import SAMPLES, write_data
 
 TRAINING = ("--model", "mlp", "--epochs", "3", "--batch-size", "8", "--num-steps", "4")
@@ -183,6 +185,37 @@ def test_inspect_shows_and_writes_what_is_in_the_file(workspace: Workspace, tmp_
         assert described["neurons"] == layer.num_neurons
         assert described["threshold"] == layer.neurons.threshold
         assert described["weights"] == layer.synapses[0].weight.size
+
+
+def test_inspect_cuts_no_name_where_it_is_no_terminal(tmp_path: Path) -> None:
+    plain = small_graph_network("subtract")
+    first, block, readout = plain.layers
+    names = [f"{'a_very_long_name_of_a_path_' * 6}{number}" for number in range(2)]
+    main, *skips = block.inputs
+    renamed = [
+        skip._replace(synapses=replace(skip.synapses, name=name))
+        for skip, name in zip(skips, names, strict=True)
+    ]
+    network = replace(plain, layers=(first, replace(block, inputs=(main, *renamed)), readout))
+    write_net(network, tmp_path / "long.net")
+    shown = succeed("inspect", tmp_path / "long.net").stdout
+    assert all(f"+ {name} " in shown for name in names)
+    assert "…" not in shown.replace(" … ", "")
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "delay", "reset", "words"),
+    [
+        (1, 0, "subtract", "num_steps 1, firing_delay 0 (phased)"),  # a step leaves none to wait
+        (1, 0, "zero", "num_steps 1"),
+        (4, 0, "subtract", "num_steps 4"),
+        (4, 1, "subtract", "num_steps 4, firing_delay 1"),
+        (4, 3, "subtract", "num_steps 4, firing_delay 3 (phased)"),
+    ],
+)
+def test_a_window_is_said_in_words(num_steps: int, delay: int, reset: Any, words: str) -> None:
+    network = replace(small_network(reset, num_steps), firing_delay=delay)
+    assert window_words(network) == words
 
 
 def test_verbose_says_which_algorithm_computed_each_sum(

@@ -113,7 +113,7 @@ def test_a_checkpoint_keeps_its_options_but_for_those_that_are_given(
         (("--num-steps", 9), (9, 8)),  # it stays phased
         (("--firing-delay", 2), (5, 2)),
         (("--firing-delay", "phased", "--num-steps", 3), (3, 2)),
-        (("--reset", "zero"), (5, 0)),
+        (("--reset", "zero", "--firing-delay", 0), (5, 0)),
     ],
     ids=str,
 )
@@ -127,6 +127,34 @@ def test_a_checkpoint_that_waits_goes_on_waiting_where_it_can(
     found = read_net(tmp_path / "new.net")
     assert (found.num_steps, found.firing_delay) == wanted
     assert content["stages"][-1]["accuracy"] > 0.9
+
+
+def test_a_reset_to_zero_drops_no_delay_silently(folder: Path, tmp_path: Path) -> None:
+    network = trained_mlp(folder / "data.npz").eval()
+    model = convert(network, input_shape=SHAPE, num_steps=5, firing_delay=2)
+    save_checkpoint(Checkpoint(model), tmp_path / "tandem.pt")
+    result = run(
+        *("convert", tmp_path / "tandem.pt", "--data", f"npz:{folder / 'data.npz'}"),
+        *("--reset", "zero", "--out", tmp_path / "new.net"),
+    )
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert 'wait with firing_delay 2, which neurons with reset "zero" cannot; give --firing' in line
+    assert not (tmp_path / "new.net").exists()
+
+
+def test_a_reset_by_subtraction_says_that_a_leak_is_left_out(folder: Path, tmp_path: Path) -> None:
+    network = trained_mlp(folder / "data.npz").eval()
+    model = convert(network, input_shape=SHAPE, num_steps=5, reset="zero", voltage_decay=200)
+    save_checkpoint(Checkpoint(model), tmp_path / "tandem.pt")
+    given = (folder, tmp_path, tmp_path / "tandem.pt", "--samples", 30)
+    remark = 'its neurons leak (current_decay 4096, voltage_decay 200); with reset "subtract" none'
+    _, output = converted(*given, "--reset", "subtract")
+    assert remark in output
+    assert not read_net(tmp_path / "new.net").layers[0].neurons.leaks
+    _, output = converted(*given, "--simulation-only")
+    assert "its neurons leak" not in output
+    assert read_net(tmp_path / "new.net").layers[0].neurons.leaks
 
 
 def test_the_neurons_of_a_max_pooling_are_shown_though_no_sample_sets_them(

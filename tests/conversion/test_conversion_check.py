@@ -56,9 +56,9 @@ def shift_unseen(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
 
 SEEN: dict[str, tuple[str, Any, str]] = {
     "another output": ("", scale_output, "mul"),
-    "another output for some values": ("", lambda _, __, out: out.clamp(max=1e6), "clamp"),
+    "another output for some values": ("", lambda _, __, out: out.clamp(min=-1e6), "clamp"),
     "a decision": ("", lambda _, __, out: out * 2 if out.max() > 1e6 else None, r"bool"),
-    "an output in place": ("", lambda _, __, out: out.clamp_(max=1e6) and None, "clamp"),
+    "an output in place": ("", lambda _, __, out: out.clamp_(min=-1e6) and None, "clamp"),
     "another input": ("pre_", shift_input, "add"),
     "another input for some values": (
         "pre_",
@@ -83,11 +83,11 @@ def test_a_hook_that_computes_is_refused_even_where_it_changes_nothing(
 
 def test_a_hook_that_takes_arguments_by_name_is_refused() -> None:
     def limit(_: nn.Module, args: Any, kwargs: Any) -> Any:
-        return (args[0].clamp(max=1e6),), kwargs
+        return (args[0].clamp(min=-1e6),), kwargs
 
     network = net()
     network[5].register_forward_pre_hook(limit, with_kwargs=True)
-    with pytest.raises(ConversionError, match=r"operation 5\.hook\.clamp"):
+    with pytest.raises(ConversionError, match=r"layer 5\.hook\.clamp"):
         convert(network, input_shape=IMAGE, num_steps=4)
 
 

@@ -343,6 +343,30 @@ ADAPTIVE: dict[str, tuple[Callable[[Any, Tensor], Tensor], int]] = {
 }  # fmt: skip
 
 
+DROPPED: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "AlexNet's": lambda m, x: F.dropout(
+        F.adaptive_avg_pool2d(m.conv(x).relu(), 4).flatten(1), 0.5, m.training
+    ),
+    "whole channels": lambda m, x: F.dropout2d(
+        F.adaptive_avg_pool2d(m.conv(x).relu(), 4), 0.5, m.training
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DROPPED)
+def test_a_dropout_behind_an_adaptive_pooling_drops_what_is_pooled(case: str) -> None:
+    torch.manual_seed(2)
+    network = Small(DROPPED[case], 64).eval()
+    samples = random_inputs(SHAPE)
+    model, quantized = frozen(network, SHAPE, samples)
+    first, dropout, last = model.architecture.layers
+    assert (first.kind, dropout.kind, last.pooled_to) == ("conv", "dropout", (4, 4))
+    assert dropout.channels == (case == "whole channels")
+    assert_exact(model, quantized, samples)
+    model.train()
+    assert not torch.equal(model(samples), model(samples))
+
+
 @pytest.mark.parametrize("case", ADAPTIVE)
 def test_an_adaptive_pooling_with_windows_of_several_sizes_is_folded(case: str) -> None:
     function, features = ADAPTIVE[case]
@@ -488,6 +512,12 @@ CEILINGS: dict[str, tuple[Callable[[Tensor], Tensor], float | None]] = {
     "clamp": (lambda x: x.clamp(0, 0.5), 0.5),
     "clamp in place": (lambda x: x.clamp_(min=0, max=0.5), 0.5),
     "clip": (lambda x: torch.clip(x, 0, 1), 1),
+    "clamp behind a ReLU": (lambda x: x.relu().clamp(max=0.5), 0.5),
+    "clamp behind a ReLU in place": (lambda x: torch.relu_(x).clamp_(0, 0.5), 0.5),
+    "clamp_max behind a ReLU": (lambda x: torch.clamp_max(x.relu(), 0.5), 0.5),
+    "Hardtanh behind a ReLU": (lambda x: nn.Hardtanh(-1, 0.5)(x.relu()), 0.5),
+    "the lower of two": (lambda x: F.relu6(x.clamp(0, 0.5)).clamp(max=0.75), 0.5),
+    "a later lower one": (lambda x: F.relu6(x.relu()).clamp(max=0.5), 0.5),
     "no ceiling": (lambda x: x.clamp(min=0), None),
     "an endless one": (lambda x: x.clamp(0, float("inf")), None),
     "a least value": (lambda x: torch.clamp_min(x, 0), None),
@@ -572,7 +602,55 @@ def test_what_is_not_cut_off_at_0_is_refused(case: str) -> None:
         convert(network, input_shape=SHAPE, num_steps=4)
 
 
-def test_a_ceiling_behind_an_activation_is_refused() -> None:
-    network = Small(lambda m, x: torch.relu(m.conv(x)).clamp(0, 1), 144)
-    with pytest.raises(ConversionError, match=r"layer clamp \(clamp\) does not follow a Conv2d or"):
+def both(m: Any, x: Tensor) -> Tensor:
+    fired = m.conv(x).relu()
+    return torch.cat([fired.clamp(max=0.5), fired], 1)
+
+
+def taken_before(m: Any, x: Tensor) -> Tensor:
+    fired = m.conv(x).relu()
+    pooled = F.avg_pool2d(fired, 2)
+    return torch.cat([pooled, F.avg_pool2d(fired.clamp(max=0.5), 2)], 1)
+
+
+LATE_CEILINGS: dict[str, tuple[Callable[[Any, Tensor], Tensor], int, str]] = {
+    "used without it later": (both, 288, r"conv is used both without the ceiling of clamp"),
+    "used without it before": (taken_before, 72, r"conv is used both without the ceiling of cla"),
+    "behind a pooling": (
+        lambda m, x: F.avg_pool2d(m.conv(x).relu(), 2).clamp(max=0.5), 36,
+        r"layer clamp \(clamp\) does not follow a Conv2d or Linear",
+    ),
+    "of the input": (
+        lambda m, x: m.conv(x.clamp(0, 0.5)).relu(), 144,
+        r"layer clamp \(clamp\) does not follow a Conv2d or Linear",
+    ),
+    "a second ReLU": (
+        lambda m, x: m.conv(x).relu().clamp(min=0), 144,
+        r"layer clamp \(clamp\) does not follow a Conv2d or Linear",
+    ),
+    "a least value above 0": (
+        lambda m, x: m.conv(x).relu().clamp(0.1, 1), 144, "cannot be converted exactly",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LATE_CEILINGS)
+def test_a_ceiling_behind_a_relu_is_refused_where_it_is_not_the_layers(case: str) -> None:
+    function, features, message = LATE_CEILINGS[case]
+    network = Small(function, features)
+    with pytest.raises(ConversionError, match=message):
         convert(network, input_shape=SHAPE, num_steps=4)
+
+
+def test_a_ceiling_behind_a_relu_is_that_of_every_part_of_a_cat() -> None:
+    def function(m: Any, x: Tensor) -> Tensor:
+        joined = torch.cat([m.conv(x).relu(), m.side(x).relu()], 1)
+        return F.avg_pool2d(joined.clamp(max=0.5), 2)
+
+    torch.manual_seed(2)
+    network = Small(function, 72)
+    model = converted(network, SHAPE)
+    assert [layer.ceiling for layer in model.tandem_layers[:2]] == [0.5, 0.5]
+    samples = random_inputs(SHAPE)
+    model, quantized = frozen(network, SHAPE, samples)
+    assert_exact(model, quantized, samples)

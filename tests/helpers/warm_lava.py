@@ -111,11 +111,15 @@ def warm_lava(lava_server: LavaServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _serve(client: Connection) -> None:
     """Fork one child after the other, as the client asks for them, until it is gone."""
-    # What a run imports: Lava's compiler is imported by the run itself.
+    # What a run imports, some of it not before it builds its graph or compiles it.
     import lava.magma.compiler.compiler  # noqa: F401
+    import scipy.signal  # noqa: F401
 
     from tandem_hw.export import net_file  # noqa: F401
+    from tandem_hw.sim.graph import parameters  # noqa: F401
+    from tandem_hw.sim.lava_cpu import graph  # noqa: F401
 
+    _find_models_once()
     gc.freeze()  # or a collection in every child would copy what is there now
     while True:
         try:
@@ -131,6 +135,25 @@ def _serve(client: Connection) -> None:
             os.close(handle)
         client.send(pid)
         client.send(os.waitpid(pid, 0)[1])
+
+
+def _find_models_once() -> None:
+    """Let Lava search the models of a kind of Process once a run, and not for each Process anew.
+
+    It reads some twenty modules for each of them.
+    """
+    from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
+
+    search = ProcGroupDiGraphs._find_proc_models
+    found: dict[type, Any] = {}
+
+    def find(proc: Any) -> Any:
+        kind = type(proc)
+        if kind not in found:
+            found[kind] = search(proc)
+        return found[kind]
+
+    ProcGroupDiGraphs._find_proc_models = staticmethod(find)
 
 
 def _work(folder: str, environment: Mapping[str, str], stdin: int, output: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tandem_hw.arithmetic.layer_window import LayerWindow
 from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.arithmetic.synapses import convolve, dense, largest_magnitude, one_to_one
 from tandem_hw.conversion.convert import convert
@@ -236,6 +239,30 @@ def test_a_phased_layer_takes_one_product_of_counts() -> None:
     assert products(phased, inputs) == {"conv1": [(12, 3)], "conv2": [(8, 3)], "dense3": [(4, 3)]}
     plain = products(two_layers(num_steps=8), inputs)
     assert plain == {"conv1": [(12, 3)], "conv2": [(8, 24)], "dense3": [(4, 24)]}
+
+
+@pytest.mark.parametrize("delay", [0, 1, "phased"])
+def test_a_step_leaves_nothing_to_the_garbage_collector(
+    delay: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[weakref.ref[Any]] = []
+    keep = LayerWindow._keep
+
+    def watched(window: LayerWindow, samples: slice, state: Any, counts: Any) -> None:
+        kept.extend((weakref.ref(window), weakref.ref(state)))
+        keep(window, samples, state, counts)
+
+    monkeypatch.setattr(LayerWindow, "_keep", watched)
+    model = two_layers(num_steps=4, firing_delay=delay, activation_max=0.5).train()
+    inputs = inputs_of(model, 3)
+    gc.collect()
+    gc.disable()
+    try:
+        model(inputs).sum().backward()
+        assert len(kept) >= 6
+        assert all(one() is None for one in kept)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])

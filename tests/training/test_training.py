@@ -205,10 +205,33 @@ def test_resuming_with_other_options_is_refused(whole: Whole, name: str) -> None
 
 
 def test_resuming_with_another_network_or_other_data_is_refused(whole: Whole) -> None:
-    with pytest.raises(DataError, match=r"last\.pt: holds another network"):
+    message = (
+        r"last\.pt: holds another network, which was made with num_steps \d+, not 5; a resumed"
+    )
+    with pytest.raises(DataError, match=message):
         train(make_model(num_steps=5), make_data(), OPTIONS, whole[0], resume=True)
     with pytest.raises(DataError, match=r"last\.pt: was trained on rows, not on columns"):
         train(make_model(), make_data(name="columns"), OPTIONS, whole[0], resume=True)
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ({"firing_delay": "phased"}, "firing_delay 0, not 3"),
+        ({"reset": "zero", "num_steps": 3}, "num_steps 4, not 3"),
+        ({"weight_bits": 5}, "weight_bits 8, not 5"),
+        ({"input_bits": 5}, "input bits 4, not 5"),
+        ({"encoding": "constant"}, "input encoding first_step, not constant"),
+        ({"readout": "count"}, "readout potential, not count"),
+    ],
+    ids=str,
+)
+def test_resuming_says_what_of_the_network_is_another(
+    whole: Whole, other: dict[str, Any], difference: str
+) -> None:
+    message = rf"another network, which was made with {difference}; a resumed training keeps its"
+    with pytest.raises(DataError, match=message):
+        train(make_model(**other), make_data(), OPTIONS, whole[0], resume=True)
 
 
 def test_resuming_at_another_epoch_than_the_schedules_is_refused(

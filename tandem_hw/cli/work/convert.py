@@ -14,7 +14,7 @@ from torch import nn
 
 from tandem_hw.cli.metrics import for_json, shown
 from tandem_hw.cli.options import check_device, write_json
-from tandem_hw.cli.terminal import make_console
+from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.budget_tables import budget_line
 from tandem_hw.cli.work.samples import Samples, take_samples
 from tandem_hw.conversion.convert import convert
@@ -88,6 +88,7 @@ def run_conversion(
     write_network(frozen, out)
     write_json({"data": dataset.name, **result.as_dict(given)}, json_path)
     console = make_console()
+    warn(console, [start.remark] if start.remark else [])
     console.print(result.table(given))
     for line in result.remarks():
         console.print(line, style="red")
@@ -102,11 +103,13 @@ class _Start:
     Attributes:
         network: a tandem network with the trained weights.
         ordinary: the same as ordinary PyTorch, or None where the file holds a checkpoint.
+        remark: what of a checkpoint cannot be kept, or nothing.
     """
 
     network: TandemNetwork
     ordinary: nn.Module | None
     dataset: Dataset
+    remark: str = ""
 
 
 def _load(path: Path, data: str, model: str | None, wanted: dict[str, Any]) -> _Start:
@@ -149,7 +152,9 @@ def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
     encoding = wanted["encoding"] or spec.encoding
     if wanted["encoding"] is None and reset != options.reset:
         encoding = default_encoding(reset, events=spec.takes_events)
+    remark = ""
     if reset == "subtract":  # such neurons do not leak
+        remark = _lost_leak(path, options)
         options = replace(options, current_decay=DECAY_UNITY, voltage_decay=0)
     num_steps = wanted["num_steps"] or options.num_steps
     architecture = Architecture(
@@ -160,7 +165,7 @@ def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
             num_steps=num_steps,
             weight_bits=wanted["weight_bits"] or options.weight_bits,
             initial_potential=_initial_potential(wanted, reset),
-            firing_delay=_firing_delay(wanted, options, reset, num_steps),
+            firing_delay=_firing_delay(path, wanted, options, reset, num_steps),
         ),
         trained.architecture.layers,
         trained.architecture.readout,
@@ -168,7 +173,17 @@ def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
     network = TandemNetwork(architecture)
     network.load_state_dict(trained.state_dict())
     steps = architecture.options.num_steps
-    return _Start(network, None, load_dataset(data, num_steps=steps, input_bits=bits))
+    return _Start(network, None, load_dataset(data, num_steps=steps, input_bits=bits), remark)
+
+
+def _lost_leak(path: Path, options: SpikingOptions) -> str:
+    """Say what a checkpoint's neurons leak, if they do: with reset "subtract" none does."""
+    if (options.current_decay, options.voltage_decay) == (DECAY_UNITY, 0):
+        return ""
+    return (
+        f"{path}: its neurons leak (current_decay {options.current_decay}, voltage_decay "
+        f'{options.voltage_decay}); with reset "subtract" none does, so it is left out'
+    )
 
 
 def _initial_potential(wanted: Mapping[str, Any], reset: Reset) -> float:
@@ -178,14 +193,18 @@ def _initial_potential(wanted: Mapping[str, Any], reset: Reset) -> float:
 
 
 def _firing_delay(
-    wanted: Mapping[str, Any], options: SpikingOptions, reset: Reset, num_steps: int
+    path: Path, wanted: Mapping[str, Any], options: SpikingOptions, reset: Reset, num_steps: int
 ) -> int:
     """Return the steps of delay that are wanted, or the checkpoint's; it stays phased if it is."""
     delay = wanted["firing_delay"]
     if delay is None:
         delay = PHASED if options.phased else options.firing_delay
-        if reset != "subtract":  # such neurons do not wait
-            delay = 0
+        if delay and reset != "subtract":
+            raise ConversionError(
+                f"{path}: its layers wait with firing_delay {options.firing_delay}, which neurons "
+                f'with reset "{reset}" cannot; give --firing-delay 0 too to convert it without a '
+                f"delay, or leave --reset away"
+            )
     return steps_of_delay(delay, num_steps, ConversionError)
 
 

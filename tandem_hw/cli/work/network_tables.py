@@ -76,10 +76,11 @@ def _source(network: QuantizedNetwork, connection: Connection) -> str:
 
 def window_words(network: QuantizedNetwork) -> str:
     """Say how long a window is, and how long a layer waits in it if it does."""
-    delay = network.firing_delay
-    waits = f", firing_delay {delay}" if delay else ""
-    phased = " (phased)" if delay and is_phased(delay, network.num_steps) else ""
-    return f"num_steps {network.num_steps}{waits}{phased}"
+    delay, num_steps = network.firing_delay, network.num_steps
+    phased = network.reset == "subtract" and is_phased(delay, num_steps)
+    # In a window of one step nothing is left to wait for: phased without a delay.
+    waits = f", firing_delay {delay}" if delay or phased else ""
+    return f"num_steps {num_steps}{waits}{' (phased)' if phased else ''}"
 
 
 def layer_table(network: QuantizedNetwork) -> Table:

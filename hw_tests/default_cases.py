@@ -1,0 +1,48 @@
+"""Which cases run by default on the backends of Lava, which take a second each.
+
+Exhaustive runs have all cases on all backends.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hw_tests.case_networks import Case
+from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
+
+#: Every kind of case once for each reset: its name without that.
+OF_EVERY_KIND: Final = frozenset(
+    (
+        # windows, biases, and what a layer is still silenced by
+        *("T1", "T7", "4-bit-weights", "bias-of-both-extremes", "all-negative-weights"),
+        *("events-silent-between-others", "first_step-saturated", "constant-silent"),
+        # readouts, states that leave 24 bits, leaks
+        *("one-layer-count", "one-layer-potential", "overflow", "overflow-of-two-paths"),
+        *("decays-3000-and-1024", "residual-leak"),
+        # paths of every length and kind, and who takes them
+        *("residual-identity-over-3", "residual-identity-weight-32640", "residual-projection"),
+        *("many-skips", "skip-into-an-image", "skip-into-a-counted-readout"),
+        *("parallel-first-layers-events", "average-pooling-overlaps", "autoencoder-first_step"),
+    )
+)
+
+
+def runs_by_default(backend: str, case: Case) -> bool:
+    """Whether a case is none of those that only exhaustive runs have.
+
+    ``lava-cpu`` runs every case without a delay with one of the resets, since the synapses and
+    paths of its graph do not know of the reset. What ``lava-stock`` has of its own is the neurons,
+    their clocks and the relays.
+
+    Args:
+        backend: its name.
+        case: one of ``hw_tests.cases.cases``.
+    """
+    if backend not in (LavaCpuBackend.name, LavaStockBackend.name):
+        return True
+    if case.long:
+        return False
+    reset = case.network.reset
+    if case.padded or case.network.firing_delay or (backend, reset) == ("lava-cpu", "subtract"):
+        return True
+    return case.name.removeprefix(f"{reset}-") in OF_EVERY_KIND

@@ -171,7 +171,7 @@ def _settings_of(arguments: Sequence[str]) -> dict[str, Any]:
         TandemError: settings cannot be together.
     """
     try:
-        with train_command.make_context("train", [*arguments, "--out", "?"]) as context:
+        with train_command.make_context("train", ["--out", "?", *arguments]) as context:
             settings = dict(context.params)
     except click.UsageError as error:
         raise click.UsageError(

@@ -99,7 +99,7 @@ def _draw_line(panel: Axes, rows: Sequence[Row], name: str, label: str, color: s
             color=color,
             label=label,
         )
-    for row in judged:
-        if name not in row.statistics:
-            level = scale * row.statistics[row.metric].mean
-            panel.axhline(level, linestyle="--", color=color, label=label)
+    levels = {row.statistics[row.metric].mean: None for row in judged if name not in row.statistics}
+    for number, level in enumerate(levels):  # one that stands for several rows is drawn once
+        named = None if spiking or number else label
+        panel.axhline(scale * level, linestyle="--", color=color, label=named)

@@ -6,6 +6,7 @@ Dask is imported when a cluster is asked for (the extra ``cluster``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import uuid
@@ -67,7 +68,8 @@ def dask_cluster(address: str, threads: int) -> Iterator[Start]:
                 train_on_worker, str(folder.resolve()), os.getcwd(), threads, stop.name
             )
         finally:
-            stop.set()
+            with contextlib.suppress(OSError):  # where the scheduler has gone, so have the workers
+                stop.set()
             pool.shutdown(wait=True)
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,6 +27,7 @@ from tandem_hw.sim.child.watched_process import group_members
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.run_files import LAST_NAME
 from tests.helpers.command_line import run, succeed, written_json
+from tests.helpers.labels import labels_of
 from tests.helpers.row_images import write_data
 from tests.helpers.sweeps import SHARED, InProcess, in_process
 from tests.helpers.trainings import anonymous
@@ -82,10 +84,11 @@ def test_every_combination_is_trained_and_its_integers_are_measured(
     assert result.output.count("skipped firing-delay phased, reset zero: firing_delay is 6") == 1
     assert len(content["skipped"]) == 2
     data = load_dataset("npz:data.npz")
+    labels = labels_of(data)
     for one in content["trainings"]:
         network = read_net(Path("out") / one["folder"] / "model.net")
         inputs = quantize_inputs(data.x_test, network.input.bits, network.input.scale)
-        recording = ReferenceBackend().run(network, inputs, data.y_test)
+        recording = ReferenceBackend().run(network, inputs, labels)
         assert one["metrics"] == {"accuracy": recording.accuracy}
         assert one["neurobench"]["classification_accuracy"] == recording.accuracy
         assert recording.synops_per_sample > 0
@@ -336,6 +339,10 @@ def children(of: int) -> list[int]:
     return found
 
 
+def wait_until_ended(groups: Sequence[int]) -> None:
+    wait_for(lambda: not any(group_members(one) for one in groups))
+
+
 def outcome(folder: Path) -> list[Any]:
     """Return what must not depend on breaks."""
     times = ("training_seconds", "interruptions", "files", "machine")
@@ -358,7 +365,7 @@ def test_a_sweep_that_is_killed_ends_its_trainings_and_goes_on(
     trainings = children(process.pid)
     process.kill()
     process.communicate()
-    wait_for(lambda: not any(group_members(one) for one in trainings))
+    wait_until_ended(trainings)
     before = finished_files(here / "out")
     assert len(before) == 1
     trainer = in_process(monkeypatch)
@@ -385,7 +392,7 @@ def test_a_sweep_that_is_killed_at_random_moments_ends_as_without(here: Path, se
             trainings = children(process.pid)
             process.send_signal(random.choice([signal.SIGKILL, signal.SIGTERM]))
             process.communicate()
-            wait_for(lambda ended=trainings: not any(group_members(one) for one in ended))
+            wait_until_ended(trainings)
             kills += 1
         assert before.items() <= finished_files(here / "out").items()
         if process.returncode == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +82,8 @@ def test_operations_are_those_of_spikes_and_of_graded_inputs(bits: int) -> None:
     for part in (slice(0, 3), slice(3, 10)):
         recording = ReferenceBackend().run(network, inputs[part])
         tally.add(recording, inputs[part])
-        sent = [network.input.spikes(inputs[part], network.num_steps), *recording.counts.values()]
+        sent: list[npt.NDArray[Any]] = [network.input.spikes(inputs[part], network.num_steps)]
+        sent += recording.counts.values()
         spikes += sum(int(counts.sum()) for counts in recording.counts.values())
         for layer, counts in zip(network, sent, strict=True):
             (synapses,) = layer.synapses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tandem_hw.errors import FileFormatError
@@ -11,6 +12,7 @@ from tandem_hw.report.sweep_plot import draw_sweep, write_sweep_plot
 from tandem_hw.sweep.summary import Row, Statistic
 
 pytest.importorskip("matplotlib")
+from matplotlib.container import ErrorbarContainer
 
 
 def row(delay: str, steps: int, accuracy: float, synops: float) -> Row:
@@ -35,14 +37,15 @@ def test_rows_that_differ_in_the_steps_are_one_line() -> None:
         "steps T of a window", "SynOps a sample", "latency in steps"
     ]  # fmt: skip
     drawn = {}
-    for container in panels[1].containers:
+    containers = [one for one in panels[1].containers if isinstance(one, ErrorbarContainer)]
+    for container in containers:
         data, _, bars = container.lines
-        drawn[container.get_label()] = (data.get_xydata().tolist(), len(bars))
+        drawn[container.get_label()] = (np.asarray(data.get_xydata()).tolist(), len(bars))
     assert drawn == {
         "firing-delay 0": ([[100, 80], [200, 90]], 2),
         "firing-delay 1": ([[90, 85]], 2),
     }
-    (vertical,) = [bars[1] for _, _, bars in [panels[1].containers[0].lines]]
+    vertical = containers[0].lines[2][1]
     ends = [segment[:, 1].tolist() for segment in vertical.get_segments()]
     assert ends == [pytest.approx([79, 81]), pytest.approx([89, 91])]
     levels = [line.get_ydata() for line in panels[0].lines if line.get_linestyle() == "--"]

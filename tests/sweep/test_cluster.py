@@ -106,11 +106,9 @@ def test_where_no_scheduler_answers_it_is_said(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_folder_that_is_not_shared_is_named(tmp_path: Path) -> None:
-    said = train_on_worker(str(tmp_path / "no"), str(tmp_path), 1, "stop")
-    assert (
-        said
-        == f"{tmp_path / 'no'}: is not there on the worker; a sweep needs a file system that is shared"
-    )
-    said = train_on_worker(str(tmp_path), str(tmp_path / "no"), 1, "stop")
-    assert said is not None
-    assert said.startswith(f"{tmp_path / 'no'}: is not there")
+    missing = str(tmp_path / "no")
+    for given in ((missing, str(tmp_path)), (str(tmp_path), missing)):
+        said = train_on_worker(*given, 1, "stop")
+        assert said == (
+            f"{missing}: is not there on the worker; a sweep needs a file system that is shared"
+        )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tandem_hw.sweep import training_time
 from tandem_hw.sweep.training_time import TrainingTime
 
 
@@ -16,7 +15,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.now, self.last = 1000.0, folder / "last.pt"
-        monkeypatch.setattr(training_time.time, "time", lambda: self.now)
+        monkeypatch.setattr("tandem_hw.sweep.training_time.time.time", lambda: self.now)
 
     def work(self, seconds: float, *, epoch_done: bool) -> None:
         self.now += seconds

@@ -50,7 +50,10 @@ _RESULT: Final[Mapping[str, tuple[type, ...]]] = {
     **dict.fromkeys(("num_steps", "latency", "period", "board_period"), (int, type(None))),
     "macs_per_sample": (int,),
     **dict.fromkeys(
-        ("synops_per_sample", "synops_per_mac", "spikes_per_sample", "training_seconds"),
+        (
+            *("synops_per_sample", "synops_per_mac", "spikes_per_sample"),
+            *("validation", "training_seconds"),
+        ),
         _MAYBE_NUMBER,
     ),
     "interruptions": (int,),

@@ -20,7 +20,7 @@ CSV_NAME: Final = "sweep.csv"
 MAIN_METRIC: Final = {"classification": "accuracy", "regression": "r2", "reconstruction": "psnr"}
 #: Numbers of a result that are summed up over the seeds besides those of the objective.
 _NUMBERS: Final = (
-    *("synops_per_sample", "synops_per_mac", "spikes_per_sample", "macs_per_sample"),
+    *("validation", "synops_per_sample", "synops_per_mac", "spikes_per_sample", "macs_per_sample"),
     *("num_steps", "latency", "period", "board_period", "training_seconds"),
 )
 

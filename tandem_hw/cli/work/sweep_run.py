@@ -87,10 +87,12 @@ def train_and_measure(folder: Path) -> None:
 
 def _measure(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Return what the network is worth on all test samples."""
-    network = integer_network(load_checkpoint(folder / BEST_NAME).model)
+    best = load_checkpoint(folder / BEST_NAME)
+    network = integer_network(best.model)
     given = load_samples(network, settings["data"], None)
+    validation = best.metrics[-1].get(f"validation_{given.objective.metric}")
     if settings["schedule"] == "ordinary":
-        return _of_ordinary(folder, network, given)
+        return {**_of_ordinary(folder, network, given), "validation": validation}
     write_network(network, folder / NETWORK_NAME)
     run, workload = _run(network, given, settings["device"])
     totals = total(summarise(network, run))
@@ -99,6 +101,7 @@ def _measure(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
         "objective": given.objective.name,
         "metrics": for_json(metrics),
         "neurobench": {**static_metrics(network), **for_json(named(metrics)), **workload},
+        "validation": validation,
         "test_samples": len(run),
         "network_digest": network.digest,
         "num_steps": network.num_steps,

@@ -115,7 +115,7 @@ def command(
     runs = {run.name: run for point in points for run in point.run.with_before}
     _refuse_nothing(points, skipped)
     for settings in (run.settings for run in runs.values()):
-        inputs = [Path(settings[name]) for name in ("init",) if settings[name] is not None]
+        inputs = [Path(settings[name]) for name in _paths_read() if settings[name] is not None]
         outputs = (out / JSON_NAME, out / CSV_NAME, plot_path)
         check_outputs(*outputs, inputs=inputs, data=settings["data"])
     if plot_path is not None:
@@ -193,7 +193,13 @@ def _plain(value: Any) -> Any:
     """Return a value as JSON gives it back."""
     if isinstance(value, tuple | list):
         return [_plain(one) for one in value]
-    return str(value) if isinstance(value, Path) else value
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _paths_read() -> list[str]:
+    """Return the names of what ``train`` reads from files."""
+    paths = [param.name for param in train_command.params if isinstance(param.type, click.Path)]
+    return [name for name in paths if name is not None and name not in NOT_VARIED]
 
 
 def _refuse_nothing(points: Sequence[Point], skipped: Sequence[Skipped]) -> None:

@@ -382,22 +382,21 @@ def test_a_sweep_that_is_killed_ends_its_trainings_and_goes_on(
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sweep_that_is_killed_at_random_moments_ends_as_without(here: Path, seed: int) -> None:
     random, kills = Random(seed), 0
-    grid = (*GRID, "--seeds", 2, "--jobs", 2, "--epochs", 6)
+    grid = (*GRID, "--seeds", 2, "--jobs", 2)
     while True:
         before = finished_files(here / "out")
         process = start(here, *grid)
-        try:
-            process.communicate(timeout=random.uniform(0.5, 12) + 2 * kills)
-        except subprocess.TimeoutExpired:
-            trainings = children(process.pid)
-            process.send_signal(random.choice([signal.SIGKILL, signal.SIGTERM]))
-            process.communicate()
-            wait_until_ended(trainings)
-            kills += 1
+        wait_for_progress(process, here / "out", random.choice([0, 1, 2, 4]))
+        time.sleep(random.choice([0, 0.01, random.uniform(0, 2)]))
+        trainings = children(process.pid)
+        process.send_signal(random.choice([signal.SIGKILL, signal.SIGTERM]))
+        process.communicate()
+        wait_until_ended(trainings)
         assert before.items() <= finished_files(here / "out").items()
         if process.returncode == 0:
             break
         assert process.returncode in (-signal.SIGKILL, -signal.SIGTERM)
+        kills += 1
     assert kills > 1
     with pytest.MonkeyPatch.context() as patched:
         in_process(patched)
@@ -405,6 +404,23 @@ def test_a_sweep_that_is_killed_at_random_moments_ends_as_without(here: Path, se
     assert outcome(Path("whole")) == outcome(Path("out"))
     left = [path.name for path in here.glob("out/**/*") if ".tmp" in path.name]
     assert left == []
+
+
+def wait_for_progress(process: subprocess.Popen[str], folder: Path, wanted: int) -> None:
+    """Wait until so many files that tell of progress have been replaced, or all is done."""
+
+    def files() -> set[tuple[str, int]]:
+        names = (LAST_NAME, "result.json")
+        found = [path for name in names for path in folder.glob(f"runs/*/{name}")]
+        return {(str(path), path.stat().st_mtime_ns) for path in found}
+
+    seen, replaced = files(), 0
+    deadline = time.monotonic() + 300
+    while replaced < wanted and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+        now = files()
+        replaced, seen = replaced + len(now - seen), now
 
 
 @pytest.mark.exhaustive

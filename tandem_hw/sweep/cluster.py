@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tandem_hw.errors import BackendUnavailableError, how_to_install
-from tandem_hw.sweep.child import train_in_child
+from tandem_hw.sweep.child import StoppedError, train_in_child
 from tandem_hw.sweep.execution import Start
 
 #: How long to look for a scheduler.
@@ -84,6 +84,9 @@ def train_on_worker(folder: str, start_folder: str, threads: int, stop: str) -> 
 
     Returns:
         None, or in words why it failed.
+
+    Raises:
+        StoppedError: the sweep has ended.
     """
     for needed in (folder, start_folder):
         if not Path(needed).is_dir():
@@ -91,6 +94,8 @@ def train_on_worker(folder: str, start_folder: str, threads: int, stop: str) -> 
                 f"{needed}: is not there on the worker; a sweep needs a file system that is shared"
             )
     event = require_dask().Event(stop)
+    if event.is_set():  # others have just made room for this one, since the sweep has ended
+        raise StoppedError
     return train_in_child(Path(folder), threads, _now_and_then(event.is_set), Path(start_folder))
 
 

@@ -18,7 +18,15 @@ PACKAGE = Path(tandem_hw.__file__).parent
 #: From the top down. A module imports from its own room and from the lines below, never from
 #: another room of its line; without a room of its own, it belongs to the folder above.
 LINES: tuple[tuple[str, ...], ...] = (
-    *(("__init__",), ("__main__",), ("cli",), ("report",), ("verification",), ("sim.registry",)),
+    *(
+        ("__init__",),
+        ("__main__",),
+        ("cli",),
+        ("report",),
+        ("sweep",),
+        ("verification",),
+        ("sim.registry",),
+    ),
     ("sim.loihi2", "sim.lava_cpu"),  # the backends
     *(("sim.graph",), ("sim.child",), ("sim",), ("conversion",), ("export",), ("training",)),
     *(("learning",), ("chip",), ("data",), ("zoo",), ("arithmetic",), ("network",)),
@@ -35,12 +43,13 @@ LINES: tuple[tuple[str, ...], ...] = (
 #: The rooms whose modules may import a library.
 LIBRARIES = {
     "lava": {"sim.graph", "sim.lava_cpu", "sim.loihi2"},
+    "distributed": {"sweep"},
     "scipy": {"chip", "sim.graph"},
     "torch": {"cli", "sim", "sim.loihi2", "conversion", "export", "training", "learning", "zoo"}
     | {"arithmetic"},
 }
 #: The rooms that reach PyTorch by no way.
-WITHOUT_TORCH = {"chip", "data", "network"}
+WITHOUT_TORCH = {"chip", "data", "network", "sweep"}
 LARGEST_FOLDER = 14
 
 Graph = Mapping[str, set[str]]

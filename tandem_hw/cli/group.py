@@ -19,6 +19,7 @@ from tandem_hw.user_warnings import TandemWarning
 #: imports NumPy or PyTorch at its top: what a command does is in ``tandem_hw.cli.work``.
 COMMANDS = {
     "train": "tandem_hw.cli.train",
+    "sweep": "tandem_hw.cli.sweep",
     "export": "tandem_hw.cli.export",
     "convert": "tandem_hw.cli.convert",
     "inspect": "tandem_hw.cli.inspect",

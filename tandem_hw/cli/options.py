@@ -73,6 +73,39 @@ class FiringDelay(click.ParamType):  # type: ignore[type-arg]
         return int(steps)
 
 
+class Margins(click.ParamType):  # type: ignore[type-arg]
+    """The type of the margins of an early exit: real numbers, or the word for a whole curve."""
+
+    name = "margins"
+    CURVE: Final = "curve"
+
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        """Return what help shows for a value."""
+        return "[MARGIN,...]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...] | str:
+        """Return margins, 0 or more each, or the word."""
+        if value == self.CURVE:
+            return self.CURVE
+        margins = []
+        for text in str(value).split(","):
+            try:
+                margin = float(text)
+            except ValueError:
+                margin = math.nan
+            if not margin >= 0 or math.isinf(margin):
+                self.fail(
+                    f"{text!r} is no margin: give numbers of 0 or more with commas between them, "
+                    f"or none for a curve (then NET stands before --early-exit)",
+                    param,
+                    ctx,
+                )
+            margins.append(margin)
+        return tuple(margins)
+
+
 def whole_numbers(allowed: range) -> click.IntRange:
     """Return the type of an option that takes the numbers of a range."""
     return click.IntRange(allowed[0], allowed[-1])

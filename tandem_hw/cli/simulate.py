@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tandem_hw.cli.options import (
+    Margins,
     backend_from_options,
     backend_options,
     check_outputs,
@@ -48,6 +49,14 @@ from tandem_hw.sim.registry import BACKENDS
     type=click.Path(path_type=Path),
     help="Draw the results and each layer's spike rate as PNG; this needs matplotlib.",
 )
+@click.option(
+    "--early-exit",
+    type=Margins(),
+    is_flag=False,
+    flag_value=Margins.CURVE,
+    help="Also end each sample as soon as its best class leads by MARGIN (logits, or spikes of a "
+    "counted readout); without one, or with several, a curve. Backend reference.",
+)
 @verbose_option
 @device_option
 @backend_options
@@ -60,6 +69,7 @@ def command(
     final_states: bool,
     json_path: Path | None,
     plot_path: Path | None,
+    early_exit: tuple[float, ...] | str | None,
     verbose: bool,
     device: str,
     **options: Any,
@@ -82,7 +92,11 @@ def command(
 
     runner = backend_from_options(backend, {"device": device, **options})
     simulate(
-        network, runner, data, samples, Results(recording_path, final_states, json_path, plot_path)
+        network,
+        runner,
+        data,
+        samples,
+        Results(recording_path, final_states, json_path, plot_path, early_exit, device),
     )
     if verbose:
         from tandem_hw.cli.work.arithmetic_tables import show_ways

@@ -7,8 +7,9 @@ each synapse, spike or not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
+from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.network.wiring import Connection
 
 #: Spike counts that are multiplied at a time: copies of them stay in a core's cache.
@@ -104,6 +106,7 @@ def count_synops(
     network: QuantizedNetwork,
     inputs: npt.NDArray[np.uint8],
     counts: Mapping[str, npt.NDArray[np.int32]],
+    fan_out_of: Callable[[Synapses], npt.NDArray[np.int64]] = attrgetter("fan_out"),
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Count the synaptic operations of each sample: spikes times the synapses that they reach.
 
@@ -115,13 +118,14 @@ def count_synops(
         network: what ran.
         inputs: uint8 [samples, *network.sample_shape].
         counts: spike counts per firing layer, [samples, *output_shape].
+        fan_out_of: which of the synapses count, for each input how many, in ``input_shape``; all.
 
     Returns:
         Per layer, int64 [samples].
     """
 
     def passed(connection: Connection) -> npt.NDArray[np.int64]:
-        source, fan_out = connection.source, connection.synapses.fan_out.reshape(-1)
+        source, fan_out = connection.source, fan_out_of(connection.synapses).reshape(-1)
         # Sums that fit are made in 32 bits, in half the time; by ``einsum``, since for integers a
         # product of matrices is slower, and in floating point it starts threads that spin.
         fits = int(fan_out.sum()) * network.num_steps <= _INT32_LARGEST

@@ -33,7 +33,8 @@ _NUMBERED_CLASSES_MAX: Final = 20
 #: Inches; a layer's bar and its name take a quarter of one.
 _HALF_SIZE: Final = 5.0
 _LAYER_HEIGHT: Final = 0.25
-_DOTS_PER_INCH: Final = 120
+#: Of every plot.
+DOTS_PER_INCH: Final = 120
 
 
 def check_plot(path: Path) -> None:
@@ -83,7 +84,7 @@ def write_plot(
     check_plot(path)
     figure = draw(network, run, objective, wanted)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
+        figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH)
 
 
 def draw(

@@ -7,7 +7,7 @@ clip of the voltage included. The plain Python oracle in the tests judges it; it
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tandem_hw.arithmetic.exact_sums import exact_arithmetic
 from tandem_hw.arithmetic.neurons import (
     Incoming,
     LayerActivity,
@@ -23,6 +24,8 @@ from tandem_hw.arithmetic.neurons import (
     Train,
     simulate_layer,
 )
+from tandem_hw.arithmetic.spikes.trains import summed
+from tandem_hw.arithmetic.states.exact_states import ExactState
 from tandem_hw.arithmetic.synapses import synapse_of
 from tandem_hw.network.bounds import reach
 from tandem_hw.network.parameter_digest import parameter_digest
@@ -36,6 +39,8 @@ from tandem_hw.sim.worker_threads import call_in_order, threads_for
 _BATCH_VALUES = 1 << 21
 #: A layer and what it did.
 Activity = tuple[Layer, LayerActivity]
+#: A layer, what came in, and what it did.
+Passed = tuple[Layer, Sequence[Incoming], LayerActivity]
 
 
 class ReferenceBackend(Backend):
@@ -144,6 +149,15 @@ class _Simulation:
             room: gives the memory that a layer's counts are written to.
             keep_spikes: keep the last layer's spikes as well.
         """
+        return ((layer, done) for layer, _, done in self.passed(batch, room, keep_spikes))
+
+    def passed(
+        self,
+        batch: Tensor,
+        room: Callable[[Layer], Tensor | None] | None = None,
+        keep_spikes: bool = False,
+    ) -> Iterator[Passed]:
+        """Do what ``activities`` does, and yield for each layer what came in as well."""
         wiring = self.network.wiring
         trains: dict[int | None, Train] = {
             None: SpikeTrain.of_input(batch, self.network.input, self.network.num_steps)
@@ -171,7 +185,7 @@ class _Simulation:
             for source in [source for source in trains if source is not None]:
                 if wiring.last_use(source) <= index:
                     del trains[source]  # nobody needs its spikes any more
-            yield layer, activity
+            yield layer, incoming, activity
 
     def parameter_digest(self) -> dict[str, str]:
         """Return per layer the digest of the tensors that it computes with."""
@@ -214,3 +228,52 @@ def trace(
         if activity.train is not None:
             spikes[layer.name] = activity.train.samples_first().cpu().numpy()
     return spikes
+
+
+@torch.no_grad()
+def readout_by_step(
+    network: QuantizedNetwork, inputs: npt.NDArray[np.uint8], device: str = "cpu"
+) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield what the result would be if the window ended after each of its steps.
+
+    These are prefixes of the one exact window: a readout's potential u[t] + B after step t, or how
+    often each neuron of a counted readout has fired by then. After step T they are
+    ``Recording.output``.
+
+    Args:
+        network: what to run.
+        inputs: uint8 [samples, *network.sample_shape].
+        device: where to compute, for instance "cpu" or "cuda".
+
+    Yields:
+        int32 [samples of a batch, num_steps, outputs], the samples in their order.
+
+    Raises:
+        DataError: the inputs do not fit the network.
+    """
+    check_inputs(network, inputs)
+    simulation = _Simulation(network, torch.device(device))
+    size = _samples_of_a_batch(network, len(inputs), threads=1)
+    for start in range(0, len(inputs), size):
+        samples = np.ascontiguousarray(inputs[start : start + size])
+        batch = torch.from_numpy(samples).to(simulation.device)
+        *_, (_, incoming, activity) = simulation.passed(batch, keep_spikes=True)
+        if activity.train is not None:
+            found = activity.train.samples_first().cumsum(1, dtype=torch.int32)
+        else:
+            found = _potential_by_step(simulation.neurons[-1], incoming, network.num_steps)
+        yield found.flatten(2).to(torch.int32).cpu().numpy()
+
+
+def _potential_by_step(
+    neurons: NeuronParameters, incoming: Sequence[Incoming], num_steps: int
+) -> Tensor:
+    """Return a readout's potential after each step, [batch, num_steps, *shape], by definition."""
+    with exact_arithmetic(neurons.bias.device.type):
+        inputs = summed(incoming, num_steps)
+    state = ExactState(neurons, neurons.bias, follow_peak=False)
+    potentials = []
+    for synaptic_input in inputs:
+        state.step(synaptic_input)
+        potentials.append(state.potential())
+    return torch.stack(potentials, dim=1)

@@ -85,7 +85,7 @@ READ = {
     "init": "model.pt",
 }
 #: Commands whose --out is a folder; what they write there has tests of its own.
-INTO_FOLDERS = ("train",)
+INTO_FOLDERS = ("train", "sweep")
 
 
 def commands() -> Iterator[tuple[str, str]]:

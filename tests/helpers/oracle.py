@@ -35,7 +35,7 @@ class LayerResult:
 
     Attributes:
         spikes: per step the spikes of the neurons, flattened in C order.
-        potential: v >> 6 at the window's end.
+        potentials: per step v >> 6.
         final: u at the window's end where it is kept, otherwise v, cleared by a spike.
         peak: largest magnitude of a potential with its bias in weight units, rounded up.
         low: lowest current or unclipped voltage, in units of 1/64 weight unit.
@@ -47,7 +47,7 @@ class LayerResult:
     """
 
     spikes: list[list[int]] = field(default_factory=list)
-    potential: list[int] = field(default_factory=list)
+    potentials: list[list[int]] = field(default_factory=list)
     final: list[int] = field(default_factory=list)
     peak: int = 0
     low: int = 0
@@ -56,6 +56,11 @@ class LayerResult:
     wrapped: bool = False
     clipped: bool = False
     saturated: int = 0
+
+    @property
+    def potential(self) -> list[int]:
+        """The potential at the window's end."""
+        return self.potentials[-1]
 
     @property
     def counts(self) -> list[int]:
@@ -115,7 +120,7 @@ def run_layer(
         ]
         if may_fire:
             result.spikes.append(spikes)
-    result.potential = [neuron.v >> 6 for neuron in neurons]
+        result.potentials.append([neuron.v >> 6 for neuron in neurons])
     result.final = [neuron.final for neuron in neurons]
     result.saturated = sum(neuron.saturated for neuron in neurons)
     result.peak = max(neuron.peak for neuron in neurons)

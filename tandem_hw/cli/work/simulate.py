@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.options import write_json
 from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.cli.work.arithmetic_tables import describe_ways
+from tandem_hw.cli.work.early_exit import early_exit_tables, judge_early_exits
 from tandem_hw.cli.work.run_tables import activity_table, describe_run, last_line
 from tandem_hw.cli.work.samples import Samples, load_samples
 from tandem_hw.network.activity import summarise
@@ -18,6 +20,7 @@ from tandem_hw.network.saturation import saturation_lines, summarise_saturation,
 from tandem_hw.npz_in_parts import npz_in_parts
 from tandem_hw.report.plots import write_plot
 from tandem_hw.sim.backend import Backend, require_available
+from tandem_hw.sim.early_exit import check_early_exit
 from tandem_hw.sim.run_summary import RunSummary, RunTally
 
 
@@ -30,12 +33,16 @@ class Results:
         final_states: keep the states at the window's end in it.
         json: a JSON file, or None.
         plot: a PNG file, or None.
+        early_exit: margins at which samples end early, "curve" for some, or None for whole windows.
+        device: where the readout of each step is computed then.
     """
 
     recording: Path | None
     final_states: bool
     json: Path | None
     plot: Path | None
+    early_exit: tuple[float, ...] | str | None = None
+    device: str = "cpu"
 
 
 def simulate(
@@ -56,11 +63,14 @@ def simulate(
     require_available(runner)
     runner.check_network(network)
     given = load_samples(network, data, samples)
+    if wanted.early_exit is not None:
+        check_early_exit(network, runner, given.objective.name)
     run = _run(network, runner, given, wanted)
     layers = summarise(network, run)
     metrics = given.measure(network, run)
     judged = {"objective": given.objective.name, **for_json(metrics)}
     saturation = summarise_saturation(network, [run])
+    early = _early_exits(network, given, run, wanted)
     write_json(
         {
             **describe_run(run, layers, judged),
@@ -68,6 +78,7 @@ def simulate(
             "firing_delay": network.firing_delay,
             "saturation": [asdict(layer) for layer in saturation],
             "arithmetic": describe_ways(),
+            **({} if early is None else {"early_exit": early}),
         },
         wanted.json,
     )
@@ -78,6 +89,17 @@ def simulate(
     lines = saturation_lines(saturation) if saturation else uncounted_lines(network, runner.name)
     warn(console, lines)
     console.print(f"{shown_together(metrics)}, {last_line(run, layers)}")
+    for table in [] if early is None else early_exit_tables(early):
+        console.print(table)
+
+
+def _early_exits(
+    network: QuantizedNetwork, given: Samples, run: RunSummary, wanted: Results
+) -> dict[str, Any] | None:
+    if wanted.early_exit is None:
+        return None
+    margins = None if isinstance(wanted.early_exit, str) else wanted.early_exit
+    return judge_early_exits(network, given, run, margins, wanted.device)
 
 
 def _run(network: QuantizedNetwork, runner: Backend, given: Samples, wanted: Results) -> RunSummary:

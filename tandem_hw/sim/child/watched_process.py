@@ -35,6 +35,7 @@ def run_watched(
     start_timeout: float,
     stall_timeout: float,
     error_file: Path,
+    starts_in: Path | None = None,
 ) -> None:
     """Run a command to its end, or end it with all its descendants and say why.
 
@@ -47,6 +48,7 @@ def run_watched(
         start_timeout: seconds until the first progress.
         stall_timeout: seconds without progress after that.
         error_file: where the command writes its own message before it fails.
+        starts_in: its current folder; by default that of this process.
 
     Raises:
         BackendError: it failed, was killed, or stood still.
@@ -59,6 +61,7 @@ def run_watched(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(environment),
+            cwd=starts_in,
             start_new_session=True,
         )
     try:

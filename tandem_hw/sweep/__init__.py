@@ -1,0 +1,1 @@
+"""Many trainings over a grid of options: planned, run side by side, measured and summed up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ def command(
 
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """
-    _check_folder(out, resume, overwrite, init, data)
     options = training_options(settings)
+    read = [init, None if options.teacher is None else Path(options.teacher)]
+    _check_folder(out, resume, overwrite, read, data)
     check_spiking_options(settings)
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.train import run_training
@@ -62,8 +64,10 @@ def command(
         show_ways()
 
 
-def _check_folder(out: Path, resume: bool, overwrite: bool, init: Path | None, data: str) -> None:
-    check_outputs(*(out / name for name in WRITTEN_NAMES), inputs=[init], data=data)
+def _check_folder(
+    out: Path, resume: bool, overwrite: bool, read: Sequence[Path | None], data: str
+) -> None:
+    check_outputs(*(out / name for name in WRITTEN_NAMES), inputs=read, data=data)
     if resume and overwrite:
         raise FileFormatError(
             f"{out}: --resume keeps a training and --overwrite replaces it; give one"

@@ -108,16 +108,15 @@ def test_the_rate_rises_and_falls_along_a_cosine(warm_up: int) -> None:
     assert max(found) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize(("warm_up", "top"), [(0, 0.3), (2, 0.5)])
-def test_one_cycle_goes_up_and_down(warm_up: int, top: float) -> None:
+@pytest.mark.parametrize(("warm_up", "rising"), [(0, 6), (2, 10)])
+def test_one_cycle_goes_up_and_down(warm_up: int, rising: int) -> None:
     found = rates(learning_rate_schedule="one-cycle", warm_up=warm_up)
-    highest = found.index(max(found))
     assert found[0] == pytest.approx(0.1 / 25)
-    assert abs(highest - (top * 20 - 1)) <= 0.5
-    assert found[highest] == pytest.approx(0.1, rel=0.02)
-    assert found[: highest + 1] == sorted(found[: highest + 1])
-    assert found[highest:] == sorted(found[highest:], reverse=True)
-    assert found[-1] < 0.001
+    assert found[rising // 2] == pytest.approx(0.1 * (1 + 1 / 25) / 2)
+    assert found[rising] == max(found) == 0.1
+    assert found[: rising + 1] == sorted(found[: rising + 1])
+    assert found[rising:] == sorted(found[rising:], reverse=True)
+    assert found[-1] < 0.003
 
 
 def test_an_average_is_that_of_the_formula() -> None:

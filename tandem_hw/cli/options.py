@@ -17,7 +17,8 @@ import click
 
 from tandem_hw.atomic_write import atomic_path, require_writable
 from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
-from tandem_hw.errors import BackendUnavailableError, FileFormatError
+from tandem_hw.errors import BackendUnavailableError, ConversionError, FileFormatError
+from tandem_hw.learning.per_layer.widths import WeightBits, check_widths, parse_widths
 from tandem_hw.network.choices import PHASED, Phased
 from tandem_hw.ranges import RealRange
 from tandem_hw.sim.registry import make_backend
@@ -71,6 +72,34 @@ class FiringDelay(click.ParamType):  # type: ignore[type-arg]
         if not steps.isdecimal():
             self.fail(f'{steps!r} is no delay: give steps, 0 or more, or "{PHASED}"', param, ctx)
         return int(steps)
+
+
+#: What a width may be.
+WIDTHS_HELP: Final = (
+    "Width of the weights, 2 to 8: of all layers, of each (8,4,8), or by name (conv1=8,others=4)."
+)
+
+
+class Widths(click.ParamType):  # type: ignore[type-arg]
+    """The type of the widths of weights: of all layers, of each in order, or by name."""
+
+    name = "bits"
+
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        """Return what help shows for a value."""
+        return "[N|N,N,...|NAME=N,...]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> WeightBits:
+        """Return the widths, if they are in range."""
+        try:
+            widths: WeightBits = check_widths(
+                parse_widths(value) if isinstance(value, str) else value
+            )
+        except ConversionError as error:
+            self.fail(str(error), param, ctx)
+        return widths
 
 
 def whole_numbers(allowed: range) -> click.IntRange:

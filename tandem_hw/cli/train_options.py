@@ -9,8 +9,9 @@ from typing import Any, get_args
 
 import click
 
-from tandem_hw.cli.options import FiringDelay, real_numbers, whole_numbers
+from tandem_hw.cli.options import WIDTHS_HELP, FiringDelay, Widths, real_numbers, whole_numbers
 from tandem_hw.errors import ConversionError, DataError
+from tandem_hw.learning.per_layer.widths import common_width
 from tandem_hw.learning.spiking_options import SpikingOptions, Twin
 from tandem_hw.network.choices import (
     EVENTS,
@@ -25,7 +26,6 @@ from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
     INPUT_BITS_RANGE,
     NUM_STEPS_RANGE,
-    WEIGHT_BITS_RANGE,
 )
 from tandem_hw.ranges import SEEDS, SHARE
 from tandem_hw.training.methods.names import LearningRateSchedule, Mix, OptimizerName
@@ -77,9 +77,7 @@ _NETWORK: tuple[Decorator, ...] = (
     click.option(
         "--reset", type=click.Choice(get_args(Reset)), default="subtract", show_default=True
     ),
-    click.option(
-        "--weight-bits", type=whole_numbers(WEIGHT_BITS_RANGE), default=8, show_default=True
-    ),
+    click.option("--weight-bits", type=Widths(), default=8, show_default=True, help=WIDTHS_HELP),
     click.option(
         "--input-bits", type=whole_numbers(INPUT_BITS_RANGE), default=4, show_default=True
     ),
@@ -115,6 +113,11 @@ _NETWORK: tuple[Decorator, ...] = (
     ),
     click.option(
         "--learn-thresholds", is_flag=True, help="Train every layer's activation-max as well."
+    ),
+    click.option(
+        "--thresholds-per-channel",
+        is_flag=True,
+        help="An activation-max for each channel, where spikes are not added as they are.",
     ),
     click.option(
         "--firing-delay",
@@ -330,4 +333,5 @@ def check_spiking_options(settings: dict[str, Any]) -> None:
     """
     values = {field.name: settings[field.name] for field in fields(SpikingOptions)}
     delay = steps_of_delay(values["firing_delay"], values["num_steps"], ConversionError)
-    SpikingOptions(**(values | {"firing_delay": delay}))
+    widths = common_width(values["weight_bits"])
+    SpikingOptions(**(values | {"firing_delay": delay, "weight_bits": widths}))

@@ -20,6 +20,7 @@ from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
 from tandem_hw.errors import BackendUnavailableError, ConversionError, FileFormatError
 from tandem_hw.learning.per_layer.widths import WeightBits, check_widths, parse_widths
 from tandem_hw.network.choices import PHASED, Phased
+from tandem_hw.network.fixed_point import WEIGHT_BITS_RANGE
 from tandem_hw.ranges import RealRange
 from tandem_hw.sim.registry import make_backend
 
@@ -93,10 +94,10 @@ class Widths(click.ParamType):  # type: ignore[type-arg]
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> WeightBits:
         """Return the widths, if they are in range."""
+        if str(value).isdecimal():
+            return int(whole_numbers(WEIGHT_BITS_RANGE).convert(value, param, ctx))
         try:
-            widths: WeightBits = check_widths(
-                parse_widths(value) if isinstance(value, str) else value
-            )
+            widths = parse_widths(value) if isinstance(value, str) else check_widths(value)
         except ConversionError as error:
             self.fail(str(error), param, ctx)
         return widths

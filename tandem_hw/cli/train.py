@@ -43,8 +43,8 @@ def command(
     """Train a network of the zoo on DATA.
 
     DATA is digits or diabetes (which come with scikit-learn), npz:PATH (x_train, y_train, x_test,
-    y_test), or, with torchvision, mnist, fashion-mnist or cifar10. Events are moving-digits (made
-    here), events:PATH, or, with tonic, nmnist, dvs-gesture, cifar10-dvs or shd.
+    y_test), or, with torchvision, mnist, fashion-mnist, cifar10 or cifar100. Events are
+    moving-digits (made here), events:PATH, or, with tonic, nmnist, dvs-gesture, cifar10-dvs or shd.
 
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """

@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import prune
 
 from tandem_hw.conversion.convert import convert
+from tandem_hw.data.dataset import Labels
+from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError, FileFormatError
 from tandem_hw.learning.checkpoint import load_checkpoint, save_checkpoint
 from tandem_hw.training.loop import evaluate, train
@@ -20,6 +23,7 @@ from tandem_hw.training.methods.distillation import Teacher
 from tandem_hw.training.objectives import Classification
 from tandem_hw.training.options import PRESETS, Augmentation, TrainingOptions, augmentation_named
 from tandem_hw.training.run_files import BEST_NAME, LAST_NAME
+from tests.helpers import trainings as rows
 from tests.helpers.image_trainings import OPTIONS as THREE_EPOCHS
 from tests.helpers.image_trainings import contents, interrupt_in, make_data, make_model
 from tests.helpers.trainings import anonymous
@@ -194,6 +198,25 @@ def test_a_teacher_of_other_outputs_and_what_is_no_checkpoint_are_refused(
     with pytest.raises(FileFormatError, match=r"none\.pt: does not exist; give a checkpoint"):
         train(make_model(), make_data(), options, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_events_are_not_mixed(mix: Any, tmp_path: Path) -> None:
+    events = np.zeros((30, 4, 1, 4, 4), np.uint8)
+    labels = Labels(np.arange(30) % 3, classes=3)
+    binned = EventDataset("points", events, labels, events, labels, input_bits=4, clipped=0)
+    options = replace(OPTIONS, mix=mix)
+    with pytest.raises(DataError, match=f"points: holds events, which mix {mix} cannot change"):
+        train(make_model(encoding="events"), binned, options, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_measurements_are_mixed_whole_and_not_cut(tmp_path: Path) -> None:
+    options = replace(rows.NEW, mix="mixup", epochs=1)
+    summary = rows.run(tmp_path / "mixup", options)
+    assert summary["epochs"] != rows.run(tmp_path / "plain", replace(options, mix="none"))["epochs"]
+    with pytest.raises(DataError, match=r"mix cutmix: rows has samples of shape \(8,\); images"):
+        rows.run(tmp_path / "cutmix", replace(options, mix="cutmix"))
 
 
 def test_a_state_without_its_average_is_refused(tmp_path: Path) -> None:

@@ -68,7 +68,14 @@ def found_widths(network: Any) -> dict[str, set[int]]:
     }
 
 
-@pytest.mark.parametrize("name", ["residual", "autoencoder", "one axis"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "residual",
+        pytest.param("autoencoder", marks=pytest.mark.exhaustive),
+        pytest.param("one axis", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_every_layer_has_its_width_in_training_evaluation_reference_and_file(
     name: str, tmp_path: Path
 ) -> None:

@@ -197,6 +197,19 @@ def test_a_cutmix_puts_a_rectangle_of_another_image_in_its_place(seed: int) -> N
     assert torch.equal(inputs[:, 0, 0, 0], torch.arange(1, 11, dtype=torch.uint8))  # untouched
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU on this machine")
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_a_gpu_mixes_as_the_cpu_does(mix: Any) -> None:
+    inputs = torch.randint(0, 16, (12, 2, 5, 4), dtype=torch.uint8)
+    on_cpu, on_gpu = (
+        mixed(inputs.to(device), mix, torch.Generator().manual_seed(3))
+        for device in ("cpu", "cuda")
+    )
+    assert torch.equal(on_cpu.inputs, on_gpu.inputs.cpu())
+    assert torch.equal(on_cpu.partner, on_gpu.partner.cpu())
+    assert on_cpu.share == on_gpu.share
+
+
 def test_rectangles_have_half_of_the_image_in_the_mean_before_they_are_cut_off() -> None:
     random, inputs = torch.Generator().manual_seed(0), torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
     shares = [mixed(inputs, "cutmix", random).share for _ in range(300)]

@@ -98,7 +98,6 @@ def ends(kind: object) -> tuple[float | None, float | None, bool, bool]:
 
 def test_the_command_line_asks_the_same_ranges() -> None:
     expected: dict[str, tuple[click.Command, range | RealRange]] = {
-        "weight_bits": (train, WEIGHT_BITS_RANGE),
         "input_bits": (train, INPUT_BITS_RANGE),
         "current_decay": (train, DECAY_RANGE),
         "voltage_decay": (train, DECAY_RANGE),
@@ -138,3 +137,15 @@ def test_an_option_takes_its_range_and_no_more() -> None:
         taken(real_numbers(SHARE), "1")
     with pytest.raises(click.BadParameter, match=r"0\.0 is not in the range x>0"):
         taken(real_numbers(POSITIVE), "0")
+
+
+@pytest.mark.parametrize("command", [train, convert])
+def test_widths_of_weights_have_the_same_range(command: click.Command) -> None:
+    (option,) = [one for one in command.params if one.name == "weight_bits"]
+    for bits in WEIGHT_BITS_RANGE:
+        assert option.type.convert(str(bits), option, None) == bits
+        assert option.type.convert(f"{bits},8", option, None) == (bits, 8)
+    for bits in (WEIGHT_BITS_RANGE[0] - 1, WEIGHT_BITS_RANGE[-1] + 1):
+        for text in (str(bits), f"{bits},8", f"conv1={bits}"):
+            with pytest.raises(click.BadParameter, match=r"is not in the range|allowed are 2 to 8"):
+                option.type.convert(text, option, None)

@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 import click
 
-from tandem_hw.cli.options import FiringDelay, real_numbers, whole_numbers
+from tandem_hw.cli.options import WIDTHS_HELP, FiringDelay, Widths, real_numbers, whole_numbers
 from tandem_hw.data.catalogue import KNOWN_SPECS
 from tandem_hw.learning.spiking_options import PERCENTILES
 from tandem_hw.network.choices import Encoding, Reset
-from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_RANGE, WEIGHT_BITS_RANGE
+from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_RANGE
 from tandem_hw.zoo.catalogue import MODELS
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -49,8 +49,8 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--weight-bits",
-        type=whole_numbers(WEIGHT_BITS_RANGE),
-        help="[default: the checkpoint's, or 8]",
+        type=Widths(),
+        help=f"{WIDTHS_HELP} [default: the checkpoint's, or 8]",
     ),
     click.option(
         "--input-bits",

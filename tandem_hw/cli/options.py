@@ -17,8 +17,10 @@ import click
 
 from tandem_hw.atomic_write import atomic_path, require_writable
 from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
-from tandem_hw.errors import BackendUnavailableError, FileFormatError
+from tandem_hw.errors import BackendUnavailableError, ConversionError, FileFormatError
+from tandem_hw.learning.per_layer.widths import WeightBits, check_widths, parse_widths
 from tandem_hw.network.choices import PHASED, Phased
+from tandem_hw.network.fixed_point import WEIGHT_BITS_RANGE
 from tandem_hw.ranges import RealRange
 from tandem_hw.sim.registry import make_backend
 
@@ -104,6 +106,34 @@ class Margins(click.ParamType):  # type: ignore[type-arg]
                 )
             margins.append(margin)
         return tuple(margins)
+
+
+#: What a width may be.
+WIDTHS_HELP: Final = (
+    "Width of the weights, 2 to 8: of all layers, of each (8,4,8), or by name (conv1=8,others=4)."
+)
+
+
+class Widths(click.ParamType):  # type: ignore[type-arg]
+    """The type of the widths of weights: of all layers, of each in order, or by name."""
+
+    name = "bits"
+
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        """Return what help shows for a value."""
+        return "[N|N,N,...|NAME=N,...]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> WeightBits:
+        """Return the widths, if they are in range."""
+        if str(value).isdecimal():
+            return int(whole_numbers(WEIGHT_BITS_RANGE).convert(value, param, ctx))
+        try:
+            widths = parse_widths(value) if isinstance(value, str) else check_widths(value)
+        except ConversionError as error:
+            self.fail(str(error), param, ctx)
+        return widths
 
 
 def whole_numbers(allowed: range) -> click.IntRange:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,14 @@ def command(
     """Train a network of the zoo on DATA.
 
     DATA is digits or diabetes (which come with scikit-learn), npz:PATH (x_train, y_train, x_test,
-    y_test), or, with torchvision, mnist, fashion-mnist or cifar10. Events are moving-digits (made
-    here), events:PATH, or, with tonic, nmnist, dvs-gesture, cifar10-dvs or shd.
+    y_test), or, with torchvision, mnist, fashion-mnist, cifar10 or cifar100. Events are
+    moving-digits (made here), events:PATH, or, with tonic, nmnist, dvs-gesture, cifar10-dvs or shd.
 
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """
-    _check_folder(out, resume, overwrite, init, data)
     options = training_options(settings)
+    read = [init, None if options.teacher is None else Path(options.teacher)]
+    _check_folder(out, resume, overwrite, read, data)
     check_spiking_options(settings)
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.train import run_training
@@ -62,8 +64,10 @@ def command(
         show_ways()
 
 
-def _check_folder(out: Path, resume: bool, overwrite: bool, init: Path | None, data: str) -> None:
-    check_outputs(*(out / name for name in WRITTEN_NAMES), inputs=[init], data=data)
+def _check_folder(
+    out: Path, resume: bool, overwrite: bool, read: Sequence[Path | None], data: str
+) -> None:
+    check_outputs(*(out / name for name in WRITTEN_NAMES), inputs=read, data=data)
     if resume and overwrite:
         raise FileFormatError(
             f"{out}: --resume keeps a training and --overwrite replaces it; give one"

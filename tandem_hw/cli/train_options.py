@@ -9,8 +9,9 @@ from typing import Any, get_args
 
 import click
 
-from tandem_hw.cli.options import FiringDelay, real_numbers, whole_numbers
-from tandem_hw.errors import ConversionError
+from tandem_hw.cli.options import WIDTHS_HELP, FiringDelay, Widths, real_numbers, whole_numbers
+from tandem_hw.errors import ConversionError, DataError
+from tandem_hw.learning.per_layer.widths import common_width
 from tandem_hw.learning.spiking_options import SpikingOptions, Twin
 from tandem_hw.network.choices import (
     EVENTS,
@@ -25,9 +26,9 @@ from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
     INPUT_BITS_RANGE,
     NUM_STEPS_RANGE,
-    WEIGHT_BITS_RANGE,
 )
 from tandem_hw.ranges import SEEDS, SHARE
+from tandem_hw.training.methods.names import LearningRateSchedule, Mix, OptimizerName
 from tandem_hw.training.objective_names import ObjectiveName
 from tandem_hw.training.options import (
     BATCH_SIZE_MIN,
@@ -35,6 +36,7 @@ from tandem_hw.training.options import (
     PRESETS,
     REAL_RANGES,
     TrainingOptions,
+    augmentation_named,
 )
 from tandem_hw.training.schedule import Schedule
 from tandem_hw.zoo.recipes import RECIPES
@@ -44,6 +46,25 @@ _DEFAULTS = TrainingOptions()
 _IMAGE_ENCODINGS = ", ".join(
     f"{default_encoding(reset)} with reset {reset}" for reset in get_args(Reset)
 )
+
+
+class AugmentationNames(click.ParamType):  # type: ignore[type-arg]
+    """The type of an augmentation: names that are joined by a plus."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the names, if there are such augmentations and they go together."""
+        for name in str(value).split("+"):
+            if name not in PRESETS:
+                known = ", ".join(map(repr, PRESETS))
+                self.fail(f"{name!r} is not one of {known}, which + joins", param, ctx)
+        try:
+            augmentation_named(str(value))
+        except DataError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
 
 _NETWORK: tuple[Decorator, ...] = (
     click.option(
@@ -56,9 +77,7 @@ _NETWORK: tuple[Decorator, ...] = (
     click.option(
         "--reset", type=click.Choice(get_args(Reset)), default="subtract", show_default=True
     ),
-    click.option(
-        "--weight-bits", type=whole_numbers(WEIGHT_BITS_RANGE), default=8, show_default=True
-    ),
+    click.option("--weight-bits", type=Widths(), default=8, show_default=True, help=WIDTHS_HELP),
     click.option(
         "--input-bits", type=whole_numbers(INPUT_BITS_RANGE), default=4, show_default=True
     ),
@@ -94,6 +113,11 @@ _NETWORK: tuple[Decorator, ...] = (
     ),
     click.option(
         "--learn-thresholds", is_flag=True, help="Train every layer's activation-max as well."
+    ),
+    click.option(
+        "--thresholds-per-channel",
+        is_flag=True,
+        help="An activation-max for each channel, where spikes are not added as they are.",
     ),
     click.option(
         "--firing-delay",
@@ -139,7 +163,35 @@ _TRAINING: tuple[Decorator, ...] = (
         default=_DEFAULTS.batch_size,
         show_default=True,
     ),
+    click.option(
+        "--optimizer",
+        type=click.Choice(get_args(OptimizerName)),
+        default=_DEFAULTS.optimizer,
+        show_default=True,
+        help="adamw and sgd (momentum 0.9) let weights decay alone; adam lets all parameters.",
+    ),
     click.option("--learning-rate", type=float, default=_DEFAULTS.learning_rate, show_default=True),
+    click.option(
+        "--learning-rate-schedule",
+        type=click.Choice(get_args(LearningRateSchedule)),
+        default=_DEFAULTS.learning_rate_schedule,
+        show_default=True,
+        help="Down to zero along a cosine, or up and down.",
+    ),
+    click.option(
+        "--warm-up",
+        type=click.IntRange(min=0),
+        default=_DEFAULTS.warm_up,
+        show_default=True,
+        help="Epochs in which the learning rate rises.",
+    ),
+    click.option(
+        "--clip-gradient",
+        type=real_numbers(REAL_RANGES["clip_gradient"]),
+        default=_DEFAULTS.clip_gradient,
+        show_default=True,
+        help="Largest norm of a step's gradient; 0 for any.",
+    ),
     click.option(
         "--weight-decay",
         type=real_numbers(REAL_RANGES["weight_decay"]),
@@ -154,10 +206,43 @@ _TRAINING: tuple[Decorator, ...] = (
     ),
     click.option(
         "--augmentation",
-        type=click.Choice(list(PRESETS)),
+        type=AugmentationNames(),
         default=_DEFAULTS.augmentation,
         show_default=True,
-        help="Random changes of the training images.",
+        help=f"Random changes of the training images: {', '.join(PRESETS)}, joined by +.",
+    ),
+    click.option(
+        "--mix",
+        type=click.Choice(get_args(Mix)),
+        default=_DEFAULTS.mix,
+        show_default=True,
+        help="Mix the samples of a batch in pairs, and their labels.",
+    ),
+    click.option(
+        "--teacher",
+        type=click.Path(),
+        help="Learn from the outputs of this checkpoint's network as well.",
+    ),
+    click.option(
+        "--teacher-weight",
+        type=real_numbers(REAL_RANGES["teacher_weight"]),
+        default=_DEFAULTS.teacher_weight,
+        show_default=True,
+        help="Weight of the teacher against the labels.",
+    ),
+    click.option(
+        "--temperature",
+        type=real_numbers(REAL_RANGES["temperature"]),
+        default=_DEFAULTS.temperature,
+        show_default=True,
+        help="Divides the outputs that teacher and network are compared by.",
+    ),
+    click.option(
+        "--ema",
+        type=real_numbers(REAL_RANGES["ema"]),
+        default=_DEFAULTS.ema,
+        show_default=True,
+        help="Decay of a moving average of the weights, which is judged and exported; 0 for none.",
     ),
     click.option(
         "--synop-weight",
@@ -248,4 +333,5 @@ def check_spiking_options(settings: dict[str, Any]) -> None:
     """
     values = {field.name: settings[field.name] for field in fields(SpikingOptions)}
     delay = steps_of_delay(values["firing_delay"], values["num_steps"], ConversionError)
-    SpikingOptions(**(values | {"firing_delay": delay}))
+    widths = common_width(values["weight_bits"])
+    SpikingOptions(**(values | {"firing_delay": delay, "weight_bits": widths}))

@@ -29,7 +29,7 @@ from tandem_hw.errors import ConversionError
 from tandem_hw.learning.kinds.max_pooling import TandemMaxPool
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.learning.signals import TandemSignal
+from tandem_hw.learning.signals import TandemSignal, along_channels
 from tandem_hw.network.quantized import InputSpec, Readout
 
 #: Samples of the first runs; two numbers, so that a forward pass with one written into it fails.
@@ -283,7 +283,10 @@ def _twin(layer: TandemLayer, inputs: list[Tensor], parameters: dict[str, Tensor
     signals = [TandemSignal(one, None, 1.0) for one in inputs]
     parameters = parameters | {"activation_max": no_ceiling}
     result = functional_call(layer, parameters, (signals,), {"spiking": False})
-    return result if isinstance(result, Tensor) else result.counts * result.scale
+    if isinstance(result, Tensor):
+        return result
+    values: Tensor = result.counts * along_channels(result.scale, result.counts)
+    return values
 
 
 def _terms(layer: TandemLayer) -> int:

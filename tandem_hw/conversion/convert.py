@@ -21,6 +21,8 @@ from tandem_hw.learning.calibration import Samples, calibrate, check_samples, st
 from tandem_hw.learning.kinds.max_pooling import TandemMaxPool, can_pool_maxima
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.per_layer.assignment import with_channel_thresholds, with_widths
+from tandem_hw.learning.per_layer.widths import WeightBits, common_width
 from tandem_hw.learning.precision import check_network_precision
 from tandem_hw.network.choices import Phased, default_encoding, steps_of_delay
 from tandem_hw.network.fixed_point import DECAY_UNITY
@@ -37,7 +39,7 @@ def convert(
     input_shape: tuple[int, ...],
     num_steps: int,
     reset: Reset = "subtract",
-    weight_bits: int = 8,
+    weight_bits: WeightBits = 8,
     input_bits: int = 4,
     encoding: Encoding | None = None,
     readout: Readout = "potential",
@@ -47,6 +49,7 @@ def convert(
     voltage_decay: int = 0,
     initial_potential: float | None = None,
     learn_thresholds: bool = False,
+    thresholds_per_channel: bool = False,
     firing_delay: int | Phased = 0,
     samples: Samples | None = None,
     percentile: float | None = None,
@@ -75,7 +78,8 @@ def convert(
         input_shape: shape of one sample, (channels, height, width) or (features,).
         num_steps: length T of the window, at least 1.
         reset: "subtract" (the paper's neuron) or "zero".
-        weight_bits: width of the signed weights, 2 to 8.
+        weight_bits: width of the signed weights, 2 to 8; one for each layer with weights, in order,
+            or by a layer's name (``tandem_hw.learning.per_layer.widths``).
         input_bits: width of the unsigned inputs, 1 to 8.
         encoding: how samples are sent, see ``tandem_hw.network.choices``: "first_step" sends the
             input once, "constant" in every step; with "events" a sample holds every step,
@@ -95,6 +99,8 @@ def convert(
             with 0.5 a count is the activation rounded to the nearest, with 0 rounded down. By
             default 0.5 where samples are given and the reset is "subtract", otherwise 0.
         learn_thresholds: train ``activation_max`` of every layer along with its weights.
+        thresholds_per_channel: let each channel have an ``activation_max`` of its own, in layers
+            whose spikes are not added as they are; on the chip a layer still has one threshold.
         firing_delay: with reset "subtract", steps that a layer waits before its first spike, 0 to
             num_steps - 1, the last of which is called "phased": a layer then takes in everything
             before it fires, and the network computes what a quantized ReLU network does. A sample
@@ -128,7 +134,7 @@ def convert(
     options = SpikingOptions(
         num_steps=num_steps,
         reset=reset,
-        weight_bits=weight_bits,
+        weight_bits=common_width(weight_bits),
         twin=twin,
         activation_max=activation_max,
         current_decay=current_decay,
@@ -146,7 +152,10 @@ def convert(
     found = read_as_it_is(
         network, spec, readout, check=check, pools_maxima=can_pool_maxima(options)
     )
-    model = TandemNetwork(Architecture(spec, options, tuple(found.layers), readout))
+    layers = with_widths(found.layers, weight_bits)
+    if thresholds_per_channel:
+        layers = with_channel_thresholds(layers)
+    model = TandemNetwork(Architecture(spec, options, layers, readout))
     _copy_parameters(model, found)
     model.to(device_of(network))
     if samples is not None:

@@ -15,8 +15,13 @@ EVENTS_PREFIX: Final = "events:"
 DIGITS: Final = "digits"
 #: A regression: ten measurements, and how far a disease has got a year later (scikit-learn).
 DIABETES: Final = "diabetes"
-#: Names of the classes in ``torchvision.datasets``; each of them has ten labels.
-TORCHVISION: Final = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
+#: Names of the classes in ``torchvision.datasets``, and how many labels each has.
+TORCHVISION: Final = {
+    "mnist": ("MNIST", 10),
+    "fashion-mnist": ("FashionMNIST", 10),
+    "cifar10": ("CIFAR10", 10),
+    "cifar100": ("CIFAR100", 100),
+}
 MOVING_DIGITS: Final = "moving-digits"
 #: Names of event data that tonic downloads (``tandem_hw.data.tonic_datasets``).
 TONIC: Final = ("nmnist", "dvs-gesture", "cifar10-dvs", "shd")

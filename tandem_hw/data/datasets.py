@@ -53,11 +53,11 @@ def load_dataset(
     """Load a data set.
 
     Args:
-        spec: images: "digits" (8x8, comes with scikit-learn), "mnist", "fashion-mnist", "cifar10"
-            (through torchvision, downloaded once) or "npz:PATH". Such a file holds x_train,
-            y_train, x_test and y_test; images are uint8 or floats in [0, 1], [N, H, W],
-            [N, H, W, C], [N, C, H, W] or [N, features]. Events: "moving-digits" (made here),
-            "nmnist", "dvs-gesture", "cifar10-dvs", "shd" (through tonic, downloaded once) or
+        spec: images: "digits" (8x8, comes with scikit-learn), "mnist", "fashion-mnist",
+            "cifar10", "cifar100" (through torchvision, downloaded once) or "npz:PATH". Such a file
+            holds x_train, y_train, x_test and y_test; images are uint8 or floats in [0, 1],
+            [N, H, W], [N, H, W, C], [N, C, H, W] or [N, features]. Events: "moving-digits" (made
+            here), "nmnist", "dvs-gesture", "cifar10-dvs", "shd" (through tonic, downloaded once) or
             "events:PATH" (``tandem_hw.data.event_file``).
         need: "test" leaves the training part out, and a file need not have one.
         folder: where downloads are kept, by default ``.cache/tandem-hw`` in the home folder.

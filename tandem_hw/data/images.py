@@ -88,7 +88,8 @@ def load_torchvision(spec: str, need: Need, folder: Path) -> ImageDataset:
             f'data set "{spec}" needs torchvision, which cannot be imported ({error}): '
             f"{how_to_install('vision')}"
         ) from error
-    source = getattr(datasets, TORCHVISION[spec])
+    name, _ = TORCHVISION[spec]
+    source = getattr(datasets, name)
     test = _from_torchvision(spec, source, folder, train=False)
     if need == "test":
         train = test[0][:0], test[1][:0]
@@ -109,7 +110,8 @@ def _from_torchvision(
             f"without a connection, put the data into an npz file and give npz:PATH"
         ) from error
     checked = _check_images(images, spec, "images")
-    return checked, Labels(check_labels(labels, len(images), spec, "labels"), classes=10)
+    _, classes = TORCHVISION[spec]
+    return checked, Labels(check_labels(labels, len(images), spec, "labels"), classes)
 
 
 def load_npz(path: Path, need: Need, *, name: str) -> ImageDataset:

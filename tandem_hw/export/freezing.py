@@ -6,6 +6,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from tandem_hw.learning.architecture import FROM_INPUT
 from tandem_hw.learning.calibration import was_measured
@@ -78,7 +79,7 @@ def integer_network(model: TandemNetwork) -> QuantizedNetwork:
         )
         layer = Layer(module.name, _neurons(module, integers), inputs)
         layers.append(layer)
-        sent[index] = _Sent(layer.name, layer.output_shape, module.spike_value)
+        sent[index] = _Sent(layer.name, layer.output_shape, module.sent_value)
         readout_scale = integers.unit if integers.threshold is None else module.spike_value
     return QuantizedNetwork(
         input=architecture.input,
@@ -92,11 +93,14 @@ def integer_network(model: TandemNetwork) -> QuantizedNetwork:
 
 
 class _Sent(NamedTuple):
-    """What layers take: the name and shape of what sends, and the real value of one count."""
+    """What layers take: the name and shape of what sends, and the real value of one count.
+
+    The value is a tensor [channels] where each channel has a threshold of its own.
+    """
 
     name: str
     shape: Shape
-    scale: float
+    scale: float | Tensor
 
 
 def _neurons(layer: TandemLayer, integers: IntegerParameters) -> Neurons:

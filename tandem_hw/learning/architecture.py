@@ -12,9 +12,10 @@ from typing import Any, Final, get_args
 
 from tandem_hw.errors import ConversionError, NetworkError
 from tandem_hw.learning.spiking_options import SpikingOptions
+from tandem_hw.network.fixed_point import WEIGHT_BITS_RANGE
 from tandem_hw.network.quantized import InputSpec, Readout
 from tandem_hw.network.synapses.geometry import Shape
-from tandem_hw.ranges import POSITIVE
+from tandem_hw.ranges import POSITIVE, whole_number
 
 #: More layers than any chip holds, skips included.
 LAYERS_MAX: Final = 1024
@@ -26,7 +27,11 @@ _LATER_FIELDS: Final[dict[str, Any]] = {
     "ceiling": None,
     "joined": (),
     "pooled_to": (),
+    "weight_bits": None,
+    "channel_thresholds": False,
 }
+#: Those among them that came last.
+_OF_ITS_OWN: Final = ("weight_bits", "channel_thresholds")
 _LATER_KINDS: Final = ("maxpool",)
 
 
@@ -56,6 +61,9 @@ class LayerSpec:
         joined: further layers whose channels come behind those of ``source``, in this order, as
             ``torch.cat`` joins them.
         skips: further synapses onto the same neurons, each with its source.
+        weight_bits: width of the weights of the layer and its skips; None for that of all layers.
+        channel_thresholds: whether each channel has a threshold of its own
+            (``tandem_hw.learning.per_layer.assignment``).
     """
 
     kind: str
@@ -80,6 +88,8 @@ class LayerSpec:
     source: int = FROM_INPUT
     joined: tuple[int, ...] = ()
     skips: tuple[LayerSpec, ...] = ()
+    weight_bits: int | None = None
+    channel_thresholds: bool = False
 
     def __post_init__(self) -> None:
         """Turn lists (as JSON has them) into tuples."""
@@ -141,6 +151,7 @@ class Architecture:
                 raise ConversionError(
                     f"ceil_mode of layer {index} is {layer.ceil_mode!r}; allowed are True and False"
                 )
+            _check_own(index, layer)
             if layer.ceiling is not None and not isinstance(layer.ceiling, (int, float)):
                 raise ConversionError(
                     f"the ceiling of layer {index} is {layer.ceiling!r}; give {POSITIVE.words}"
@@ -171,6 +182,15 @@ class Architecture:
                 if found != wanted:
                     return f"{name}{entry.name} {found}, not {wanted}"
         return ""
+
+    @property
+    def differs_by_layer(self) -> bool:
+        """Whether a layer has a width of weights of its own, or thresholds of channels."""
+        return any(
+            getattr(layer, name) != _LATER_FIELDS[name]
+            for layer in self.layers
+            for name in _OF_ITS_OWN
+        )
 
     @property
     def is_later(self) -> bool:
@@ -227,6 +247,24 @@ class Architecture:
             )
         except (AttributeError, KeyError, TypeError, ValueError, NetworkError) as error:
             raise ConversionError(f"the description of the network is damaged: {error}") from error
+
+
+def _check_own(index: int, layer: LayerSpec) -> None:
+    """Refuse what a layer, or a skip of it, cannot have of its own."""
+    if layer.weight_bits is not None:
+        name = f"weight_bits of layer {index}"
+        whole_number(name, layer.weight_bits, WEIGHT_BITS_RANGE, ConversionError)
+    if not isinstance(layer.channel_thresholds, bool):
+        raise ConversionError(
+            f"channel_thresholds of layer {index} is {layer.channel_thresholds!r}; allowed are "
+            f"True and False"
+        )
+    for skip in layer.skips:
+        if any(getattr(skip, name) != _LATER_FIELDS[name] for name in _OF_ITS_OWN):
+            raise ConversionError(
+                f"a skip of layer {index} has {' or '.join(_OF_ITS_OWN)} of its own; it has those "
+                f"of its layer"
+            )
 
 
 def _build_layer(data: dict[str, Any], before: int) -> LayerSpec:

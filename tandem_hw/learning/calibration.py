@@ -24,6 +24,7 @@ from tandem_hw.errors import ConversionError
 from tandem_hw.learning.layers import TandemLayer, TandemSignal
 from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.learning.quantizer import IntegerParameters
+from tandem_hw.learning.signals import along_channels
 from tandem_hw.learning.spiking_options import PERCENTILES
 from tandem_hw.network.quantized import Reset
 from tandem_hw.user_warnings import InputWarning, SilentLayerWarning, warn_caller
@@ -70,8 +71,8 @@ class LayerCalibration:
     """What the samples said about one layer.
 
     Attributes:
-        activation_max: the real activation at which its neurons now fire in every step; None for a
-            readout by potential.
+        activation_max: the real activation at which its neurons now fire in every step, of all
+            channels alike; None for a readout by potential.
         cut_off: share of the positive activations above it; None for a readout by potential.
         largest_state: largest magnitude that a state of its neurons needs, in real units.
     """
@@ -207,7 +208,7 @@ def calibrate(
         model.train(was_training)
     return {
         layer.name: LayerCalibration(
-            float(layer.activation_max) if layer.fires else None,
+            float(layer.activation_max.max()) if layer.fires else None,
             cut_off.get(layer.name),
             states[layer.name],
         )
@@ -284,7 +285,7 @@ def _ordinary_activations(
     def look(layer: nn.Module, _: Any, signal: Any) -> None:
         assert isinstance(layer, TandemLayer)
         assert isinstance(signal, TandemSignal)
-        values = signal.counts * signal.scale
+        values = signal.counts * along_channels(signal.scale, signal.counts)
         stride = -(-len(inputs) * values[0].numel() // _VALUES_MAX)
         found[layer.name].append(values[values > 0][::stride])
 
@@ -353,7 +354,7 @@ def _largest_states(model: TandemNetwork, inputs: Tensor) -> dict[str, float]:
         needed[layer.name] = max(needed[layer.name], state)
         if activity.counts is None or activity.train is None:
             return None
-        return TandemSignal(activity.counts, activity.train, layer.spike_value)
+        return TandemSignal(activity.counts, activity.train, layer.sent_value)
 
     with _hooked(model.tandem_layers, run):
         for batch in torch.split(inputs, _BATCH):

@@ -23,9 +23,11 @@ from tandem_hw.learning.weights_in_effect import check_storable, restore_pruning
 from tandem_hw.pointer_file import refuse_pointer
 
 FORMAT = "tandem-hw checkpoint"
-#: 3: networks with a firing delay, max pooling, joined layers or ceilings; others are written as
-#: version 2, which has no place for these.
-FORMAT_VERSION = 3
+#: 4: networks whose layers have widths of weights or thresholds of channels of their own. 3: a
+#: firing delay, max pooling, joined layers or ceilings. Others are written as version 2, which has
+#: no place for these.
+FORMAT_VERSION = 4
+_DELAYS_VERSION = 3
 #: 2: every layer has a threshold and a peak of its own.
 _THRESHOLDS_VERSION = 2
 _OLDEST_VERSION = 1
@@ -76,7 +78,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     architecture = checkpoint.model.architecture
     content = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION if architecture.is_later else _THRESHOLDS_VERSION,
+        "format_version": _version_of(architecture),
         "architecture": architecture.to_dict(),
         "parameters": checkpoint.model.state_dict(),
         "data": checkpoint.data,
@@ -88,6 +90,13 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     # Given a path, torch.save would write the temporary file's random name into the file.
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         torch.save(content, file)
+
+
+def _version_of(architecture: Architecture) -> int:
+    """Return the earliest version that has a place for all of a network."""
+    if architecture.differs_by_layer:
+        return FORMAT_VERSION
+    return _DELAYS_VERSION if architecture.is_later else _THRESHOLDS_VERSION
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -36,6 +36,7 @@ from tandem_hw.arithmetic.neurons import (
 )
 from tandem_hw.arithmetic.synapses import largest_magnitude
 from tandem_hw.learning.kinds.kind import LayerKind, Observer
+from tandem_hw.learning.per_layer.folding import columns, is_by_channel, rows
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import (
     IntegerParameters,
@@ -43,7 +44,7 @@ from tandem_hw.learning.quantizer import (
     quantize_layer,
     scalar,
 )
-from tandem_hw.learning.signals import TandemSignal
+from tandem_hw.learning.signals import TandemSignal, along_channels
 from tandem_hw.learning.spiking_options import SpikingOptions, Twin
 from tandem_hw.learning.surrogates import replace_by_count, replace_value
 from tandem_hw.learning.weights_in_effect import refresh_weights
@@ -143,14 +144,35 @@ class TandemLayer(LayerKind):
             requires_grad=options.learn_thresholds and fires,
         )
 
+    def part_thresholds(self, channels: int) -> None:
+        """Give every channel a threshold of its own, all as they are by default.
+
+        Args:
+            channels: of what goes out.
+        """
+        value, learnt = self.activation_max.detach(), self.activation_max.requires_grad
+        self.activation_max = nn.Parameter(value.repeat(channels), requires_grad=learnt)
+
     @property
     def spike_value(self) -> float:
-        """Real value of one spike, which is the real firing threshold; positive."""
-        return float(self._spike_value())
+        """The real firing threshold of all neurons, positive; one spike is worth ``sent_value``."""
+        return float(self._threshold(self._spike_value()))
+
+    @property
+    def sent_value(self) -> float | Tensor:
+        """Real value of one spike: that of the threshold, or one for each channel, [channels]."""
+        value = self._spike_value()
+        return value if value.dim() else float(value)
+
+    def _threshold(self, spike_value: Tensor) -> Tensor:
+        """Return the threshold of all neurons, whose channels may send spikes of other values."""
+        if not spike_value.dim():
+            return spike_value
+        return scalar(self.options.activation_max / self.options.num_steps, spike_value)
 
     @torch.no_grad()
     def _spike_value(self) -> Tensor:
-        """Return ``spike_value`` where the parameters are, float64 []."""
+        """Return ``sent_value`` where the parameters are, float64 [] or [channels]."""
         value = self.activation_max.double().abs().clamp(_LEAST_ACTIVATION, self.ceiling)
         return value / scalar(self.options.num_steps, value)
 
@@ -229,7 +251,8 @@ class TandemLayer(LayerKind):
         check_precision(self.name, self)
         signals = [signals] if isinstance(signals, TandemSignal) else signals
         spike_value = self._spike_value()
-        value = spike_value if checks is not None else float(spike_value)
+        is_left = checks is not None or spike_value.dim() > 0
+        value = spike_value if is_left else float(spike_value)
         if not spiking:
             return self._ordinary(signals, value)
         branches = [
@@ -237,7 +260,7 @@ class TandemLayer(LayerKind):
             for synapses, taken in zip(self.synapses, self._grouped(signals), strict=True)
         ]
         twin = _sum_of_twins(branches)
-        self._follow_peak(twin)
+        self._follow_peak(twin, spike_value)
         integers = self._quantize(branches, spike_value, checks)
         activity = self.simulate(signals, integers, checks=checks)
         if observe is not None:
@@ -254,9 +277,10 @@ class TandemLayer(LayerKind):
             return TandemSignal(counts, train, value)
         graph_value = self._graph_spike_value()
         if graph_value is None:
-            counts = replace_by_count(twin, counts, self._ceiling, value)
+            counts = replace_by_count(twin, counts, self._ceiling, along_channels(value, twin))
         else:
-            counts = replace_by_count(twin / graph_value, counts, self._ceiling)
+            ratio = twin / along_channels(graph_value, twin)
+            counts = replace_by_count(ratio, counts, self._ceiling)
         return TandemSignal(counts, train, value, graph_scale=graph_value)
 
     @property
@@ -276,18 +300,20 @@ class TandemLayer(LayerKind):
                 part = synapses.norm(part)
             total = part if total is None else total + part
         assert total is not None  # every layer has synapses
-        self._follow_peak(total)
+        self._follow_peak(total, value)
         if not self.fires:
             return total
         graph_value = self._graph_spike_value()
-        ratio = total / (value if graph_value is None else graph_value)
+        ratio = total / along_channels(value if graph_value is None else graph_value, total)
         activation = ratio.clamp(0, self._ceiling)
         return TandemSignal(activation, None, value, graph_scale=graph_value)
 
     @torch.no_grad()
-    def _follow_peak(self, twin: Tensor | None) -> None:
-        """Keep the largest pre-activation of the last batches."""
+    def _follow_peak(self, twin: Tensor | None, spike_value: float | Tensor) -> None:
+        """Keep the largest pre-activation of the last batches, as the neurons have it."""
         if self.training and twin is not None:
+            if isinstance(spike_value, Tensor) and spike_value.dim():
+                twin = twin * along_channels(self._threshold(spike_value) / spike_value, twin)
             low, high = torch.aminmax(twin)
             magnitude = torch.maximum(-low, high)
             self.peak.copy_(torch.maximum(self.peak * _PEAK_DECAY, magnitude))
@@ -299,10 +325,10 @@ class TandemLayer(LayerKind):
         first = signals[0]
         if weight is None:
             return first.counts * first.real
-        if len(signals) == 1:
+        if len(signals) == 1 and not is_by_channel(first.scale):
             counts, weight = first.counts, weight * first.real
         else:
-            counts = self._joined([one.counts * one.real for one in signals])
+            counts = self._joined([one.values for one in signals])
         if torch.float64 in (counts.dtype, weight.dtype):
             counts = counts.to(weight.dtype)
         total = self.twin_input(counts, weight)
@@ -397,7 +423,12 @@ class TandemLayer(LayerKind):
                 bias = bias + self.norm.bias.to(weight.device).double()
             weight = weight * gain.reshape(-1, *([1] * (weight.dim() - 1)))
         own = zip(self.parts, input_scales, strict=True)
-        synapses = tuple(RealSynapses(weight[:, part], scale) for part, scale in own)
+        synapses = tuple(
+            RealSynapses(weight[:, part] * columns(scale, weight[:, part], self.groups), 1.0)
+            if is_by_channel(scale)
+            else RealSynapses(weight[:, part], scale)
+            for part, scale in own
+        )
         return _Branch(None, synapses, bias)
 
     def integer_parameters(self, *input_scales: float | Tensor) -> IntegerParameters:
@@ -435,6 +466,10 @@ class TandemLayer(LayerKind):
         if self.fires and self.options.reset == "zero":
             bias = bias / self.options.num_steps  # it acts in every step, the total is the same
         value = spike_value.to(bias.device)
+        if value.dim():
+            factor = self._threshold(value) / value
+            main, *others = (rows(one, factor) for one in (main, *others))
+            bias, value = bias * factor, self._threshold(value)
         if self.fires:
             bias = bias + self.options.initial_potential * value
         return quantize_layer(

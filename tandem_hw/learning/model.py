@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from tandem_hw.learning.kinds.catalogue import kind_of
 from tandem_hw.learning.kinds.kind import LayerKind, ObservedNeurons
 from tandem_hw.learning.kinds.max_pooling import TandemMaxPool
 from tandem_hw.learning.layers import Observer, SpikingOptions, TandemLayer, TandemSignal
+from tandem_hw.learning.per_layer.assignment import check_channel_thresholds
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.network.quantized import Shape
@@ -75,6 +76,7 @@ class TandemNetwork(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
+        check_channel_thresholds(architecture.layers)
         self.architecture = architecture
         modules: list[LayerKind] = []
         shapes: list[Shape] = []
@@ -320,6 +322,8 @@ def make_layer(
     """
     coming = iter(shapes)
     own = [[next(coming) for _ in one.parts] for one in (spec, *spec.skips)]
+    if spec.weight_bits is not None:
+        options = replace(options, weight_bits=spec.weight_bits)
     layer = _make(spec, f"{kind_of(spec).short_name}{number}", own[0], options, fires)
     if isinstance(layer, TandemLayer) and spec.ceiling is not None:
         layer.ceiling = spec.ceiling
@@ -333,6 +337,8 @@ def make_layer(
                 f"{layer.name}.skip{index} is a {skip.kind}, which has no synapses"
             )
         layer.skips.append(module)
+    if spec.channel_thresholds and isinstance(layer, TandemLayer):
+        layer.part_thresholds(kind_of(spec).output_shape(spec, joined_shape(own[0]))[0])
     return layer
 
 

@@ -18,7 +18,7 @@ class TandemSignal:
             layer that does not spike its activation in units of ``scale``.
         train: the same step by step, without a gradient; None from a layer that does not spike.
         scale: real value of one count; in a forward pass that leaves its numbers on the device a
-            tensor [] of float64.
+            tensor [] of float64, and of channels with thresholds of their own one [channels].
         largest: largest value that is sent in one step (1 for spikes).
         graph_scale: ``scale`` with a gradient, where thresholds are learnt.
     """
@@ -33,3 +33,20 @@ class TandemSignal:
     def real(self) -> Tensor | float:
         """Real value of one count for the twin, with its gradient if it has one."""
         return self.scale if self.graph_scale is None else self.graph_scale
+
+    @property
+    def values(self) -> Tensor:
+        """The counts in real units, with the twin's gradient."""
+        return self.counts * along_channels(self.real, self.counts)
+
+
+def along_channels(value: float | Tensor, of: Tensor) -> float | Tensor:
+    """Return a number of each channel with axes to broadcast over samples; others as they are.
+
+    Args:
+        value: a number, or a tensor [] or [channels].
+        of: [batch, channels, ...], whose type it takes where it has channels.
+    """
+    if not isinstance(value, Tensor) or not value.dim():
+        return value
+    return value.to(of.device, of.dtype).reshape(-1, *([1] * (of.dim() - 2)))

@@ -1,4 +1,4 @@
-"""Augmentation of images in training: shift, small rotation and scale, flip, and cutout.
+"""Augmentation of images in training: shift, small rotation and scale, flip, a policy, cutout.
 
 Whole batches are changed at once, on their own device. The random numbers come from a generator on
 the CPU, so that the same seed gives the same shifts on every machine.
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tandem_hw.arithmetic.gpu.transfers import sent
 from tandem_hw.errors import DataError
+from tandem_hw.training.methods.auto_augment import auto_augmented
 from tandem_hw.training.options import Augmentation
 
 
@@ -45,6 +46,8 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
         images = torch.where(
             sent(mirrored, images.device).reshape(-1, 1, 1, 1), images.flip(3), images
         )
+    if augmentation.autoaugment:
+        images = auto_augmented(images, generator)
     if augmentation.cutout:
         images = _cut(images, augmentation.cutout, generator)
     return images

@@ -1,4 +1,4 @@
-"""The training loop: Adam, a cosine schedule, and a validation split taken from the training data.
+"""The training loop: what an epoch is, and a validation split taken from the training data.
 
 The test set chooses nothing: the best checkpoint is the one that is best on validation data, and
 the test set is looked at once, at the end.
@@ -30,6 +30,12 @@ from tandem_hw.learning.checkpoint import (
 from tandem_hw.learning.layers import Observer
 from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.training.distributed import Processes, own_device, started_processes
+from tandem_hw.training.methods.averaging import WeightAverage
+from tandem_hw.training.methods.distillation import Teacher
+from tandem_hw.training.methods.learning_rate import make_schedule
+from tandem_hw.training.methods.mixing import Mixture
+from tandem_hw.training.methods.optimizers import make_optimizer
+from tandem_hw.training.methods.task_loss import TaskLoss
 from tandem_hw.training.objectives import Objective
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.training.progress import EpochProgress, StepReport
@@ -141,12 +147,13 @@ class _Run:
         self.data = TrainingData(
             dataset, self.objective, options, architecture.input, device, processes
         )
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), options.learning_rate, weight_decay=options.weight_decay
-        )
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.optimizer, options.epochs * self.data.batches
-        )
+        self.teacher: Teacher | None = None
+        if options.teacher is not None:
+            self.teacher = Teacher(options.teacher, model, device)
+        self.task_loss = TaskLoss(self.objective, options, self.teacher)
+        self.optimizer = make_optimizer(model, options)
+        self.schedule = make_schedule(self.optimizer, options, self.data.batches)
+        self.average = WeightAverage(model, options.ema) if options.ema else None
         self.parallel: torch.nn.Module = model
         self.epoch = 0
         self.best: float | None = None
@@ -177,8 +184,9 @@ class _Run:
         progress = EpochProgress(self.objective, self.options, epoch, self.data.batches, report)
         for indices in self.data.order(epoch):
             inputs, targets = self.data.take(indices)
+            mixture = self.data.mixture(inputs)
             with progress.told_first():
-                loss, outputs = self._step(inputs, targets, spiking, activity, penalty)
+                loss, outputs = self._step(inputs, targets, mixture, spiking, activity, penalty)
             progress.add(loss, outputs, targets, activity)
         progress.finish()
         if penalty is not None:
@@ -190,32 +198,44 @@ class _Run:
         self,
         inputs: Tensor,
         targets: Tensor,
+        mixture: Mixture | None,
         spiking: int | None,
         activity: SpikeRate,
         penalty: SynOpPenalty | None,
     ) -> tuple[Tensor, Tensor]:
         """Take one step of the optimizer; return the loss and the outputs."""
+        inputs = inputs if mixture is None else mixture.inputs
+        taught = self.task_loss.taught(inputs)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.mixed_precision):
             outputs = self.parallel(inputs, activity.observe, spiking=spiking)
-            loss = self.objective.loss(outputs.float(), targets)
+            loss = self.task_loss(outputs.float(), targets, mixture, taught)
             if penalty is not None:
                 loss = loss + self.options.synop_weight * penalty.take()
         loss.backward()
+        if self.options.clip_gradient:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_gradient)
         self.optimizer.step()
         self.schedule.step()
+        if self.average is not None:
+            self.average.update(self.schedule.last_epoch)
         return loss.detach(), outputs.detach().float()
 
     def _end_epoch(self, means: dict[str, float], rate: float, spiking: int | None) -> None:
         """Look at the validation data and write everything, in the first process."""
         if self.processes.is_first:
-            found = evaluate(self.model, *self.data.validation, self.objective, self._evaluated)
+            found = evaluate(self._judged, *self.data.validation, self.objective, self._evaluated)
             name = self.objective.metric
             validation = None if found is None else found[name]
             epoch = {"epoch": self.epoch, **means, f"validation_{name}": validation}
             self.metrics.append(epoch | {"spike_rate": rate, "spiking_layers": spiking})
             self._write(validation)
         self.processes.wait()
+
+    @property
+    def _judged(self) -> TandemNetwork:
+        """The network that is judged, kept and exported: the averaged one, if there is one."""
+        return self.model if self.average is None else self.average.model
 
     @property
     def _evaluated(self) -> int | None:
@@ -227,8 +247,8 @@ class _Run:
         if validation is not None and is_best:
             self.best = validation
         if is_best:
-            self._keep_best(self.model, self.metrics)
-        state = {
+            self._keep_best(self._judged, self.metrics)
+        state: dict[str, Any] = {
             "options": asdict(self.options),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -240,12 +260,16 @@ class _Run:
         }
         if self.identity.replaces:
             state["replaces"] = dict(self.identity.replaces)
+        if self.average is not None:
+            state["average"] = self.average.model.state_dict()
+        if self.teacher is not None:
+            state["teacher"] = self.teacher.digest
         if self.device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         # The order is what makes a kill between any two harmless, see ``run_folder``.
         save_checkpoint(self._checkpoint(self.model, state), self.folder / LAST_NAME)
         if is_best:
-            save_checkpoint(self._checkpoint(self.model), self.folder / BEST_NAME)
+            save_checkpoint(self._checkpoint(self._judged), self.folder / BEST_NAME)
         write_metrics(self._summary(), self.folder / METRICS_NAME)
         self.identity = RunIdentity(self.identity.run)  # all that was there is replaced
 
@@ -287,6 +311,11 @@ class _Run:
                 f"{path}: other layers of its network were pruned; prune the model in the same way "
                 f"before the training is resumed (the masks are taken from the file)"
             )
+        if self.teacher is not None and state.get("teacher") != self.teacher.digest:
+            raise DataError(
+                f"{path}: was trained with another teacher than {self.options.teacher} now is; "
+                f"resume with the file that it was given, or the result would be another"
+            )
         before = state.get("processes", 1)
         if before != self.processes.count:
             raise DataError(
@@ -298,6 +327,8 @@ class _Run:
             self.model.load_state_dict(checkpoint.model.state_dict())
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
+            if self.average is not None:
+                self.average.restore(state["average"])
             self.epoch = operator.index(state["epoch"])
             self.best = None if state["best"] is None else float(state["best"])
             if self.best is None and len(self.data.validation[1]):

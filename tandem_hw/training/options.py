@@ -6,12 +6,13 @@ Without PyTorch: the options of the command line are made from these.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tandem_hw.errors import DataError
 from tandem_hw.ranges import NOT_NEGATIVE, POSITIVE, SEEDS, SHARE, RealRange, whole_number
+from tandem_hw.training.methods.names import LearningRateSchedule, Mix, OptimizerName
 from tandem_hw.training.objective_names import ObjectiveName, check_objective
 from tandem_hw.training.run_files import BEST_NAME
 from tandem_hw.training.schedule import Schedule
@@ -30,7 +31,15 @@ REAL_RANGES: Final = {
     "learning_rate": POSITIVE,
     "weight_decay": NOT_NEGATIVE,
     "synop_weight": NOT_NEGATIVE,
+    "clip_gradient": NOT_NEGATIVE,
+    "ema": SHARE,
+    "teacher_weight": RealRange("a share above 0, up to 1", 0, 1, without_least=True),
+    "temperature": POSITIVE,
 }
+#: What only a labelled sample can be used for, and what it is when it is not.
+_FOR_LABELS: Final[dict[str, Any]] = {"mix": "none", "teacher": None}
+#: What says how a teacher is heard.
+_OF_TEACHER: Final = ("teacher_weight", "temperature")
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,8 @@ class Augmentation:
         rotation: degrees to either side.
         scale: share by which an image may grow or shrink, 0 to below 1.
         cutout: side in pixels of a square that becomes 0; its centre lies within the image.
+        autoaugment: change every image by a rule of AutoAugment's policy for CIFAR-10, which needs
+            torchvision (``tandem_hw.training.methods.auto_augment``).
 
     Raises:
         DataError: a number is out of its range.
@@ -55,6 +66,7 @@ class Augmentation:
     rotation: float = 0.0
     scale: float = 0.0
     cutout: int = 0
+    autoaugment: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what makes no image."""
@@ -74,7 +86,7 @@ class Augmentation:
     @property
     def turns(self) -> bool:
         """Whether values are changed; otherwise they are moved, or become 0."""
-        return bool(self.rotation or self.scale)
+        return bool(self.rotation or self.scale or self.autoaugment)
 
 
 #: Augmentations by name; ``cifar`` is the field's usual one for CIFAR-10.
@@ -82,6 +94,48 @@ PRESETS: Final = {
     "none": Augmentation(),
     "mnist": Augmentation(shift=2, rotation=10.0, scale=0.1),
     "cifar": Augmentation(shift=4, flip=True),
+    "autoaugment": Augmentation(autoaugment=True),
+    "cutout": Augmentation(cutout=16),
+}
+
+
+def augmentation_named(names: str) -> Augmentation:
+    """Return an augmentation by its name, or several in one.
+
+    Args:
+        names: of ``PRESETS``, joined by "+", such as "cifar+autoaugment+cutout"; whatever their
+            order, images are turned, shifted and mirrored, changed by a policy, and cut.
+
+    Raises:
+        DataError: a name is unknown, or two of them say different things of the same change.
+    """
+    together: dict[str, Any] = {}
+    named = names.split("+")
+    for name in named:
+        if name not in PRESETS or (len(named) > 1 and name == "none"):
+            raise DataError(
+                f'augmentation is "{names}"; allowed are {", ".join(PRESETS)}, and all but none '
+                f"joined by + (cifar+cutout)"
+            )
+        for field in fields(Augmentation):
+            value = getattr(PRESETS[name], field.name)
+            if value == field.default:
+                continue
+            if field.name in together:
+                raise DataError(
+                    f'augmentation is "{names}", which says twice what {field.name} is; leave '
+                    f"{name} or another one out"
+                )
+            together[field.name] = value
+    return Augmentation(**together)
+
+
+#: The names that options are chosen from.
+_CHOICES: Final[dict[str, Any]] = {
+    "schedule": Schedule,
+    "optimizer": OptimizerName,
+    "learning_rate_schedule": LearningRateSchedule,
+    "mix": Mix,
 }
 
 
@@ -92,8 +146,8 @@ class TrainingOptions:
     Attributes:
         epochs: passes over the training data, 1 to ``EPOCHS_MAX``.
         batch_size: samples a step, of all processes together.
-        learning_rate: Adam's, at the start of the cosine schedule that ends at zero.
-        weight_decay: Adam's.
+        learning_rate: the largest one of the schedule, which ends at zero.
+        weight_decay: the optimizer's.
         validation: share of the training data that chooses the best checkpoint, 0 to below 1; with
             0 the last epoch is the best.
         seed: of the initial weights, the split, the order of samples, the augmentation and the
@@ -101,12 +155,24 @@ class TrainingOptions:
         objective: "classification", "regression" or "reconstruction"
             (``tandem_hw.training.objectives``).
         label_smoothing: of a classification, 0 to below 1.
-        augmentation: one of ``PRESETS``: "none", "mnist" or "cifar".
+        augmentation: names of ``PRESETS``, joined by "+" (``augmentation_named``).
         synop_weight: weight of SynOps over MACs in the loss (``tandem_hw.training.synop_penalty``).
         schedule: "tandem", "progressive" or "ordinary" (``tandem_hw.training.schedule``).
         samples: train on so many of the training samples, chosen by the seed; None for all.
         mixed_precision: compute the ordinary twin in bfloat16, which touches the gradient and a
             batch's statistics; the integers that go forward stay exact.
+        optimizer: "adam", "adamw" or "sgd" (``tandem_hw.training.methods.optimizers``).
+        learning_rate_schedule: "cosine" or "one-cycle"
+            (``tandem_hw.training.methods.learning_rate``).
+        warm_up: epochs in which the learning rate rises, fewer than there are.
+        clip_gradient: largest norm of a step's gradient, which is scaled down to it; 0 for any.
+        mix: "none", "mixup" or "cutmix" (``tandem_hw.training.methods.mixing``).
+        teacher: path of a checkpoint whose network teaches this one, or None
+            (``tandem_hw.training.methods.distillation``).
+        teacher_weight: weight of what the teacher says against the labels, above 0 to 1.
+        temperature: by which the outputs of teacher and network are divided.
+        ema: decay of a moving average of the weights, which is then what is judged and kept
+            (``tandem_hw.training.methods.averaging``); 0 for none.
     """
 
     epochs: int = 5
@@ -122,6 +188,15 @@ class TrainingOptions:
     schedule: Schedule = "tandem"
     samples: int | None = None
     mixed_precision: bool = False
+    optimizer: OptimizerName = "adam"
+    learning_rate_schedule: LearningRateSchedule = "cosine"
+    warm_up: int = 0
+    clip_gradient: float = 0.0
+    mix: Mix = "none"
+    teacher: str | None = None
+    teacher_weight: float = 0.5
+    temperature: float = 4.0
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
@@ -137,13 +212,34 @@ class TrainingOptions:
         whole_number("seed", self.seed, SEEDS, DataError)
         if self.samples is not None and self.samples < 1:
             raise DataError(f"samples is {self.samples}; give a positive number")
-        names = {"augmentation": tuple(PRESETS), "schedule": get_args(Schedule)}
-        for name, choices in names.items():
-            if getattr(self, name) not in choices:
+        for name, kind in _CHOICES.items():
+            if getattr(self, name) not in get_args(kind):
                 raise DataError(
-                    f'{name} is "{getattr(self, name)}"; allowed are {", ".join(choices)}'
+                    f'{name} is "{getattr(self, name)}"; allowed are {", ".join(get_args(kind))}'
                 )
+        augmentation_named(self.augmentation)
         check_objective(self.objective, self.label_smoothing)
+        self._check_methods()
+
+    def _check_methods(self) -> None:
+        """Refuse options that do not go together."""
+        if whole_number("warm_up", self.warm_up, range(EPOCHS_MAX), DataError) >= self.epochs:
+            raise DataError(
+                f"warm_up is {self.warm_up} and epochs {self.epochs}; let the learning rate rise "
+                f"in fewer epochs than there are"
+            )
+        for name, without in _FOR_LABELS.items():
+            if self.objective != "classification" and getattr(self, name) != without:
+                raise DataError(
+                    f"{name} is for labels, and the objective is {self.objective}; leave it away"
+                )
+        for name in _OF_TEACHER:
+            value, default = getattr(self, name), getattr(TrainingOptions, name)
+            if self.teacher is None and value != default:
+                raise DataError(
+                    f"{name} is {value}, but there is no teacher; give a checkpoint as teacher, or "
+                    f"leave {name} away"
+                )
 
     def check_same(self, before: Mapping[str, Any], path: Path) -> None:
         """Refuse to resume a training that began with other options.
@@ -158,6 +254,8 @@ class TrainingOptions:
         defaults = asdict(TrainingOptions())  # options that came later had no other value
         for name, value in asdict(self).items():
             found = before.get(name, defaults[name])
+            if name == "teacher" and None not in (found, value):
+                continue  # the file may have moved; its digest tells whether it is the same
             if found != value:
                 longer = (
                     f"; to train longer, start from its result in another folder: "

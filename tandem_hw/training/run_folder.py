@@ -75,7 +75,7 @@ def new_run(folder: Path, *, overwrite: bool) -> RunIdentity:
     if not overwrite:
         check_free(folder)
     earlier = [name for name in (BEST_NAME, METRICS_NAME) if (folder / name).is_file()]
-    return RunIdentity(replaces={name: _digest(folder / name) for name in earlier})
+    return RunIdentity(replaces={name: file_digest(folder / name) for name in earlier})
 
 
 def write_metrics(metrics: dict[str, Any], path: Path) -> None:
@@ -100,7 +100,7 @@ def tie_best(folder: Path, last: Checkpoint, best: Checkpoint, replaces: Mapping
         FileFormatError: ``checkpoint.pt`` belongs to another training, or cannot be read.
     """
     path = folder / BEST_NAME
-    if path.exists() and _digest(path) != replaces.get(BEST_NAME):
+    if path.exists() and file_digest(path) != replaces.get(BEST_NAME):
         try:
             found = load_checkpoint(path)
         except FileFormatError as error:
@@ -128,7 +128,7 @@ def tie_metrics(folder: Path, last: Checkpoint, replaces: Mapping[str, str]) -> 
         FileFormatError: it belongs to another training, or cannot be read.
     """
     path = folder / METRICS_NAME
-    if not path.exists() or _digest(path) == replaces.get(METRICS_NAME):
+    if not path.exists() or file_digest(path) == replaces.get(METRICS_NAME):
         return True
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -200,7 +200,12 @@ def _equal(one: Checkpoint, other: Checkpoint) -> bool:
     )
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        FileFormatError: it cannot be read.
+    """
     with reported(path, "read"):
         return hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -17,8 +17,10 @@ from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import InputSpec
 from tandem_hw.training.augmentation import augment
 from tandem_hw.training.distributed import Processes
+from tandem_hw.training.methods.auto_augment import check_policy
+from tandem_hw.training.methods.mixing import Mixture, mixed
 from tandem_hw.training.objectives import Objective, as_tensor
-from tandem_hw.training.options import PRESETS, TrainingOptions
+from tandem_hw.training.options import TrainingOptions, augmentation_named
 
 #: Seeds of one training lie closer together than this, those of two further apart.
 SEED_STRIDE: Final = 100_003
@@ -62,9 +64,18 @@ class TrainingData:
         self._targets = as_tensor(targets[fitted]).to(device)
         self._images: Tensor | None = None
         self._inputs: HeldSamples | None = None
-        self._augmentation = PRESETS[options.augmentation]
+        self._augmentation = augmentation_named(options.augmentation)
         if self._augmentation.changes:
-            self._check_images()
+            self._check_images(f'augmentation "{options.augmentation}"')
+        if self._augmentation.autoaugment:
+            check_policy(spec.shape)
+        if options.mix != "none":
+            self._check_images(f"mix {options.mix}")
+        if options.mix == "cutmix" and len(spec.shape) != 3:
+            raise DataError(
+                f"mix cutmix: {dataset.name} has samples of shape {spec.shape}; images (channels, "
+                f"height, width) are needed; mix by mixup"
+            )
         own = self._augmentation.turns or options.objective == "reconstruction"
         integers = self._integers(dataset.x_train[fitted])  # refuses what no batch can be made of
         if self._augmentation.changes and own:
@@ -100,13 +111,12 @@ class TrainingData:
     def _integers(self, samples: Any) -> Tensor:
         return torch.from_numpy(self.dataset.integers(samples, self.spec))
 
-    def _check_images(self) -> None:
-        """Refuse what cannot be augmented."""
+    def _check_images(self, changing: str) -> None:
+        """Refuse samples that are no images; ``changing`` names what would change them."""
         if self.spec.takes_events:
             raise DataError(
-                f"{self.dataset.name}: holds events, which augmentation "
-                f'"{self.options.augmentation}" cannot change; use tonic\'s transforms when they '
-                f"are binned"
+                f"{self.dataset.name}: holds events, which {changing} cannot change; use tonic's "
+                f"transforms when they are binned"
             )
 
     def order(self, epoch: int) -> Iterator[Tensor]:
@@ -143,6 +153,15 @@ class TrainingData:
             largest = 255 if changed.dtype == torch.uint8 else 1
             targets = sent(changed.flatten(1).float() / largest, self.device)
         return sent(self._integers(changed.numpy()), self.device), targets
+
+    def mixture(self, inputs: Tensor) -> Mixture | None:
+        """Return how the samples of a batch are mixed, or None where they are not.
+
+        Args:
+            inputs: uint8 [batch, *sample_shape], as ``take`` gave them.
+        """
+        mix = self.options.mix
+        return None if mix == "none" else mixed(inputs, mix, self._generator)
 
     def test(self) -> tuple[Tensor, Tensor]:
         """Return integers and targets of the test samples."""

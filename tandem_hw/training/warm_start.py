@@ -13,6 +13,7 @@ from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.calibration import calibrate_thresholds
 from tandem_hw.learning.checkpoint import FORMAT, load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.per_layer.assignment import without_own
 from tandem_hw.learning.saved_parameters import find_parameters, without_wrapper
 from tandem_hw.learning.torch_file import read_torch_file
 from tandem_hw.learning.weights_in_effect import plain_state
@@ -76,7 +77,8 @@ def load_tandem_parameters(model: TandemNetwork, path: str | os.PathLike[str]) -
     """Load the parameters of a tandem network with the same layers, thresholds included.
 
     The number of steps, the reset, the firing delay, the weight bits and the other options may
-    differ. Weights that were pruned are taken up as zeros, without their masks.
+    differ; one threshold is taken up by all channels. Weights that were pruned are taken up as
+    zeros, without their masks.
 
     Args:
         model: the network that they are loaded into.
@@ -86,11 +88,21 @@ def load_tandem_parameters(model: TandemNetwork, path: str | os.PathLike[str]) -
         FileFormatError: the file is missing or damaged, or its network has other layers.
     """
     other = load_checkpoint(path).model
-    if other.architecture.layers != model.architecture.layers:
+    if without_own(other.architecture.layers) != without_own(model.architecture.layers):
         raise FileFormatError(
             f"{path}: its network has other layers; give the same --model as it was trained with"
         )
-    model.load_state_dict(plain_state(other))
+    found, wanted = plain_state(other), model.state_dict()
+    for name, value in found.items():
+        if value.shape == wanted[name].shape:
+            continue
+        if value.dim():
+            raise FileFormatError(
+                f"{path}: its layers have a threshold for each channel; give "
+                f"--thresholds-per-channel, as it was trained with"
+            )
+        found[name] = value.expand_as(wanted[name])
+    model.load_state_dict(found)
 
 
 def is_tandem_checkpoint(path: str | os.PathLike[str]) -> bool:

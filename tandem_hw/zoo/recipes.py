@@ -32,6 +32,37 @@ _PHOTOS: Final[dict[str, Any]] = {
 }
 
 
+#: What trainings of the field on small photographs share, for a GPU: QCFS's (Bu et al., ICLR 2022),
+#: with the network that is trained at the window it runs in.
+_FIELD: Final[dict[str, Any]] = {
+    "num_steps": 4,
+    "reset": "subtract",
+    "firing_delay": 1,
+    "initial_potential": 0.5,
+    "learn_thresholds": True,
+    "augmentation": "cifar+autoaugment+cutout",
+    "optimizer": "sgd",
+    "weight_decay": 5e-4,
+    "label_smoothing": 0.1,
+    "clip_gradient": 5.0,
+    "warm_up": 5,
+    "ema": 0.999,
+    "batch_size": 128,
+    "epochs": 300,
+    "validation": 0.0,
+}
+_OF_CIFAR: Final[dict[str, dict[str, Any]]] = {
+    "cifar10": {"data": "cifar10", "learning_rate": 0.1},
+    "cifar100": {"data": "cifar100", "learning_rate": 0.05},
+}
+_CIFAR_NETWORKS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "cifarnet": ("the paper's CifarNet", {}),
+    "vgg16": ("VGG-16", {}),
+    "resnet18": ("ResNet-18", {"activation_max": 8.0}),  # as for the ResNet-20 below
+    "resnet20": ("ResNet-20", {"activation_max": 8.0}),
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Values for the options of a training.
@@ -48,6 +79,22 @@ class Recipe:
 def _recipe(purpose: str, *parts: dict[str, Any]) -> Recipe:
     merged = {name: value for part in parts for name, value in part.items()}
     return Recipe(purpose, MappingProxyType(merged))
+
+
+def _cifar_recipes() -> dict[str, Recipe]:
+    """Return a recipe for each network on CIFAR-10 and CIFAR-100, as the field trains them."""
+    return {
+        f"{model}-{data}": _recipe(
+            f"{title} on CIFAR-{data.removeprefix('cifar')} in 4 steps as the field trains, for a "
+            f"GPU with torchvision",
+            _FIELD,
+            {"model": model},
+            of_data,
+            of_network,
+        )
+        for model, (title, of_network) in _CIFAR_NETWORKS.items()
+        for data, of_data in _OF_CIFAR.items()
+    }
 
 
 RECIPES: Final[dict[str, Recipe]] = {
@@ -134,4 +181,5 @@ RECIPES: Final[dict[str, Recipe]] = {
         "events of moving digits in 7 steps",
         {"data": "moving-digits", "model": "lenet", "encoding": EVENTS, "num_steps": 7},
     ),
+    **_cifar_recipes(),
 }

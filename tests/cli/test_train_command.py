@@ -14,6 +14,7 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.training.loop import train as train_from_python
 from tandem_hw.training.warm_start import calibrate_thresholds, load_parameters
 from tandem_hw.zoo.models import build
 from tests.helpers.command_line import run, succeed
@@ -181,3 +182,93 @@ def test_python_m_runs_the_command_line(capfd: pytest.CaptureFixture[str]) -> No
             runpy.run_module("tandem_hw", run_name="__main__")
     assert left.value.code == 0
     assert "--recipe" in capfd.readouterr().out
+
+
+def test_every_way_to_train_reaches_the_training_and_is_resumed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = folder / "tandem" / "checkpoint.pt"
+    ways = (
+        *("--optimizer", "sgd", "--learning-rate", 0.05, "--weight-decay", 5e-4, "--warm-up", 1),
+        *("--clip-gradient", 5, "--mix", "mixup", "--ema", 0.9, "--teacher", teacher),
+        *("--teacher-weight", 0.3, "--temperature", 2, "--label-smoothing", 0.1),
+        *("--weight-bits", "dense1=8,others=4", "--thresholds-per-channel", "--learn-thresholds"),
+        *("--learning-rate-schedule", "one-cycle"),
+    )
+    whole, _ = train(folder, tmp_path / "whole", *ways)
+    options = whole["options"]
+    assert {
+        name: options[name] for name in ("optimizer", "warm_up", "mix", "ema", "temperature")
+    } == {
+        "optimizer": "sgd",
+        "warm_up": 1,
+        "mix": "mixup",
+        "ema": 0.9,
+        "temperature": 2.0,
+    }
+    assert options["teacher"] == str(teacher)
+    widths = [layer.get("weight_bits") for layer in whole["architecture"]["layers"]]
+    assert widths == [8, None, None]
+    assert whole["architecture"]["options"]["weight_bits"] == 4
+    thresholds = [layer.activation_max for layer in parted(tmp_path / "whole")]
+    assert [one.dim() for one in thresholds] == [1, 1, 0]
+    assert len(thresholds[0].unique()) > 1  # they were learnt
+    done = train_from_python
+    monkeypatch.setattr(
+        train_command, "train", lambda *given, **how: done(*given, **how | {"epoch_done": stop})
+    )
+    run("train", f"npz:{folder / 'data.npz'}", *OPTIONS, *ways, "--out", tmp_path / "cut")
+    assert len(load_checkpoint(tmp_path / "cut" / "last.pt").metrics) == 1
+    monkeypatch.undo()
+    cut, _ = train(folder, tmp_path / "cut", *ways, "--resume")
+    assert anonymous(cut) == anonymous(whole)
+    found, wanted = (
+        load_checkpoint(tmp_path / name / "last.pt").model.state_dict() for name in ("cut", "whole")
+    )
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+    failed = run(
+        "train", f"npz:{folder / 'data.npz'}", *OPTIONS, "--out", tmp_path / "cut", "--resume"
+    )
+    assert failed.exit_code == 2
+    assert "holds another network" in failed.stderr
+
+
+def stop(_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def parted(folder: Path) -> list[Any]:
+    return list(load_checkpoint(folder / "checkpoint.pt").model.tandem_layers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--teacher", "none.pt"), "none.pt: does not exist; give a checkpoint"),
+        (("--temperature", 2), "temperature is 2.0, but there is no teacher"),
+        (("--weight-bits", "8,4"), "weight_bits has 2 numbers, and the network 3 layers"),
+        (("--weight-bits", "8,x"), 'weight_bits is "8,x"; give one number'),
+        (("--weight-bits", "conv1=4"), "weight_bits names conv1, which is no layer with weights"),
+        (("--warm-up", 2), "warm_up is 2 and epochs 2"),
+        (("--augmentation", "cifar+mnist"), "says twice what shift is"),
+        (("--augmentation", "cifar+soup"), "'soup' is not one of 'none', 'mnist', 'cifar'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_training(
+    folder: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    out = tmp_path / "run"
+    result = run("train", f"npz:{folder / 'data.npz'}", *OPTIONS, *arguments, "--out", out)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not out.exists()
+
+
+def test_the_teacher_is_not_written_over(folder: Path, tmp_path: Path) -> None:
+    teacher = folder / "tandem" / "checkpoint.pt"
+    before = teacher.read_bytes()
+    result = run("train", f"npz:{folder / 'data.npz'}", *OPTIONS, "--teacher", teacher,
+                 "--out", folder / "tandem", "--overwrite")  # fmt: skip
+    assert "would be written over" in result.stderr
+    assert teacher.read_bytes() == before

@@ -229,7 +229,7 @@ def test_a_prefix_alone_names_no_file(prefix: str) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    known = "digits, diabetes, mnist, fashion-mnist, cifar10, npz:PATH"
+    known = "digits, diabetes, mnist, fashion-mnist, cifar10, cifar100, npz:PATH"
     with pytest.raises(DataError, match=f'data set "imagenet" is unknown; known are {known}'):
         load_dataset("imagenet")
 
@@ -254,14 +254,15 @@ class FakeCIFAR10:
         self.targets = list(range(samples))
 
 
+@pytest.mark.parametrize("classes", [10, 100])
 @pytest.mark.parametrize("need", ["all", "test"])
 def test_torchvision_data_become_channels_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, need: Any
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, need: Any, classes: int
 ) -> None:
-    fake_torchvision(monkeypatch, CIFAR10=FakeCIFAR10)
+    fake_torchvision(monkeypatch, **{f"CIFAR{classes}": FakeCIFAR10})
     FakeCIFAR10.roots.clear()
-    data = load_dataset("cifar10", need=need, folder=tmp_path)
-    assert (data.classes, data.shape) == (10, (3, 32, 32))
+    data = load_dataset(f"cifar{classes}", need=need, folder=tmp_path)
+    assert (data.classes, data.shape) == (classes, (3, 32, 32))
     assert np.array_equal(data.x_test.transpose(0, 2, 3, 1), FakeCIFAR10("", False, True).data)
     assert len(data.x_train) == len(data.y_train) == (6 if need == "all" else 0)
     assert (str(tmp_path), False) in FakeCIFAR10.roots

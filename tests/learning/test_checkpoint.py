@@ -263,11 +263,11 @@ def test_a_delay_in_a_file_is_checked(
     refuse(path, message)
 
 
-@pytest.mark.parametrize("version", [0, 4, "1", None, torch.zeros(2)])
+@pytest.mark.parametrize("version", [0, 5, "1", None, torch.zeros(2)])
 def test_another_format_version_is_refused(tmp_path: Path, version: Any) -> None:
     path = save(tmp_path)
     rewrite(path, lambda content: content.update(format_version=version))
-    refuse(path, r"checkpoint of format version .*reads versions 1 to 3")
+    refuse(path, r"checkpoint of format version .*reads versions 1 to 4")
 
 
 @pytest.mark.parametrize("key", ["architecture", "parameters", "data", "metrics", "training"])

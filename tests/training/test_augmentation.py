@@ -198,7 +198,9 @@ def test_no_augmentation_changes_nothing() -> None:
 
 
 def test_the_presets_are_what_the_documentation_says() -> None:
-    assert set(PRESETS) == {"none", "mnist", "cifar"}
+    assert list(PRESETS) == ["none", "mnist", "cifar", "autoaugment", "cutout"]
+    assert PRESETS["autoaugment"] == Augmentation(autoaugment=True)
+    assert PRESETS["cutout"] == Augmentation(cutout=16)
     assert PRESETS["mnist"] == Augmentation(shift=2, rotation=10.0, scale=0.1)
     assert PRESETS["cifar"] == Augmentation(shift=4, flip=True)
 

@@ -35,6 +35,7 @@ OPTIONS = {
 SHAPES = {
     "mnist": (1, 28, 28),
     "cifar10": (3, 32, 32),
+    "cifar100": (3, 32, 32),
     "digits": (1, 8, 8),
     "moving-digits": (2, 20, 20),
     "diabetes": (10,),
@@ -186,7 +187,21 @@ def test_a_recipe_trains_on_data_of_a_file(tmp_path: Path) -> None:
     assert '"augmentation": "mnist"' in metrics
 
 
-@pytest.mark.parametrize("name", RECIPES)
+#: Recipes of large networks, which take seconds each; those of CIFAR-10 are converted already.
+LARGE = [
+    f"{model}-{data}"
+    for model in ("cifarnet", "vgg16", "resnet18")
+    for data in ("cifar10", "cifar100")
+]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.exhaustive) if name in LARGE else name
+        for name in RECIPES
+    ],
+)
 def test_the_network_of_a_recipe_converts_with_its_options(name: str) -> None:
     settings = dict(RECIPES[name].settings)
     data, model = settings.pop("data"), settings.pop("model")

@@ -28,6 +28,8 @@ from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.calibration import LayerCalibration, calibrate, starting_potential
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.per_layer.assignment import with_widths
+from tandem_hw.learning.per_layer.widths import common_width
 from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.activity import LayerSummary, summarise
 from tandem_hw.network.choices import PHASED, default_encoding, steps_of_delay
@@ -157,17 +159,18 @@ def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
         remark = _lost_leak(path, options)
         options = replace(options, current_decay=DECAY_UNITY, voltage_decay=0)
     num_steps = wanted["num_steps"] or options.num_steps
+    widths, layers = wanted["weight_bits"], trained.architecture.layers
     architecture = Architecture(
         replace(spec, bits=bits, scale=default_scale(bits), encoding=encoding),
         replace(
             options,
             reset=reset,
             num_steps=num_steps,
-            weight_bits=wanted["weight_bits"] or options.weight_bits,
+            weight_bits=options.weight_bits if widths is None else common_width(widths),
             initial_potential=_initial_potential(wanted, reset),
             firing_delay=_firing_delay(path, wanted, options, reset, num_steps),
         ),
-        trained.architecture.layers,
+        layers if widths is None else with_widths(layers, widths),
         trained.architecture.readout,
     )
     network = TandemNetwork(architecture)

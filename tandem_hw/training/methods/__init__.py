@@ -1,0 +1,1 @@
+"""What a training may do beside the plain loop, a module each."""

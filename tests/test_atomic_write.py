@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tandem_hw.atomic_write import atomic_path, require_writable
+from tandem_hw.atomic_write import atomic_file, require_writable
 from tandem_hw.errors import FileFormatError
 
 
 def write(target: Path, text: str) -> None:
-    with atomic_path(target) as temporary:
-        temporary.write_text(text)
+    with atomic_file(target) as file:
+        file.write(text.encode())
 
 
 def write_half(target: Path, error: type[BaseException]) -> None:
-    with atomic_path(target) as temporary:
-        temporary.write_text("half")
+    with atomic_file(target) as file:
+        file.write(b"half")
+        file.flush()
         raise error
 
 
@@ -35,16 +36,18 @@ def test_the_file_is_there_when_the_block_ends_and_nothing_else(tmp_path: Path) 
 def test_a_reader_sees_the_old_file_until_the_block_ends(tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     target.write_text("old")
-    with atomic_path(target) as temporary:
-        temporary.write_text("new")
+    with atomic_file(target) as file:
+        file.write(b"new")
+        file.flush()
         assert target.read_text() == "old"
     assert target.read_text() == "new"
 
 
 def test_the_temporary_file_is_a_sibling_with_the_same_suffix(tmp_path: Path) -> None:
-    with atomic_path(tmp_path / "result.npz") as temporary:
-        assert temporary.parent == tmp_path
-        assert temporary.suffix == ".npz"
+    with atomic_file(tmp_path / "result.npz"):
+        (temporary,) = tmp_path.iterdir()
+        assert temporary.name.startswith(".result.")
+        assert temporary.name.endswith(".tmp.npz")
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -67,7 +70,7 @@ def test_an_error_leaves_no_file_where_there_was_none(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
     target = tmp_path / "result.json"
-    with pytest.raises(FileFormatError) as caught, atomic_path(target):
+    with pytest.raises(FileFormatError) as caught, atomic_file(target):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert str(caught.value) == f"{target}: cannot be written (No space left on device)"
     assert names(tmp_path) == []

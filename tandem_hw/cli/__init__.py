@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import click
+import sys
 
-from tandem_hw.cli.group import TandemGroup
+try:
+    import click
+
+    from tandem_hw.cli.group import TandemGroup
+except KeyboardInterrupt:  # before there is anything that would handle it
+    sys.exit(130)
 
 
 @click.group(cls=TandemGroup, context_settings={"help_option_names": ["-h", "--help"]})

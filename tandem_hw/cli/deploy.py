@@ -21,6 +21,7 @@ from tandem_hw.cli.options import (
     samples_option,
     write_json,
 )
+from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.sim.loihi2.host import (
     CHIP_GENERATIONS,
     DEFAULT_GENERATION,
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from tandem_hw.network.recording import Recording
     from tandem_hw.sim.loihi2.backend import Loihi2Backend
     from tandem_hw.verification.step import VerificationReport
-
-#: Exit status of a mismatch.
-EXIT_MISMATCH = 1
 
 
 @click.command("deploy")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,11 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.process.exit_status import EXIT_DONE, EXIT_ERROR, EXIT_MISMATCH, exit_after
+from tandem_hw.cli.process.signals import Interruption, signals_raised
+from tandem_hw.cli.process.streams import say, standard_streams
 from tandem_hw.errors import TandemError
+from tandem_hw.temporaries import remove_own
 from tandem_hw.user_warnings import TandemWarning
 
 #: Commands and the modules that hold them. Their help is in there as well, so none of these modules
@@ -26,10 +32,6 @@ COMMANDS = {
     "verify": "tandem_hw.cli.verify",
     "deploy": "tandem_hw.cli.deploy",
 }
-#: Exit status of an error that the user can mend; a mismatch has status 1.
-EXIT_ERROR = 2
-#: Exit status after Ctrl-C, as shells have it.
-EXIT_INTERRUPTED = 130
 
 
 class TandemGroup(click.Group):
@@ -58,33 +60,89 @@ class TandemGroup(click.Group):
             ctx.fail(f"No such command {name!r}.{proposal}")
         return super().resolve_command(ctx, args)
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run as the program of this process: with its streams, its signals and its exit status."""
+        if not extra.get("standalone_mode", True):
+            return super().main(*args, **extra)
+        status = EXIT_DONE
+        with signals_raised(), standard_streams() as failures:
+            try:
+                super().main(*args, **extra)
+            except SystemExit as leaving:
+                status = leaving.code if isinstance(leaving.code, int) else EXIT_DONE
+            except KeyboardInterrupt as error:
+                status = _interrupted(error)
+            except Exception:  # a defect of ours; Python would end with the status of a mismatch
+                traceback.print_exc()
+                status = EXIT_ERROR
+            finally:
+                remove_own()
+        if failures and status in (EXIT_DONE, EXIT_MISMATCH):
+            say(f"Error: {'; '.join(failures)}")
+            status = EXIT_ERROR
+        sys.exit(status)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the arguments of the group; what goes wrong ends as in ``invoke``."""
+        with _endings():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; our errors become a message and exit status 2, our warnings a line."""
-        try:
-            with _warnings_in_a_line():
-                return super().invoke(ctx)
-        except TandemError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(EXIT_ERROR)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(EXIT_INTERRUPTED)
-        except BrokenPipeError:
-            # The reader of a pipe has gone; say nothing more, not even at the interpreter's end.
-            sys.stderr.close()
-            ctx.exit(EXIT_ERROR)
+        with _endings(), _warnings_in_a_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _endings() -> Iterator[None]:
+    """Say in one line what ends a command, and end it with the exit status that this has."""
+    try:
+        yield
+    except TandemError as error:
+        _say_error(error)
+        status = EXIT_ERROR
+    except KeyboardInterrupt as error:
+        status = _interrupted(error)
+    except OSError as error:  # of a file that nobody has looked after so far
+        of = f"{error.filename}: " if error.filename is not None else ""
+        say(f"Error: {of}{error.strerror or error}")
+        status = EXIT_ERROR
+    except MemoryError as error:
+        say(f"Error: out of memory{f' ({error})' if str(error) else ''}")
+        status = EXIT_ERROR
+    else:
+        return
+    raise click.exceptions.Exit(status)
+
+
+def _say_error(error: TandemError) -> None:
+    """Say an error in one line, and below it what another program has said."""
+    message, *further = error.args
+    say(f"Error: {message}")
+    for line in further:
+        say(f"  {line}")
+
+
+def _interrupted(error: KeyboardInterrupt) -> int:
+    """Say that a signal has come, and return the exit status that follows."""
+    number = error.number if isinstance(error, Interruption) else signal.SIGINT
+    say("Interrupted." if number == signal.SIGINT else f"Ended by {signal.Signals(number).name}.")
+    return exit_after(number)
 
 
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Show each warning of ours as one line, without the place in the code that Python adds."""
+    """Show each warning of ours as one line, without the place in the code that Python adds.
+
+    What is logged, such as what a training finds in its folder, comes as such a line too.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("default", TandemWarning)
         show = warnings.showwarning
 
         def show_line(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, TandemWarning):
-                click.echo(f"Warning: {message}", err=True)
+                say(f"Warning: {message}")
             else:
                 show(message, category, *place, **more)
 

@@ -6,7 +6,6 @@ help, completion and a refused argument come at once; what computes is imported 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tandem_hw.atomic_write import atomic_path, require_writable
+from tandem_hw import atomic_write
+from tandem_hw.atomic_write import require_writable
 from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
 from tandem_hw.errors import BackendUnavailableError, FileFormatError
 from tandem_hw.network.choices import PHASED, Phased
@@ -211,5 +211,4 @@ def _is_same(one: Path, other: Path) -> bool:
 def write_json(content: dict[str, Any], path: Path | None) -> None:
     """Write plain data as JSON, whole or not at all; nothing without a path."""
     if path is not None:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        atomic_write.write_json(path, content)

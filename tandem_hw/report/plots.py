@@ -6,13 +6,14 @@ is imported when a picture is asked for.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.atomic_write import atomic_path
+from tandem_hw.atomic_write import write_whole
 from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_install
 from tandem_hw.network.activity import LayerSummary, summarise
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -82,8 +83,9 @@ def write_plot(
     """
     check_plot(path)
     figure = draw(network, run, objective, wanted)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH)
+    write_whole(path, picture.getbuffer())
 
 
 def draw(

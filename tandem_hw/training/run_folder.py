@@ -30,9 +30,10 @@ from typing import IO, Any
 
 import torch
 
-from tandem_hw.atomic_write import atomic_path, remove_abandoned, reported
+from tandem_hw.atomic_write import reported, write_json
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tandem_hw.temporaries import remove_abandoned
 from tandem_hw.training.run_files import (
     BEST_NAME,
     FILE_NAMES,
@@ -80,8 +81,7 @@ def new_run(folder: Path, *, overwrite: bool) -> RunIdentity:
 
 def write_metrics(metrics: dict[str, Any], path: Path) -> None:
     """Write metrics as JSON, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_json(path, metrics)
 
 
 # After a break ------------------------------------------------------------------------------------

@@ -102,8 +102,8 @@ def _reason(returncode: int, error_file: Path, log: Path) -> list[str]:
     """Say why it ended: its own message, the signal, or its last output, a line each."""
     if returncode == NO_ROOM:
         return [
-            f"it could not write into {error_file.parent}, whose disk may be full; make room there,"
-            f" or name another folder for temporary files in TMPDIR"
+            f"it could not write into its folder in {error_file.parent.parent}, whose disk may be "
+            f"full; make room there, or name another folder for temporary files in TMPDIR"
         ]
     if error_file.exists():
         return [error_file.read_text(encoding="utf-8", errors="replace").strip()]

@@ -9,6 +9,7 @@ import pytest
 
 from tandem_hw.atomic_write import atomic_file, require_writable
 from tandem_hw.errors import FileFormatError
+from tests.helpers.full_disk import files_no_larger_than
 
 
 def write(target: Path, text: str) -> None:
@@ -124,6 +125,47 @@ def test_what_cannot_be_written_is_refused_before_and_while_writing(
         assert str(caught.value).startswith(f"{target}: ")
         assert len(str(caught.value).splitlines()) == 1
     assert names(tmp_path) == before
+
+
+def test_a_symbolic_link_stays_and_leads_to_the_new_file(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("there.json", "not yet.json"):
+        link = tmp_path / name
+        link.symlink_to(Path("elsewhere") / name)
+        require_writable(link)
+        write(link, "old")
+        write(link, "new")
+        assert link.is_symlink()
+        assert (tmp_path / "elsewhere" / name).read_text() == "new"
+    assert names(tmp_path / "elsewhere") == ["not yet.json", "there.json"]
+
+
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for target in (tmp_path / "a", tmp_path / "a" / "result.json"):
+        for attempt in (require_writable, lambda path: write(path, "text")):
+            with pytest.raises(FileFormatError, match=r"cannot be written \(Too many levels of"):
+                attempt(target)
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_name_as_long_as_can_be_is_written(tmp_path: Path) -> None:
+    name = f"{'n' * 250}.json"
+    require_writable(tmp_path / name)
+    write(tmp_path / name, "whole")
+    assert names(tmp_path) == [name]
+
+
+def test_a_limit_of_the_size_of_files_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("old")
+    with (
+        files_no_larger_than(1000),
+        pytest.raises(FileFormatError, match=r"result.json: cannot be written \(File too large\)$"),
+    ):
+        write(tmp_path / "result.json", "x" * 5000)
+    assert (tmp_path / "result.json").read_text() == "old"
+    assert names(tmp_path) == ["result.json"]
 
 
 def test_a_device_is_not_renamed_over() -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tandem_hw.cli.options import (
+    FiniteRange,
+    OutputPath,
     check_outputs,
     data_option,
     json_option,
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--recording",
     "recording_path",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Write spike counts, potentials and predictions as npz.",
 )
 @json_option
@@ -77,14 +79,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--compile-timeout",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=1800.0,
     show_default=True,
     help="Seconds that compiling may take.",
 )
 @click.option(
     "--run-timeout",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=1800.0,
     show_default=True,
     help="Seconds that the run may take, waiting for a board included.",

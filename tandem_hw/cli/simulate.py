@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tandem_hw.cli.options import (
+    OutputPath,
     backend_from_options,
     backend_options,
     check_outputs,
@@ -33,7 +34,7 @@ from tandem_hw.sim.registry import BACKENDS
 @click.option(
     "--recording",
     "recording_path",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Write spike counts, potentials and predictions as npz.",
 )
 @click.option(
@@ -45,7 +46,7 @@ from tandem_hw.sim.registry import BACKENDS
 @click.option(
     "--plot",
     "plot_path",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Draw the results and each layer's spike rate as PNG; this needs matplotlib.",
 )
 @verbose_option

@@ -1,7 +1,7 @@
 """Commands that get a signal at a random moment, and what is left of them.
 
-``make kill-test`` runs ``python -m tests.helpers.kills TIMES SEED``, which sends each signal so many
-times and prints what it found; the tests do the same a few times.
+``make kill-test`` runs ``python -m tests.helpers.kills TIMES SEED``, which sends each signal so
+many times and prints what it found; the tests do the same a few times.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ from tandem_hw.training.run_files import FILE_NAMES, LAST_NAME
 from tests.helpers.row_images import SHAPE, trained_mlp, write_data
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
-_TRAIN: Final = (
-    "train npz:DATA --model mlp --num-steps 4 --epochs 12 --batch-size 32 --weight-decay 0 --out run"
-)
+_TRAIN: Final = "train npz:DATA --model mlp --num-steps 4 --epochs 12 --batch-size 32 --out run"
 #: Commands by name, and the files that they write; DATA, CHECKPOINT and NET are paths.
 COMMANDS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "train": (_TRAIN, tuple(f"run/{name}" for name in FILE_NAMES)),
@@ -113,7 +111,7 @@ class Targets:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=_take_signals,  # noqa: PLW1509 (nothing has threads here)
+            preexec_fn=_take_signals,
         )
         return process, mark
 
@@ -233,7 +231,9 @@ def main(times: int, seed: int) -> int:
         seed: of the moments.
     """
     chosen = random.Random(seed)
-    names = [name for name in COMMANDS if name != "lava-cpu" or not LavaCpuBackend().why_unavailable()]
+    names = [
+        name for name in COMMANDS if name != "lava-cpu" or not LavaCpuBackend().why_unavailable()
+    ]
     with tempfile.TemporaryDirectory() as folder:
         targets = Targets(Path(folder))
         seconds = {name: _seconds(targets, name) for name in names}

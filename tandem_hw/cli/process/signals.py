@@ -6,12 +6,14 @@ is left behind is removed. Imported before anything that takes time, this import
 
 from __future__ import annotations
 
+import atexit
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 #: The signals that are handled, where nobody has said that they be ignored, as ``nohup`` does.
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -36,8 +38,8 @@ class Interruption(KeyboardInterrupt):
 def signals_raised() -> Iterator[None]:
     """Turn the signals that ask the process to end into ``Interruption``, until the end.
 
-    At the end they have their usual effect again, at once and without a word: what was to be done
-    is done. Outside of the main thread nothing changes.
+    Then they have the effect that they had before. While the interpreter ends they end it at once
+    and without a word: what was to be done is done. Outside of the main thread nothing changes.
     """
     since: float | None = None
 
@@ -48,16 +50,21 @@ def signals_raised() -> Iterator[None]:
             since = now
             raise Interruption(number)
 
+    before: dict[int, Any] = {}
+    is_main = threading.current_thread() is threading.main_thread()
     try:
-        before = {
-            number: signal.signal(number, raise_once)
-            for number in ENDING
-            if signal.getsignal(number) is not signal.SIG_IGN
-        }
-    except ValueError:  # not the main thread
-        before = {}
-    try:
+        for number in ENDING if is_main else ():
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, raise_once)
         yield
     finally:
-        for number in before:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        atexit.unregister(_let_end)
+        atexit.register(_let_end)
+
+
+def _let_end() -> None:
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

@@ -24,6 +24,8 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 #: leaves both there when it is killed. With 32 bytes for the two names, a longer path would leave
 #: the 103 bytes that the path of a socket may have on every system.
 _SOCKET_FOLDER_BYTES = 103 - 32
+#: Where Linux has a short path for every file that a process has open.
+_OPEN_FILES = Path("/proc/self/fd")
 
 
 @contextmanager
@@ -55,11 +57,28 @@ def save_array(path: Path, array: npt.NDArray[Any]) -> None:
         np.save(file, array)
 
 
+@contextmanager
+def short_path(folder: Path) -> Iterator[Path]:
+    """Give a path to a folder below which a socket can lie, where there is such a path.
+
+    Args:
+        folder: with a path of any length; it stays open meanwhile.
+    """
+    if len(os.fsencode(folder)) <= _SOCKET_FOLDER_BYTES or not _OPEN_FILES.exists():
+        yield folder
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
 def lava_environment(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the child's environment; what it leaves in its temporary folder goes with ours.
 
     Args:
-        folder: the job's folder, which its parent removes.
+        folder: the job's folder, which its parent removes, by a ``short_path``.
         environment: what to start from.
     """
     complete = dict(environment) | _ONE_THREAD

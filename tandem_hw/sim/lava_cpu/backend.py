@@ -25,6 +25,7 @@ from tandem_hw.sim.child.environment import (
     job_folder,
     lava_environment,
     save_array,
+    short_path,
     worker_command,
 )
 from tandem_hw.sim.child.leaving import ERROR
@@ -138,16 +139,17 @@ class LavaCpuBackend(Backend):
             progress(min(samples, max(0, steps - start) // period), samples)
             return steps
 
-        run_watched(
-            worker_command(WORKER, folder, os.environ),
-            name=f"the Lava child process of backend {self.name}",
-            folder=folder,
-            environment=lava_environment(folder, os.environ),
-            progress=finished_steps,
-            start_timeout=self.start_timeout,
-            stall_timeout=self.stall_timeout,
-            error_file=folder / ERROR,
-        )
+        with short_path(folder) as short:
+            run_watched(
+                worker_command(WORKER, folder, os.environ),
+                name=f"the Lava child process of backend {self.name}",
+                folder=folder,
+                environment=lava_environment(short, os.environ),
+                progress=finished_steps,
+                start_timeout=self.start_timeout,
+                stall_timeout=self.stall_timeout,
+                error_file=folder / ERROR,
+            )
 
 
 class LavaStockBackend(LavaCpuBackend):

@@ -30,6 +30,7 @@ from tandem_hw.sim.child.environment import (
     job_folder,
     lava_environment,
     save_array,
+    short_path,
     worker_command,
 )
 from tandem_hw.sim.child.leaving import ERROR
@@ -142,16 +143,17 @@ class Loihi2Backend(Backend):
 
     def _run_child(self, folder: Path, schedule: Schedule, progress: Progress) -> None:
         limits = _Limits(self, folder, schedule, progress)
-        run_watched(
-            worker_command("tandem_hw.sim.loihi2.worker", folder, os.environ),
-            name="the child process of backend loihi2",
-            folder=folder,
-            environment=lava_environment(folder, without_host_variables(os.environ)),
-            progress=limits,
-            start_timeout=math.inf,  # the limits are wall-clock times of the two phases
-            stall_timeout=math.inf,
-            error_file=folder / ERROR,
-        )
+        with short_path(folder) as short:
+            run_watched(
+                worker_command("tandem_hw.sim.loihi2.worker", folder, os.environ),
+                name="the child process of backend loihi2",
+                folder=folder,
+                environment=lava_environment(short, without_host_variables(os.environ)),
+                progress=limits,
+                start_timeout=math.inf,  # the limits are wall-clock times of the two phases
+                stall_timeout=math.inf,
+                error_file=folder / ERROR,
+            )
 
 
 class _Limits:

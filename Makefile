@@ -1,5 +1,6 @@
 # make demo   sets everything up, then trains, exports, simulates on Lava and verifies
 # make test   sets everything up, then runs the tests side by side, but for those that take long
+# make kill-test   ends commands at random moments, TIMES=100 by each signal, and looks at what is left
 # make test-everything   runs these too, and all that need no Lava on Python 3.11 again
 # A Python 3.10 is found by environment/find-python.sh; name another with make PYTHON=...
 
@@ -11,7 +12,10 @@ DEMO := runs/demo
 PYTEST := -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 export PYTHON
 
-.PHONY: setup demo test test-everything lint clean
+TIMES := 100
+SEED := 0
+
+.PHONY: setup demo test test-everything kill-test lint clean
 
 setup:
 	@environment/make-venv.sh 3.10 $(VENV)
@@ -29,6 +33,9 @@ test-everything: setup
 	$(BIN)/python $(PYTEST)
 	@environment/make-venv.sh 3.11 $(WITHOUT_LAVA)
 	$(WITHOUT_LAVA)/bin/python $(PYTEST)
+
+kill-test: setup
+	$(BIN)/python -m tests.helpers.kills $(TIMES) $(SEED)
 
 lint: setup
 	$(BIN)/ruff check .

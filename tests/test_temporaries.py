@@ -5,6 +5,7 @@ import fcntl
 import multiprocessing
 import os
 import signal
+import tempfile
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def test_what_a_killed_process_left_goes_with_the_next_attempt(tmp_path: Path) -
 def test_a_folder_for_temporary_files_goes_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(temporaries.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / f"{JOB_PREFIX}of-somebody").mkdir()
     with temporary_folder() as one, temporary_folder() as other:
         assert one.name.startswith(JOB_PREFIX)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import click
 
 from tandem_hw.cli.process.exit_status import EXIT_DONE, EXIT_ERROR, EXIT_MISMATCH, exit_after
-from tandem_hw.cli.process.signals import Interruption, signals_raised
+from tandem_hw.cli.process.signals import Interruption, Interruptions, signals_raised
 from tandem_hw.cli.process.streams import say, standard_streams
 from tandem_hw.errors import TandemError
 from tandem_hw.temporaries import remove_own
@@ -36,6 +37,8 @@ COMMANDS = {
 
 class TandemGroup(click.Group):
     """Commands in the order of the work, with one clear line for every error of ours."""
+
+    _interruptions = Interruptions()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the work."""
@@ -65,13 +68,13 @@ class TandemGroup(click.Group):
         if not extra.get("standalone_mode", True):
             return super().main(*args, **extra)
         status = EXIT_DONE
-        with signals_raised(), standard_streams() as failures:
+        with signals_raised() as self._interruptions, standard_streams() as failures:
             try:
                 super().main(*args, **extra)
             except SystemExit as leaving:
                 status = leaving.code if isinstance(leaving.code, int) else EXIT_DONE
             except KeyboardInterrupt as error:
-                status = _interrupted(error)
+                status = self._interrupted(error)
             except Exception:  # a defect of ours; Python would end with the status of a mismatch
                 traceback.print_exc()
                 status = EXIT_ERROR
@@ -84,58 +87,61 @@ class TandemGroup(click.Group):
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Read the arguments of the group; what goes wrong ends as in ``invoke``."""
-        with _endings():
+        with self._endings():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; our errors become a message and exit status 2, our warnings a line."""
-        with _endings(), _warnings_in_a_line():
+        with self._endings(), _warnings_in_a_line():
             return super().invoke(ctx)
 
+    @contextmanager
+    def _endings(self) -> Iterator[None]:
+        """Say in one line what ends a command, and end it with the exit status that this has."""
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            status = self._interrupted(error)
+        except Exception as error:
+            # What was interrupted may have made another error of it.
+            if self._interruptions.pending is not None:
+                status = self._interrupted(self._interruptions.pending)
+            elif isinstance(error, TandemError | OSError | MemoryError):
+                _say_error(error)
+                status = EXIT_ERROR
+            else:
+                raise
+        else:
+            return
+        raise click.exceptions.Exit(status)
 
-@contextmanager
-def _endings() -> Iterator[None]:
-    """Say in one line what ends a command, and end it with the exit status that this has."""
-    try:
-        yield
-    except TandemError as error:
-        _say_error(error)
-        status = EXIT_ERROR
-    except KeyboardInterrupt as error:
-        status = _interrupted(error)
-    except OSError as error:  # of a file that nobody has looked after so far
-        of = f"{error.filename}: " if error.filename is not None else ""
-        say(f"Error: {of}{error.strerror or error}")
-        status = EXIT_ERROR
-    except MemoryError as error:
-        say(f"Error: out of memory{f' ({error})' if str(error) else ''}")
-        status = EXIT_ERROR
-    else:
-        return
-    raise click.exceptions.Exit(status)
+    def _interrupted(self, error: KeyboardInterrupt) -> int:
+        """Say that a signal has come, and return the exit status that follows."""
+        self._interruptions.arrived()
+        number = error.number if isinstance(error, Interruption) else signal.SIGINT
+        name = signal.Signals(number).name
+        say("Interrupted." if number == signal.SIGINT else f"Ended by {name}.")
+        return exit_after(number)
 
 
-def _say_error(error: TandemError) -> None:
+def _say_error(error: TandemError | OSError | MemoryError) -> None:
     """Say an error in one line, and below it what another program has said."""
-    message, *further = error.args
+    further: Sequence[str] = ()
+    if isinstance(error, TandemError):
+        message, *further = error.args
+    elif isinstance(error, OSError):  # of a file that nobody has looked after so far
+        of = f"{error.filename}: " if error.filename is not None else ""
+        message = f"{of}{error.strerror or error}"
+    else:
+        message = f"out of memory{f' ({error})' if str(error) else ''}"
     say(f"Error: {message}")
     for line in further:
         say(f"  {line}")
 
 
-def _interrupted(error: KeyboardInterrupt) -> int:
-    """Say that a signal has come, and return the exit status that follows."""
-    number = error.number if isinstance(error, Interruption) else signal.SIGINT
-    say("Interrupted." if number == signal.SIGINT else f"Ended by {signal.Signals(number).name}.")
-    return exit_after(number)
-
-
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Show each warning of ours as one line, without the place in the code that Python adds.
-
-    What is logged, such as what a training finds in its folder, comes as such a line too.
-    """
+    """Show each warning of ours as one line, without the place in the code that Python adds."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", TandemWarning)
         show = warnings.showwarning
@@ -147,4 +153,17 @@ def _warnings_in_a_line() -> Iterator[None]:
                 show(message, category, *place, **more)
 
         warnings.showwarning = show_line
-        yield
+        logger, handler = logging.getLogger("tandem_hw"), _LogLine(logging.WARNING)
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+
+
+class _LogLine(logging.Handler):
+    """Shows what is logged, such as what a training finds in its folder."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one message."""
+        say(f"Warning: {record.getMessage()}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,7 @@ def test_a_comparison_whose_output_is_cut_keeps_its_status_and_one_that_is_not_t
     said: list[str] = []
 
     def compare(*_: Any) -> bool:
-        for _ in range(3):
+        for _line in range(3):
             said.append("a line")
             make_console().print("a line")
         return is_equal
@@ -170,15 +172,53 @@ def test_a_stream_that_another_program_has_made_non_blocking_is_waited_for(
 def test_a_signal_is_raised_once(number: signal.Signals) -> None:
     before = [signal.getsignal(one) for one in ENDING]
     again = []
-    with signals_raised():
-        with pytest.raises(Interruption) as caught:
+    with signals_raised() as interruptions:
+        try:
             os.kill(os.getpid(), number)
-        assert caught.value.number == number
-        for other in ENDING:  # they would interrupt what takes things back
-            os.kill(os.getpid(), other)
-            again.append(other)
+        except Interruption as error:
+            assert error.number == number
+            for other in ENDING:  # they would interrupt what takes things back
+                os.kill(os.getpid(), other)
+                again.append(other)
+            time.sleep(0.5)  # as would what reminds of the first one
+        interruptions.arrived()
+        time.sleep(0.5)
     assert again == list(ENDING)
     assert [signal.getsignal(one) for one in ENDING] == before
+
+
+def test_a_signal_that_is_lost_is_raised_again() -> None:
+    lost = []
+    with signals_raised() as interruptions:
+        for _ in range(3):
+            with contextlib.suppress(Interruption):
+                if not lost:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(60)
+            lost.append(interruptions.pending)
+        interruptions.arrived()
+    assert [str(error) for error in lost] == ["SIGTERM"] * 3
+    assert len(set(map(id, lost))) == 3
+
+
+def test_a_signal_that_comes_while_pytorch_is_loaded_is_not_lost(network: Path) -> None:
+    script = """
+import os, signal, sys, threading
+class Loading:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+sys.meta_path.insert(0, Loading())
+from tandem_hw.cli import main
+main(sys.argv[1:])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, "simulate", str(network), "--data", "digits"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (143, "Ended by SIGTERM.\n")
+    assert done.stdout == ""
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:

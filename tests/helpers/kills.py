@@ -238,25 +238,21 @@ def main(times: int, seed: int) -> int:
         targets = Targets(Path(folder))
         seconds = {name: _seconds(targets, name) for name in names}
         print({name: round(value, 1) for name, value in seconds.items()}, flush=True)
-        faults = 0
-        for number in SIGNALS:
-            statuses, left = Counter[int](), 0
-            for turn in range(times):
-                name = names[turn % len(names)]
+        tally = Counter[str]()
+        for turn in range(times):
+            name = names[turn % len(names)]
+            for number in SIGNALS:
                 moment = chosen.uniform(0, seconds[name])
                 found = targets.strike(name, number, moment)
-                statuses[found.status] += 1
-                left += bool(found.left)
-                faults += bool(found.faults)
+                tally[f"{number.name}: exit status {found.status}"] += 1
+                tally[f"{number.name}: left something that the next run removed"] += bool(
+                    found.left
+                )
+                tally["faults"] += len(found.faults)
                 for fault in found.faults:
                     print(f"{name} {number.name} after {moment:.3f} s: {fault}", flush=True)
-            print(
-                f"{number.name}: {times} times, exit statuses {dict(statuses)}; "
-                f"{left} left something that the next run removed",
-                flush=True,
-            )
-    print(f"{faults} faults", flush=True)
-    return faults
+            print(f"{turn + 1} times each: {dict(sorted(tally.items()))}", flush=True)
+    return tally["faults"]
 
 
 def _seconds(targets: Targets, name: str) -> float:

@@ -15,13 +15,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
-import secrets
-import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -79,6 +75,8 @@ def temporary_folder(target: Path | None = None) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     if target is None:
+        import tempfile
+
         folder, (start, end) = Path(tempfile.gettempdir()), (JOB_PREFIX, "")
     else:
         folder, (start, end) = target.parent, _around(target)
@@ -145,7 +143,7 @@ def _made_for_a_while(
     """Make something with a name of its own, lock it, and remove it in the end."""
     _remove_stale(folder, start, end)
     while True:
-        path = folder / f"{start}{_kernel()}{secrets.token_hex(_MARK_BYTES)}{end}"
+        path = folder / f"{start}{_kernel()}{os.urandom(_MARK_BYTES).hex()}{end}"
         with _listed(path):
             descriptor = _locked(path, make(path))
             if descriptor is None:
@@ -229,9 +227,10 @@ def _cut(text: str, longest: int) -> str:
 def _kernel() -> str:
     """Return what tells this kernel from others; empty where it is not known."""
     try:
-        return hashlib.sha256(_BOOT_ID.read_bytes()).hexdigest()[: 2 * _MARK_BYTES]
-    except OSError:
+        boot_id = _BOOT_ID.read_text(encoding="ascii")  # random, such as "3f8a90c1-..."
+    except (OSError, ValueError):
         return ""
+    return boot_id[: 2 * _MARK_BYTES]
 
 
 def _names(folder: Path) -> list[str]:
@@ -253,4 +252,6 @@ def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError:  # it is a folder
+        import shutil  # it takes a moment, as ``tempfile`` does, and help needs neither
+
         shutil.rmtree(path, ignore_errors=True)

@@ -173,8 +173,11 @@ def write_tree(path: str | os.PathLike[str], tree: Group) -> None:
         FileFormatError: the path cannot be written to.
     """
     in_memory = io.BytesIO()  # what HDF5 cannot write to a full disk, it tries again at exit
-    with h5py.File(in_memory, "w", libver=_LIBVER) as file:
-        _write_group(file, tree)
+    try:
+        with h5py.File(in_memory, "w", libver=_LIBVER) as file:
+            _write_group(file, tree)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise FileFormatError(f"{path}: cannot be written ({_first_line(error)})") from error
     write_whole(path, in_memory.getbuffer())
 
 

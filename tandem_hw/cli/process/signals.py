@@ -113,8 +113,8 @@ def signals_raised() -> Iterator[Interruptions]:
         yield interruptions
     finally:
         interruptions.arrived()
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        for taken, handler in before.items():
+            signal.signal(taken, handler or signal.SIG_DFL)
         atexit.unregister(_let_end)
         atexit.register(_let_end)
 

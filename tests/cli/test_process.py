@@ -168,6 +168,20 @@ def test_a_stream_that_another_program_has_made_non_blocking_is_waited_for(
 # Signals ------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def arriving() -> Iterator[None]:
+    """Let signals arrive also where the tests run in the background of a script, or by nohup."""
+    usual: dict[signal.Signals, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("arriving")
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_is_raised_once(number: signal.Signals) -> None:
     before = [signal.getsignal(one) for one in ENDING]
@@ -231,6 +245,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.usefixtures("arriving")
 @pytest.mark.parametrize(
     ("number", "status", "said"),
     [

@@ -1,5 +1,6 @@
 # make demo   sets everything up, then trains, exports, simulates on Lava and verifies
 # make test   sets everything up, then runs the tests side by side, but for those that take long
+# make kill-test   ends commands at random moments, TIMES=100 by each signal, and looks at what is left
 # make test-everything   runs these too, and all that need no Lava on Python 3.11 again
 # A Python 3.10 is found by environment/find-python.sh; name another with make PYTHON=...
 
@@ -12,7 +13,10 @@ PYTEST := -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 MINUTES := 30
 export PYTHON
 
-.PHONY: setup demo test test-everything fuzz lint clean
+TIMES := 100
+SEED := 0
+
+.PHONY: setup demo test test-everything fuzz kill-test lint clean
 
 setup:
 	@environment/make-venv.sh 3.10 $(VENV)
@@ -34,6 +38,9 @@ test-everything: setup
 # Damaged files of every format for so long, each with a limit of memory and time.
 fuzz: setup
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
+kill-test: setup
+	$(BIN)/python -m tests.helpers.kills $(TIMES) $(SEED)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ import click
 
 from benchmarks.firing_delay import RELU, together
 from benchmarks.result import finish, json_option
-from tandem_hw.atomic_write import atomic_path
+from tandem_hw.atomic_write import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,8 +81,10 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         axes.set_title(f"{panel[0]}, {panel[1]}", fontsize="medium")
     # The same rows make the same file, and words in it stay words.
     settings = {"svg.hashsalt": "firing delay", "svg.fonttype": "none"}
-    with atomic_path(path) as temporary, matplotlib.rc_context(settings):
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
+    picture = io.BytesIO()
+    with matplotlib.rc_context(settings):
+        figure.savefig(picture, format="svg", metadata={"Date": None})
+    write_whole(path, picture.getbuffer())
 
 
 def _draw_panel(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
@@ -17,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tandem_hw.atomic_write import atomic_path
+from tandem_hw.atomic_write import write_json
 from tandem_hw.cli.options import check_device
 from tandem_hw.errors import BackendUnavailableError
 
@@ -176,8 +175,7 @@ def finish(
     content: dict[str, Any] = {"benchmark": name, "machine": described, "rows": list(rows)}
     if lines:
         content["left out"] = lines
-    with atomic_path(target) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(target, content)
     computed = described.get("gpu", described["processor"])
     console.print(f"{computed}, {described['cores']} cores; wrote {target}")
 

@@ -5,10 +5,12 @@ The names below are loaded when they are first used, so that importing the packa
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+#: True for type checkers. ``typing`` itself takes a moment, in which Ctrl-C would not be ours yet.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from tandem_hw.conversion.convert import convert
     from tandem_hw.data.datasets import load_dataset
     from tandem_hw.data.event_data import bin_events, event_dataset
@@ -79,6 +81,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    import importlib
+
     if name == "__version__":
         return importlib.import_module(f"{__name__}.version").installed_version()
     if name not in _HOMES:

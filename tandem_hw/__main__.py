@@ -1,12 +1,14 @@
 """``python -m tandem_hw``: the command line, also as ``torchrun -m tandem_hw`` starts it."""
 
+import contextlib
 import os
 import sys
 
-if sys.path[0] == os.getcwd():
-    # ``-m`` puts the current folder first, where a queue.py would take the place of Python's own;
-    # the command ``tandem-hw`` does not look there either.
-    del sys.path[0]
+with contextlib.suppress(OSError):  # the current folder may have been removed
+    if sys.path[0] == os.getcwd():
+        # ``-m`` puts the current folder first, where a queue.py would take the place of Python's
+        # own; the command ``tandem-hw`` does not look there either.
+        del sys.path[0]
 
 from tandem_hw.cli import main
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
-import tempfile
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from tandem_hw.errors import FileFormatError
+from tandem_hw.temporaries import temporary_sibling
 
 
 @contextmanager
-def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary sibling of ``target`` to write to, and rename it over ``target`` at the end.
+def atomic_file(target: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a file to write to that takes the place of ``target`` at the end.
 
-    A reader never sees half a file, and an error while writing leaves what was there before.
+    A reader never sees half a file, and an error while writing leaves what was there before. A
+    symbolic link stays: what it leads to is replaced. Every file of this package is written here.
 
     Args:
         target: where the finished file shall be; its folder is created if missing.
 
     Yields:
-        The path to write to, in the same folder (a rename across file systems is not atomic).
+        A file, open in binary mode, in the same folder (a rename across file systems is not
+        atomic).
 
     Raises:
         FileFormatError: the folder cannot be created or written to, or the disk is full.
@@ -29,20 +35,66 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(target)
     with reported(target):
         _check_kind(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary_sibling(target, target.parent)
+        place = Path(os.path.realpath(target)) if target.is_symlink() else target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_sibling(place) as (temporary, descriptor):
+            with io.BufferedRandom(_FailingOnce(os.dup(descriptor), "r+b")) as file:
+                yield file
+                file.flush()
+                # Have the content on the disk before its name is: after a power failure, or on NFS.
+                os.fsync(descriptor)
+            os.replace(temporary, place)
+
+
+def write_whole(target: str | os.PathLike[str], content: bytes | memoryview) -> None:
+    """Write a file of which all is in memory; see ``atomic_file``.
+
+    Args:
+        target: where the file shall be.
+        content: all of it.
+
+    Raises:
+        FileFormatError: the folder cannot be created or written to, or the disk is full.
+    """
+    with atomic_file(target) as file:
+        file.write(content)
+
+
+def write_json(target: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
+    """Write plain data as JSON; see ``atomic_file``.
+
+    Args:
+        target: where the file shall be.
+        content: dictionaries, lists, texts and numbers.
+
+    Raises:
+        FileFormatError: the folder cannot be created or written to, or the disk is full.
+    """
+    write_whole(target, (json.dumps(content, indent=2) + "\n").encode())
+
+
+class _FailingOnce(io.FileIO):
+    """A file that reports a full disk once.
+
+    Whoever then closes what is written through it, such as a zip archive, writes once more. That
+    would hide the error behind another one, or print a traceback where nobody can catch it.
+    """
+
+    _has_failed = False
+
+    def write(self, data: Any, /) -> int:
+        """Write; after a failure, only pretend to."""
+        if self._has_failed:
+            return memoryview(data).nbytes
         try:
-            yield temporary
-            mode = 0o666 & ~_umask()
-            os.chmod(temporary, mode)  # mkstemp makes files private; a result is an ordinary file
-            _flush(temporary)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+            return super().write(data)
+        except OSError:
+            self._has_failed = True
+            raise
 
 
 def require_writable(target: str | os.PathLike[str]) -> None:
-    """Refuse a path that ``atomic_path`` could not write to; call it before a long run.
+    """Refuse a path that ``atomic_file`` could not write to; call it before a long run.
 
     Nothing is left behind: a folder that is missing is not created yet.
 
@@ -56,7 +108,9 @@ def require_writable(target: str | os.PathLike[str]) -> None:
     target = Path(target)
     with reported(target):
         _check_kind(target)
-        _temporary_sibling(target, existing_folder(target)).unlink()
+        place = Path(os.path.realpath(target))
+        with temporary_sibling(existing_folder(place) / place.name):
+            pass
 
 
 def existing_folder(target: Path) -> Path:
@@ -65,38 +119,16 @@ def existing_folder(target: Path) -> Path:
 
 
 def _check_kind(target: Path) -> None:
-    if target.is_dir():
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:  # also a symbolic link to where nothing is yet
+        return
+    if stat.S_ISDIR(mode):
         raise FileFormatError(f"{target}: is a folder; give the name of a file to write")
-    if target.exists() and not target.is_file():  # renaming over a device would remove the device
+    if not stat.S_ISREG(mode):  # renaming over a device would remove the device
         raise FileFormatError(
             f"{target}: is not an ordinary file; give the name of a file to write"
         )
-
-
-def remove_abandoned(target: str | os.PathLike[str]) -> None:
-    """Remove what processes that were killed have left of their attempts to write a file.
-
-    Args:
-        target: a file that nobody is writing now.
-    """
-    target = Path(target)
-    for path in target.parent.glob(f".{target.stem}.*.tmp{target.suffix}"):
-        path.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """Have the content on the disk before its name is: after a power failure, or on NFS."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _temporary_sibling(target: Path, folder: Path) -> Path:
-    # The suffix is kept: numpy and h5py choose by it.
-    handle, name = tempfile.mkstemp(
-        dir=folder, prefix=f".{target.stem}.", suffix=f".tmp{target.suffix}"
-    )
-    os.close(handle)
-    return Path(name)
 
 
 @contextmanager
@@ -115,9 +147,3 @@ def reported(target: Path, action: str = "written") -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
         raise FileFormatError(f"{target}: cannot be {action} ({reason.splitlines()[0]})") from error
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

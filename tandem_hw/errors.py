@@ -18,7 +18,24 @@ def how_to_install(extra: str) -> str:
 
 
 class TandemError(Exception):
-    """Base of all errors that a user of tandem-hw can act on."""
+    """Base of all errors that a user of tandem-hw can act on.
+
+    The command line shows the message in one line, whatever texts of a file are in it, and below it
+    a line each of what comes with it.
+    """
+
+    def __init__(self, message: str = "", *further: str) -> None:
+        """Make an error.
+
+        Args:
+            message: what is wrong.
+            further: lines that come with it, such as the last output of another program.
+        """
+        super().__init__(message, *further)
+
+    def __str__(self) -> str:
+        """Return all lines."""
+        return "\n".join(map(str, self.args))
 
 
 class ConversionError(TandemError):

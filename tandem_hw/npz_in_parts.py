@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +13,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.atomic_write import atomic_path, existing_folder, reported
+from tandem_hw.atomic_write import atomic_file, existing_folder, reported
+from tandem_hw.temporaries import temporary_folder
 
 
 @dataclass
@@ -29,7 +29,8 @@ class _Rows:
     def append(self, rows: npt.NDArray[Any]) -> None:
         smallest = _smallest(rows)
         with self.path.open("ab") as file:
-            rows.astype(smallest, copy=False).tofile(file)
+            # ``tofile`` would not say why it fails.
+            file.write(np.ascontiguousarray(rows, smallest).data)
         self.parts.append((smallest, len(rows)))
 
     def write(self, member: IO[bytes]) -> None:
@@ -78,9 +79,9 @@ class NpzInParts:
                 assert (rows.dtype, rows.shape) == (array.dtype, array.shape[1:])
                 rows.append(array)
 
-    def write(self, path: Path) -> None:
+    def write(self, file: IO[bytes]) -> None:
         """Write all as ``numpy.savez_compressed`` does, in the order in which the names came."""
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
             for name, array in self._arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     if isinstance(array, _Rows):
@@ -103,13 +104,14 @@ def npz_in_parts(target: Path) -> Iterator[NpzInParts]:
     Raises:
         FileFormatError: the file cannot be written, or the disk is full.
     """
-    with reported(target):
-        folder = tempfile.TemporaryDirectory(dir=existing_folder(target), prefix=f".{target.stem}.")
-    with folder as name:
-        file = NpzInParts(target, Path(name))
-        yield file
-        with atomic_path(target) as temporary:
-            file.write(temporary)
+    with ExitStack() as stack:
+        with reported(target):
+            beside = existing_folder(target) / target.name
+            folder = stack.enter_context(temporary_folder(beside))
+        parts = NpzInParts(target, folder)
+        yield parts
+        with atomic_file(target) as file:
+            parts.write(file)
 
 
 def _smallest(rows: npt.NDArray[Any]) -> np.dtype[Any]:

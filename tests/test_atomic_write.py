@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tandem_hw.atomic_write import atomic_path, require_writable
+from tandem_hw.atomic_write import atomic_file, require_writable
 from tandem_hw.errors import FileFormatError
+from tests.helpers.full_disk import files_no_larger_than
 
 
 def write(target: Path, text: str) -> None:
-    with atomic_path(target) as temporary:
-        temporary.write_text(text)
+    with atomic_file(target) as file:
+        file.write(text.encode())
 
 
 def write_half(target: Path, error: type[BaseException]) -> None:
-    with atomic_path(target) as temporary:
-        temporary.write_text("half")
+    with atomic_file(target) as file:
+        file.write(b"half")
+        file.flush()
         raise error
 
 
@@ -35,16 +37,18 @@ def test_the_file_is_there_when_the_block_ends_and_nothing_else(tmp_path: Path) 
 def test_a_reader_sees_the_old_file_until_the_block_ends(tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     target.write_text("old")
-    with atomic_path(target) as temporary:
-        temporary.write_text("new")
+    with atomic_file(target) as file:
+        file.write(b"new")
+        file.flush()
         assert target.read_text() == "old"
     assert target.read_text() == "new"
 
 
 def test_the_temporary_file_is_a_sibling_with_the_same_suffix(tmp_path: Path) -> None:
-    with atomic_path(tmp_path / "result.npz") as temporary:
-        assert temporary.parent == tmp_path
-        assert temporary.suffix == ".npz"
+    with atomic_file(tmp_path / "result.npz"):
+        (temporary,) = tmp_path.iterdir()
+        assert temporary.name.startswith(".result.")
+        assert temporary.name.endswith(".tmp.npz")
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -67,7 +71,7 @@ def test_an_error_leaves_no_file_where_there_was_none(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
     target = tmp_path / "result.json"
-    with pytest.raises(FileFormatError) as caught, atomic_path(target):
+    with pytest.raises(FileFormatError) as caught, atomic_file(target):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert str(caught.value) == f"{target}: cannot be written (No space left on device)"
     assert names(tmp_path) == []
@@ -121,6 +125,47 @@ def test_what_cannot_be_written_is_refused_before_and_while_writing(
         assert str(caught.value).startswith(f"{target}: ")
         assert len(str(caught.value).splitlines()) == 1
     assert names(tmp_path) == before
+
+
+def test_a_symbolic_link_stays_and_leads_to_the_new_file(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("there.json", "not yet.json"):
+        link = tmp_path / name
+        link.symlink_to(Path("elsewhere") / name)
+        require_writable(link)
+        write(link, "old")
+        write(link, "new")
+        assert link.is_symlink()
+        assert (tmp_path / "elsewhere" / name).read_text() == "new"
+    assert names(tmp_path / "elsewhere") == ["not yet.json", "there.json"]
+
+
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for target in (tmp_path / "a", tmp_path / "a" / "result.json"):
+        for attempt in (require_writable, lambda path: write(path, "text")):
+            with pytest.raises(FileFormatError, match=r"cannot be written \(Too many levels of"):
+                attempt(target)
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_name_as_long_as_can_be_is_written(tmp_path: Path) -> None:
+    name = f"{'n' * 250}.json"
+    require_writable(tmp_path / name)
+    write(tmp_path / name, "whole")
+    assert names(tmp_path) == [name]
+
+
+def test_a_limit_of_the_size_of_files_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("old")
+    with (
+        files_no_larger_than(1000),
+        pytest.raises(FileFormatError, match=r"result.json: cannot be written \(File too large\)$"),
+    ):
+        write(tmp_path / "result.json", "x" * 5000)
+    assert (tmp_path / "result.json").read_text() == "old"
+    assert names(tmp_path) == ["result.json"]
 
 
 def test_a_device_is_not_renamed_over() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -7,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tandem_hw import npz_in_parts as npz_in_parts_module
 from tandem_hw.errors import FileFormatError
 from tandem_hw.npz_in_parts import npz_in_parts
+from tests.helpers.full_disk import files_no_larger_than
 
 ROWS = 7
 RANDOM = np.random.default_rng(0)
@@ -103,14 +105,25 @@ def test_an_error_while_the_file_is_written_leaves_the_old_one(
     assert path.read_text() == "old"
 
 
-def test_a_full_disk_is_told_in_one_line_while_parts_come(
+def test_a_full_disk_is_told_in_one_line_while_parts_come(tmp_path: Path) -> None:
+    with (
+        files_no_larger_than(32),
+        pytest.raises(FileFormatError, match=r"run.npz: cannot be written \(File too large\)$"),
+    ):
+        write(tmp_path / "run.npz", 3, 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_once_while_the_file_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Full(type(tmp_path)):  # type: ignore[misc]
-        def open(self, *_: Any, **__: Any) -> Any:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(npz_in_parts_module, "Path", Full)
-    with pytest.raises(FileFormatError, match=r"run.npz: cannot be written \(No space left"):
+    second: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", second.append)
+    with (
+        files_no_larger_than(1500),  # enough for the parts, of which none has over 800 bytes
+        pytest.raises(FileFormatError, match=r"run.npz: cannot be written \(File too large\)$"),
+    ):
         write(tmp_path / "run.npz", 3, 4)
+    gc.collect()
+    assert second == []  # of the archive, as it is taken down
     assert list(tmp_path.iterdir()) == []

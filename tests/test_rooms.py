@@ -34,11 +34,12 @@ LINES: tuple[tuple[str, ...], ...] = (
         ("npz_in_parts",),
         ("pointer_file",),
         ("atomic_write",),
+        ("temporaries",),
         ("user_warnings",),
         ("ranges",),
         ("errors",),
     ),
-    ("deferred_import", "html_table", "version"),
+    ("deferred_import", "html_table", "plain_text", "version"),
 )
 #: The rooms whose modules may import a library.
 LIBRARIES = {

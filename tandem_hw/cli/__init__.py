@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import click
+try:
+    import click
 
-from tandem_hw.cli.group import TandemGroup
+    from tandem_hw.cli.group import TandemGroup
+except KeyboardInterrupt:  # before there is anything that would handle it
+    raise SystemExit(130) from None
 
 
 @click.group(cls=TandemGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,7 +8,14 @@ from typing import Any, get_args
 
 import click
 
-from tandem_hw.cli.options import WIDTHS_HELP, FiringDelay, Widths, real_numbers, whole_numbers
+from tandem_hw.cli.options import (
+    WIDTHS_HELP,
+    FiringDelay,
+    OutputPath,
+    Widths,
+    real_numbers,
+    whole_numbers,
+)
 from tandem_hw.data.catalogue import KNOWN_SPECS
 from tandem_hw.learning.spiking_options import PERCENTILES
 from tandem_hw.network.choices import Encoding, Reset
@@ -28,7 +35,7 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--out",
-        type=click.Path(path_type=Path),
+        type=OutputPath(),
         required=True,
         help="The file to write, .net or .nir.",
     ),

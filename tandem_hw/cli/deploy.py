@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tandem_hw.cli.options import (
+    FiniteRange,
+    OutputPath,
     check_outputs,
     data_option,
     json_option,
@@ -21,6 +23,7 @@ from tandem_hw.cli.options import (
     samples_option,
     write_json,
 )
+from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.sim.loihi2.host import (
     CHIP_GENERATIONS,
     DEFAULT_GENERATION,
@@ -33,9 +36,6 @@ if TYPE_CHECKING:
     from tandem_hw.network.recording import Recording
     from tandem_hw.sim.loihi2.backend import Loihi2Backend
     from tandem_hw.verification.step import VerificationReport
-
-#: Exit status of a mismatch.
-EXIT_MISMATCH = 1
 
 
 @click.command("deploy")
@@ -62,7 +62,7 @@ EXIT_MISMATCH = 1
 @click.option(
     "--recording",
     "recording_path",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Write spike counts, potentials and predictions as npz.",
 )
 @json_option
@@ -79,14 +79,14 @@ EXIT_MISMATCH = 1
 )
 @click.option(
     "--compile-timeout",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=1800.0,
     show_default=True,
     help="Seconds that compiling may take.",
 )
 @click.option(
     "--run-timeout",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=1800.0,
     show_default=True,
     help="Seconds that the run may take, waiting for a board included.",

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-from tandem_hw.cli.options import check_outputs, simulation_only_option
+from tandem_hw.cli.options import OutputPath, check_outputs, simulation_only_option
 from tandem_hw.errors import FileFormatError
 
 
 @click.command("export")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The file to write, .net or .nir."
-)
+@click.option("--out", type=OutputPath(), required=True, help="The file to write, .net or .nir.")
 @simulation_only_option
 @click.option(
     "--tandem-only",

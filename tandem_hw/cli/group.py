@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import signal
 import sys
+import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
 import click
 
+from tandem_hw.cli.process.exit_status import EXIT_DONE, EXIT_ERROR, EXIT_MISMATCH, exit_after
+from tandem_hw.cli.process.signals import Interruption, Interruptions, signals_raised
+from tandem_hw.cli.process.streams import say, standard_streams
 from tandem_hw.errors import TandemError
+from tandem_hw.temporaries import remove_own
 from tandem_hw.user_warnings import TandemWarning
 
 #: Commands and the modules that hold them. Their help is in there as well, so none of these modules
@@ -27,14 +34,12 @@ COMMANDS = {
     "verify": "tandem_hw.cli.verify",
     "deploy": "tandem_hw.cli.deploy",
 }
-#: Exit status of an error that the user can mend; a mismatch has status 1.
-EXIT_ERROR = 2
-#: Exit status after Ctrl-C, as shells have it.
-EXIT_INTERRUPTED = 130
 
 
 class TandemGroup(click.Group):
     """Commands in the order of the work, with one clear line for every error of ours."""
+
+    _interruptions = Interruptions()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the work."""
@@ -59,21 +64,80 @@ class TandemGroup(click.Group):
             ctx.fail(f"No such command {name!r}.{proposal}")
         return super().resolve_command(ctx, args)
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run as the program of this process: with its streams, its signals and its exit status."""
+        if not extra.get("standalone_mode", True):
+            return super().main(*args, **extra)
+        status = EXIT_DONE
+        with signals_raised() as self._interruptions, standard_streams() as failures:
+            try:
+                super().main(*args, **extra)
+            except SystemExit as leaving:
+                status = leaving.code if isinstance(leaving.code, int) else EXIT_DONE
+            except KeyboardInterrupt as error:
+                status = self._interrupted(error)
+            except Exception:  # a defect of ours; Python would end with the status of a mismatch
+                traceback.print_exc()
+                status = EXIT_ERROR
+            finally:
+                remove_own()
+        if failures and status in (EXIT_DONE, EXIT_MISMATCH):
+            say(f"Error: {'; '.join(failures)}")
+            status = EXIT_ERROR
+        sys.exit(status)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the arguments of the group; what goes wrong ends as in ``invoke``."""
+        with self._endings():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; our errors become a message and exit status 2, our warnings a line."""
+        with self._endings(), _warnings_in_a_line():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _endings(self) -> Iterator[None]:
+        """Say in one line what ends a command, and end it with the exit status that this has."""
         try:
-            with _warnings_in_a_line():
-                return super().invoke(ctx)
-        except TandemError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(EXIT_ERROR)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(EXIT_INTERRUPTED)
-        except BrokenPipeError:
-            # The reader of a pipe has gone; say nothing more, not even at the interpreter's end.
-            sys.stderr.close()
-            ctx.exit(EXIT_ERROR)
+            yield
+        except KeyboardInterrupt as error:
+            status = self._interrupted(error)
+        except Exception as error:
+            # What was interrupted may have made another error of it.
+            if self._interruptions.pending is not None:
+                status = self._interrupted(self._interruptions.pending)
+            elif isinstance(error, TandemError | OSError | MemoryError):
+                _say_error(error)
+                status = EXIT_ERROR
+            else:
+                raise
+        else:
+            return
+        raise click.exceptions.Exit(status)
+
+    def _interrupted(self, error: KeyboardInterrupt) -> int:
+        """Say that a signal has come, and return the exit status that follows."""
+        self._interruptions.arrived()
+        number = error.number if isinstance(error, Interruption) else signal.SIGINT
+        name = signal.Signals(number).name
+        say("Interrupted." if number == signal.SIGINT else f"Ended by {name}.")
+        return exit_after(number)
+
+
+def _say_error(error: TandemError | OSError | MemoryError) -> None:
+    """Say an error in one line, and below it what another program has said."""
+    further: Sequence[str] = ()
+    if isinstance(error, TandemError):
+        message, *further = error.args
+    elif isinstance(error, OSError):  # of a file that nobody has looked after so far
+        of = f"{error.filename}: " if error.filename is not None else ""
+        message = f"{of}{error.strerror or error}"
+    else:
+        message = f"out of memory{f' ({error})' if str(error) else ''}"
+    say(f"Error: {message}")
+    for line in further:
+        say(f"  {line}")
 
 
 @contextmanager
@@ -85,9 +149,22 @@ def _warnings_in_a_line() -> Iterator[None]:
 
         def show_line(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, TandemWarning):
-                click.echo(f"Warning: {message}", err=True)
+                say(f"Warning: {message}")
             else:
                 show(message, category, *place, **more)
 
         warnings.showwarning = show_line
-        yield
+        logger, handler = logging.getLogger("tandem_hw"), _LogLine(logging.WARNING)
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+
+
+class _LogLine(logging.Handler):
+    """Shows what is logged, such as what a training finds in its folder."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one message."""
+        say(f"Warning: {record.getMessage()}")

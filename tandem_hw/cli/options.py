@@ -6,7 +6,6 @@ help, completion and a refused argument come at once; what computes is imported 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tandem_hw.atomic_write import atomic_path, require_writable
+from tandem_hw import atomic_write
+from tandem_hw.atomic_write import require_writable
 from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
 from tandem_hw.errors import BackendUnavailableError, ConversionError, FileFormatError
 from tandem_hw.learning.per_layer.widths import WeightBits, check_widths, parse_widths
@@ -30,6 +30,35 @@ if TYPE_CHECKING:
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+class OutputPath(click.Path):
+    """The type of a file to write, whose name must not say that it is a folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path."""
+        if isinstance(value, str) and value.endswith(os.sep):  # a Path would not show it
+            self.fail(f"{value!r} names a folder: give the name of a file to write", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class FiniteRange(click.FloatRange):
+    """The type of a real number; what is not a number is neither too large nor too small."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is not a number", param, ctx)
+        return number
+
+
 data_option = click.option(
     "--data",
     default="digits",
@@ -40,7 +69,7 @@ samples_option = click.option(
     "--samples", type=click.IntRange(min=1), help="Use the first so many samples (default: all)."
 )
 json_option = click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), help="Write the results as JSON."
+    "--json", "json_path", type=OutputPath(), help="Write the results as JSON."
 )
 device_option = click.option(
     "--device", default="cpu", show_default=True, help="Where PyTorch computes: cpu, cuda, cuda:1."
@@ -141,10 +170,10 @@ def whole_numbers(allowed: range) -> click.IntRange:
     return click.IntRange(allowed[0], allowed[-1])
 
 
-def real_numbers(allowed: RealRange) -> click.FloatRange:
+def real_numbers(allowed: RealRange) -> FiniteRange:
     """Return the type of an option that takes the numbers of an interval."""
     is_bounded = math.isfinite(allowed.most)
-    return click.FloatRange(
+    return FiniteRange(
         allowed.least,
         allowed.most if is_bounded else None,
         min_open=allowed.without_least,
@@ -157,7 +186,7 @@ def backend_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options: tuple[Decorator, ...] = (
         click.option(
             "--stall-timeout",
-            type=click.FloatRange(min=1),
+            type=FiniteRange(min=1),
             default=20.0,
             show_default=True,
             help="Lava: seconds without a finished step that count as a hang.",
@@ -274,5 +303,4 @@ def _is_same(one: Path, other: Path) -> bool:
 def write_json(content: dict[str, Any], path: Path | None) -> None:
     """Write plain data as JSON, whole or not at all; nothing without a path."""
     if path is not None:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        atomic_write.write_json(path, content)

@@ -9,6 +9,7 @@ import click
 
 from tandem_hw.cli.options import (
     Margins,
+    OutputPath,
     backend_from_options,
     backend_options,
     check_outputs,
@@ -34,7 +35,7 @@ from tandem_hw.sim.registry import BACKENDS
 @click.option(
     "--recording",
     "recording_path",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Write spike counts, potentials and predictions as npz.",
 )
 @click.option(
@@ -46,7 +47,7 @@ from tandem_hw.sim.registry import BACKENDS
 @click.option(
     "--plot",
     "plot_path",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Draw the results and each layer's spike rate as PNG; this needs matplotlib.",
 )
 @click.option(

@@ -82,7 +82,7 @@ def _as_given(param: click.Parameter, value: Any) -> Sequence[str]:
 @click.option(
     "--plot",
     "plot_path",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Draw the results as PNG; this needs matplotlib.",
 )
 @click.option("--model", type=click.Choice(list(MODELS)), default="lenet", show_default=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,6 +14,9 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.segment import Segment
+
+from tandem_hw.plain_text import plain
 
 #: Width that a file or a pipe has for tables: more than any takes, so that no name is cut.
 _PIPE_WIDTH = 1 << 16
@@ -28,7 +31,31 @@ def make_console(*, stderr: bool = False) -> Console:
     console = Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
+    console.push_render_hook(_PlainText())
     return console
+
+
+class _PlainText(RenderHook):
+    """Lets no text through that steers the terminal; the console's own colours come later."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Return what shows the same in plain characters."""
+        return [_Plain(one) for one in renderables]
+
+
+class _Plain:
+    """Something that a console shows, in plain characters."""
+
+    def __init__(self, shown: ConsoleRenderable) -> None:
+        self.shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.shown, options):
+            if segment.control:
+                yield segment
+                continue
+            lines = (plain(line, longest=None) for line in segment.text.split("\n"))
+            yield Segment("\n".join(lines), segment.style)
 
 
 def warn(console: Console, lines: Iterable[str]) -> None:

@@ -18,11 +18,9 @@ from tandem_hw.cli.options import (
     network_argument,
     samples_option,
 )
+from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.sim.registry import check_name
-
-#: Exit status of a mismatch.
-EXIT_MISMATCH = 1
 
 
 @click.command("verify")

@@ -67,19 +67,19 @@ def read_network(
         reader.refusals[str(error)] = None
     if reader.refusals:
         order = [*reader.met, *reader.refusals]  # as the forward pass meets them
-        raise ConversionError(_together(sorted(reader.refusals, key=order.index)))
+        raise ConversionError(*_together(sorted(reader.refusals, key=order.index)))
     return reader.found
 
 
-def _together(refusals: list[str]) -> str:
+def _together(refusals: list[str]) -> list[str]:
     """Say everything that is refused, and once what is supported."""
     if len(refusals) == 1:
-        return refusals[0]
+        return refusals
     supported = f"; supported are {SUPPORTED}"
     lines = [f"- {refusal.replace(supported, '')}" for refusal in refusals]
     if any(supported in refusal for refusal in refusals):
         lines.append(f"supported are {SUPPORTED}")
-    return "\n".join([f"{len(refusals)} things in the network cannot be converted:", *lines])
+    return [f"{len(refusals)} things in the network cannot be converted:", *lines]
 
 
 class Reader(LayerBuilder):

@@ -56,8 +56,17 @@ def path_in(spec: str) -> Path:
 
 
 def downloads() -> Path:
-    """Return the folder where downloads are kept unless another is given."""
-    return Path.home() / ".cache" / "tandem-hw"
+    """Return the folder where downloads are kept unless another is given.
+
+    Raises:
+        DataError: nobody knows a home folder, as in a container without users.
+    """
+    try:
+        return Path.home() / ".cache" / "tandem-hw"
+    except RuntimeError as error:
+        raise DataError(
+            "downloads are kept in the home folder, which is not known; name it in HOME"
+        ) from error
 
 
 def data_source(spec: str) -> Path | None:

@@ -15,8 +15,7 @@ from tandem_hw.data.catalogue import (
     NPZ_PREFIX,
     TONIC,
     TORCHVISION,
-    downloads,
-    path_in,
+    data_source,
 )
 from tandem_hw.data.dataset import Dataset, Need
 from tandem_hw.data.event_file import load_event_file
@@ -85,5 +84,5 @@ def load_dataset(
 
 
 def _place(spec: str, folder: Path | None) -> Path:
-    """Return the file that a spec names, or the folder of downloads."""
-    return path_in(spec) if ":" in spec else folder or downloads()
+    """Return the file that a spec names, or the folder of downloads for what is downloaded."""
+    return folder if folder is not None and ":" not in spec else data_source(spec) or Path()

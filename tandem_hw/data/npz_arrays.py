@@ -70,7 +70,8 @@ def _read(
 ) -> dict[str, npt.NDArray[Any] | None]:
     """Return every name in the file, with its array where that is wanted."""
     if not path.is_file():
-        raise DataError(f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}")
+        is_there = "is a folder" if path.is_dir() else "is not an ordinary file"
+        raise DataError(f"{path}: {is_there if path.exists() else 'there is no such file'}")
     refuse_pointer(path, DataError)
     item = "the file"
     try:

@@ -7,6 +7,7 @@ virtual or external data, objects, floats) is refused before it is followed or a
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -19,7 +20,7 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5l, h5o, h5s
 
-from tandem_hw.atomic_write import atomic_path
+from tandem_hw.atomic_write import write_whole
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.items import Array, Items, Name, below, shown
 from tandem_hw.pointer_file import refuse_pointer
@@ -171,14 +172,13 @@ def write_tree(path: str | os.PathLike[str], tree: Group) -> None:
     Raises:
         FileFormatError: the path cannot be written to.
     """
+    in_memory = io.BytesIO()  # what HDF5 cannot write to a full disk, it tries again at exit
     try:
-        with (
-            atomic_path(path) as temporary,
-            h5py.File(temporary, "w", libver=_LIBVER) as file,
-        ):
+        with h5py.File(in_memory, "w", libver=_LIBVER) as file:
             _write_group(file, tree)
     except (OSError, RuntimeError, ValueError) as error:
         raise FileFormatError(f"{path}: cannot be written ({_first_line(error)})") from error
+    write_whole(path, in_memory.getbuffer())
 
 
 def _write_group(target: h5py.Group, group: Group) -> None:

@@ -7,6 +7,7 @@ the tree that is left. ``nir`` itself is an optional extra and is imported late.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Set
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from h5py import h5o
 
-from tandem_hw.atomic_write import atomic_path
+from tandem_hw.atomic_write import write_whole
 from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_install
 from tandem_hw.export.hdf5_items import EXPANDED_BYTES_MAX, Entry, open_items
 from tandem_hw.export.items import Items, below, shown
@@ -96,13 +97,9 @@ def write_nir_tree(path: str | os.PathLike[str], tree: Tree) -> None:
         BackendUnavailableError: ``nir`` is not installed.
         FileFormatError: the path cannot be written to.
     """
-    nir = load_nir()
-    try:
-        with atomic_path(path) as temporary:
-            nir.write(temporary, _Writable(tree))
-    except OSError as error:
-        reason = error.strerror or str(error).partition("\n")[0]
-        raise FileFormatError(f"{path}: cannot be written ({reason})") from error
+    in_memory = io.BytesIO()  # see ``hdf5_tree.write_tree``
+    load_nir().write(in_memory, _Writable(tree))
+    write_whole(path, in_memory.getbuffer())
 
 
 def read_nir_tree(path: str | os.PathLike[str], expanded_max: int = EXPANDED_BYTES_MAX) -> Tree:

@@ -6,6 +6,7 @@ runs no code from the file.
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tandem_hw.atomic_write import atomic_path
+from tandem_hw.atomic_write import write_whole
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.model import Architecture, TandemNetwork
 from tandem_hw.learning.torch_file import check_tensors, read_torch_file
@@ -87,9 +88,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     }
     if checkpoint.run:
         content["run"] = checkpoint.run
-    # Given a path, torch.save would write the temporary file's random name into the file.
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)
+    # Given a path, torch.save would write the temporary file's random name into the file; given a
+    # file on a full disk, it ends in an error of its own.
+    in_memory = io.BytesIO()
+    torch.save(content, in_memory)
+    write_whole(path, in_memory.getbuffer())
 
 
 def _version_of(architecture: Architecture) -> int:

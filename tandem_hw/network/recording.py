@@ -6,14 +6,13 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.atomic_write import atomic_path
+from tandem_hw.atomic_write import atomic_file
 from tandem_hw.html_table import html_table
 
 IntArray = npt.NDArray[np.integer[Any]]
@@ -150,7 +149,7 @@ class Recording(RunResults):
             FileFormatError: the path cannot be written to.
         """
         arrays: Mapping[str, Any] = self.arrays()
-        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+        with atomic_file(path) as file:
             np.savez_compressed(file, **arrays)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:

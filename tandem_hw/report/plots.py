@@ -6,17 +6,21 @@ is imported when a picture is asked for.
 
 from __future__ import annotations
 
+import io
+import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tandem_hw.atomic_write import atomic_path
+from tandem_hw.atomic_write import write_whole
 from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_install
 from tandem_hw.network.activity import LayerSummary, summarise
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
+from tandem_hw.temporaries import temporary_folder
 from tandem_hw.training.objective_names import ObjectiveName
 
 if TYPE_CHECKING:
@@ -33,8 +37,8 @@ _NUMBERED_CLASSES_MAX: Final = 20
 #: Inches; a layer's bar and its name take a quarter of one.
 _HALF_SIZE: Final = 5.0
 _LAYER_HEIGHT: Final = 0.25
-#: Of every plot.
-DOTS_PER_INCH: Final = 120
+_DOTS_PER_INCH: Final = 120
+_until_the_end: Final = ExitStack()
 
 
 def check_plot(path: Path) -> None:
@@ -49,12 +53,22 @@ def check_plot(path: Path) -> None:
     """
     if path.suffix.lower() != ".png":
         raise FileFormatError(f"{path}: plots are PNG images; give a name that ends in .png")
+    _give_home()
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise BackendUnavailableError(
             f"plots need matplotlib, which cannot be imported ({error}): {how_to_install('plots')}"
         ) from error
+
+
+def _give_home() -> None:
+    """Have a folder for matplotlib's own files where there is no home, till the process ends."""
+    try:
+        Path.home()
+    except RuntimeError:
+        if "MPLCONFIGDIR" not in os.environ:
+            os.environ["MPLCONFIGDIR"] = str(_until_the_end.enter_context(temporary_folder()))
 
 
 def write_plot(
@@ -83,8 +97,22 @@ def write_plot(
     """
     check_plot(path)
     figure = draw(network, run, objective, wanted)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH)
+    write_figure(figure, path)
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Args:
+        figure: what is drawn.
+        path: where to write.
+
+    Raises:
+        FileFormatError: the file cannot be written.
+    """
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH)
+    write_whole(path, picture.getbuffer())
 
 
 def draw(

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tandem_hw.atomic_write import atomic_path
-from tandem_hw.report.plots import DOTS_PER_INCH, check_plot
+from tandem_hw.report.plots import check_plot, write_figure
 from tandem_hw.sweep.summary import Row
 
 if TYPE_CHECKING:
@@ -41,9 +40,7 @@ def write_sweep_plot(rows: Sequence[Row], path: Path) -> None:
         FileFormatError: the file has another ending or cannot be written.
     """
     check_plot(path)
-    figure = draw_sweep(rows)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH)
+    write_figure(draw_sweep(rows), path)
 
 
 def draw_sweep(rows: Sequence[Row]) -> Figure:

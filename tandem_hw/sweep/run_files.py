@@ -22,9 +22,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tandem_hw.atomic_write import atomic_path, remove_abandoned, reported
+from tandem_hw.atomic_write import reported, write_whole
 from tandem_hw.errors import FileFormatError
 from tandem_hw.sweep.grid import Run
+from tandem_hw.temporaries import remove_abandoned
 from tandem_hw.training.run_files import BEST_NAME
 
 RUN_NAME: Final = "run.json"
@@ -154,9 +155,8 @@ def _check_settings(result: Mapping[str, Any], run: Run, path: Path) -> None:
 
 def write_versioned(path: Path, content: Mapping[str, Any]) -> None:
     """Write plain data as JSON with the version of the format, whole or not at all."""
-    with atomic_path(path) as temporary:
-        text = json.dumps({"format_version": _FORMAT_VERSION, **content}, indent=2, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({"format_version": _FORMAT_VERSION, **content}, indent=2, allow_nan=False)
+    write_whole(path, (text + "\n").encode())
 
 
 def clean(folder: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tandem_hw.atomic_write import atomic_path
+from tandem_hw.atomic_write import write_whole
 from tandem_hw.sweep.grid import Axis, Point, Skipped
 from tandem_hw.sweep.run_files import RUNS, write_versioned
 
@@ -134,8 +134,7 @@ def write_summary(
         "skipped": [{"labels": dict(one.labels), "reason": one.reason} for one in skipped],
     }
     write_versioned(folder / JSON_NAME, content)
-    with atomic_path(folder / CSV_NAME) as temporary:
-        temporary.write_text(_as_csv(axes, trainings), encoding="utf-8")
+    write_whole(folder / CSV_NAME, _as_csv(axes, trainings).encode())
 
 
 def _status(name: str, results: Results, failures: Failures) -> str:

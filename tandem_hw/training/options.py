@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tandem_hw.errors import DataError
-from tandem_hw.ranges import NOT_NEGATIVE, POSITIVE, SEEDS, SHARE, RealRange, whole_number
+from tandem_hw.ranges import POSITIVE, SEEDS, SHARE, RealRange, whole_number
 from tandem_hw.training.methods.names import LearningRateSchedule, Mix, OptimizerName
 from tandem_hw.training.objective_names import ObjectiveName, check_objective
 from tandem_hw.training.run_files import BEST_NAME
@@ -24,14 +24,17 @@ BATCH_SIZE_MIN: Final = 2
 if TYPE_CHECKING:
     from tandem_hw.training.objectives import Objective
 
+#: Beyond any that trains. Adam multiplies them before they become float32, which holds 3e38.
+_LARGEST: Final = 1e6
+_UP_TO_LARGEST: Final = RealRange(f"zero or a positive number up to {_LARGEST:g}", 0, _LARGEST)
 _DEGREES: Final = RealRange("0 to 180 degrees", 0, 180)
 #: Ranges of the options that are real numbers; the objective checks its own.
 REAL_RANGES: Final = {
     "validation": SHARE,
-    "learning_rate": POSITIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "synop_weight": NOT_NEGATIVE,
-    "clip_gradient": NOT_NEGATIVE,
+    "learning_rate": RealRange(f"a positive number up to {_LARGEST:g}", 0, _LARGEST, True),
+    "weight_decay": _UP_TO_LARGEST,
+    "synop_weight": _UP_TO_LARGEST,
+    "clip_gradient": _UP_TO_LARGEST,
     "ema": SHARE,
     "teacher_weight": RealRange("a share above 0, up to 1", 0, 1, without_least=True),
     "temperature": POSITIVE,

@@ -30,9 +30,10 @@ from typing import IO, Any
 
 import torch
 
-from tandem_hw.atomic_write import atomic_path, remove_abandoned, reported
+from tandem_hw.atomic_write import reported, write_json
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tandem_hw.temporaries import remove_abandoned
 from tandem_hw.training.run_files import (
     BEST_NAME,
     FILE_NAMES,
@@ -80,8 +81,7 @@ def new_run(folder: Path, *, overwrite: bool) -> RunIdentity:
 
 def write_metrics(metrics: dict[str, Any], path: Path) -> None:
     """Write metrics as JSON, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_json(path, metrics)
 
 
 # After a break ------------------------------------------------------------------------------------
@@ -226,41 +226,58 @@ def locked(folder: Path) -> Iterator[None]:
     """
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     path = folder / LOCK_NAME
-    with reported(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        file, is_ours = _open_locked(path)
     try:
-        if is_ours:  # what is half written is of trainings that were killed
-            for name in FILE_NAMES:
-                remove_abandoned(folder / name)
-        yield
+        with contextlib.ExitStack() as held:
+            with reported(path):
+                folder.mkdir(parents=True, exist_ok=True)
+                is_ours = held.enter_context(_opened_lock(path))
+            if is_ours:  # what is half written is of trainings that were killed
+                for name in FILE_NAMES:
+                    remove_abandoned(folder / name)
+            yield
     finally:
-        # Before it is closed: who opens it now would have a file without a name. Where nothing can
-        # be locked, nothing was written, and what is written there is another training's.
-        if _is_at(file, path) and (is_ours or not _start_of(file)):
-            path.unlink(missing_ok=True)
-        file.close()
         for one in made:
             with contextlib.suppress(OSError):
                 one.rmdir()  # only while it is empty
 
 
-def _open_locked(path: Path) -> tuple[IO[str], bool]:
-    """Open and lock a file; return it, and whether the system can lock files at all."""
+@contextmanager
+def _opened_lock(path: Path) -> Iterator[bool]:
+    """Open and lock a file, and remove it in the end; say if the system can lock files at all."""
     while True:
-        with contextlib.ExitStack() as unless_returned:
-            file = unless_returned.enter_context(_open_lock(path))
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(_open_lock(path))
+            stack.callback(_remove_lock, file, path)
             can_lock = _lock(file, path)
             # One that was removed by its last holder meanwhile is opened anew.
             if can_lock and not _is_at(file, path):
                 continue
             _require_lock(file, path)
             if can_lock:
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-                file.flush()
-            unless_returned.pop_all()
-            return file, can_lock
+                os.ftruncate(file.fileno(), 0)
+                text = f"process {os.getpid()} on {socket.gethostname()}\n"
+                os.write(file.fileno(), text.encode())
+            yield can_lock
+            return
+
+
+def _remove_lock(file: IO[str], path: Path) -> None:
+    """Remove the file of a lock that no other training holds; call it before it is closed.
+
+    Who opened it between the two would have a file without a name. Where nothing can be locked,
+    nothing was written, and what is written there is another training's.
+    """
+    if not (_is_at(file, path) and _is_lock(file)):
+        return
+    can_lock = True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return
+    except OSError:
+        can_lock = False
+    if can_lock or not _start_of(file):
+        path.unlink(missing_ok=True)
 
 
 def _lock(file: IO[str], path: Path) -> bool:
@@ -297,9 +314,13 @@ def _open_lock(path: Path) -> IO[str]:
 
 def _require_lock(file: IO[str], path: Path) -> None:
     """Refuse a file that a training has not made."""
-    text, names = _start_of(file), os.fstat(file.fileno()).st_nlink
-    if names > 1 or (text and not _LOCK_TEXT.fullmatch(text)):
+    if not _is_lock(file):
         raise _no_lock(path)
+
+
+def _is_lock(file: IO[str]) -> bool:
+    text, names = _start_of(file), os.fstat(file.fileno()).st_nlink
+    return names <= 1 and (not text or _LOCK_TEXT.fullmatch(text) is not None)
 
 
 def _no_lock(path: Path) -> FileFormatError:

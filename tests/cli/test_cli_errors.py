@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -55,6 +56,8 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "flipped.pt").write_bytes(flipped)
     (folder / "text.txt").write_text("a text")
     (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "circle").symlink_to("circle")
     (folder / "run").mkdir()
     shutil.copy(folder / "model.pt", folder / "run" / "last.pt")
     return folder
@@ -68,7 +71,8 @@ def here(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         raise AssertionError("the long run has begun")
 
     folder = tmp_path / "work"
-    shutil.copytree(originals, folder)
+    shutil.copytree(originals, folder, symlinks=True, ignore=shutil.ignore_patterns("pipe"))
+    os.mkfifo(folder / "pipe")
     monkeypatch.chdir(folder)
     for owner in (ReferenceBackend, LavaCpuBackend):
         monkeypatch.setattr(owner, "simulate", begin)
@@ -109,6 +113,19 @@ VERIFY = "verify model.net --data npz:data.npz --backends reference --checkpoint
 TRAIN = "train npz:data.npz --model mlp --out new"
 
 BAD_INPUTS = {
+    # What is no ordinary file, and names of folders
+    "inspect pipe": "pipe: is not an ordinary file",
+    "inspect circle": r"circle: cannot be read \(Too many levels of symbolic links\)",
+    "simulate model.net --data npz:pipe": "pipe: is not an ordinary file",
+    "simulate model.net --data npz:/dev/zero": "/dev/zero: is not an ordinary file",
+    "simulate model.net --data npz:circle": "circle: there is no such file",
+    "export pipe --out new.net": "pipe: is not a file",
+    f"{TRAIN} --init pipe": "pipe: is no file",
+    f"{TRAIN} --init circle": "circle: is no file",
+    "inspect model.net --json pipe": "pipe: is not an ordinary file",
+    "inspect model.net --json circle": r"circle: cannot be written \(Too many levels of",
+    "inspect model.net --json circle/new": r"new: cannot be written \(Too many levels of",
+    f"{TRAIN.replace('new', 'circle')}": r"checkpoint\.pt: cannot be written \(Too many levels of",
     # Networks
     f"{SIMULATE} --final-states": r"--final-states keeps states in a recording; give --recording",
     "inspect missing.net": r"missing\.net: there is no such file",
@@ -142,6 +159,7 @@ BAD_INPUTS = {
     "train nothing --out new": 'data set "nothing" is unknown',
     "train npz:damaged.npz --out new": r"damaged\.npz: ",
     "train npz:features.npz --model lenet --out new": r"model lenet takes images.*use --model mlp",
+    f"{TRAIN} --learning-rate 1e38": r"is 1e\+38; give a positive number up to 1e\+06",
     f"{TRAIN} --learning-rate nan": "learning_rate is nan; give a positive number",
     f"{TRAIN} --num-steps 5000": "num_steps is 5000; allowed are 1 to 4096",
     # What a training starts from
@@ -272,6 +290,16 @@ def test_an_impossible_period_is_refused_before_anything_runs(
         ("train --seed 99999999999999999999 --out new", "is not in the range"),
         ("train", "Missing option '--out'"),
         ("nothing", "No such command 'nothing'"),
+        ("inspect model.net --json new/", "'new/' names a folder: give the name of a file"),
+        ("simulate model.net --recording new/", "'new/' names a folder: give the name of a file"),
+        ("simulate model.net --plot new/", "'new/' names a folder: give the name of a file"),
+        ("export model.pt --out new.net/", "'new.net/' names a folder: give the name of a file"),
+        ("convert model.pt --out new.net/", "'new.net/' names a folder: give the name of a file"),
+        ("simulate model.net --stall-timeout nan", "nan is not a number"),
+        ("deploy model.net --run-timeout nan", "nan is not a number"),
+        ("train --weight-decay nan --out new", "nan is not a number"),
+        ("train --weight-decay 1e308 --out new", "is not in the range"),
+        ("train --synop-weight inf --out new", "is not in the range"),
     ],
 )
 def test_a_mistyped_command_names_its_mistake_once(here: Path, arguments: str, reason: str) -> None:
@@ -308,4 +336,6 @@ def test_a_defect_of_ours_is_not_dressed_up_as_the_user_s_mistake(
 ) -> None:
     monkeypatch.setattr(ReferenceBackend, "simulate_in_parts", failing(ZeroDivisionError("ours")))
     result = run(SIMULATE)
-    assert isinstance(result.exception, ZeroDivisionError)
+    assert result.exit_code == 2  # Python's own would be 1, a mismatch
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1] == "ZeroDivisionError: ours"

@@ -229,7 +229,10 @@ def test_links_that_lead_round_in_a_circle_are_no_file_that_is_read(tmp_path: Pa
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "input").write_text("")
-    check_outputs(tmp_path / "a", inputs=[tmp_path / "input"])
+    with pytest.raises(
+        FileFormatError, match=r"a: cannot be written \(Too many levels of symbolic"
+    ):
+        check_outputs(tmp_path / "a", inputs=[tmp_path / "input"])
 
 
 @pytest.mark.parametrize("command", ["export model.pt", "convert model.pt --data npz:data.npz"])

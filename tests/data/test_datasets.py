@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pwd
 import sys
 import types
 import zipfile
@@ -220,6 +221,19 @@ def test_a_path_in_the_home_folder_is_found(
     assert np.array_equal(load_dataset("npz:~/data.npz").y_test, arrays()["y_test"])
     with pytest.raises(DataError, match=r"npz:~nobody-of-this-name/x\.npz: .*; write the path out"):
         load_dataset("npz:~nobody-of-this-name/x.npz")
+
+
+def test_where_no_home_is_known_only_downloads_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any) -> Any:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert len(load_dataset("digits").x_test) > 100
+    with pytest.raises(DataError, match="home folder, which is not known; name it in HOME"):
+        load_dataset("mnist")
+    with pytest.raises(DataError, match=r"npz:~/a\.npz: .*; write the path out"):
+        load_dataset("npz:~/a.npz")
 
 
 @pytest.mark.parametrize("prefix", ["npz:", "events:"])

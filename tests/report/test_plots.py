@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -200,3 +201,29 @@ def test_many_classes_have_no_numbers_in_their_cells() -> None:
     plots.draw_confusion_matrix(axes, label, label, 30)
     assert not axes.texts
     assert np.array_equal(present(axes.get_images()[0].get_array()), np.eye(30))
+
+
+def test_a_plot_needs_no_home(tmp_path: Path) -> None:
+    script = """
+import os, pwd, sys
+from pathlib import Path
+def unknown(*_):
+    raise KeyError("uid not found")
+pwd.getpwuid = unknown
+from tandem_hw.report.plots import check_plot
+check_plot(Path("a.png"))
+import matplotlib
+print(matplotlib.get_configdir())
+assert os.listdir(sys.argv[1])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=ROOT,
+        env=environment | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []

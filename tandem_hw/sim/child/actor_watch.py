@@ -7,15 +7,20 @@ at once.
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tandem_hw.sim.child.leaving import fail
 
 _POLL_SECONDS = 0.1
+#: What a signal means for a user. Files in memory are those of its temporary folder.
+_HINTS: Final = {
+    signal.SIGBUS: ": there is no room for a file in memory, in /dev/shm or the temporary folder"
+}
 #: How long a process that raised may take to leave its message after others have ended.
 _SETTLE_SECONDS = 1.0
 
@@ -80,6 +85,6 @@ def _fault(actor: Any) -> _Fault | None:
         return None
     return _Fault(
         f"a Lava process died with exit code {code}"
-        + (f" (killed by signal {-code})" if code < 0 else ""),
+        + (f" (killed by signal {-code}{_HINTS.get(-code, '')})" if code < 0 else ""),
         code,
     )

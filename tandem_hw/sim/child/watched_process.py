@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tandem_hw.errors import BackendError
+from tandem_hw.sim.child.leaving import NO_ROOM, take_last_word
+from tandem_hw.temporaries import remove_if_ownerless
 
 _POLL_SECONDS = 0.05
 #: How long a group may take to end after SIGTERM. Python's resource tracker ignores the signal and
@@ -67,7 +69,8 @@ def run_watched(
     try:
         _wait(process, name, progress, start_timeout, stall_timeout)
         if process.returncode != 0:
-            raise BackendError(f"{name} failed: {_reason(process.returncode, error_file, log)}")
+            reason, *last_lines = _reason(process.returncode, error_file, log)
+            raise BackendError(f"{name} failed: {reason}", *last_lines)
     finally:
         _end_group(process)
 
@@ -98,16 +101,21 @@ def _wait(
         time.sleep(_POLL_SECONDS)
 
 
-def _reason(returncode: int, error_file: Path, log: Path) -> str:
-    """Say why it ended: its own message, the signal, or its last output."""
+def _reason(returncode: int, error_file: Path, log: Path) -> list[str]:
+    """Say why it ended: its own message, the signal, or its last output, a line each."""
+    if returncode == NO_ROOM:
+        return [
+            f"it could not write into its folder in {error_file.parent.parent}, whose disk may be "
+            f"full; make room there, or name another folder for temporary files in TMPDIR"
+        ]
     if error_file.exists():
-        return error_file.read_text(encoding="utf-8", errors="replace").strip()
+        return [error_file.read_text(encoding="utf-8", errors="replace").strip()]
     if returncode < 0:
         signal_name = _signal_name(-returncode)
         hint = "; the kernel does so when memory runs out" if signal_name == "SIGKILL" else ""
-        return f"its process was killed by {signal_name}{hint}"
+        return [f"its process was killed by {signal_name}{hint}"]
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"exit status {returncode}\n" + "\n".join(lines[-_ERROR_LINES:])
+    return [f"exit status {returncode}", *lines[-_ERROR_LINES:]]
 
 
 def _signal_name(number: int) -> str:
@@ -161,16 +169,30 @@ def group_members(group: int) -> list[int]:
     return members
 
 
-def exit_with_parent() -> None:
+def exit_with_parent(folder: Path) -> None:
     """End the own process group as soon as the parent is gone; call it in the watched command.
 
-    A thread waits for the end of standard input, which only the parent holds open.
+    A thread waits for the end of standard input, which only the parent holds open. A parent that
+    was killed has left the job's folder, which then goes as well; one that is there removes it
+    itself, and has locked it.
+
+    Args:
+        folder: the job's folder, as ``temporary_folder`` gave it to the parent.
     """
 
     def wait_for_end() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 4096):
                 pass
-        os.killpg(os.getpgrp(), signal.SIGTERM)
+        take_last_word()  # or the main thread would end this process as soon as the others end
+        group = os.getpgrp()
+        for member in group_members(group):
+            if member != os.getpid():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(member, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while not remove_if_ownerless(folder) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)  # those that end may still write into it
+        os.killpg(group, signal.SIGTERM)
 
     threading.Thread(target=wait_for_end, daemon=True).start()

@@ -7,6 +7,8 @@ Steps are counted from 1, as Lava counts them.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,26 @@ class WindowStates:
     def keep(self, step: int, state: npt.NDArray[Any]) -> None:
         """Write the states after a step that is due."""
         self.record[(step - self.last_step) // self.period] = state
+
+
+def make_mapped_file(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> None:
+    """Make a .npy file of zeros with all its room on the disk.
+
+    A file with holes would be made on any disk, and end the process that first writes where there
+    is no room any more, by a signal.
+
+    Args:
+        path: where.
+        dtype: of its values.
+        shape: of the array.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+    array.flush()
 
 
 def mapped_file(path: str) -> npt.NDArray[Any]:

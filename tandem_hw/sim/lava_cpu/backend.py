@@ -6,13 +6,13 @@ import importlib.util
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.atomic_write import write_json
 from tandem_hw.chip.axis_order import from_lava
 from tandem_hw.chip.guard import check_lowering
 from tandem_hw.chip.timing import check_period, default_period, window_start
@@ -21,7 +21,13 @@ from tandem_hw.export.net_file import write_net
 from tandem_hw.network.fixed_point import STATE_FRACTION_BITS, STATE_LIMIT
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.backend import Backend, Progress, SimulationResult
-from tandem_hw.sim.child.environment import lava_environment, worker_command
+from tandem_hw.sim.child.environment import (
+    job_folder,
+    lava_environment,
+    save_array,
+    short_path,
+    worker_command,
+)
 from tandem_hw.sim.child.leaving import ERROR
 from tandem_hw.sim.child.watched_process import run_watched
 from tandem_hw.sim.lava_cpu import job as lava_job
@@ -102,17 +108,16 @@ class LavaCpuBackend(Backend):
     ) -> Generator[SimulationResult, None, None]:
         """Run every sample back to back, and read part by part what the child has written."""
         period = self._period(network)
-        with tempfile.TemporaryDirectory(prefix="tandem-hw-") as name:
-            folder = Path(name)
+        with job_folder() as folder:
             write_net(network, folder / lava_job.NETWORK)
-            np.save(folder / lava_job.INPUTS, inputs)
+            save_array(folder / lava_job.INPUTS, inputs)
             options = {
                 "period": period,
                 "stock_conv": self.stock_conv,
                 "lowered": self.lowered,
                 "keep_final_state": keep_final_state,
             }
-            (folder / lava_job.OPTIONS).write_text(json.dumps(options), encoding="utf-8")
+            write_json(folder / lava_job.OPTIONS, options)
             self._run_child(folder, network, len(inputs), period, progress)
             _check_padding(network, folder)
             for start in range(0, len(inputs), size):
@@ -134,16 +139,17 @@ class LavaCpuBackend(Backend):
             progress(min(samples, max(0, steps - start) // period), samples)
             return steps
 
-        run_watched(
-            worker_command(WORKER, folder, os.environ),
-            name=f"the Lava child process of backend {self.name}",
-            folder=folder,
-            environment=lava_environment(folder, os.environ),
-            progress=finished_steps,
-            start_timeout=self.start_timeout,
-            stall_timeout=self.stall_timeout,
-            error_file=folder / ERROR,
-        )
+        with short_path(folder) as short:
+            run_watched(
+                worker_command(WORKER, folder, os.environ),
+                name=f"the Lava child process of backend {self.name}",
+                folder=folder,
+                environment=lava_environment(short, os.environ),
+                progress=finished_steps,
+                start_timeout=self.start_timeout,
+                stall_timeout=self.stall_timeout,
+                error_file=folder / ERROR,
+            )
 
 
 class LavaStockBackend(LavaCpuBackend):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +37,7 @@ from tandem_hw.sim.graph.layers import LayerProcesses, connect_layers
 from tandem_hw.sim.graph.processes.convolution import PyUnfoldedConvModel
 from tandem_hw.sim.graph.processes.spike_counter import SpikeCounter
 from tandem_hw.sim.graph.processes.state_recorder import StateRecorder
+from tandem_hw.sim.graph.window_record import make_mapped_file
 from tandem_hw.sim.lava_cpu import job as lava_job
 from tandem_hw.sim.lava_cpu.job import counts_path, progress_path, state_path
 
@@ -165,11 +165,11 @@ def _record(
     """Return what is to be kept of a layer, and make the files for it."""
     shape = (samples, *lava_shape(processes.layer.output_shape))
     counts, progress = counts_path(folder, index), progress_path(folder, index)
-    _make_file(counts, np.int32, shape)
-    _make_file(progress, np.int64, (len(lava_job.PROGRESS),))
+    make_mapped_file(counts, np.int32, shape)
+    make_mapped_file(progress, np.int64, (len(lava_job.PROGRESS),))
     states = state_path(folder, index)
     if state is not None:
-        _make_file(states, np.int32, shape)
+        make_mapped_file(states, np.int32, shape)
     kept = None if state is None else (state, str(states))
     return LayerRecord(processes.window, str(counts), str(progress), kept)
 
@@ -188,7 +188,3 @@ def _connect_sinks(processes: LayerProcesses, record: LayerRecord) -> None:
         variable, path = record.state
         recorder = StateRecorder(shape=shape, window=record.window, record_path=path)
         recorder.state.connect_var(getattr(processes.neuron, variable))
-
-
-def _make_file(path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
-    np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape).flush()

@@ -22,7 +22,7 @@ _STOP_SECONDS = 5.0
 
 def main(folder: Path) -> None:
     """Run the job in a folder and leave the results there."""
-    exit_with_parent()
+    exit_with_parent(folder)
     try:
         _run(folder)
     except BaseException as error:  # whatever it is, the parent has to learn of it

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,13 @@ from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.backend import Backend, Progress, SimulationResult
-from tandem_hw.sim.child.environment import lava_environment, worker_command
+from tandem_hw.sim.child.environment import (
+    job_folder,
+    lava_environment,
+    save_array,
+    short_path,
+    worker_command,
+)
 from tandem_hw.sim.child.leaving import ERROR
 from tandem_hw.sim.child.watched_process import run_watched
 from tandem_hw.sim.loihi2 import job as loihi2_job
@@ -123,12 +128,11 @@ class Loihi2Backend(Backend):
         period = self._period(network)
         order = repeated_order(len(inputs))
         schedule = Schedule(network.result_start, network.num_steps, period, order)
-        with tempfile.TemporaryDirectory(prefix="tandem-hw-") as name:
-            folder = Path(name)
+        with job_folder() as folder:
             write_net(network, folder / loihi2_job.NETWORK)
             frames = network.input.frames(inputs, network.num_steps)
-            np.save(folder / loihi2_job.FRAMES, frames)
-            np.lib.format.open_memmap(folder / loihi2_job.START, "w+", np.int64, (1,)).flush()
+            save_array(folder / loihi2_job.FRAMES, frames)
+            save_array(folder / loihi2_job.START, np.zeros(1, np.int64))
             loihi2_job.write_options(folder, self.choice, period, self.profile)
             self._run_child(folder, schedule, progress)
             counts, potential = read_results(network, schedule, folder)
@@ -139,16 +143,17 @@ class Loihi2Backend(Backend):
 
     def _run_child(self, folder: Path, schedule: Schedule, progress: Progress) -> None:
         limits = _Limits(self, folder, schedule, progress)
-        run_watched(
-            worker_command("tandem_hw.sim.loihi2.worker", folder, os.environ),
-            name="the child process of backend loihi2",
-            folder=folder,
-            environment=lava_environment(folder, without_host_variables(os.environ)),
-            progress=limits,
-            start_timeout=math.inf,  # the limits are wall-clock times of the two phases
-            stall_timeout=math.inf,
-            error_file=folder / ERROR,
-        )
+        with short_path(folder) as short:
+            run_watched(
+                worker_command("tandem_hw.sim.loihi2.worker", folder, os.environ),
+                name="the child process of backend loihi2",
+                folder=folder,
+                environment=lava_environment(short, without_host_variables(os.environ)),
+                progress=limits,
+                start_timeout=math.inf,  # the limits are wall-clock times of the two phases
+                stall_timeout=math.inf,
+                error_file=folder / ERROR,
+            )
 
 
 class _Limits:

@@ -36,6 +36,7 @@ from tandem_hw.sim.graph.layers import LayerProcesses, connect_layers
 from tandem_hw.sim.graph.processes.step_recorder import StepRecorder
 from tandem_hw.sim.graph.processes.step_source import StepSource
 from tandem_hw.sim.graph.stock_neurons import NO_LEAK
+from tandem_hw.sim.graph.window_record import make_mapped_file
 from tandem_hw.sim.loihi2 import job as loihi2_job
 from tandem_hw.sim.loihi2.assumptions import (
     CONV_MESSAGE_BITS,
@@ -160,7 +161,7 @@ class _Recorders:
         record = loihi2_job.record_path(self.folder, name)
         progress = loihi2_job.progress_path(self.folder, name)
         np.lib.format.open_memmap(record, "w+", dtype, (self.steps, *shape)).flush()
-        np.lib.format.open_memmap(progress, "w+", np.int64, (1,)).flush()
+        make_mapped_file(progress, np.int64, (1,))
         recorder = StepRecorder(shape=shape, record_path=str(record), progress_path=str(progress))
         self.source.tick.connect(recorder.tick)
         return recorder

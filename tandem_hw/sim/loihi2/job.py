@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tandem_hw.atomic_write import write_json
 from tandem_hw.sim.loihi2.host import HostChoice
 from tandem_hw.sim.loihi2.schedule import Delays
 
@@ -54,7 +55,7 @@ def read_phase(folder: Path) -> str:
 def write_options(folder: Path, choice: HostChoice, period: int, profile: str | None) -> None:
     """Write what the child needs beside the network and the frames."""
     content = {"host": asdict(choice), "period": period, "profile": profile}
-    (folder / OPTIONS).write_text(json.dumps(content), encoding="utf-8")
+    write_json(folder / OPTIONS, content)
 
 
 def read_options(folder: Path) -> tuple[HostChoice, int, str | None]:

@@ -32,7 +32,7 @@ _STOP_SECONDS = 20.0
 
 def main(folder: Path) -> None:
     """Run the job in a folder and leave the results there."""
-    exit_with_parent()
+    exit_with_parent(folder)
     try:
         _run(folder)
     except TandemError as error:

@@ -103,6 +103,18 @@ def test_failing_command_is_reported_with_its_own_message(tmp_path: Path) -> Non
         )
 
 
+def test_failing_command_on_a_full_disk_is_reported_as_such(tmp_path: Path) -> None:
+    message = rf"it could not write into its folder in {tmp_path.parent}, whose disk may be full"
+    with pytest.raises(BackendError, match=message):
+        _run(
+            tmp_path,
+            """
+            from tandem_hw.sim.child.leaving import fail
+            fail(Path("no") / "such" / "folder", "a message that finds no room")
+            """,
+        )
+
+
 def test_failing_command_without_a_message_is_reported_with_its_last_output(
     tmp_path: Path,
 ) -> None:
@@ -219,7 +231,9 @@ def test_command_and_its_children_end_when_the_parent_is_killed(
 ) -> None:
     body = """
     from tandem_hw.sim.child.watched_process import exit_with_parent
-    exit_with_parent()
+    Path("job").mkdir()
+    Path("job/weights").write_text("of the user")
+    exit_with_parent(Path("job"))
     for _ in range(2):
         if os.fork() == 0:
             time.sleep(300)
@@ -249,6 +263,7 @@ def test_command_and_its_children_end_when_the_parent_is_killed(
     os.kill(parent.pid, number)
     parent.wait()
     wait_for(lambda: not group_members(group))
+    assert not (tmp_path / "job").exists()
 
 
 def test_group_members_reads_past_any_process_name(

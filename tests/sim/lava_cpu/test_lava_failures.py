@@ -54,6 +54,7 @@ PyIFModel.run_spk = run_spk
 #: Ctrl-C has to arrive, also where the tests run in the background of a script, which ignores it.
 _MAIN = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
     "from tandem_hw.sim.lava_cpu import backend; backend.WORKER = 'faulty_worker'; "
     "from tandem_hw.cli import main; main()"
 )
@@ -162,7 +163,18 @@ def test_lava_that_does_not_start_in_time_is_ended() -> None:
 
 
 @pytest.fixture
-def command(tmp_path: Path, faulty: Callable[[str], Path]) -> Iterator[subprocess.Popen[str]]:
+def long_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder for temporary files below which no socket could lie."""
+    folder = tmp_path / ("x" * 71)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, faulty: Callable[[str], Path], long_temporary: Path
+) -> Iterator[subprocess.Popen[str]]:
     """Start ``tandem-hw simulate`` on a Lava that hangs, and wait until it does."""
     write_net(_network(), tmp_path / "model.net")
     group = faulty("hangs")
@@ -190,17 +202,28 @@ def command(tmp_path: Path, faulty: Callable[[str], Path]) -> Iterator[subproces
 
 @pytest.mark.parametrize(
     ("number", "status"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)],
-    ids=["Ctrl-C", "SIGTERM", "SIGKILL"],
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 129),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "SIGHUP", "SIGKILL"],
 )
 def test_command_that_is_ended_takes_every_process_and_its_shared_memory_along(
-    command: subprocess.Popen[str], tmp_path: Path, number: signal.Signals, status: int
+    command: subprocess.Popen[str],
+    tmp_path: Path,
+    long_temporary: Path,
+    number: signal.Signals,
+    status: int,
 ) -> None:
     assert command.poll() is None, command.communicate()[0]
     group = int((tmp_path / "group").read_text())
     memory = _shared_memory(group)
     assert len(group_members(group)) > 5
     assert memory
+    assert len(list(long_temporary.rglob("listener-*"))) == 1  # a socket, in the job's folder
+    assert len(list(long_temporary.iterdir())) == 1
     command.send_signal(number)
     output, _ = command.communicate(timeout=_SOON)
     assert command.returncode == status, output
@@ -208,6 +231,7 @@ def test_command_that_is_ended_takes_every_process_and_its_shared_memory_along(
     assert "Traceback" not in output
     wait_for(lambda: not group_members(group), seconds=_SOON)
     assert not [name for name in memory if Path(name).exists()]
+    assert list(long_temporary.iterdir()) == []
 
 
 def test_run_leaves_nothing_in_the_temporary_folder_however_long_its_name(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tandem_hw.cli.options import check_outputs, device_option
+from tandem_hw.cli.options import OutputPath, check_outputs, device_option
 from tandem_hw.cli.train import command as train_command
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import ConversionError, TandemError

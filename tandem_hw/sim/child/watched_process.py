@@ -169,7 +169,7 @@ def group_members(group: int) -> list[int]:
     return members
 
 
-def exit_with_parent(folder: Path) -> None:
+def exit_with_parent(folder: Path | None = None) -> None:
     """End the own process group as soon as the parent is gone; call it in the watched command.
 
     A thread waits for the end of standard input, which only the parent holds open. A parent that
@@ -177,7 +177,8 @@ def exit_with_parent(folder: Path) -> None:
     itself, and has locked it.
 
     Args:
-        folder: the job's folder, as ``temporary_folder`` gave it to the parent.
+        folder: the job's folder, as ``temporary_folder`` gave it to the parent; None where the
+            job leaves nothing that has to go.
     """
 
     def wait_for_end() -> None:
@@ -191,8 +192,9 @@ def exit_with_parent(folder: Path) -> None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(member, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_SECONDS
-        while not remove_if_ownerless(folder) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)  # those that end may still write into it
+        if folder is not None:
+            while not remove_if_ownerless(folder) and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)  # those that end may still write into it
         os.killpg(group, signal.SIGTERM)
 
     threading.Thread(target=wait_for_end, daemon=True).start()

@@ -104,9 +104,16 @@ RECIPES: Final[dict[str, Recipe]] = {
         {"data": "mnist", "num_steps": 7, "epochs": 10},
     ),
     "mnist-short": _recipe(
-        "MNIST with 8-bit weights in 3 steps",
+        "MNIST with 8-bit weights in 3 steps, each layer waiting for one",
         _DIGITS,
-        {"data": "mnist", "num_steps": 3, "epochs": 10},
+        {
+            "data": "mnist",
+            "num_steps": 3,
+            "firing_delay": 1,
+            "learn_thresholds": True,
+            "synop_weight": 0.1,
+            "epochs": 15,
+        },
     ),
     "mnist-4bit": _recipe(
         "MNIST with 4-bit weights in 7 steps",

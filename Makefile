@@ -37,7 +37,7 @@ test-everything: setup
 
 # Damaged files of every format for so long, each with a limit of memory and time.
 fuzz: setup
-	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+	$(BIN)/python -m tests.helpers.fuzz --minutes $(MINUTES)
 
 kill-test: setup
 	$(BIN)/python -m tests.helpers.kills $(TIMES) $(SEED)

@@ -22,7 +22,7 @@ from tandem_hw.network.fixed_point import (
 )
 from tandem_hw.ranges import NOT_NEGATIVE, POSITIVE, SEEDS, SHARE, RealRange, whole_number
 from tandem_hw.training.objective_names import check_objective
-from tandem_hw.training.options import BATCH_SIZE_MIN, EPOCHS_MAX, TrainingOptions
+from tandem_hw.training.options import BATCH_SIZE_MIN, EPOCHS_MAX, REAL_RANGES, TrainingOptions
 
 LEAST = math.ulp(0.0)
 #: What lies in a range, and what does not.
@@ -104,8 +104,8 @@ def test_the_command_line_asks_the_same_ranges() -> None:
         "seed": (train, SEEDS),
         "validation": (train, SHARE),
         "label_smoothing": (train, SHARE),
-        "weight_decay": (train, NOT_NEGATIVE),
-        "synop_weight": (train, NOT_NEGATIVE),
+        "weight_decay": (train, REAL_RANGES["weight_decay"]),
+        "synop_weight": (train, REAL_RANGES["synop_weight"]),
         "num_steps": (convert, NUM_STEPS_RANGE),
         "percentile": (convert, PERCENTILES),
     }

@@ -35,8 +35,8 @@ from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.network.quantized import Readout
 from tandem_hw.network.synapses.geometry import Shape
 
-#: Layers whose activation may have a ceiling.
-_WITH_CEILING: Final = ("conv", "conv_transpose", "linear", "sum")
+#: Layers without an activation of their own, which could have a ceiling.
+_PASSING: Final = ("avgpool", "maxpool", "dropout")
 
 
 class LayerBuilder(TensorMeanings):
@@ -95,7 +95,7 @@ class LayerBuilder(TensorMeanings):
         """Give a ceiling to layers that have their ReLU already, and that nothing has taken yet."""
         fired = [self.found.layers[index] for index in spikes.sources if index != FROM_INPUT]
         if spikes.pool_result is not None or not (
-            len(fired) == len(spikes.sources) and all(one.kind in _WITH_CEILING for one in fired)
+            len(fired) == len(spikes.sources) and all(one.kind not in _PASSING for one in fired)
         ):
             raise _follows_no_layer(path)
         name = self.name_of(spikes)

@@ -207,7 +207,6 @@ UNSUPPORTED = {
     "Conv3d": nn.Conv3d(4, 4, 3),
     "LSTM": nn.LSTM(4, 4),
     "Upsample": nn.Upsample(scale_factor=2),
-    "Hardtanh": nn.Hardtanh(),
     "Hardswish": nn.Hardswish(),
     "PReLU": nn.PReLU(),
 }

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz``: damaged files by the thousand, in processes that may come to grief."""
+"""Damaged files by the thousand, in processes that may come to grief."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any
 
 import click
 
-from tests.fuzz import case
-from tests.fuzz.formats import FORMATS
-from tests.fuzz.worker import BATCH, SECONDS_MAX
+from tests.helpers.fuzz import case
+from tests.helpers.fuzz.formats import FORMATS
+from tests.helpers.fuzz.worker import BATCH, SECONDS_MAX
 
 
 @click.command()
@@ -84,7 +84,7 @@ def _run_batch(name: str, start: int) -> list[dict[str, Any]]:
     number = start
     while number < start + BATCH:
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "tests.fuzz.worker", name, str(number)]
+            command = [sys.executable, "-m", "tests.helpers.fuzz.worker", name, str(number)]
             command += [str(start + BATCH), folder]
             try:
                 done = subprocess.run(

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from tests.fuzz import case
+from tests.helpers.fuzz import case
 
 #: Cases of a process, and what each may take.
 BATCH = 100

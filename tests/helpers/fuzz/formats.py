@@ -33,8 +33,8 @@ from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.run_files import LAST_NAME
 from tandem_hw.training.warm_start import load_parameters, load_tandem_parameters
-from tests.fuzz.damage import edit_hdf5, edit_npz, edit_torch
 from tests.helpers import oracle, trainings
+from tests.helpers.fuzz.damage import edit_hdf5, edit_npz, edit_torch
 from tests.helpers.networks import (
     random_inputs,
     small_file_network,

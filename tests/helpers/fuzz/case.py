@@ -10,8 +10,8 @@ from random import Random
 from tempfile import mkdtemp
 
 from tandem_hw.errors import TandemError
-from tests.fuzz.damage import damage_bytes
-from tests.fuzz.formats import FORMATS
+from tests.helpers.fuzz.damage import damage_bytes
+from tests.helpers.fuzz.formats import FORMATS
 
 #: Longest message of a refusal.
 MESSAGE_MAX = 1200

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import case
-from tests.fuzz.formats import FORMATS
+from tests.helpers.fuzz import case
+from tests.helpers.fuzz.formats import FORMATS
 
 #: Cases of each format.
 _CASES = 40

@@ -1,5 +1,0 @@
-"""Damaged files: what is done to them, who reads them, and what has to come of it.
-
-``python -m tests.fuzz --minutes 30`` (``make fuzz MINUTES=30``) goes on until the time is over; a
-case is made from its format and number alone, so what is found is found again by them.
-"""

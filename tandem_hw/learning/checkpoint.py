@@ -7,6 +7,7 @@ runs no code from the file.
 from __future__ import annotations
 
 import io
+import json
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.model import Architecture, TandemNetwork
 from tandem_hw.learning.torch_file import check_tensors, read_torch_file
 from tandem_hw.learning.weights_in_effect import check_storable, restore_pruning, without_pruning
+from tandem_hw.plain_text import plain
 from tandem_hw.pointer_file import refuse_pointer
 
 FORMAT = "tandem-hw checkpoint"
@@ -130,6 +132,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     missing = [key for key, kind in _KINDS.items() if not isinstance(content.get(key), kind)]
     if missing:
         raise FileFormatError(f"{path}: lacks {', '.join(missing)}; the file is damaged")
+    _check_metrics(content["metrics"], path)
     try:
         architecture = Architecture.from_dict(content["architecture"])
         model = rebuilt(architecture, content["parameters"], version)
@@ -142,10 +145,20 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         TypeError,
         ValueError,
     ) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = plain((str(error) or type(error).__name__).splitlines()[0])
         raise FileFormatError(f"{path}: the model cannot be rebuilt ({reason})") from error
     names = ("data", "metrics", "training", "run")
     return Checkpoint(model, *(content[name] for name in names))
+
+
+def _check_metrics(metrics: list[Any], path: str | os.PathLike[str]) -> None:
+    """Refuse metrics that could not be written as JSON again."""
+    try:
+        json.dumps(metrics)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FileFormatError(
+            f"{path}: the metrics of its epochs are damaged; train again or restore the file"
+        ) from error
 
 
 def rebuilt(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -45,7 +46,10 @@ def damage_bytes(content: bytes, random: Random) -> bytes:
 
 def edit_torch(path: Path, random: Random) -> None:
     """Change what ``torch.save`` wrote: a value, a key or a tensor, however deep it lies."""
-    content = torch.load(path, weights_only=True)
+    try:
+        content = torch.load(path, weights_only=True)
+    except pickle.UnpicklingError:  # an edit before this one was of a kind that is not read again
+        return
     places = list(_places(content)) if isinstance(content, dict | list) else []
     if not places:
         return
@@ -76,7 +80,7 @@ def _other_tensor(tensor: torch.Tensor, random: Random) -> torch.Tensor:
     other = tensor.clone()
     odd = (math.nan, math.inf, -math.inf, -1.0, 0.0, 1e30, 1e-40, 3e8)
     choices: tuple[Callable[[], torch.Tensor], ...] = (
-        lambda: other[:0],
+        lambda: other.flatten()[:0],
         lambda: other.flatten(),
         lambda: other.unsqueeze(0),
         lambda: other.to(torch.int32),

@@ -92,7 +92,8 @@ def _wait(
                 f"{name} hangs: no step finished in {stall_timeout:g} seconds after step {seen}; "
                 f"it was ended. Raise the stall timeout (--stall-timeout) if steps take this long"
             )
-        time.sleep(_POLL_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL_SECONDS)  # ends as soon as a short run does
 
 
 def _reason(returncode: int, error_file: Path, log: Path) -> str:

@@ -20,6 +20,7 @@ from tandem_hw.export.c99.templates import (
     HEADER,
     INTERFACE,
     LIMITS,
+    LIST,
     RECORD,
     RECORD_STATE,
 )
@@ -28,6 +29,8 @@ from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.version import installed_version
 
 _BITS: Final = 8
+#: Neurons that are listed at a time.
+_TOGETHER: Final = 4
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class _Source:
     prefix: str
     header_name: str
     arrays: Arrays = field(default_factory=Arrays)
+    _event: str = "uint16_t"
 
     def __post_init__(self) -> None:
         self.plan = make_plan(self.network)
@@ -162,8 +166,8 @@ class _Source:
         sources = {path.source for plan in plans for path in plan.summed}
         lines = [f"typedef {count_type(self.network.num_steps)} {prefix}_count;"]
         if sources:
-            most = max(map(self._size, sources)) + _BITS
-            event = "uint16_t" if most <= 1 << 16 else "uint32_t"
+            most = max(map(self._size, sources)) + _TOGETHER
+            event = self._event = "uint16_t" if most <= 1 << 16 else "uint32_t"
             lines.append(f"typedef {event} {prefix}_event;")
             lines.append(arrays.state(f"{prefix}_events", event, most))
         if self.spike_bytes:
@@ -180,13 +184,20 @@ class _Source:
         arrays.state_bytes += 4
         lines.append(self._filled(RECORD_STATE, layers=len(plans)))
         if f"{prefix}_find(" in layers:
-            ones = np.array([_ones(byte) for byte in range(1 << _BITS)])
-            lines.append(arrays.constant(f"{prefix}_ones", ones))
-        used = layers + self.neurons[-1].result()
-        for name, code in ARITHMETIC.items():
-            if f"{prefix}_{name}(" in used:
-                lines += ["", self._filled(code)]
+            ones = np.array([_ones(bits) for bits in range(1 << _TOGETHER)])
+            lines.append(arrays.constant(f"{prefix}_ones", ones, self._event))
+        lines += self._functions(layers + self.neurons[-1].result())
         return "\n".join(lines)
+
+    def _functions(self, code: str) -> list[str]:
+        """Return the functions that code calls, and those that these call, before them."""
+        found: list[str] = []
+        for name, template in reversed(ARITHMETIC.items()):
+            if f"{self.prefix}_{name}(" in code:
+                listed = filled(LIST[self._event]) if name == "find" else ""
+                found[:0] = ["", self._filled(template, list=listed)]
+                code += found[1]
+        return found
 
     def _size(self, source: int | None) -> int:
         """Return how many values a source sends in a step."""
@@ -412,7 +423,7 @@ _WHAT_COMES_IN: Final = {
 _MEMBERS: Final = {"int16_t": "narrow", "int32_t": "wide"}
 
 
-def _ones(byte: int) -> list[int]:
-    """Return which bits of a byte are set, filled up to eight numbers."""
-    found = [bit for bit in range(_BITS) if byte >> bit & 1]
-    return found + [0] * (_BITS - len(found))
+def _ones(bits: int) -> list[int]:
+    """Return which of four bits are set, filled up to four numbers."""
+    found = [bit for bit in range(_TOGETHER) if bits >> bit & 1]
+    return found + [0] * (_TOGETHER - len(found))

@@ -192,9 +192,10 @@ class _Convolution(SummedSynapses):
         ]
         body = filled(
             """
-            const uint32_t place = at / ${channels}u, channel = at % ${channels}u;
-            const $row_type *row = ${prefix}_rows_$mark[place / ${width}u];
-            const $column_type *column = ${prefix}_columns_$mark[place % ${width}u];
+            const uint32_t place = at / ${channels}u, channel = at - place * ${channels}u;
+            const uint32_t line = place / ${width}u;
+            const $row_type *row = ${prefix}_rows_$mark[line];
+            const $column_type *column = ${prefix}_columns_$mark[place - line * ${width}u];
             const int8_t *restrict weights = $weights
                 + ((channel * ${kernel_height}u + row[1]) * ${kernel_width}u + column[1]) * ${group_out}u;
             $sum *restrict target = sums + (row[0] * ${out_width}u + column[0]) * ${out}u$group;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +60,15 @@ class CBackend(Backend):
             compiled(network, ProgramCache()) as program,
             tempfile.TemporaryDirectory(prefix="tandem-hw-") as folder,
         ):
-            result = run_program(program, network, inputs, progress, Path(folder), processes)
-        return result if keep_final_state else replace(result, final_state={})
+            return run_program(
+                program,
+                network,
+                inputs,
+                progress,
+                Path(folder),
+                processes,
+                keep_final_state=keep_final_state,
+            )
 
 
 def _processes() -> int:

@@ -35,7 +35,8 @@ VARIABLE: Final = "CC"
 NAMES: Final = ("cc", "gcc", "clang")
 #: What makes code for this very processor; the first that a compiler takes.
 _FOR_THIS_PROCESSOR: Final = ("-march=native", "-mcpu=native", None)
-_FLAGS: Final = ("-std=gnu99", "-O3", "-Wall", "-Wextra")
+#: Vectorised, without what GCC's -O3 does besides: it turns loops over spikes inside out.
+_FLAGS: Final = ("-std=gnu99", "-O2", "-ftree-vectorize", "-Wall", "-Wextra")
 #: Programs that are kept, the ones used last; each has the size of its weights and a little more.
 _KEPT: Final = 64
 _DAY: Final = 24 * 3600.0

@@ -2,7 +2,7 @@
  * Runs the samples of a folder through a generated network, which is part of this program, and
  * writes what it did: tandem_hw/sim/c/program.py starts it and reads the files.
  *
- *     program FOLDER SAMPLES PROCESSES
+ *     program FOLDER SAMPLES PROCESSES KEEPS_STATES
  *
  * Several processes take turns at groups of samples. The first one computes nothing: it tells how
  * far the others are, and ends all of them when its standard input is closed, which only its parent
@@ -43,6 +43,8 @@ typedef struct {
 } records;
 
 static const char *folder;
+/* Whether the state of every neuron at the window's end is written as well. */
+static int keeps_states;
 
 static void fail(const char *what)
 {
@@ -138,9 +140,11 @@ static void open_records(records *all, size_t group)
         if (network_layers[layer].counts == NULL)
             continue;
         all->counts[layer] = open_file("counts", layer, flags);
-        all->final[layer] = open_file("final", layer, flags);
         all->count_rows[layer] = memory_for(group * neurons_of(layer), sizeof(network_count));
-        all->final_rows[layer] = memory_for(group * neurons_of(layer), 4);
+        if (keeps_states) {
+            all->final[layer] = open_file("final", layer, flags);
+            all->final_rows[layer] = memory_for(group * neurons_of(layer), 4);
+        }
     }
 }
 
@@ -153,12 +157,15 @@ static void keep(const records *all, size_t row)
         if (of->counts == NULL)
             continue;
         network_count *counts = all->count_rows[layer] + row * neurons_of(layer);
+        for (uint32_t channel = 0; channel < of->channels; ++channel)
+            for (uint32_t place = 0; place < of->positions; ++place)
+                *counts++ = of->counts[place * of->channels + channel];
+        if (!keeps_states)
+            continue;
         int32_t *final = all->final_rows[layer] + row * neurons_of(layer);
         for (uint32_t channel = 0; channel < of->channels; ++channel)
-            for (uint32_t place = 0; place < of->positions; ++place) {
-                *counts++ = of->counts[place * of->channels + channel];
+            for (uint32_t place = 0; place < of->positions; ++place)
                 *final++ = of->final[place * of->channels + channel];
-            }
     }
 }
 
@@ -171,7 +178,8 @@ static void write_records(const records *all, uint64_t first, size_t number)
             const size_t neurons = neurons_of(layer);
             write_rows(all->counts[layer], all->count_rows[layer],
                 neurons * sizeof(network_count), first, number);
-            write_rows(all->final[layer], all->final_rows[layer], neurons * 4, first, number);
+            if (keeps_states)
+                write_rows(all->final[layer], all->final_rows[layer], neurons * 4, first, number);
         }
 }
 
@@ -214,11 +222,12 @@ static void write_parameters(void)
 
 int main(int number, char **arguments)
 {
-    if (number != 4)
+    if (number != 5)
         return 2;
     folder = arguments[1];
     const uint64_t samples = strtoull(arguments[2], NULL, 10);
     int processes = atoi(arguments[3]), gates[2];
+    keeps_states = atoi(arguments[4]);
     if (processes < 1 || processes > MOST_PROCESSES)
         return 2;
     board *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,

@@ -94,6 +94,8 @@ def run_program(
     progress: Progress,
     folder: Path,
     processes: int,
+    *,
+    keep_final_state: bool,
     environment: dict[str, str] | None = None,
 ) -> SimulationResult:
     """Run all samples and return what the program has recorded.
@@ -105,6 +107,7 @@ def run_program(
         progress: told how many samples are done.
         folder: an empty one, for the files between here and there.
         processes: how many take turns.
+        keep_final_state: as for ``Backend.run``.
         environment: variables of the program's environment.
 
     Raises:
@@ -122,7 +125,7 @@ def run_program(
         return int(number)
 
     run_watched(
-        [str(program), str(folder), str(samples), str(processes)],
+        [str(program), str(folder), str(samples), str(processes), str(int(keep_final_state))],
         name="the compiled network of backend c",
         folder=folder,
         environment=os.environ if environment is None else environment,
@@ -132,10 +135,12 @@ def run_program(
         error_file=folder / "no-such-file",
     )
     progress(samples, samples)
-    return _results(network, samples, folder)
+    return _results(network, samples, folder, keep_final_state)
 
 
-def _results(network: QuantizedNetwork, samples: int, folder: Path) -> SimulationResult:
+def _results(
+    network: QuantizedNetwork, samples: int, folder: Path, keep_final_state: bool
+) -> SimulationResult:
     layers, units = network.layers, state_units(network)
     count_dtype = count_type(network.num_steps).removesuffix("_t")
 
@@ -153,7 +158,8 @@ def _results(network: QuantizedNetwork, samples: int, folder: Path) -> Simulatio
         if layer.fires:
             shape = (samples, *layer.output_shape)
             counts[layer.name] = read(f"counts-{index}", count_dtype, *shape).astype(np.int32)
-            final[layer.name] = read(f"final-{index}", "int32", *shape)
+            if keep_final_state:
+                final[layer.name] = read(f"final-{index}", "int32", *shape)
     results = read("results", "int32", samples, network.outputs)
     left = read("left", "int64", samples, len(layers))
     peaks = read("peak", "int32", -1, len(layers)).max(axis=0).tolist()

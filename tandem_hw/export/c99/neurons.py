@@ -13,10 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tandem_hw.export.c99.plan import LayerPlan
-from tandem_hw.export.c99.text import Arrays, filled
+from tandem_hw.export.c99.text import Arrays, filled, smallest_type
 from tandem_hw.network.fixed_point import DECAY_UNITY, STATE_FRACTION_BITS, STATE_LIMIT
 
 _FRACTION = 1 << STATE_FRACTION_BITS
+
+
+def count_type(num_steps: int) -> str:
+    """Return the type of a spike count, which is at most the length of a window."""
+    return smallest_type(0, num_steps)
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,8 @@ class NeuronCode:
         """Return code that is compiled to record alone."""
         return f"#ifdef {self.prefix.upper()}_RECORD\n{code}\n#endif" if code else ""
 
-    def arrays(self, arrays: Arrays, count_type: str) -> str:
-        """Return the definitions of threshold, bias, state and spike counts.
-
-        Args:
-            arrays: declares them.
-            count_type: type of a spike count.
-        """
+    def arrays(self, arrays: Arrays) -> str:
+        """Return the definitions of threshold, bias, state and spike counts."""
         plan, number = self.plan, self.plan.layer.num_neurons
         lines = [
             arrays.constant(self.name("bias"), plan.layer.neurons.bias),
@@ -70,9 +70,9 @@ class NeuronCode:
         if plan.layer.fires:
             lines.insert(0, f"#define {self.threshold} {plan.layer.neurons.threshold}")
             if self.is_counted:
-                lines.append(arrays.state(self.name("counts"), count_type, number))
+                lines.append(arrays.state(self.name("counts"), count_type(plan.num_steps), number))
             else:
-                counts = f"static {count_type} {self.name('counts')}[{number}];"
+                counts = f"static {self.prefix}_count {self.name('counts')}[{number}];"
                 lines.append(self.recorded(counts))
             lines.append(self.recorded(f"static int32_t {self.name('final')}[{number}];"))
         return "\n".join(lines)

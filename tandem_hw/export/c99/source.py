@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from tandem_hw.export.c99.identifiers import comment
-from tandem_hw.export.c99.neurons import NeuronCode
+from tandem_hw.export.c99.neurons import NeuronCode, count_type
 from tandem_hw.export.c99.plan import LayerPlan, make_plan
 from tandem_hw.export.c99.self_test import SelfTest, self_test_code
 from tandem_hw.export.c99.synapses import SummedSynapses, summed_synapses
@@ -65,11 +65,6 @@ def source_files(
         NetworkError: it has synapses that C does not know.
     """
     return _Source(network, prefix, header_name).files(self_test)
-
-
-def count_type(num_steps: int) -> str:
-    """Return the type of a spike count, which is at most the length of a window."""
-    return "uint8_t" if num_steps < 1 << _BITS else "uint16_t"
 
 
 @dataclass
@@ -270,7 +265,7 @@ class _Source:
         )
         code = [synapses.code(self.arrays) for synapses in self.synapses[plan.index]]
         title = f"/* layer {plan.index + 1}: {comment(plan.layer.name)} */"
-        state = neurons.arrays(self.arrays, f"{self.prefix}_count")
+        state = neurons.arrays(self.arrays)
         return "\n\n".join(["\n".join([title, state]), *code, function])
 
     def _add(self, synapses: SummedSynapses, plan: LayerPlan) -> str:

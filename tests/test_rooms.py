@@ -19,7 +19,7 @@ PACKAGE = Path(tandem_hw.__file__).parent
 #: another room of its line; without a room of its own, it belongs to the folder above.
 LINES: tuple[tuple[str, ...], ...] = (
     *(("__init__",), ("__main__",), ("cli",), ("report",), ("verification",), ("sim.registry",)),
-    ("sim.loihi2", "sim.lava_cpu"),  # the backends
+    ("sim.loihi2", "sim.lava_cpu", "sim.c"),  # the backends
     *(("sim.graph",), ("sim.child",), ("sim",), ("conversion",), ("export",), ("training",)),
     *(("learning",), ("chip",), ("data",), ("zoo",), ("arithmetic",), ("network",)),
     *(

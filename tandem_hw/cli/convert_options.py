@@ -30,7 +30,7 @@ _OPTIONS: tuple[Decorator, ...] = (
         "--out",
         type=click.Path(path_type=Path),
         required=True,
-        help="The file to write, .net or .nir.",
+        help="The file to write, .net, .nir or .c.",
     ),
     click.option(
         "--model",

@@ -21,6 +21,12 @@ BACKENDS: dict[str, Callable[..., Backend]] = {
 }
 
 
+def default_backends() -> tuple[str, str]:
+    """Return what is compared where nobody says what: the reference with Lava, or else with C."""
+    lava = "lava-cpu"
+    return "reference", lava if make_backend(lava).why_unavailable() is None else "c"
+
+
 def check_name(name: str) -> None:
     """Refuse a name that no backend has, without importing one.
 

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import torch
 
-from tandem_hw.sim.cores import cores as _cores
+from tandem_hw.sim.cores import cores
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -75,6 +75,11 @@ def call_in_order(
                 take(future.result())
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    """Return on how many cores this process may run."""
+    return cores()
 
 
 class _Alone:

@@ -63,4 +63,6 @@ def digests_of_tables(network: QuantizedNetwork, tables: bytes) -> dict[str, str
 
 
 def _wrong_size(size: int) -> BackendError:
-    return BackendError(f"the compiled network has {size} bytes of parameters, which is not its own")
+    return BackendError(
+        f"the compiled network has {size} bytes of parameters, which is not its own"
+    )

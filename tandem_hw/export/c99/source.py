@@ -124,34 +124,37 @@ class _Source:
             *self._layer_lines(),
         ]
         body = "\n".join(f" * {comment(line)}".rstrip() for line in lines)
-        return (
-            f"/*\n{body}\n */\n#include \"{self.header_name}\"\n\n#include <string.h>"
-        )
+        return f'/*\n{body}\n */\n#include "{self.header_name}"\n\n#include <string.h>'
 
     def _layer_lines(self) -> Iterator[str]:
         for plan in self.plan.layers:
             layer = plan.layer
-            titles = ", ".join(path.synapses.title.replace("→", " to ").replace("×", "x")
-                               for path in plan.paths)
+            titles = ", ".join(
+                path.synapses.title.replace("→", " to ").replace("×", "x") for path in plan.paths
+            )
             shape = "x".join(map(str, layer.output_shape))
             fires = f"threshold {layer.neurons.threshold}" if layer.fires else "never fires"
             proven = "" if plan.bounds.proven else ", may leave 24 bits"
-            yield f"layer {plan.index + 1}, {layer.name}: {titles}; {shape} neurons, {fires}{proven}"
+            what = f"{titles}; {shape} neurons, {fires}{proven}"
+            yield f"layer {plan.index + 1}, {layer.name}: {what}"
 
     def _header(self) -> str:
         network = self.network
-        return self._filled(
-            HEADER,
-            version=installed_version(),
-            digest=network.digest,
-            steps=network.num_steps,
-            inputs=math.prod(network.input.shape),
-            sample=math.prod(network.sample_shape),
-            shape=comment(str(network.sample_shape)),
-            largest=network.input.largest,
-            outputs=network.outputs,
-            what=_WHAT_COMES_IN[network.input.takes_events],
-        ) + "\n"
+        return (
+            self._filled(
+                HEADER,
+                version=installed_version(),
+                digest=network.digest,
+                steps=network.num_steps,
+                inputs=math.prod(network.input.shape),
+                sample=math.prod(network.sample_shape),
+                shape=comment(str(network.sample_shape)),
+                largest=network.input.largest,
+                outputs=network.outputs,
+                what=_WHAT_COMES_IN[network.input.takes_events],
+            )
+            + "\n"
+        )
 
     # What all layers share -----------------------------------------------------------------------
 
@@ -187,7 +190,7 @@ class _Source:
     def _functions(self, code: str) -> list[str]:
         """Return the functions that code calls, and those that these call, before them."""
         found: list[str] = []
-        for name, template in reversed(ARITHMETIC.items()):
+        for name, template in reversed(list(ARITHMETIC.items())):
             if f"{self.prefix}_{name}(" in code:
                 listed = filled(LIST[self._event]) if name == "find" else ""
                 found[:0] = ["", self._filled(template, list=listed)]
@@ -238,8 +241,9 @@ class _Source:
         body = filled(
             "$sent\n$incoming\n$step",
             sent=self._sent(plan),
-            incoming="\n".join(self._add(one, plan) for one in self.synapses[plan.index]
-                               if not one.path.is_read),
+            incoming="\n".join(
+                self._add(one, plan) for one in self.synapses[plan.index] if not one.path.is_read
+            ),
             step=neurons.step(),
         )
         variables = []
@@ -296,8 +300,7 @@ class _Source:
                 if plan.delay:
                     weight = f"step < {plan.num_steps} ? {weight} : 0"
                 lines += [
-                    f"const uint8_t *const sent_{number} = "
-                    f"{self._spikes(path.source, path.held)};",
+                    f"const uint8_t *const sent_{number} = {self._spikes(path.source, path.held)};",
                     f"const int32_t weight_{number} = {weight};",
                 ]
         return "\n".join(lines)
@@ -397,7 +400,9 @@ class _Source:
             recorded = ["NULL", "NULL", "0"]
             if plan.layer.fires:
                 recorded = [neurons.name("counts"), neurons.name("final"), neurons.threshold]
-            rows.append(f"    {{{', '.join([str(plan.channels), str(plan.positions), *recorded])}}}")
+            rows.append(
+                f"    {{{', '.join([str(plan.channels), str(plan.positions), *recorded])}}}"
+            )
             names = [*(one.weights_name for one in synapses), neurons.name("bias")]
             tables += [f"    {{{name}, sizeof {name}}}" for name in names]
         return self._filled(

@@ -110,8 +110,6 @@ class SummedSynapses:
 
 
 class _Dense(SummedSynapses):
-
-
     def stored_weights(self) -> IntArray:
         weight = self.path.synapses.weight // WEIGHT_STEP
         return channels_last(weight, self.path.synapses.input_shape).T
@@ -196,8 +194,9 @@ class _Convolution(SummedSynapses):
             const uint32_t line = place / ${width}u;
             const $row_type *row = ${prefix}_rows_$mark[line];
             const $column_type *column = ${prefix}_columns_$mark[place - line * ${width}u];
-            const int8_t *restrict weights = $weights
-                + ((channel * ${kernel_height}u + row[1]) * ${kernel_width}u + column[1]) * ${group_out}u;
+            const uint32_t tap =
+                (channel * ${kernel_height}u + row[1]) * ${kernel_width}u + column[1];
+            const int8_t *restrict weights = $weights + tap * ${group_out}u;
             $sum *restrict target = sums + (row[0] * ${out_width}u + column[0]) * ${out}u$group;
             for (uint32_t y = 0; y < row[2]; ++y)
                 for (uint32_t x = 0; x < column[2]; ++x) {
@@ -231,7 +230,7 @@ class _Convolution(SummedSynapses):
 
 
 class _OneToOne(SummedSynapses):
-    """One-to-one synapses: their own function upon the input, a number where neurons read spikes."""
+    """One-to-one synapses: a function upon the input, a number where neurons read spikes."""
 
     @property
     def _unit(self) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ def axis_table(meetings: Sequence[Meetings], length: int) -> AxisTable:
     strides: set[int] = set()
     for pairs in reached:
         pairs.sort()
-        for (output, place), (next_output, next_place) in zip(pairs, pairs[1:], strict=False):
+        for (output, place), (next_output, next_place) in pairwise(pairs):
             assert after.setdefault(place, next_place) == next_place
             strides.add(next_output - output)
     assert len(strides) <= 1

@@ -54,9 +54,9 @@ int ${prefix}_run(const uint8_t *sample, int32_t *result);
 void ${prefix}_begin(void);
 
 /* Takes what comes in in the next step of the window, ${PREFIX}_INPUTS integers$what.
-   Returns 1 where the window has ended and ${prefix}_result() is there; the next call begins another
-   one. Returns 0 before, and -1 where an integer is above ${PREFIX}_INPUT_LARGEST: then nothing has
-   been taken. */
+   Returns 1 where the window has ended and ${prefix}_result() is there; the next call begins
+   another one. Returns 0 before, and -1 where an integer is above ${PREFIX}_INPUT_LARGEST: then
+   nothing has been taken. */
 int ${prefix}_step(const uint8_t *frame);
 
 /* The results of the window that has ended last, ${PREFIX}_OUTPUTS of them. */
@@ -146,8 +146,8 @@ ARITHMETIC: Final[Mapping[str, str]] = {
         }
         """,
     "find": """
-        /* Lists the neurons that fired: of four bytes of 0 or 1 at a time, whose bits a product packs
-           and another one counts. */
+        /* Lists the neurons that fired: of four bytes of 0 or 1 at a time, whose bits a product
+           packs and another one counts. */
         static uint32_t ${prefix}_find(const uint8_t *spikes, uint32_t neurons)
         {
             uint32_t found = 0, at = 0;

@@ -71,9 +71,11 @@ class Arrays:
         ctype = ctype or smallest_type(int(values.min()), int(values.max()))
         self.constant_bytes += values.size * TYPE_BYTES[ctype]
         axes = "".join(f"[{length}]" for length in values.shape)
-        rows = ["{" + ",".join(map(str, row)) + "}" for row in values.tolist()] if (
-            values.ndim == 2
-        ) else list(map(str, values.tolist()))
+        rows = (
+            ["{" + ",".join(map(str, row)) + "}" for row in values.tolist()]
+            if (values.ndim == 2)
+            else list(map(str, values.tolist()))
+        )
         body = "\n".join(f"    {line}," for line in _lines(rows))
         return f"static const {ctype} {name}{axes} = {{\n{body.rstrip(',')}\n}};"
 

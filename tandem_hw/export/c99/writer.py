@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Final
 
 from tandem_hw.atomic_write import atomic_path, require_writable
 from tandem_hw.errors import FileFormatError
-from tandem_hw.export.c99.identifiers import prefix_of
+from tandem_hw.export.c99.identifiers import header_path, prefix_of
 from tandem_hw.export.c99.self_test import SelfTest
 from tandem_hw.export.c99.source import SourceFiles, source_files
 from tandem_hw.network.quantized import QuantizedNetwork, require_quantized
 
-SUFFIX = ".c"
+SUFFIX: Final = ".c"
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9._+-]+")
 
 
-def header_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path of the header that is written with a source."""
-    return Path(path).with_suffix(".h")
+def check_c_name(path: str | os.PathLike[str]) -> None:
+    """Refuse the name of a source that says no C, or that no source could include as a header.
+
+    Raises:
+        FileFormatError: the name does not end in ``.c``, or has other characters than letters,
+            digits and a few marks.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise FileFormatError(f"{path}: C is written to a file named *{SUFFIX}; give such a name")
+    if not _PLAIN_NAME.fullmatch(path.name):
+        raise FileFormatError(
+            f"{path}: the name of a C file goes into its source; give one of letters without "
+            f"accents, digits and ._+-"
+        )
 
 
 def write_c(
@@ -42,12 +57,11 @@ def write_c(
     Raises:
         NetworkError: it is no quantized network, or has synapses that C does not know.
         DataError: the self-test does not fit the network.
-        FileFormatError: the name does not end in ``.c``, or a path cannot be written to.
+        FileFormatError: as ``check_c_name``, or a path cannot be written to.
     """
     require_quantized(network)
     path, header = Path(path), header_path(path)
-    if path.suffix != SUFFIX:
-        raise FileFormatError(f"{path}: C is written to a file named *{SUFFIX}; give such a name")
+    check_c_name(path)
     for one in (path, header):
         require_writable(one)
     prefix = prefix_of(path)

@@ -58,8 +58,10 @@ def why_no_compiler() -> str | None:
     if compiler_command() is not None:
         return None
     named = os.environ.get(VARIABLE, "").strip()
-    looked = f'{VARIABLE} names "{named}", which is not there' if named else (
-        f"none of {', '.join(NAMES)} is there"
+    looked = (
+        f'{VARIABLE} names "{named}", which is not there'
+        if named
+        else (f"none of {', '.join(NAMES)} is there")
     )
     how = "xcode-select --install" if sys.platform == "darwin" else "apt install gcc libc6-dev"
     return (
@@ -224,7 +226,9 @@ class ProgramCache:
 def _is_private(folder: Path) -> bool:
     found = folder.lstat()
     others = stat.S_IWGRP | stat.S_IWOTH
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & others
+    return (
+        stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & others
+    )
 
 
 def _name(key: str, program: Path) -> str:

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import tandem_hw.export.c99 as c99
 import tandem_hw.network as network_room
 from tandem_hw.errors import BackendError
-from tandem_hw.export.c99.recorded import digests_of_tables, state_units
 from tandem_hw.export.c99.neurons import count_type
+from tandem_hw.export.c99.recorded import digests_of_tables, state_units
 from tandem_hw.export.c99.writer import write_c
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.backend import Progress, SimulationResult

@@ -163,7 +163,10 @@ class NeuronCode:
         plan = self.plan
         terms = []
         if plan.summed:
-            terms.append(f"{plan.unit} * {self.sums}[at]" if plan.unit > 1 else f"{self.sums}[at]")
+            term = f"{plan.unit} * {self.sums}[at]" if plan.unit > 1 else f"{self.sums}[at]"
+            # Sums that are kept do not end by themselves where a window's input does.
+            ends = plan.keeps_sums and plan.delay
+            terms.append(f"(step < {plan.num_steps} ? {term} : 0)" if ends else term)
         for number, path in enumerate(plan.paths):
             if path.is_read:
                 terms.append(f"weight_{number} * sent_{number}[at]")

@@ -77,9 +77,7 @@ def test_some_networks_of_every_kind_are_the_oracles(tmp_path: Path) -> None:
 @pytest.mark.exhaustive
 @needs_compiler
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind) or "plain")
-def test_many_networks_of_every_kind_are_the_oracles(
-    kind: dict[str, Any], tmp_path: Path
-) -> None:
+def test_many_networks_of_every_kind_are_the_oracles(kind: dict[str, Any], tmp_path: Path) -> None:
     runs = drawn(500, **kind)
     assert len(runs) == 500
     seen: list[str] = []

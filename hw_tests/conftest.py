@@ -10,6 +10,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from tandem_hw.sim.backend import Backend
+from tandem_hw.sim.c.backend import CBackend
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.loihi2.host import CHIP_GENERATIONS, DEFAULT_GENERATION
@@ -18,6 +19,13 @@ from tandem_hw.sim.registry import BACKENDS, make_backend
 from tests.helpers.warm_lava import lava_server, warm_lava
 
 __all__ = ["lava_server", "warm_lava"]
+
+
+#: The cases that the backend c runs by default; ``pytest hw_tests --backend c`` runs all.
+COMPILED = (
+    *("subtract-T7", "zero-events-saturated", "zero-decays-1024-and-0", "zero-overflow"),
+    *("subtract-many-skips", "subtract-T4-events-delay-1", "subtract-T8-first_step-delay-7"),
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,7 +95,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         chosen = getattr(getattr(item, "callspec", None), "params", {})
         on_lava = chosen.get("backend") in (LavaCpuBackend.name, LavaStockBackend.name)
         geometry = chosen.get("backend") == LavaStockBackend.name and chosen["case"].geometry
-        if geometry or (on_lava and chosen["case"].long):
+        # Every case is a program of its own, whose compilation takes a second.
+        rest = chosen.get("backend") == CBackend.name and chosen["case"].name not in COMPILED
+        if geometry or rest or (on_lava and chosen["case"].long):
             item.add_marker(pytest.mark.exhaustive)
 
 

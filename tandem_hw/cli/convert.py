@@ -14,6 +14,7 @@ from tandem_hw.cli.options import (
     json_option,
     simulation_only_option,
 )
+from tandem_hw.export.written_files import written_paths
 
 
 @click.command("convert")
@@ -29,9 +30,9 @@ def command(model_path: Path, out: Path, json_path: Path | None, **wanted: Any) 
     training samples, and a table shows how good the network is with each further layer on integers.
     The thresholds of a network that was trained spiking are set anew too: export keeps them.
     """
-    from tandem_hw.export.files import check_name, written_paths  # needs NumPy and h5py alone
-
     check_outputs(*written_paths(out), json_path, inputs=[model_path], data=wanted["data"])
+    from tandem_hw.export.files import check_name  # needs NumPy and h5py alone
+
     check_name(out)
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.convert import run_conversion

@@ -10,10 +10,11 @@ import click
 from tandem_hw.cli.options import check_outputs, simulation_only_option
 from tandem_hw.data.catalogue import KNOWN_SPECS
 from tandem_hw.errors import FileFormatError
+from tandem_hw.export.written_files import is_c, written_paths
 
 
 @click.command("export")
-@click.argument("source", metavar="CHECKPOINT", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -39,14 +40,14 @@ from tandem_hw.errors import FileFormatError
     f"integers). Data set: {', '.join(KNOWN_SPECS)}; its first samples.",
 )
 def command(
-    source: Path, out: Path, tandem_only: bool, test_samples: int | None, **options: Any
+    checkpoint: Path, out: Path, tandem_only: bool, test_samples: int | None, **options: Any
 ) -> None:
     """Quantize CHECKPOINT and write it as a .net, .nir or .c file, with bounds of every state.
 
     CHECKPOINT may be a .net or .nir file as well.
     """
-    # These need NumPy and h5py alone.
-    from tandem_hw.export.files import check_name, is_c, is_nir, written_paths
+    check_outputs(*written_paths(out), inputs=[checkpoint], data=options["data"])
+    from tandem_hw.export.files import check_name, is_nir  # needs NumPy and h5py alone
 
     if tandem_only and not is_nir(out):
         raise FileFormatError(f"{out}: --tandem-only is for .nir files; a .net file says it all")
@@ -55,9 +56,8 @@ def command(
             raise FileFormatError(f"{out}: {option} is for .c files; give --out such a name")
     if options["data"] is not None and test_samples is None:
         raise FileFormatError(f"{out}: --data is for a self-test; give --self-test N as well")
-    check_outputs(*written_paths(out), inputs=[source], data=options["data"])
     check_name(out)
     # PyTorch, which is in there, takes seconds; what is refused is refused before.
     from tandem_hw.cli.work.export import export
 
-    export(source, out, tandem_only=tandem_only, test_samples=test_samples, **options)
+    export(checkpoint, out, tandem_only=tandem_only, test_samples=test_samples, **options)

@@ -8,9 +8,9 @@ from pathlib import Path
 import h5py
 
 from tandem_hw.errors import FileFormatError
-from tandem_hw.export.c99.identifiers import header_path
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.export.netx_reader import is_netx, read_netx
+from tandem_hw.export.written_files import is_c
 from tandem_hw.network.quantized import QuantizedNetwork
 
 
@@ -68,16 +68,6 @@ def check_name(path: str | os.PathLike[str]) -> None:
 def is_nir(path: str | os.PathLike[str]) -> bool:
     """Whether the name of a file says that it is NIR."""
     return Path(path).suffix.lower() == ".nir"
-
-
-def is_c(path: str | os.PathLike[str]) -> bool:
-    """Whether the name of a file says that it is C."""
-    return Path(path).suffix == ".c"
-
-
-def written_paths(path: str | os.PathLike[str]) -> list[Path]:
-    """Return all files that ``write_network`` writes."""
-    return [Path(path), header_path(path)] if is_c(path) else [Path(path)]
 
 
 def is_network(path: str | os.PathLike[str]) -> bool:

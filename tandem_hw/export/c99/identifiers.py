@@ -27,11 +27,6 @@ def prefix_of(path: str | os.PathLike[str]) -> str:
     return stem if stem[:1].isalpha() else f"net_{stem}".rstrip("_")
 
 
-def header_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path of the header that is written with a source."""
-    return Path(path).with_suffix(".h")
-
-
 def layer_mark(index: int, part: int, name: str) -> str:
     """Return the end of the identifiers of some synapses, or of a layer's neurons.
 

@@ -200,7 +200,8 @@ class NeuronCode:
     @property
     def _with_bias(self) -> str:
         """The potential with its bias."""
-        return "potential" if self.has_bias_inside or self.plan.clears else "potential + bias"
+        is_whole = self.has_bias_inside or self.plan.clears
+        return "potential" if is_whole else f"potential + {self._bias}"
 
     def _see(self) -> str:
         """Return what follows the largest magnitude of a state."""
@@ -220,8 +221,9 @@ class NeuronCode:
         return filled(
             """
             ${left_now} || (step == $last
-                && (potential + bias >= $limit || potential + bias <= -$limit));
+                && ($voltage >= $limit || $voltage <= -$limit));
             """,
+            voltage=self._with_bias,
             left_now=left,
             last=plan.num_steps - 1,
             limit=STATE_LIMIT,
@@ -272,7 +274,6 @@ def _zeros(name: str) -> str:
 _INTEGRATE = {
     ("current", True): "const int32_t potential = $state + input;",
     ("current", False): """
-        const int32_t bias = $bias;
         const int32_t before = $state + input;
         const int32_t potential = ${prefix}_wrapped(before);
         """,

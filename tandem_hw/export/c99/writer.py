@@ -9,12 +9,12 @@ from typing import Final
 
 from tandem_hw.atomic_write import atomic_path, require_writable
 from tandem_hw.errors import FileFormatError
-from tandem_hw.export.c99.identifiers import header_path, prefix_of
+from tandem_hw.export.c99.identifiers import prefix_of
 from tandem_hw.export.c99.self_test import SelfTest
 from tandem_hw.export.c99.source import SourceFiles, source_files
+from tandem_hw.export.written_files import C_SUFFIX, header_path, is_c
 from tandem_hw.network.quantized import QuantizedNetwork, require_quantized
 
-SUFFIX: Final = ".c"
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9._+-]+")
 
 
@@ -26,8 +26,8 @@ def check_c_name(path: str | os.PathLike[str]) -> None:
             digits and a few marks.
     """
     path = Path(path)
-    if path.suffix != SUFFIX:
-        raise FileFormatError(f"{path}: C is written to a file named *{SUFFIX}; give such a name")
+    if not is_c(path):
+        raise FileFormatError(f"{path}: C is written to a file named *{C_SUFFIX}; give such a name")
     if not _PLAIN_NAME.fullmatch(path.name):
         raise FileFormatError(
             f"{path}: the name of a C file goes into its source; give one of letters without "

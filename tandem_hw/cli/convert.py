@@ -14,7 +14,7 @@ from tandem_hw.cli.options import (
     json_option,
     simulation_only_option,
 )
-from tandem_hw.export.written_files import written_paths
+from tandem_hw.export.c99.written_files import written_paths
 
 
 @click.command("convert")

@@ -10,7 +10,7 @@ import click
 from tandem_hw.cli.options import check_outputs, simulation_only_option
 from tandem_hw.data.catalogue import KNOWN_SPECS
 from tandem_hw.errors import FileFormatError
-from tandem_hw.export.written_files import is_c, written_paths
+from tandem_hw.export.c99.written_files import is_c, written_paths
 
 
 @click.command("export")

@@ -8,9 +8,9 @@ from pathlib import Path
 import h5py
 
 from tandem_hw.errors import FileFormatError
+from tandem_hw.export.c99.written_files import is_c
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.export.netx_reader import is_netx, read_netx
-from tandem_hw.export.written_files import is_c
 from tandem_hw.network.quantized import QuantizedNetwork
 
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 #: What makes each backend, by the ``name`` that its class has as well.
 BACKENDS: dict[str, Callable[..., Backend]] = {
     "reference": imported_when_called("tandem_hw.sim.reference", "ReferenceBackend"),
-    "c": imported_when_called("tandem_hw.sim.c.backend", "CBackend"),
     "lava-cpu": imported_when_called("tandem_hw.sim.lava_cpu.backend", "LavaCpuBackend"),
     "lava-stock": imported_when_called("tandem_hw.sim.lava_cpu.backend", "LavaStockBackend"),
+    "c": imported_when_called("tandem_hw.sim.c.backend", "CBackend"),
     "loihi2": imported_when_called("tandem_hw.sim.loihi2.backend", "Loihi2Backend"),
 }
 

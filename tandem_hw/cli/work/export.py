@@ -12,8 +12,8 @@ from tandem_hw.cli.work.budget_tables import budget_line
 from tandem_hw.cli.work.network_tables import layer_table
 from tandem_hw.export.c99.self_test import SelfTest
 from tandem_hw.export.c99.writer import write_c
+from tandem_hw.export.c99.written_files import is_c, written_paths
 from tandem_hw.export.files import is_network, read_network, write_network
-from tandem_hw.export.written_files import is_c, written_paths
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.saturation import unproven_lines
 from tandem_hw.sim.reference import ReferenceBackend

@@ -12,7 +12,7 @@ from tandem_hw.errors import FileFormatError
 from tandem_hw.export.c99.identifiers import prefix_of
 from tandem_hw.export.c99.self_test import SelfTest
 from tandem_hw.export.c99.source import SourceFiles, source_files
-from tandem_hw.export.written_files import C_SUFFIX, header_path, is_c
+from tandem_hw.export.c99.written_files import C_SUFFIX, header_path, is_c
 from tandem_hw.network.quantized import QuantizedNetwork, require_quantized
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9._+-]+")

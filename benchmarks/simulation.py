@@ -20,6 +20,7 @@ from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.freezing import freeze
 from tandem_hw.network.inputs import quantize_inputs
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
+from tandem_hw.sim.c.backend import CBackend
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
@@ -56,17 +57,21 @@ def command(
 ) -> None:
     """Run MNIST's lenet, T = 7, on every backend; the time includes the start of Lava.
 
-    The reference and the peers take turns, and the medians count.
+    The reference, the compiled network and the peers take turns, and the medians count.
     """
     images = load_dataset(data, need="test").x_test[:reference_samples]
     why_no_lava = LavaCpuBackend().why_unavailable()
-    left_out = [why_no_lava] if why_no_lava else []
+    why_no_compiler = CBackend().why_unavailable()
+    left_out = [reason for reason in (why_no_lava, why_no_compiler) if reason]
     calls: dict[_Row, Callable[[], Any]] = {}
     rates: dict[_Row, float] = {}
     for reset in get_args(Reset):
         network = freeze(active_lenet(reset))
         inputs = quantize_inputs(images, network.input.bits, network.input.scale)
         calls[reset, _REFERENCE] = partial(ReferenceBackend(str(device)).run, network, inputs)
+        if not why_no_compiler:
+            _require_equal(network, inputs[:samples])
+            calls[reset, CBackend.name] = partial(CBackend().run, network, inputs)
         if not why_no_lava:
             rates |= _rates_on_lava(network, inputs[:samples])
     if peers:
@@ -77,6 +82,12 @@ def command(
     rates |= {row: len(images) / timing.median for row, timing in timed.items()}
     note = None if why_no_lava else "every spike count and potential is equal"
     finish("simulation", _shown(rates), json_path, note, device=device, left_out=left_out)
+
+
+def _require_equal(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> None:
+    """Compare the compiled network, which is compiled here, with the reference."""
+    recordings = [backend.run(network, inputs) for backend in (ReferenceBackend(), CBackend())]
+    compare(network, recordings).require_match()
 
 
 def _rates_on_lava(network: QuantizedNetwork, inputs: npt.NDArray[np.uint8]) -> dict[_Row, float]:

@@ -1,4 +1,4 @@
-"""Which cases run by default on the backends of Lava, which take a second each.
+"""Which cases run by default on Lava, and in C: they take a second each, in C to be compiled.
 
 Exhaustive runs have all cases on all backends.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from hw_tests.case_networks import Case
+from tandem_hw.sim.c.backend import CBackend
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 
 #: Every kind of case once for each reset: its name without that.
@@ -27,6 +28,15 @@ OF_EVERY_KIND: Final = frozenset(
 )
 
 
+#: What the backend c runs by default.
+COMPILED: Final = frozenset(
+    (
+        *("subtract-T7", "zero-events-saturated", "zero-decays-1024-and-0", "zero-overflow"),
+        *("subtract-many-skips", "subtract-T4-events-delay-1", "subtract-T8-first_step-delay-7"),
+    )
+)
+
+
 def runs_by_default(backend: str, case: Case) -> bool:
     """Whether a case is none of those that only exhaustive runs have.
 
@@ -38,6 +48,8 @@ def runs_by_default(backend: str, case: Case) -> bool:
         backend: its name.
         case: one of ``hw_tests.cases.cases``.
     """
+    if backend == CBackend.name:
+        return case.name in COMPILED
     if backend not in (LavaCpuBackend.name, LavaStockBackend.name):
         return True
     if case.long:

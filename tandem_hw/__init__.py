@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tandem_hw.conversion.convert import convert
     from tandem_hw.data.datasets import load_dataset
     from tandem_hw.data.event_data import bin_events, event_dataset
+    from tandem_hw.export.c99.writer import write_c
     from tandem_hw.export.freezing import freeze
     from tandem_hw.export.net_file import read_net, write_net
     from tandem_hw.export.netx_reader import read_netx
@@ -51,6 +52,7 @@ __all__ = [
     "read_nir",
     "train",
     "verify",
+    "write_c",
     "write_net",
     "write_nir",
 ]
@@ -75,6 +77,7 @@ _HOMES = {
     "read_nir": "export.nir_reader",
     "train": "training.loop",
     "verify": "verification.step",
+    "write_c": "export.c99.writer",
     "write_net": "export.net_file",
     "write_nir": "export.nir_writer",
 }

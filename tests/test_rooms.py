@@ -27,7 +27,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         ("verification",),
         ("sim.registry",),
     ),
-    ("sim.loihi2", "sim.lava_cpu"),  # the backends
+    ("sim.loihi2", "sim.lava_cpu", "sim.c"),  # the backends
     *(("sim.graph",), ("sim.child",), ("sim",), ("conversion",), ("export",), ("training",)),
     *(("learning",), ("chip",), ("data",), ("zoo",), ("arithmetic",), ("network",)),
     *(

@@ -14,6 +14,7 @@ from tandem_hw.cli.options import (
     json_option,
     simulation_only_option,
 )
+from tandem_hw.export.c99.written_files import written_paths
 
 
 @click.command("convert")
@@ -29,7 +30,7 @@ def command(model_path: Path, out: Path, json_path: Path | None, **wanted: Any) 
     training samples, and a table shows how good the network is with each further layer on integers.
     The thresholds of a network that was trained spiking are set anew too: export keeps them.
     """
-    check_outputs(out, json_path, inputs=[model_path], data=wanted["data"])
+    check_outputs(*written_paths(out), json_path, inputs=[model_path], data=wanted["data"])
     from tandem_hw.export.files import check_name  # needs NumPy and h5py alone
 
     check_name(out)

@@ -37,7 +37,7 @@ _OPTIONS: tuple[Decorator, ...] = (
         "--out",
         type=OutputPath(),
         required=True,
-        help="The file to write, .net or .nir.",
+        help="The file to write, .net, .nir or .c.",
     ),
     click.option(
         "--model",

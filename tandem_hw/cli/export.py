@@ -1,46 +1,63 @@
-"""``tandem-hw export``: from a checkpoint to a .net or .nir file of integers."""
+"""``tandem-hw export``: from a checkpoint to a .net, .nir or .c file of integers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tandem_hw.cli.options import OutputPath, check_outputs, simulation_only_option
+from tandem_hw.data.catalogue import KNOWN_SPECS
 from tandem_hw.errors import FileFormatError
+from tandem_hw.export.c99.written_files import is_c, written_paths
 
 
 @click.command("export")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--out", type=OutputPath(), required=True, help="The file to write, .net or .nir.")
+@click.option(
+    "--out",
+    type=OutputPath(),
+    required=True,
+    help="The file to write, .net, .nir or .c (with a header .h beside it).",
+)
 @simulation_only_option
 @click.option(
     "--tandem-only",
     is_flag=True,
     help="NIR: write also what only tandem-hw can run, such as reset subtract.",
 )
-def command(checkpoint: Path, out: Path, simulation_only: bool, tandem_only: bool) -> None:
-    """Quantize CHECKPOINT and write it as a .net or .nir file, with bounds of every state."""
-    # These need NumPy and h5py alone.
-    from tandem_hw.export.files import check_name, is_nir, write_network
+@click.option(
+    "--self-test",
+    "test_samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="C: embed N samples with their results, and a main that compares them.",
+)
+@click.option(
+    "--data",
+    help=f"C: take the samples of the self-test from the test part of a data set (default: random "
+    f"integers). Data set: {', '.join(KNOWN_SPECS)}; its first samples.",
+)
+def command(
+    checkpoint: Path, out: Path, tandem_only: bool, test_samples: int | None, **options: Any
+) -> None:
+    """Quantize CHECKPOINT and write it as a .net, .nir or .c file, with bounds of every state.
+
+    CHECKPOINT may be a .net or .nir file as well.
+    """
+    check_outputs(*written_paths(out), inputs=[checkpoint], data=options["data"])
+    from tandem_hw.export.files import check_name, is_nir  # needs NumPy and h5py alone
 
     if tandem_only and not is_nir(out):
         raise FileFormatError(f"{out}: --tandem-only is for .nir files; a .net file says it all")
-    check_outputs(out, inputs=[checkpoint])
+    for option, value in (("--self-test", test_samples), ("--data", options["data"])):
+        if value is not None and not is_c(out):
+            raise FileFormatError(f"{out}: {option} is for .c files; give --out such a name")
+    if options["data"] is not None and test_samples is None:
+        raise FileFormatError(f"{out}: --data is for a self-test; give --self-test N as well")
     check_name(out)
-    # PyTorch, which is in these, takes seconds; what is refused is refused before.
-    from tandem_hw.cli.terminal import make_console, warn
-    from tandem_hw.cli.work.budget_tables import budget_line
-    from tandem_hw.cli.work.network_tables import layer_table
-    from tandem_hw.export.freezing import freeze
-    from tandem_hw.learning.checkpoint import load_checkpoint
-    from tandem_hw.network.saturation import unproven_lines
+    # PyTorch, which is in there, takes seconds; what is refused is refused before.
+    from tandem_hw.cli.work.export import export
 
-    network = freeze(load_checkpoint(checkpoint).model)
-    budget = budget_line(network, simulation_only)
-    write_network(network, out, tandem_only=tandem_only)
-    console = make_console()
-    console.print(layer_table(network))
-    warn(console, unproven_lines(network))
-    console.print(budget)
-    console.print(f"wrote {out}")
+    export(checkpoint, out, tandem_only=tandem_only, test_samples=test_samples, **options)

@@ -20,7 +20,7 @@ from tandem_hw.cli.options import (
 )
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.errors import ComparisonRefusedError
-from tandem_hw.sim.registry import check_name
+from tandem_hw.sim.registry import check_name, default_backends
 
 
 @click.command("verify")
@@ -28,9 +28,8 @@ from tandem_hw.sim.registry import check_name
 @data_option
 @click.option(
     "--backends",
-    default="reference,lava-cpu",
-    show_default=True,
-    help="Backends to compare, separated by commas; the first one is the measure.",
+    help="Backends to compare, separated by commas; the first one is the measure [default: "
+    "reference,lava-cpu, and reference,c where Lava is not installed].",
 )
 @click.option(
     "--checkpoint",
@@ -44,7 +43,7 @@ from tandem_hw.sim.registry import check_name
 def command(
     network_path: Path,
     data: str,
-    backends: str,
+    backends: str | None,
     checkpoint: Path | None,
     samples: int | None,
     json_path: Path | None,
@@ -60,6 +59,7 @@ def command(
     The exit status is 0 if all are equal, 1 if they differ or a layer never fired, 2 on an error.
     """
     check_outputs(json_path, inputs=[network_path, checkpoint], data=data)
+    backends = ",".join(default_backends()) if backends is None else backends
     names = [name.strip() for name in backends.split(",")]
     if not all(names):
         raise ComparisonRefusedError(

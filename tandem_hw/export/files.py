@@ -1,11 +1,14 @@
-"""Networks in files of any kind: NIR by the suffix ``.nir``, else ours or lava-dl's."""
+"""Networks in files of any kind: NIR and C by the suffix, else ours or lava-dl's."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import h5py
+
 from tandem_hw.errors import FileFormatError
+from tandem_hw.export.c99.written_files import is_c
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.export.netx_reader import is_netx, read_netx
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -27,13 +30,18 @@ def read_network(path: str | os.PathLike[str]) -> QuantizedNetwork:
 def write_network(
     network: QuantizedNetwork, path: str | os.PathLike[str], *, tandem_only: bool = False
 ) -> None:
-    """Write a network, as NIR where the name ends in ``.nir``.
+    """Write a network, as NIR where the name ends in ``.nir``, as C where it ends in ``.c``.
 
     Raises:
-        NetworkError: as ``write_net`` and ``write_nir``.
+        NetworkError: as ``write_net``, ``write_nir`` and ``write_c``.
         BackendUnavailableError: the package nir is needed and not installed.
         FileFormatError: the path cannot be written to.
     """
+    if is_c(path):
+        from tandem_hw.export.c99.writer import write_c
+
+        write_c(network, path)
+        return
     if not is_nir(path):
         write_net(network, path)
         return
@@ -43,15 +51,25 @@ def write_network(
 
 
 def check_name(path: str | os.PathLike[str]) -> None:
-    """Refuse the name of a file to write that says neither ``.net`` nor ``.nir``.
+    """Refuse the name of a file to write that says no format.
 
     Raises:
-        FileFormatError: its suffix is another one.
+        FileFormatError: its suffix is none of ``.net``, ``.nir`` and ``.c``, or what a C compiler
+            could not include.
     """
-    if Path(path).suffix.lower() not in (".net", ".nir"):
-        raise FileFormatError(f"{path}: networks are written as .net or .nir; give such a name")
+    if is_c(path):
+        from tandem_hw.export.c99.writer import check_c_name
+
+        check_c_name(path)
+    elif Path(path).suffix.lower() not in (".net", ".nir"):
+        raise FileFormatError(f"{path}: networks are written as .net, .nir or .c; give such a name")
 
 
 def is_nir(path: str | os.PathLike[str]) -> bool:
     """Whether the name of a file says that it is NIR."""
     return Path(path).suffix.lower() == ".nir"
+
+
+def is_network(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one of a network's, by its name or as HDF5; a checkpoint is none."""
+    return Path(path).suffix.lower() in (".net", ".nir") or bool(h5py.is_hdf5(path))

@@ -16,8 +16,15 @@ BACKENDS: dict[str, Callable[..., Backend]] = {
     "reference": imported_when_called("tandem_hw.sim.reference", "ReferenceBackend"),
     "lava-cpu": imported_when_called("tandem_hw.sim.lava_cpu.backend", "LavaCpuBackend"),
     "lava-stock": imported_when_called("tandem_hw.sim.lava_cpu.backend", "LavaStockBackend"),
+    "c": imported_when_called("tandem_hw.sim.c.backend", "CBackend"),
     "loihi2": imported_when_called("tandem_hw.sim.loihi2.backend", "Loihi2Backend"),
 }
+
+
+def default_backends() -> tuple[str, str]:
+    """Return what is compared where nobody says what: the reference with Lava, or else with C."""
+    lava = "lava-cpu"
+    return "reference", lava if make_backend(lava).why_unavailable() is None else "c"
 
 
 def check_name(name: str) -> None:

@@ -8,7 +8,6 @@ whole batches meet once, at the end, so that a core that others use costs no mor
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
 import torch
+
+from tandem_hw.sim.cores import cores
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -78,9 +79,7 @@ def call_in_order(
 
 def _cores() -> int:
     """Return on how many cores this process may run."""
-    if hasattr(os, "sched_getaffinity"):  # not everywhere
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
 
 
 class _Alone:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tandem_hw.sim.c.backend import CBackend
 from tests.helpers.benchmark_runs import PEERS, measured
 
 
@@ -17,6 +18,7 @@ def test_peers_and_the_reference_run_the_same_images(
     monkeypatch.setattr(
         "tandem_hw.sim.lava_cpu.backend.LavaCpuBackend.why_unavailable", lambda self: "no Lava"
     )
+    compiled = ["c"] if CBackend().why_unavailable() is None else []
     images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
     labels = np.arange(20) % 10
     data = tmp_path / "images.npz"
@@ -27,8 +29,7 @@ def test_peers_and_the_reference_run_the_same_images(
     )  # fmt: skip
     rows = content["rows"]
     assert [(row["reset"], row["backend"]) for row in rows] == [
-        ("subtract", "reference"),
-        ("zero", "reference"),
+        *((reset, name) for reset in ("subtract", "zero") for name in ("reference", *compiled)),
         ("-", "ReLU net"),
         ("-", "fake"),
     ]
@@ -36,7 +37,7 @@ def test_peers_and_the_reference_run_the_same_images(
     for row in rows:
         assert row["times the reference"] == pytest.approx(row["samples a second"] / first)
         assert row["times stock Lava"] is None
-    assert content["left out"] == [
+    assert [line for line in content["left out"] if not line.startswith("backend c")] == [
         "no Lava",
         "absent: not installed: pip install no-such-package (a moon)",
         "broken: failed: RuntimeError: its kernel did not compile",

@@ -244,6 +244,6 @@ def test_a_network_is_written_under_no_other_kind_s_name(
     result = run(*command.split(), "--out", name)
     assert result.exit_code == 2
     assert result.stderr == (
-        f"Error: {name}: networks are written as .net or .nir; give such a name\n"
+        f"Error: {name}: networks are written as .net, .nir or .c; give such a name\n"
     )
     assert content_of(here) == before

@@ -21,6 +21,8 @@ from tandem_hw.sim.child.leaving import NO_ROOM, take_last_word
 from tandem_hw.temporaries import remove_if_ownerless
 
 _POLL_SECONDS = 0.05
+#: The first pause, from which they double: a short run is not waited for.
+_FIRST_POLL_SECONDS = 0.001
 #: How long a group may take to end after SIGTERM. Python's resource tracker ignores the signal and
 #: ends by itself when the others have gone, after it has removed their shared memory.
 _GRACE_SECONDS = 3.0
@@ -82,7 +84,7 @@ def _wait(
     start_timeout: float,
     stall_timeout: float,
 ) -> None:
-    seen, since = 0, time.monotonic()
+    seen, since, pause = 0, time.monotonic(), _FIRST_POLL_SECONDS
     while process.poll() is None:
         now = progress()
         if now != seen:
@@ -98,7 +100,8 @@ def _wait(
                 f"{name} hangs: no step finished in {stall_timeout:g} seconds after step {seen}; "
                 f"it was ended. Raise the stall timeout (--stall-timeout) if steps take this long"
             )
-        time.sleep(_POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(2 * pause, _POLL_SECONDS)
 
 
 def _reason(returncode: int, error_file: Path, log: Path) -> list[str]:

@@ -1,0 +1,1 @@
+"""The backend c: a generated program, compiled here."""

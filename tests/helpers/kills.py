@@ -139,9 +139,10 @@ class Targets:
         _, said = process.communicate(timeout=_SECONDS_MAX)
         found = Found(process.returncode)
         allowed = {0, -number, 128 + number}
-        if process.returncode not in allowed:
+        early = number == signal.SIGINT and _is_before_ours(said)
+        if process.returncode not in allowed and not early:
             found.faults.append(f"status {process.returncode}: {said[-300:]}")
-        if "Traceback" in said:
+        if "Traceback" in said and not early:
             found.faults.append(f"a traceback: {said[-2000:]}")
         if not _all_end(mark):
             found.faults.append(f"processes {list(_marked(mark))} are left")
@@ -174,6 +175,11 @@ class Targets:
         assert process.returncode == 0, said
         metrics = json.loads((place / "out" / "run" / "metrics.json").read_text())
         return {name: value for name, value in metrics.items() if name != "run"}
+
+
+def _is_before_ours(said: str) -> bool:
+    """Whether Python itself was interrupted as it started, before the first line of ours."""
+    return said.endswith("KeyboardInterrupt\n") and "tandem_hw" not in said
 
 
 def _take_signals() -> None:

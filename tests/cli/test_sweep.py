@@ -27,6 +27,7 @@ from tandem_hw.sim.child.watched_process import group_members
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.run_files import LAST_NAME
 from tests.helpers.command_line import run, succeed, written_json
+from tests.helpers.kills import take_signals
 from tests.helpers.labels import labels_of
 from tests.helpers.row_images import write_data
 from tests.helpers.sweeps import SHARED, InProcess, in_process
@@ -323,6 +324,7 @@ def start(here: Path, *more: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=take_signals,
     )
 
 

@@ -111,7 +111,7 @@ class Targets:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=_take_signals,
+            preexec_fn=take_signals,
         )
         return process, mark
 
@@ -182,7 +182,7 @@ def _is_before_ours(said: str) -> bool:
     return said.endswith("KeyboardInterrupt\n") and "tandem_hw" not in said
 
 
-def _take_signals() -> None:
+def take_signals() -> None:
     """Have the signals their usual effect, also where this runs in the background of a script."""
     for number in SIGNALS[:-1]:
         signal.signal(number, signal.SIG_DFL)

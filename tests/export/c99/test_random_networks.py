@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tests.helpers.networks import networks, random_inputs
 
 #: Networks that are compiled into one program.
 TOGETHER = 20
+#: Networks of each kind in an exhaustive run; each takes a second to compile.
+MANY = int(os.environ.get("RANDOM_NETWORKS", "40"))
 KINDS: list[dict[str, bool]] = [
     {},
     {"overflowing": True},
@@ -78,12 +81,12 @@ def test_some_networks_of_every_kind_are_the_oracles(tmp_path: Path) -> None:
 @needs_compiler
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind) or "plain")
 def test_many_networks_of_every_kind_are_the_oracles(kind: dict[str, Any], tmp_path: Path) -> None:
-    runs = drawn(500, **kind)
-    assert len(runs) == 500
+    runs = drawn(MANY, **kind)
+    assert len(runs) == MANY
     seen: list[str] = []
     for index, batch in enumerate(batches(runs)):
         folder = tmp_path / str(index)
         folder.mkdir()
         seen += check(batch, folder)
-    assert seen.count("fired") >= 250
-    assert seen.count("left") >= 50 or "overflowing" not in kind
+    assert seen.count("fired") >= MANY // 2
+    assert seen.count("left") >= MANY // 10 or "overflowing" not in kind

@@ -149,7 +149,9 @@ class _Simulation:
             room: gives the memory that a layer's counts are written to.
             keep_spikes: keep the last layer's spikes as well.
         """
-        return ((layer, done) for layer, _, done in self.passed(batch, room, keep_spikes))
+        for layer, incoming, activity in self.passed(batch, room, keep_spikes):
+            del incoming  # or it would be kept while the next layer runs
+            yield layer, activity
 
     def passed(
         self,

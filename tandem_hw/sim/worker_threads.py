@@ -36,7 +36,7 @@ def threads_for(calls: int) -> int:
     Args:
         calls: how many calls there are.
     """
-    return max(1, min(torch.get_num_threads(), _cores(), calls, _MOST))
+    return max(1, min(torch.get_num_threads(), cores(), calls, _MOST))
 
 
 def call_in_order(
@@ -75,11 +75,6 @@ def call_in_order(
                 take(future.result())
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """Return on how many cores this process may run."""
-    return cores()
 
 
 class _Alone:

@@ -6,7 +6,6 @@ moment, and takes nothing with it when it fails.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -59,8 +58,6 @@ def train_in_child(
             folder=folder,
             environment=environment,
             progress=ask,
-            start_timeout=math.inf,
-            stall_timeout=math.inf,
             error_file=folder / ERROR_NAME,
             starts_in=starts_in,
         )

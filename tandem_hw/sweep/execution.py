@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
+from tandem_hw.sim.cores import cores, wanted_threads
 from tandem_hw.sweep.child import train_in_child
 from tandem_hw.sweep.grid import Run
 
@@ -18,13 +19,6 @@ Start = Callable[[Path], "Future[str | None]"]
 Ended = Callable[[Run, str | None], None]
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def threads_for(jobs: int, environment: Mapping[str, str] = os.environ) -> int:
     """Return how many threads each of so many trainings gets, so that all have a core.
 
@@ -32,9 +26,7 @@ def threads_for(jobs: int, environment: Mapping[str, str] = os.environ) -> int:
         jobs: trainings at a time, 1 or more.
         environment: where OMP_NUM_THREADS may say that fewer are wanted.
     """
-    wanted = environment.get("OMP_NUM_THREADS", "")
-    most = int(wanted) if wanted.isdecimal() and int(wanted) else cores()
-    return max(1, min(most, cores() // jobs))
+    return max(1, min(wanted_threads(environment) or cores(), cores() // jobs))
 
 
 @contextmanager

@@ -15,7 +15,6 @@ Whatever moment a sweep is killed at, what is not finished goes on from ``last.p
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from tandem_hw.atomic_write import reported, write_whole
 from tandem_hw.errors import FileFormatError
 from tandem_hw.sweep.grid import Run
 from tandem_hw.temporaries import remove_abandoned
-from tandem_hw.training.run_files import BEST_NAME
+from tandem_hw.training.run_files import BEST_NAME, file_digest
 
 RUN_NAME: Final = "run.json"
 RESULT_NAME: Final = "result.json"
@@ -97,7 +96,7 @@ def write_result(folder: Path, result: Mapping[str, Any]) -> None:
     Raises:
         FileFormatError: a file is missing or cannot be written.
     """
-    files = {name: _digest(folder / name) for name in _files_of(result)}
+    files = {name: file_digest(folder / name) for name in _files_of(result)}
     write_versioned(folder / RESULT_NAME, {**result, "files": files})
 
 
@@ -114,7 +113,7 @@ def read_result(folder: Path, run: Run) -> dict[str, Any] | None:
     try:
         result = read_versioned(folder / RESULT_NAME, _RESULT)
         whole = _holds_numbers(result) and all(
-            _digest(folder / name) == result["files"].get(name) for name in _files_of(result)
+            file_digest(folder / name) == result["files"].get(name) for name in _files_of(result)
         )
     except FileFormatError:
         return None
@@ -188,8 +187,3 @@ def read_versioned(path: Path, types: Mapping[str, tuple[type, ...]]) -> dict[st
         if name not in content or unfit or (isinstance(value, float) and not math.isfinite(value)):
             raise FileFormatError(f"{path}: {name} is missing or of another type; remove it")
     return content
-
-
-def _digest(path: Path) -> str:
-    with reported(path, "read"):
-        return hashlib.sha256(path.read_bytes()).hexdigest()

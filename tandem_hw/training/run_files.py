@@ -1,10 +1,12 @@
-"""The names of a training's files, and whether a folder is free for one; without PyTorch."""
+"""The names and digests of a training's files, and whether a folder is free; without PyTorch."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
+from tandem_hw.atomic_write import reported
 from tandem_hw.errors import FileFormatError
 
 BEST_NAME = "checkpoint.pt"
@@ -28,3 +30,13 @@ def check_free(folder: Path) -> None:
                 f"{folder}: holds a training already; continue it with --resume, replace it with "
                 f"--overwrite, or give another --out"
             )
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        FileFormatError: it cannot be read.
+    """
+    with reported(path, "read"):
+        return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -41,6 +40,7 @@ from tandem_hw.training.run_files import (
     LOCK_NAME,
     METRICS_NAME,
     check_free,
+    file_digest,
 )
 
 #: What a lock of a training says, and more than it can be long.
@@ -198,16 +198,6 @@ def _equal(one: Checkpoint, other: Checkpoint) -> bool:
     return values.keys() == wanted.keys() and all(
         torch.equal(values[name].nan_to_num(), wanted[name].nan_to_num()) for name in wanted
     )
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file.
-
-    Raises:
-        FileFormatError: it cannot be read.
-    """
-    with reported(path, "read"):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 # One at a time ------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def test_layers_that_wait_before_they_fire_give_what_the_oracle_does(overflowing
 def test_products_of_bytes_give_what_the_oracle_does(
     reset: Reset, overflowing: bool, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_threads, "_cores", lambda: 2)
+    monkeypatch.setattr(worker_threads, "cores", lambda: 2)
     used: list[set[str]] = []
 
     @settings(relaxed, max_examples=20)

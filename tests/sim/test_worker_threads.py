@@ -12,6 +12,7 @@ import torch
 
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim import reference, worker_threads
+from tandem_hw.sim.cores import cores
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.sim.worker_threads import call_in_order, threads_for
 from tests.helpers.networks import random_inputs, small_graph_network, small_network
@@ -20,7 +21,7 @@ from tests.helpers.torch_threads import torch_threads
 
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(worker_threads, "_cores", lambda: 2)
+    monkeypatch.setattr(worker_threads, "cores", lambda: 2)
     with torch_threads(2):
         yield
 
@@ -95,7 +96,7 @@ def test_two_runs_at_a_time_leave_pytorchs_threads_as_they_were() -> None:
 def test_threads_are_as_many_as_cores_calls_and_pytorch_allow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker_threads, "_cores", lambda: 64)
+    monkeypatch.setattr(worker_threads, "cores", lambda: 64)
     with torch_threads(3):
         assert [threads_for(calls) for calls in (1, 2, 3, 100)] == [1, 2, 3, 3]
     with torch_threads(1):
@@ -103,9 +104,9 @@ def test_threads_are_as_many_as_cores_calls_and_pytorch_allow(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     assert threads_for(100) == worker_threads._MOST
     monkeypatch.undo()
-    assert worker_threads._cores() == len(os.sched_getaffinity(0))
+    assert cores() == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert worker_threads._cores() == os.cpu_count()
+    assert cores() == os.cpu_count()
 
 
 @pytest.mark.parametrize("network", [small_network("subtract"), small_graph_network("zero")])

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tandem_hw.sim.cores import cores
 from tandem_hw.sweep import execution
 from tandem_hw.sweep.child import StoppedError
-from tandem_hw.sweep.execution import cores, execute, this_machine, threads_for
+from tandem_hw.sweep.execution import execute, this_machine, threads_for
 from tandem_hw.sweep.grid import Run
 from tests.helpers.waiting import wait_for
 

@@ -14,8 +14,9 @@ from rich.table import Table
 
 from tandem_hw.cli.metrics import shown
 from tandem_hw.cli.terminal import make_console, progress_bars, warn
+from tandem_hw.sim.cores import cores
 from tandem_hw.sweep.cluster import dask_cluster, require_dask
-from tandem_hw.sweep.execution import Start, cores, execute, this_machine, threads_for
+from tandem_hw.sweep.execution import Start, execute, this_machine, threads_for
 from tandem_hw.sweep.grid import SEED, Axis, Point, Run, Skipped, described
 from tandem_hw.sweep.run_files import folder_of, read_result, write_run
 from tandem_hw.sweep.summary import CSV_NAME, JSON_NAME, Row, Statistic, summed_up, write_summary

@@ -12,10 +12,7 @@ from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.c.compiler import ProgramCache, why_no_compiler
 from tandem_hw.sim.c.program import compiled, run_program
 from tandem_hw.sim.child.environment import job_folder
-from tandem_hw.sim.cores import cores
-
-#: What limits the processes, as it limits the threads of the reference.
-_THREADS_VARIABLE = "OMP_NUM_THREADS"
+from tandem_hw.sim.cores import cores, wanted_threads
 
 
 class CBackend(Backend):
@@ -55,10 +52,7 @@ class CBackend(Backend):
     ) -> SimulationResult:
         """Run every sample, several at a time; see ``Backend.simulate``."""
         processes = min(self.processes or _processes(), len(inputs))
-        with (
-            compiled(network, ProgramCache()) as program,
-            job_folder() as folder,
-        ):
+        with compiled(network, ProgramCache()) as program, job_folder() as folder:
             return run_program(
                 program,
                 network,
@@ -72,6 +66,4 @@ class CBackend(Backend):
 
 def _processes() -> int:
     """Return how many processes run at a time where nobody says it."""
-    allowed = os.environ.get(_THREADS_VARIABLE, "")
-    most = int(allowed) if allowed.isdecimal() and int(allowed) > 0 else cores()
-    return min(most, cores())
+    return min(wanted_threads() or cores(), cores())

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import os
 import shlex
 import shutil
 import stat
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +26,7 @@ from typing import Final
 from tandem_hw.data.catalogue import downloads
 from tandem_hw.errors import BackendError
 from tandem_hw.sim.child.watched_process import run_watched
+from tandem_hw.temporaries import temporary_folder
 
 #: The environment variable that names a compiler, and where to look without it.
 VARIABLE: Final = "CC"
@@ -39,7 +37,6 @@ _FOR_THIS_PROCESSOR: Final = ("-march=native", "-mcpu=native", None)
 _FLAGS: Final = ("-std=gnu99", "-O2", "-ftree-vectorize", "-Wall", "-Wextra")
 #: Programs that are kept, the ones used last; each has the size of its weights and a little more.
 _KEPT: Final = 64
-_DAY: Final = 24 * 3600.0
 _LOOK_SECONDS: Final = 60.0
 
 
@@ -142,9 +139,6 @@ def compile_program(compiler: Compiler, folder: Path, source: str, program: str)
         folder=folder,
         environment=environment,
         progress=lambda: 1,
-        start_timeout=math.inf,
-        stall_timeout=math.inf,
-        error_file=folder / "no-such-file",
     )
     return target
 
@@ -207,20 +201,18 @@ class ProgramCache:
     @contextmanager
     def workplace(self) -> Iterator[Path]:
         """Give a folder to compile in, from which ``keep`` can move a file."""
-        with tempfile.TemporaryDirectory(prefix="tandem-hw-c-", dir=self.folder) as name:
-            yield Path(name)
+        beside = None if self.folder is None else self.folder / "program"
+        with temporary_folder(beside) as folder:
+            yield folder
 
     def _tidy(self) -> None:
-        """Remove the programs that were used longest ago, and what killed processes have left."""
+        """Remove the programs that were used longest ago."""
         assert self.folder is not None
         with contextlib.suppress(OSError):
             entries = sorted(self.folder.iterdir(), key=lambda path: -path.lstat().st_mtime)
             programs = [path for path in entries if path.is_file()]
             for path in programs[_KEPT:]:
                 path.unlink(missing_ok=True)
-            for path in entries:
-                if path.is_dir() and time.time() - path.lstat().st_mtime > _DAY:
-                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_private(folder: Path) -> bool:

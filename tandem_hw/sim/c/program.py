@@ -6,7 +6,6 @@ The program is the exported source, compiled with what it records, and ``driver.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,9 +129,6 @@ def run_program(
         folder=folder,
         environment=os.environ if environment is None else environment,
         progress=done,
-        start_timeout=math.inf,
-        stall_timeout=math.inf,
-        error_file=folder / "no-such-file",
     )
     progress(samples, samples)
     return _results(network, samples, folder, keep_final_state)

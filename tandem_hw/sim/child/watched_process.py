@@ -8,6 +8,7 @@ the command can see its parent die (``exit_with_parent``).
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -36,9 +37,9 @@ def run_watched(
     folder: Path,
     environment: Mapping[str, str],
     progress: Callable[[], int],
-    start_timeout: float,
-    stall_timeout: float,
-    error_file: Path,
+    start_timeout: float = math.inf,
+    stall_timeout: float = math.inf,
+    error_file: Path | None = None,
     starts_in: Path | None = None,
 ) -> None:
     """Run a command to its end, or end it with all its descendants and say why.
@@ -51,7 +52,8 @@ def run_watched(
         progress: returns how far it is, a number that grows; 0 until it has started.
         start_timeout: seconds until the first progress.
         stall_timeout: seconds without progress after that.
-        error_file: where the command writes its own message before it fails.
+        error_file: where the command writes its own message before it fails; None where it does
+            not.
         starts_in: its current folder; by default that of this process.
 
     Raises:
@@ -104,14 +106,14 @@ def _wait(
         pause = min(2 * pause, _POLL_SECONDS)
 
 
-def _reason(returncode: int, error_file: Path, log: Path) -> list[str]:
+def _reason(returncode: int, error_file: Path | None, log: Path) -> list[str]:
     """Say why it ended: its own message, the signal, or its last output, a line each."""
     if returncode == NO_ROOM:
         return [
-            f"it could not write into its folder in {error_file.parent.parent}, whose disk may be "
+            f"it could not write into its folder in {log.parent.parent}, whose disk may be "
             f"full; make room there, or name another folder for temporary files in TMPDIR"
         ]
-    if error_file.exists():
+    if error_file is not None and error_file.exists():
         return [error_file.read_text(encoding="utf-8", errors="replace").strip()]
     if returncode < 0:
         signal_name = _signal_name(-returncode)

@@ -18,7 +18,7 @@ from torch import Tensor
 from tandem_hw.errors import DataError
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.training.run_folder import file_digest
+from tandem_hw.training.run_files import file_digest
 
 
 class Teacher:

@@ -17,19 +17,17 @@ from torch import Tensor, nn
 
 from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError, FileFormatError
-from tandem_hw.export.files import read_network, write_network
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning import model as model_module
 from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.calibration import calibrate
-from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.warm_start import load_tandem_parameters
-from tandem_hw.verification.step import verify
 from tests.helpers.graph_networks import converted, inputs_of
+from tests.helpers.kept_integers import assert_kept_everywhere
 from tests.helpers.present import present
 from tests.helpers.rounding import in_double, rounding_bound
 
@@ -80,17 +78,8 @@ def test_training_evaluation_reference_and_file_are_the_same_integers(
         for _ in range(20):  # until the running statistics are those of the inputs
             model(inputs)
     network = freeze(model.eval())
-    write_network(network, tmp_path / "a.net")
-    read = read_network(tmp_path / "a.net")
-    assert read.digest == network.digest
-    report = verify(read, inputs.numpy(), None, [ReferenceBackend(), PyTorchBackend(model)])
-    report.require_match()
-    counts = ReferenceBackend().run(read, inputs.numpy()).counts
-    assert all(values.any() for values in counts.values())
-    save_checkpoint(Checkpoint(model), tmp_path / "a.pt")
-    kept = load_checkpoint(tmp_path / "a.pt").model
-    assert freeze(kept).digest == network.digest
-    assert torch.load(tmp_path / "a.pt", weights_only=True)["format_version"] == 4
+    checkpoint = assert_kept_everywhere(model, network, inputs, tmp_path)
+    assert torch.load(checkpoint, weights_only=True)["format_version"] == 4
 
 
 @pytest.mark.parametrize("name", ["residual", "autoencoder", "one axis", "joined"])

@@ -11,18 +11,15 @@ import pytest
 import torch
 
 from tandem_hw.errors import ConversionError
-from tandem_hw.export.files import read_network, write_network
 from tandem_hw.export.freezing import freeze
-from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
 from tandem_hw.learning.per_layer.assignment import layer_names
 from tandem_hw.learning.per_layer.widths import WeightBits, common_width, parse_widths
 from tandem_hw.network.fixed_point import weight_limit
 from tandem_hw.network.synapses.dense import OneToOne
-from tandem_hw.sim.pytorch import PyTorchBackend
-from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.warm_start import load_tandem_parameters
-from tandem_hw.verification.step import verify
 from tests.helpers.graph_networks import converted, inputs_of
+from tests.helpers.kept_integers import assert_kept_everywhere
 
 
 @pytest.mark.parametrize(
@@ -95,15 +92,7 @@ def test_every_layer_has_its_width_in_training_evaluation_reference_and_file(
         for one in layer.synapses:
             if not isinstance(one, OneToOne):
                 assert np.abs(one.weight).max() <= weight_limit(one.weight_bits)
-    write_network(network, tmp_path / "a.net")
-    read = read_network(tmp_path / "a.net")
-    assert read.digest == network.digest
-    report = verify(read, inputs.numpy(), None, [ReferenceBackend(), PyTorchBackend(model)])
-    report.require_match()
-    counts = ReferenceBackend().run(read, inputs.numpy()).counts
-    assert all(values.any() for values in counts.values())
-    save_checkpoint(Checkpoint(model), tmp_path / "a.pt")
-    assert freeze(load_checkpoint(tmp_path / "a.pt").model).digest == network.digest
+    assert_kept_everywhere(model, network, inputs, tmp_path)
     # By name it is the same network; and with one width it is the one of that width.
     by_name = dict(zip(weighted, widths, strict=True)) | {"others": 2}
     named = converted(name, weight_bits=by_name, initial_potential=0.5)

@@ -92,7 +92,7 @@ if "$PYTHON" -c "import pytest, hypothesis" 2> /dev/null; then
         --device "$DEVICE"
     part tests 15 "$PYTHON" -m pytest -q -p no:cacheprovider -k "a_gpu or cuda" \
         tests/arithmetic/gpu tests/arithmetic/test_counted_spikes.py \
-        tests/learning/test_deferred_pass.py tests/training/test_augmentation.py
+        tests/learning/passes tests/training/test_augmentation.py
 else
     echo "== conformance and tests: left out, pytest or hypothesis is not installed" |
         tee -a "$OUT/summary.txt"

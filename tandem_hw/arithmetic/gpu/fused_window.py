@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.exact_sums import ChosenWay, remember_choice
+from tandem_hw.arithmetic.gpu.launches import refuse_while_recording
 from tandem_hw.arithmetic.gpu.window_kernel import compiled
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.spikes.packed_spikes import SpikePacker
@@ -295,6 +296,7 @@ def _on_device(value: float, device: torch.device) -> Tensor:
 @lru_cache(maxsize=_REMEMBERED)
 def _is_exact(case: _Case) -> bool:
     """Return whether the kernel can be compiled and gives what step by step gives."""
+    refuse_while_recording(case.device)
     if _kernel() is None:
         return False
     try:

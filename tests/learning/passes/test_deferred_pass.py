@@ -17,14 +17,15 @@ from tandem_hw.errors import ConversionError, NetworkError
 from tandem_hw.learning import layers as layers_module
 from tandem_hw.learning import model as model_module
 from tandem_hw.learning.architecture import Architecture, LayerSpec
-from tandem_hw.learning.deferred_pass import may_be_deferred
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.passes.deferred_pass import may_be_deferred
 from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.input_spec import InputSpec
 from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
 from tests.helpers.onednn import onednn
+from tests.helpers.wide_network import wide_model
 
 Told = tuple[str, list[Tensor], int | None, float]
 
@@ -114,33 +115,6 @@ def test_a_deferred_pass_trains_the_same_network(
     model = converted(name, **options).train()
     found = check_equal(model, inputs_of(model), deferred)
     assert found._deferred.wrapping == frozenset()
-
-
-def wide_model(reset: str = "subtract", firing_delay: int = 0) -> TandemNetwork:
-    """Return a network with a dropout whose states leave 24 bits where nothing keeps them in."""
-    architecture = Architecture(
-        InputSpec((40, 1, 1), bits=8, scale=1 / 255, encoding="constant"),
-        SpikingOptions(
-            4,
-            reset,  # type: ignore[arg-type]
-            activation_max=2.0,
-            firing_delay=firing_delay,
-        ),
-        (
-            LayerSpec("conv", 30),
-            LayerSpec("dropout", p=0.5, source=0),
-            LayerSpec("linear", 20, norm=True, source=1),
-            LayerSpec("linear", 5, source=2),
-        ),
-        "potential",
-    )
-    torch.manual_seed(0)
-    model = TandemNetwork(architecture)
-    with torch.no_grad():
-        for layer in model.tandem_layers:
-            assert layer.weight is not None
-            layer.weight.abs_()
-    return model
 
 
 def deferred_or_not(monkeypatch: pytest.MonkeyPatch) -> list[bool]:

@@ -1,0 +1,66 @@
+"""A forward pass that was run, and of which the device alone knows whether it may be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tandem_hw.arithmetic.deferred_checks import DeferredChecks
+from tandem_hw.learning.layers import Observer
+
+#: Runs the layers on inputs: told what they do, and by what their conditions are taken up, if by
+#: anything.
+Pass = Callable[[Tensor, Observer | None, DeferredChecks | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A forward pass whose conditions were not read yet.
+
+    Attributes:
+        output: what it returned.
+        checks: its conditions, gathered.
+        told: what its observer is to be told, should it be used.
+        before: the buffers as they were.
+    """
+
+    output: Tensor
+    checks: DeferredChecks
+    told: Sequence[tuple[Any, ...]]
+    before: Sequence[Tensor]
+
+
+def attempt(
+    run: Pass, inputs: Tensor, buffers: Sequence[Tensor], checks: DeferredChecks, observed: bool
+) -> Attempt:
+    """Run a pass without reading anything from the device.
+
+    Args:
+        run: one pass.
+        inputs: what it takes.
+        buffers: what it changes.
+        checks: takes up its conditions.
+        observed: whether an observer is to be told of it.
+    """
+    before = copies(buffers)
+    told: list[tuple[Any, ...]] = []
+    output = run(inputs, (lambda *what: told.append(what)) if observed else None, checks)
+    checks.gather()
+    return Attempt(output, checks, told, before)
+
+
+def copies(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Copy tensors, those of a data type at once: a GPU is busy with as many of them as it can.
+
+    Args:
+        tensors: of one device.
+    """
+    found = [torch.empty_like(tensor) for tensor in tensors]
+    for dtype in {tensor.dtype for tensor in tensors}:
+        alike = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
+        torch._foreach_copy_([found[place] for place in alike], [tensors[place] for place in alike])
+    return found

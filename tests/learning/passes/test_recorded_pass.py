@@ -162,7 +162,7 @@ def test_a_pass_before_the_last_ones_backward_pass_is_no_launch(recorded: type[R
 
 
 def test_an_output_that_nobody_learns_from_is_in_nobodys_way(recorded: type[Repeating]) -> None:
-    model, other = pair(converted("residual", activation_max=0.06).train())
+    model, other = pair(converted("one axis", activation_max=0.06).train())
     inputs = inputs_of(model)
     for _ in range(6):
         assert torch.equal(model(inputs), other(inputs))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -288,7 +288,7 @@ def _launched(state: FastState, inputs: _Inputs, case: _Case, bits: Tensor | Non
     return counts if case.fires else None
 
 
-@lru_cache(maxsize=1024)
+@cache  # all of them are kept: work that is recorded (``launches``) reads them again
 def _on_device(value: float, device: torch.device) -> Tensor:
     return torch.full((), value, dtype=torch.float32, device=device)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
-from tandem_hw.learning.layers import Observer
+from tandem_hw.arithmetic.neurons import LayerActivity
+from tandem_hw.learning.kinds.kind import ObservedNeurons, Observer
+from tandem_hw.learning.quantizer import IntegerParameters
 
 #: Runs the layers on inputs: told what they do, and by what their conditions are taken up, if by
 #: anything.
@@ -30,7 +31,7 @@ class Attempt:
 
     output: Tensor
     checks: DeferredChecks
-    told: Sequence[tuple[Any, ...]]
+    told: Sequence[tuple[ObservedNeurons, LayerActivity, IntegerParameters]]
     before: Sequence[Tensor]
 
 
@@ -47,8 +48,14 @@ def attempt(
         observed: whether an observer is to be told of it.
     """
     before = copies(buffers)
-    told: list[tuple[Any, ...]] = []
-    output = run(inputs, (lambda *what: told.append(what)) if observed else None, checks)
+    told: list[tuple[ObservedNeurons, LayerActivity, IntegerParameters]] = []
+
+    def observe(
+        layer: ObservedNeurons, activity: LayerActivity, integers: IntegerParameters
+    ) -> None:
+        told.append((layer, activity, integers))
+
+    output = run(inputs, observe if observed else None, checks)
     checks.gather()
     return Attempt(output, checks, told, before)
 

@@ -10,6 +10,8 @@ launched as a whole from then on (``recorded_pass``).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -91,9 +93,10 @@ class DeferredPass:
         tried = once(inputs) if recording is None else recording.launch(inputs)
         failed = tried.checks.failed()
         if failed is None:
-            for what in tried.told:
+            for layer, activity, integers in tried.told:
                 assert observe is not None  # or nothing would have been told
-                observe(*what)
+                # Anew, since it keeps numbers that were read, and a recording comes with others.
+                observe(layer, activity, replace(integers))
             return tried.output if recording is None else recording.joined()
         self.wrapping |= failed
         self.watched |= tried.checks.to_watch

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -113,11 +113,15 @@ class Recording:
         self._gradients = torch.autograd.grad(
             output, self._parameters, self._gradient_of(output), allow_unused=True
         )
+        # Without the graph behind it, whose ends would tie the parameters to the stream of the
+        # recording.
+        self.found = replace(self.found, output=output.detach())
 
     def _gradient_of(self, output: Tensor) -> Tensor:
         """Return where the backward pass takes the gradient of the output from."""
         if self._gradient is None:
-            self._gradient = torch.zeros_like(output)
+            # Not zeros: a recording would clear it each time, behind what was put there.
+            self._gradient = torch.empty_like(output)
         return self._gradient
 
     def launch(self, inputs: Tensor) -> Attempt:

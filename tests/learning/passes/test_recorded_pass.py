@@ -70,16 +70,17 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Repeating]:
 
 
 class Counts(FleetingObserver):
-    """Adds up the spikes of every layer."""
+    """Adds up the spikes of every layer, and reads its numbers."""
 
     def __init__(self) -> None:
-        self.sums: list[tuple[str, float]] = []
+        self.sums: list[tuple[str, float, int | None, float]] = []
 
     def __call__(
         self, layer: ObservedNeurons, activity: LayerActivity, integers: IntegerParameters
     ) -> None:
         if activity.counts is not None:
-            self.sums.append((layer.name, float(activity.counts.sum())))
+            spikes = float(activity.counts.sum())
+            self.sums.append((layer.name, spikes, integers.threshold, integers.unit))
 
 
 Step = Callable[[TandemNetwork, Tensor, int], Any]
@@ -116,7 +117,7 @@ def check_training(model: TandemNetwork, inputs: Tensor, step: Step | None = Non
     assert len(outputs) == len(other_outputs)
     assert all(map(torch.equal, outputs, other_outputs))
     assert sums == other_sums
-    assert step is not None or any(spikes for _, spikes in sums)
+    assert step is not None or any(spikes for _, spikes, *_ in sums)
     assert all(map(torch.equal, state, other_state))
 
 
@@ -342,7 +343,7 @@ def test_a_gpu_launches_what_it_would_run(name: str, options: dict[str, Any]) ->
             (outputs[-1] - 1).square().mean().backward()
         assert torch.equal(*outputs)
         assert counts[0].sums == counts[1].sums
-        assert any(spikes for _, spikes in counts[0].sums)
+        assert any(spikes for _, spikes, *_ in counts[0].sums)
         for (key, value), another in zip(
             model.state_dict().items(), other.state_dict().values(), strict=True
         ):

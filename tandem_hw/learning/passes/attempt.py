@@ -71,3 +71,32 @@ def copies(tensors: Sequence[Tensor]) -> list[Tensor]:
         alike = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
         torch._foreach_copy_([found[place] for place in alike], [tensors[place] for place in alike])
     return found
+
+
+def put_back(buffers: Sequence[Tensor], before: Sequence[Tensor]) -> None:
+    """Give buffers the values that they had.
+
+    Args:
+        buffers: of a model.
+        before: ``copies`` of them.
+    """
+    for buffer, value in zip(buffers, before, strict=True):
+        # Not seen by autograd: a pass before, whose backward pass is still to come, has used them.
+        buffer.data.copy_(value)
+
+
+class RandomNumbers:
+    """Where the random numbers of a device stand, which a dropout takes."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Remember where they stand now."""
+        self._device = device
+        on_gpu = device.type == "cuda"
+        self._state = torch.cuda.get_rng_state(device) if on_gpu else torch.get_rng_state()
+
+    def restore(self) -> None:
+        """Go back there."""
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(self._state, self._device)
+        else:
+            torch.set_rng_state(self._state)

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.learning.layers import Observer, TandemLayer
-from tandem_hw.learning.passes.attempt import Attempt, Pass, attempt
+from tandem_hw.learning.passes.attempt import Attempt, Pass, RandomNumbers, attempt, put_back
 from tandem_hw.learning.passes.circumstances import circumstances_of, may_be_recorded
 from tandem_hw.learning.passes.recorded_pass import Recordings
 from tandem_hw.learning.weights_in_effect import has_foreign_hooks
@@ -89,7 +88,7 @@ class DeferredPass:
             recording = self.recordings.find(
                 circumstances_of(model, inputs, variant), once, inputs, model
             )
-        random = _random_state(inputs.device)
+        random = RandomNumbers(inputs.device)
         tried = once(inputs) if recording is None else recording.launch(inputs)
         failed = tried.checks.failed()
         if failed is None:
@@ -100,19 +99,6 @@ class DeferredPass:
             return tried.output if recording is None else recording.joined()
         self.wrapping |= failed
         self.watched |= tried.checks.to_watch
-        for buffer, value in zip(buffers, tried.before, strict=True):
-            buffer.copy_(value)
-        _set_random_state(inputs.device, random)
+        put_back(buffers, tried.before)
+        random.restore()
         return run(inputs, observe, None)
-
-
-def _random_state(device: torch.device) -> Tensor:
-    """Return what the dropout's random numbers come from."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def _set_random_state(device: torch.device, state: Tensor) -> None:
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)

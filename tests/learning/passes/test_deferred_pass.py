@@ -148,6 +148,23 @@ def test_a_pass_whose_states_left_24_bits_is_taken_back_and_run_with_wrap_and_cl
     assert passes == [False] * 3 + [True, False] + [True] * 2
 
 
+def test_a_pass_that_is_taken_back_leaves_the_one_before_its_gradient(
+    deferred: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers_module, "_HEAD_ROOM", 0.0)
+    model = wide_model()
+    dark, bright = (torch.full((6, 40, 1, 1), value, dtype=torch.uint8) for value in (1, 255))
+    gradients = []
+    for deferred[0] in (False, True):
+        one = copy.deepcopy(model)
+        torch.manual_seed(2)  # of the dropout
+        (one(dark).sum() + one(bright).square().sum()).backward()
+        gradients.append([weight.grad for weight in one.parameters() if weight.grad is not None])
+    assert one._deferred.wrapping
+    assert any(gradient.any() for gradient in gradients[0])
+    assert all(map(torch.equal, *gradients))
+
+
 def test_what_the_weights_do_not_show_is_looked_at_closely_from_the_next_pass_on(
     deferred: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,8 @@ from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
 from tests.helpers.wide_network import wide_model
 
 STEPS = 7
+#: Launches of a recording's trial.
+TRIED = 2
 
 
 class Repeating:
@@ -42,6 +44,34 @@ class Repeating:
             work()
 
         return repeat
+
+
+class Erring:
+    """Records work, and does another one in the pass that is to err."""
+
+    errs_in = ""
+    buffer: Tensor
+    errors = 0
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        recording: Any = work.__self__  # type: ignore[attr-defined]
+
+        def repeat_badly() -> None:
+            Erring.errors += 1
+            forward = work.__name__ == "_run_forward"
+            if forward and self.errs_in == "inputs":
+                recording._inputs.zero_()
+            work()
+            if forward and self.errs_in == "output":
+                recording.found.output.data[0, 0] += 1
+            if forward and self.errs_in == "buffers":
+                self.buffer.add_(1)
+            if not forward and self.errs_in == "gradients":
+                recording._gradients = [
+                    None if one is None else one * 0.99 for one in recording._gradients
+                ]
+
+        return repeat_badly
 
 
 class CannotRecord:
@@ -125,7 +155,7 @@ def check_training(model: TandemNetwork, inputs: Tensor, step: Step | None = Non
 def test_a_recorded_pass_trains_the_same_network(name: str, recorded: type[Repeating]) -> None:
     model = converted(name, activation_max=0.06, learn_thresholds=True)
     check_training(model, inputs_of(model))
-    assert recorded.launches == 2 * (STEPS - 3)
+    assert recorded.launches == TRIED + 2 * (STEPS - 3)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +166,7 @@ def test_other_neurons_are_recorded_as_well(
 ) -> None:
     model = converted("residual", activation_max=0.06, **options)
     check_training(model, inputs_of(model))
-    assert recorded.launches == 2 * (STEPS - 3)
+    assert recorded.launches == TRIED + 2 * (STEPS - 3)
 
 
 def test_gradients_add_up_over_passes(recorded: type[Repeating]) -> None:
@@ -148,7 +178,7 @@ def test_gradients_add_up_over_passes(recorded: type[Repeating]) -> None:
 
     model = converted("residual", activation_max=0.06)
     check_training(model, inputs_of(model), step)
-    assert recorded.launches == 2 * (2 * STEPS - 3)
+    assert recorded.launches == TRIED + 2 * (2 * STEPS - 3)
 
 
 def test_a_pass_before_the_last_ones_backward_pass_is_no_launch(recorded: type[Repeating]) -> None:
@@ -159,7 +189,7 @@ def test_a_pass_before_the_last_ones_backward_pass_is_no_launch(recorded: type[R
 
     model = converted("residual", activation_max=0.06)
     check_training(model, inputs_of(model), step)
-    assert 0 < recorded.launches < 2 * STEPS
+    assert TRIED < recorded.launches < TRIED + 2 * STEPS
 
 
 def test_an_output_that_nobody_learns_from_is_in_nobodys_way(recorded: type[Repeating]) -> None:
@@ -167,9 +197,9 @@ def test_an_output_that_nobody_learns_from_is_in_nobodys_way(recorded: type[Repe
     inputs = inputs_of(model)
     for _ in range(6):
         assert torch.equal(model(inputs), other(inputs))
-    assert recorded.launches == 3
+    assert recorded.launches == TRIED + 3
     kept = [model(inputs) for _ in range(3)]  # one of them may still be learnt from
-    assert recorded.launches == 4
+    assert recorded.launches == TRIED + 4
     assert all(torch.equal(one, other(inputs)) for one in kept)
 
 
@@ -185,7 +215,7 @@ def test_an_output_keeps_its_values(recorded: type[Repeating]) -> None:
     model.zero_grad()
     other = model(inputs.flip(1))
     other.sum().backward()
-    assert recorded.launches == 2 * 4
+    assert recorded.launches == TRIED + 2 * 4
     assert not torch.equal(other, values)
     assert torch.equal(first, values)
     assert not torch.equal(model.layers[0].weight.grad, gradient)
@@ -197,14 +227,14 @@ def test_a_second_backward_pass_is_refused(recorded: type[Repeating]) -> None:
     for _ in range(4):
         loss = model(inputs).sum()
         loss.backward(retain_graph=True)
-    assert recorded.launches == 2
+    assert recorded.launches == TRIED + 2
     with pytest.raises(RuntimeError, match="launches_whole_passes = False"):
         loss.backward()
     model.launches_whole_passes = False
     loss = model(inputs).sum()
     loss.backward(retain_graph=True)
     loss.backward()
-    assert recorded.launches == 2
+    assert recorded.launches == TRIED + 2
 
 
 def freeze(model: TandemNetwork) -> None:
@@ -253,7 +283,7 @@ def test_what_leaves_24_bits_is_taken_back(recorded: type[Repeating]) -> None:
         return found
 
     check_training(model, inputs, step)
-    assert recorded.launches > 1
+    assert recorded.launches > TRIED + 1
 
 
 def test_what_cannot_be_recorded_runs_as_before(
@@ -264,6 +294,21 @@ def test_what_cannot_be_recorded_runs_as_before(
     model = converted("residual", activation_max=0.06)
     check_training(model, inputs_of(model))
     assert CannotRecord.tried == 1
+
+
+@pytest.mark.parametrize("errs_in", ["inputs", "output", "buffers", "gradients"])
+def test_a_recording_that_gives_something_else_is_not_used(
+    errs_in: str, recorded: type[Repeating], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = converted("residual", activation_max=0.06)
+    monkeypatch.setattr(recorded_pass, "LaunchRecorder", Erring)
+    monkeypatch.setattr(Erring, "errors", 0)
+    monkeypatch.setattr(Erring, "errs_in", errs_in)
+    monkeypatch.setattr(Erring, "buffer", model.tandem_layers[1].peak, raising=False)
+    check_training(model, inputs_of(model))
+    assert Erring.errors == TRIED
+    (counted,) = model._deferred.recordings._counted
+    assert counted.refused
 
 
 def test_a_copy_and_a_moved_model_have_no_recordings(recorded: type[Repeating]) -> None:
@@ -289,7 +334,7 @@ def test_few_recordings_are_kept(recorded: type[Repeating]) -> None:
             model(inputs[:samples]).sum().backward()
     kept = model._deferred.recordings._counted
     assert sum(one.recording is not None for one in kept) == 2
-    assert recorded.launches == 2 * 10
+    assert recorded.launches == 10 * (TRIED + 2)
 
 
 def test_only_a_training_of_its_own_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ class PackedSpikes(StoredSpikes):
         if dtype == spikes.dtype:
             return self.order.image(spikes.clamp_max_(1))
         numbers = torch.empty_like(spikes, dtype=dtype)
-        return self.order.image(torch.clamp(spikes, max=1, out=numbers))
+        return self.order.image(torch.gt(spikes, 0, out=numbers))
 
     def part(self, samples: slice) -> PackedSpikes:
         """Return what some of the samples send."""

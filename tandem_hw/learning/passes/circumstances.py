@@ -7,7 +7,7 @@ places, the same settings of every module and of the libraries, and nobody who l
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Final
 
 import torch
@@ -20,6 +20,7 @@ from tandem_hw.learning.kinds.kind import FleetingObserver, Observer
 #: Types of a module's attributes that are compared; of others it is asked whether they are the
 #: same objects.
 _COMPARED: Final = frozenset({bool, int, float, str, type(None)})
+_TENSORS: Final = ("_parameters", "_buffers")
 #: Hooks that look at a module's passes, and those that look at all modules'.
 _HOOKS: Final = (
     "_forward_hooks",
@@ -29,45 +30,51 @@ _HOOKS: Final = (
 )
 
 
-def may_be_recorded(model: nn.Module, inputs: Tensor, observe: Observer | None) -> bool:
+def may_be_recorded(modules: Sequence[nn.Module], inputs: Tensor, observe: Observer | None) -> bool:
     """Return whether a pass can be recorded with its backward pass, and launched as a whole.
 
     Args:
-        model: a tandem network; its ``launches_whole_passes`` says whether that is wanted.
+        modules: a tandem network, whose ``launches_whole_passes`` says whether that is wanted, and
+            all modules within it.
         inputs: what it is called with.
         observe: told of the pass; what keeps tensors of it would find those of a later one.
     """
     return (
         inputs.device.type == "cuda"
-        and bool(model.launches_whole_passes)
+        and bool(modules[0].launches_whole_passes)
         and inputs.numel() > 0
         and torch.is_grad_enabled()
         and (observe is None or isinstance(observe, FleetingObserver))
-        and any(parameter.requires_grad for parameter in model.parameters())
-        and not _is_looked_at(model)
+        and any(parameter.requires_grad for parameter in _own(modules, "_parameters"))
+        and not _is_looked_at(modules[1:])
         and not torch.is_anomaly_enabled()
         and not (torch.distributed.is_available() and torch.distributed.is_initialized())
         and not torch.cuda.is_current_stream_capturing()
     )
 
 
-def _is_looked_at(model: nn.Module) -> bool:
+def _is_looked_at(modules: Sequence[nn.Module]) -> bool:
     """Return whether a hook would see a pass; one that computes weights counts as well."""
     if any(getattr(module_hooks, f"_global{hooks}", None) for hooks in _HOOKS):
         return True
-    return any(
-        getattr(module, hooks, None)
-        for module in model.modules()
-        if module is not model
-        for hooks in _HOOKS
-    )
+    return any(getattr(module, hooks, None) for module in modules for hooks in _HOOKS)
 
 
-def circumstances_of(model: nn.Module, inputs: Tensor, variant: Hashable) -> tuple[Any, ...]:
+def _own(modules: Sequence[nn.Module], kind: str) -> Iterator[Tensor]:
+    """Yield the parameters or buffers of modules, shared ones as often as they are shared."""
+    for module in modules:
+        for tensor in module.__dict__[kind].values():
+            if tensor is not None:
+                yield tensor
+
+
+def circumstances_of(
+    modules: Sequence[nn.Module], inputs: Tensor, variant: Hashable
+) -> tuple[Any, ...]:
     """Return what is equal for two passes of which a recording of the first stands for the second.
 
     Args:
-        model: a tandem network.
+        modules: a tandem network and all modules within it.
         inputs: what it is called with.
         variant: which of its passes it is.
 
@@ -84,10 +91,9 @@ def circumstances_of(model: nn.Module, inputs: Tensor, variant: Hashable) -> tup
         autocast_of(device.type),
         torch.get_default_dtype(),
         library_settings(device.type),
-        tuple(_place(parameter) for parameter in model.parameters()),
-        tuple(_place(buffer) for buffer in model.buffers()),
-        model.training,
-        tuple(_settings_of(module) for module in model.modules() if module is not model),
+        [_place(tensor) for kind in _TENSORS for tensor in _own(modules, kind)],
+        modules[0].training,
+        [_settings_of(module) for module in modules[1:]],
     )
 
 
@@ -112,4 +118,4 @@ def _place(tensor: Tensor) -> tuple[Any, ...]:
 def _settings_of(module: nn.Module) -> tuple[Any, ...]:
     """Return what a module's own attributes are, whether it trains among them."""
     values = module.__dict__.values()
-    return (id(module), *(one if type(one) in _COMPARED else id(one) for one in values))
+    return id(module), *[one if type(one) in _COMPARED else id(one) for one in values]

@@ -83,10 +83,11 @@ class DeferredPass:
             return attempt(run, given, buffers, checks, observed)
 
         recording = None
-        if may_be_recorded(model, inputs, observe):
+        modules = list(model.modules())
+        if may_be_recorded(modules, inputs, observe):
             variant = (spiking, observed, self.wrapping, self.watched)
             recording = self.recordings.find(
-                circumstances_of(model, inputs, variant), once, inputs, model
+                circumstances_of(modules, inputs, variant), once, inputs, model
             )
         random = RandomNumbers(inputs.device)
         tried = once(inputs) if recording is None else recording.launch(inputs)

@@ -25,7 +25,7 @@ from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.passes import deferred_pass, recorded_pass
 from tandem_hw.learning.passes.circumstances import may_be_recorded
 from tandem_hw.learning.quantizer import IntegerParameters
-from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
+from tests.helpers.graph_networks import NETWORKS, PHASED_NETWORKS, converted, inputs_of
 from tests.helpers.wide_network import wide_model
 
 STEPS = 7
@@ -88,8 +88,8 @@ class CannotRecord:
 def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Repeating]:
     """Record passes on the CPU."""
 
-    def may(model: TandemNetwork, inputs: Tensor, observe: Any) -> bool:
-        wanted = model.launches_whole_passes and torch.is_grad_enabled()
+    def may(modules: list[nn.Module], inputs: Tensor, observe: Any) -> bool:
+        wanted = bool(modules[0].launches_whole_passes) and torch.is_grad_enabled()
         return wanted and (observe is None or isinstance(observe, FleetingObserver))
 
     monkeypatch.setattr(model_module, "may_be_deferred", lambda *_: True)
@@ -151,7 +151,7 @@ def check_training(model: TandemNetwork, inputs: Tensor, step: Step | None = Non
     assert all(map(torch.equal, state, other_state))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *PHASED_NETWORKS])
 def test_a_recorded_pass_trains_the_same_network(name: str, recorded: type[Repeating]) -> None:
     model = converted(name, activation_max=0.06, learn_thresholds=True)
     check_training(model, inputs_of(model))
@@ -340,27 +340,28 @@ def test_few_recordings_are_kept(recorded: type[Repeating]) -> None:
 def test_only_a_training_of_its_own_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     model = converted("residual").train()
+    modules = list(model.modules())
     inputs: Any = SimpleNamespace(device=torch.device("cuda"), numel=lambda: 1)
-    assert may_be_recorded(model, inputs, None)
-    assert may_be_recorded(model, inputs, Counts())
-    assert not may_be_recorded(model, inputs, lambda *_: None)
-    assert not may_be_recorded(model, inputs_of(model), None)
+    assert may_be_recorded(modules, inputs, None)
+    assert may_be_recorded(modules, inputs, Counts())
+    assert not may_be_recorded(modules, inputs, lambda *_: None)
+    assert not may_be_recorded(modules, inputs_of(model), None)
     with torch.no_grad():
-        assert not may_be_recorded(model, inputs, None)
+        assert not may_be_recorded(modules, inputs, None)
     with torch.autograd.anomaly_mode.set_detect_anomaly(True, check_nan=False):
-        assert not may_be_recorded(model, inputs, None)
+        assert not may_be_recorded(modules, inputs, None)
     hook = model.layers[0].register_full_backward_hook(lambda *_: None)
-    assert not may_be_recorded(model, inputs, None)
+    assert not may_be_recorded(modules, inputs, None)
     hook.remove()
     hook = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
-    assert not may_be_recorded(model, inputs, None)
+    assert not may_be_recorded(modules, inputs, None)
     hook.remove()
-    assert may_be_recorded(model, inputs, None)
+    assert may_be_recorded(modules, inputs, None)
     model.launches_whole_passes = False
-    assert not may_be_recorded(model, inputs, None)
+    assert not may_be_recorded(modules, inputs, None)
     model.launches_whole_passes = True
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    assert not may_be_recorded(model, inputs, None)
+    assert not may_be_recorded(modules, inputs, None)
     with pytest.raises(RuntimeError, match="cannot be tried while"):
         refuse_while_recording(inputs.device)
 

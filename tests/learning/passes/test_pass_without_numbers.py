@@ -41,14 +41,24 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize(
     "options",
     [
-        {"reset": "zero"},
-        {"reset": "zero", "encoding": "events", "voltage_decay": 100},
-        {"learn_thresholds": True, "weight_bits": 4, "readout": "count"},
-        {"firing_delay": 1},
-        {"firing_delay": "phased", "encoding": "events"},
-        {"thresholds_per_channel": True, "learn_thresholds": True},
+        pytest.param({"reset": "zero"}, id="zero"),
+        pytest.param(
+            {"reset": "zero", "encoding": "events", "voltage_decay": 100},
+            id="leaky events",
+            marks=pytest.mark.exhaustive,
+        ),
+        pytest.param(
+            {
+                "learn_thresholds": True,
+                "thresholds_per_channel": True,
+                "weight_bits": 4,
+                "readout": "count",
+            },
+            id="counted",
+        ),
+        pytest.param({"firing_delay": 1}, id="waiting", marks=pytest.mark.exhaustive),
+        pytest.param({"firing_delay": "phased", "encoding": "events"}, id="phased events"),
     ],
-    ids=["zero", "leaky events", "counted", "waiting", "phased events", "channels"],
 )
 def test_a_pass_reads_nothing_and_its_types_fit(
     name: str, options: dict[str, Any], unread: list[int], monkeypatch: pytest.MonkeyPatch

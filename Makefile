@@ -41,6 +41,7 @@ fuzz: setup
 
 kill-test: setup
 	$(BIN)/python -m tests.helpers.kills $(TIMES) $(SEED)
+	$(BIN)/python -m tests.helpers.early_interrupts $(TIMES)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -174,9 +174,9 @@ def test_outdated_packages_and_known_faults_are_told_and_what_is_not_known_is_to
     python.write_text(TELLING)
     python.chmod(0o755)
     audit = json.dumps({"dependencies": packages}) if isinstance(packages, list) else packages
-    told = {
+    told: dict[str, str] = {
         "OUTDATED": "" if outdated is None else json.dumps(outdated),
-        "AUDIT": audit or "",
+        "AUDIT": str(audit or ""),
         "PATH": "/usr/bin:/bin",
     }
     done = subprocess.run(

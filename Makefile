@@ -17,8 +17,9 @@ export PYTHON HASHES
 
 TIMES := 100
 SEED := 0
+RUNS := 2000
 
-.PHONY: setup demo test test-everything fuzz kill-test lint dependencies locks clean
+.PHONY: setup demo test test-everything fuzz kill-test soak lint dependencies locks clean
 
 setup:
 	@environment/make-venv.sh 3.10 $(VENV)
@@ -44,6 +45,10 @@ fuzz: setup
 kill-test: setup
 	$(BIN)/python -m tests.helpers.kills $(TIMES) $(SEED)
 	$(BIN)/python -m tests.helpers.early_interrupts $(TIMES)
+
+# simulate so many times in one process: it must not come to hold more.
+soak: setup
+	$(BIN)/python -m benchmarks soak --runs $(RUNS)
 
 lint: setup
 	$(BIN)/ruff check .

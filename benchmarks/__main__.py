@@ -23,6 +23,7 @@ from benchmarks import (
     memory,
     oracle,
     simulation,
+    soak,
     training,
 )
 
@@ -52,6 +53,7 @@ for module in (
     lowering,
     interchange,
     kernels,
+    soak,
 ):
     for command in module.COMMANDS:
         main.add_command(command)

@@ -61,6 +61,7 @@ def test_what_is_left_behind_is_found(
 ) -> None:
     monkeypatch.setattr(benchmark, "_WAITS", 0)
     (tmp_path / "file").touch()
+    waited_for.clear()
 
     def run() -> None:
         LEFT_BEHIND[what](tmp_path)

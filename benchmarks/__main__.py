@@ -19,6 +19,7 @@ from benchmarks import (
     graph_networks,
     interchange,
     kernels,
+    load,
     lowering,
     memory,
     oracle,
@@ -54,6 +55,7 @@ for module in (
     interchange,
     kernels,
     soak,
+    load,
 ):
     for command in module.COMMANDS:
         main.add_command(command)

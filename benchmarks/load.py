@@ -38,13 +38,20 @@ _HIDDEN: Final = 16
 _LARGE, _SMALL = 256, 28
 #: Positions along an edge that are left of a large layer for the last one.
 _LEFT: Final = 32
+#: Bytes that are written at a time.
+_PIECE: Final = 1 << 20
 #: Seconds between two looks at a process.
 _LOOK: Final = 0.01
 
 
-def of_samples(folder: Path, number: int) -> int:
-    """Write a small network and so many large images, as ``_write`` does."""
+def of_large_samples(folder: Path, number: int) -> int:
+    """Write a small network and so many images of 64 KiB."""
     return _write(folder, dense_network(_LARGE, _HIDDEN), number)
+
+
+def of_small_samples(folder: Path, number: int) -> int:
+    """Write a small network and so many images of 784 bytes."""
+    return _write(folder, dense_network(_SMALL, _HIDDEN), number)
 
 
 def of_synapses(folder: Path, number: int) -> int:
@@ -77,8 +84,9 @@ class Kind:
 
 #: By the name of what there is much of. The last take some gigabytes.
 KINDS: Final = {
-    "samples": Kind(of_samples, (20_000, 40_000, 80_000)),
-    "synapses": Kind(of_synapses, (10_000_000, 40_000_000, 160_000_000)),
+    "samples of 64 KiB": Kind(of_large_samples, (20_000, 40_000, 80_000)),
+    "samples of 784 bytes": Kind(of_small_samples, (1_500_000, 3_000_000, 6_000_000)),
+    "synapses": Kind(of_synapses, (10_000_000, 40_000_000, 320_000_000)),
     "neurons": Kind(of_neurons, (2_000_000, 8_000_000, 64_000_000)),
 }
 
@@ -150,8 +158,9 @@ def _write(folder: Path, network: QuantizedNetwork, samples: int) -> int:
         with archive.open("x_test.npy", "w", force_zip64=True) as member:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(member, header)
-            for _ in range(samples):
-                member.write(random.bytes(math.prod(network.input.shape)))
+            left = math.prod(shape)
+            while left:
+                left -= member.write(random.bytes(min(left, _PIECE)))
         with archive.open("y_test.npy", "w") as member:
             np.lib.format.write_array(member, np.arange(samples) % _CLASSES)
     return samples
@@ -224,7 +233,7 @@ def rows_of(name: str, kind: Kind, folder: Path) -> Iterator[dict[str, Any]]:
         _check_activity(folder / "run.json")
         expected = None
         if len(found) == 2:
-            expected = _line(found)(number)
+            expected = straight_line(found)(number)
         found.append((number, measured.memory))
         (first, least), (last, most) = found[0], found[-1]
         each = (most - least) / (last - first) if last > first else None
@@ -240,7 +249,8 @@ def rows_of(name: str, kind: Kind, folder: Path) -> Iterator[dict[str, Any]]:
         }
 
 
-def _line(points: Sequence[tuple[int, int]]) -> Callable[[int], float]:
+def straight_line(points: Sequence[tuple[int, int]]) -> Callable[[int], float]:
+    """Return the line through two points."""
     (first, least), (last, most) = points
     return lambda number: least + (most - least) * (number - first) / (last - first)
 
@@ -278,7 +288,7 @@ def larger_than_memory(samples: int, memory: int, json_path: Path | None) -> Non
     """Verify a data set that is larger than the memory that there is, on reference and c."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        of_samples(folder, samples)
+        of_large_samples(folder, samples)
         size = (folder / "data.npz").stat().st_size
         data = ["--data", f"npz:{folder / 'data.npz'}", "--backends", "reference,c"]
         measured = measure(["verify", f"{folder / 'model.net'}", *data], memory << 20)

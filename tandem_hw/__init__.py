@@ -46,7 +46,8 @@ def _without_a_word(
 
 # Where this is the command and no library: Ctrl-C before there is anything that would handle it,
 # and after that is gone. It stands here since this is the first line of ours that runs.
-if "".join(getattr(sys, "argv", [])[:1]).endswith(("/tandem-hw", "/tandem_hw/__main__.py")):
+_program = "".join(getattr(sys, "argv", [])[:1])
+if _program.endswith("/tandem-hw") or (_program == "-m" and __name__ in sys.orig_argv):
     sys.excepthook = _without_a_word
 
 __all__ = [

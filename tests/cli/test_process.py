@@ -331,6 +331,27 @@ import after
     assert (done.stderr == "") == (name == "tandem-hw")
 
 
+@pytest.mark.parametrize("module", ["tandem_hw", "another"])
+def test_ctrl_c_before_a_module_that_is_run_handles_it_is_quiet_in_ours_alone(
+    tmp_path: Path, module: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("""
+import sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "tandem_hw.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+""")
+    (tmp_path / "another.py").write_text("import tandem_hw.cli")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == -signal.SIGINT
+    assert ("Traceback" in done.stderr) == (module == "another")
+    assert (done.stderr == "") == (module == "tandem_hw")
+
+
 @pytest.mark.usefixtures("arriving")
 @pytest.mark.parametrize(
     ("number", "status", "said"),

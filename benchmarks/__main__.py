@@ -25,6 +25,7 @@ from benchmarks import (
     oracle,
     simulation,
     soak,
+    timed_training,
     training,
 )
 
@@ -56,6 +57,7 @@ for module in (
     kernels,
     soak,
     load,
+    timed_training,
 ):
     for command in module.COMMANDS:
         main.add_command(command)

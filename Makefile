@@ -2,6 +2,8 @@
 # make test   sets everything up, then runs the tests side by side, but for those that take long
 # make kill-test   ends commands at random moments, TIMES=100 by each signal, and looks at what is left
 # make test-everything   runs these too, and all that need no Lava on Python 3.11 again
+# make dependencies   says which packages are outdated or have known faults
+# make locks  writes anew which files have the pinned versions, by their hashes
 # A Python 3.10 is found by environment/find-python.sh; name another with make PYTHON=...
 
 VENV := .venv
@@ -11,12 +13,13 @@ DEMO := runs/demo
 # A worker for each core, but not more memory than a laptop has; one that is idle takes over tests.
 PYTEST := -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 MINUTES := 30
-export PYTHON
+export PYTHON HASHES
 
 TIMES := 100
 SEED := 0
+RUNS := 2000
 
-.PHONY: setup demo test test-everything fuzz kill-test lint clean
+.PHONY: setup demo test test-everything fuzz kill-test soak lint dependencies locks clean
 
 setup:
 	@environment/make-venv.sh 3.10 $(VENV)
@@ -41,11 +44,24 @@ fuzz: setup
 
 kill-test: setup
 	$(BIN)/python -m tests.helpers.kills $(TIMES) $(SEED)
+	$(BIN)/python -m tests.helpers.early_interrupts $(TIMES)
+
+# simulate so many times in one process: it must not come to hold more.
+soak: setup
+	$(BIN)/python -m benchmarks soak --runs $(RUNS)
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The lock of Python 3.11 is looked at as well where its environment is there.
+dependencies: setup
+	@$(BIN)/python environment/check_dependencies.py 3.10 $(VENV) \
+	    $(if $(wildcard $(WITHOUT_LAVA)),3.11 $(WITHOUT_LAVA))
+
+locks:
+	@environment/make-locks.sh
 
 clean:
 	rm -rf $(VENV) $(WITHOUT_LAVA) runs

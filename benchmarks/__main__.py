@@ -19,10 +19,12 @@ from benchmarks import (
     graph_networks,
     interchange,
     kernels,
+    load,
     lowering,
     memory,
     oracle,
     simulation,
+    soak,
     timed_training,
     training,
 )
@@ -53,6 +55,8 @@ for module in (
     lowering,
     interchange,
     kernels,
+    soak,
+    load,
     timed_training,
 ):
     for command in module.COMMANDS:

@@ -3,12 +3,13 @@
 The names below are loaded when they are first used, so that importing the package costs nothing.
 """
 
-from __future__ import annotations
+import sys
 
-#: True for type checkers. ``typing`` itself takes a moment, in which Ctrl-C would not be ours yet.
+#: True for type checkers. ``typing`` itself takes a moment, and so does a future's annotations.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import Any
 
     from tandem_hw.conversion.convert import convert
@@ -31,6 +32,23 @@ if TYPE_CHECKING:
     from tandem_hw.verification.step import compare, verify
 
     __version__: str
+
+_excepthook = sys.excepthook
+
+
+def _without_a_word(
+    kind: "type[BaseException]", error: "BaseException", trace: "TracebackType | None"
+) -> None:
+    """Say nothing of Ctrl-C; Python ends the process by the signal itself, as shells want it."""
+    if not issubclass(kind, KeyboardInterrupt):
+        _excepthook(kind, error, trace)
+
+
+# Where this is the command and no library: Ctrl-C before there is anything that would handle it,
+# and after that is gone. It stands here since this is the first line of ours that runs.
+_program = "".join(getattr(sys, "argv", [])[:1])
+if _program.endswith("/tandem-hw") or (_program == "-m" and __name__ in sys.orig_argv):
+    sys.excepthook = _without_a_word
 
 __all__ = [
     "QuantizedNetwork",
@@ -83,7 +101,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     import importlib
 
     if name == "__version__":

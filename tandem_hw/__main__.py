@@ -1,14 +1,15 @@
 """``python -m tandem_hw``: the command line, also as ``torchrun -m tandem_hw`` starts it."""
 
-import contextlib
 import os
 import sys
 
-with contextlib.suppress(OSError):  # the current folder may have been removed
+try:
     if sys.path[0] == os.getcwd():
         # ``-m`` puts the current folder first, where a queue.py would take the place of Python's
         # own; the command ``tandem-hw`` does not look there either.
         del sys.path[0]
+except OSError:  # the current folder may have been removed
+    pass
 
 from tandem_hw.cli import main
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-try:
-    import click
+import signal
 
-    from tandem_hw.cli.group import TandemGroup
+try:
+    # What is raised within an import can be lost there, and leaves half of a module: it waits.
+    _held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        import click
+
+        from tandem_hw.cli.group import TandemGroup
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _held)
 except KeyboardInterrupt:  # before there is anything that would handle it
     raise SystemExit(130) from None
 

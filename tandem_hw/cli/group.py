@@ -68,8 +68,19 @@ class TandemGroup(click.Group):
         """Run as the program of this process: with its streams, its signals and its exit status."""
         if not extra.get("standalone_mode", True):
             return super().main(*args, **extra)
+        try:
+            with signals_raised() as self._interruptions:
+                status = self._run(*args, **extra)
+        except KeyboardInterrupt as error:  # while streams or handlers took their places or left
+            status = self._interrupted(error)
+        finally:
+            remove_own()
+        sys.exit(status)
+
+    def _run(self, *args: Any, **extra: Any) -> int:
+        """Run with the streams of the process, and return its exit status."""
         status = EXIT_DONE
-        with signals_raised() as self._interruptions, standard_streams() as failures:
+        with standard_streams() as failures:
             try:
                 super().main(*args, **extra)
             except SystemExit as leaving:
@@ -79,12 +90,10 @@ class TandemGroup(click.Group):
             except Exception:  # a defect of ours; Python would end with the status of a mismatch
                 traceback.print_exc()
                 status = EXIT_ERROR
-            finally:
-                remove_own()
         if failures and status in (EXIT_DONE, EXIT_MISMATCH):
             say(f"Error: {'; '.join(failures)}")
             status = EXIT_ERROR
-        sys.exit(status)
+        return status
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Read the arguments of the group; what goes wrong ends as in ``invoke``."""

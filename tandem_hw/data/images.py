@@ -119,14 +119,18 @@ def load_npz(path: Path, need: Need, *, name: str) -> ImageDataset:
 
     Args:
         path: the file.
-        need: "test" leaves the training part out, and the file need not have one.
+        need: "test" leaves the training part out, and the file need not have one; test images that
+            are large then stay in the file (``NpzFile.read``).
         name: the spec.
 
     Raises:
         DataError: the file cannot be read, or an array does not fit.
     """
     train_names = ["x_train", "y_train"] if need == "all" else []
-    arrays = read_arrays(path, [*train_names, "x_test", "y_test"], optional=["y_train"])
+    # A test alone goes through the samples part by part.
+    left_in_file = ["x_test"] if need == "test" else []
+    names = [*train_names, "x_test", "y_test"]
+    arrays = read_arrays(path, names, optional=["y_train"], left_in_file=left_in_file)
     parts: dict[str, tuple[Images, npt.NDArray[Any]]] = {}
     for part in ("train", "test") if need == "all" else ("test",):
         images = _check_images(arrays[f"x_{part}"], path, f"x_{part}")
@@ -179,6 +183,8 @@ def _check_images(images: npt.NDArray[Any], where: object, name: str) -> Images:
             f"{where}: {name} has shape {images.shape}; allowed are [N, H, W], [N, H, W, C], "
             f"[N, C, H, W] and [N, features]"
         )
+    if isinstance(images, np.memmap) and images.dtype == native:
+        return images  # it stays in its file
     return np.ascontiguousarray(images, native)
 
 

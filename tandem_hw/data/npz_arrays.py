@@ -46,7 +46,10 @@ def read_names(path: Path) -> list[str]:
 
 
 def read_arrays(
-    path: Path, needed: Sequence[str], optional: Sequence[str] = ()
+    path: Path,
+    needed: Sequence[str],
+    optional: Sequence[str] = (),
+    left_in_file: Sequence[str] = (),
 ) -> dict[str, npt.NDArray[Any]]:
     """Read arrays from an npz file; nothing in it is run.
 
@@ -54,6 +57,7 @@ def read_arrays(
         path: the file.
         needed: names of arrays that must be there.
         optional: names of arrays that are read as well if they are there.
+        left_in_file: names of those that may stay in the file (``NpzFile.read``).
 
     Returns:
         The arrays by name, unchecked but for being arrays of plain values.
@@ -61,12 +65,12 @@ def read_arrays(
     Raises:
         DataError: there is no such file, it is damaged or something else, or an array is missing.
     """
-    arrays = _read(path, needed, optional)
+    arrays = _read(path, needed, optional, left_in_file)
     return {name: array for name, array in arrays.items() if array is not None}
 
 
 def _read(
-    path: Path, needed: Sequence[str], optional: Sequence[str]
+    path: Path, needed: Sequence[str], optional: Sequence[str], left_in_file: Sequence[str] = ()
 ) -> dict[str, npt.NDArray[Any] | None]:
     """Return every name in the file, with its array where that is wanted."""
     if not path.is_file():
@@ -85,7 +89,7 @@ def _read(
             arrays: dict[str, npt.NDArray[Any] | None] = dict.fromkeys(archive.names)
             for name in (*needed, *(name for name in optional if name in archive.names)):
                 item = f"array {name}"
-                arrays[name] = archive.read(name)
+                arrays[name] = archive.read(name, leave_large=name in left_in_file)
             return arrays
     except READ_ERRORS as error:
         raise DataError(

@@ -1,7 +1,7 @@
 """An npz file that somebody else wrote: each array's header is read before anything is allocated.
 
 ``numpy.load`` gives an array all the memory that a file asks for, and a compressed file can ask for
-a thousand times its own size.
+a thousand times its own size. An array that is not compressed may stay in the file, however large.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final
@@ -22,6 +23,11 @@ _LENGTH_BYTES: Final = {1: 2, 2: 4, 3: 4}
 #: Longest header in bytes; NumPy itself reads no longer ones from files that it does not trust.
 _HEADER_MAX: Final = 10_000
 _PIECE_BYTES: Final = 1 << 20
+#: Bytes from which on an array may stay in the file. What is smaller is read, since a file that is
+#: cut short while it is used would end the process.
+_LEFT_IN_FILE: Final = 1 << 30
+#: Bytes in front of an array in an archive, beside two fields that their lengths end these bytes.
+_MEMBER_BYTES: Final = 30
 #: Bytes that arrays may have for each byte of their file, and in all where that is less. Event
 #: data in bins are mostly zeros, and compress to some fortieth.
 _EXPANSION_MAX: Final = 128
@@ -55,6 +61,7 @@ class NpzFile:
             if file.read(len(_MAGIC)) == _MAGIC:
                 raise ValueError("it holds a single array; write one with numpy.savez")
         self._bytes_left = expanded_limit(path.stat().st_size)
+        self._path = path
         self._archive = zipfile.ZipFile(path)
         self._members = {
             info.filename.removesuffix(".npy"): info for info in self._archive.infolist()
@@ -74,8 +81,13 @@ class NpzFile:
         """Close the file."""
         self._archive.close()
 
-    def read(self, name: str) -> npt.NDArray[Any]:
+    def read(self, name: str, *, leave_large: bool = False) -> npt.NDArray[Any]:
         """Return an array of plain values.
+
+        Args:
+            name: one of ``names``.
+            leave_large: leave an array of a GiB and more in the file if it is not compressed there,
+                and return a ``numpy.memmap`` of it, which cannot be written to.
 
         Raises:
             ValueError: it is damaged, holds objects, or is far larger than the file.
@@ -97,10 +109,29 @@ class NpzFile:
                     f"shape {shape} of {dtype} takes {needed} bytes, over {_EXPANSION_MAX} times "
                     f"the file together with the others; write it with numpy.savez, uncompressed"
                 )
+            if leave_large and needed >= _LEFT_IN_FILE and info.compress_type == zipfile.ZIP_STORED:
+                stored = self._stored(info)[member.tell() :].view(dtype)
+                return stored.reshape(shape, order="F" if fortran else "C")
             self._bytes_left -= needed
             array = np.empty(math.prod(shape), dtype)
             _fill(array, member)
         return array.reshape(shape, order="F" if fortran else "C")
+
+    def _stored(self, info: zipfile.ZipInfo) -> np.memmap[Any, np.dtype[np.uint8]]:
+        """Return the bytes of a member that is not compressed, once they have their checksum."""
+        with self._path.open("rb") as file:
+            file.seek(info.header_offset)
+            lengths = file.read(_MEMBER_BYTES)[-4:]
+            start = file.tell() + sum(
+                int.from_bytes(two, "little") for two in (lengths[:2], lengths[2:])
+            )
+            stored = np.memmap(file, np.uint8, "r", start, (info.file_size,))
+        checksum = 0
+        for place in range(0, len(stored), _PIECE_BYTES):
+            checksum = zlib.crc32(stored[place : place + _PIECE_BYTES].data, checksum)
+        if checksum != info.CRC:
+            raise zipfile.BadZipFile(f"Bad CRC-32 for file {info.filename!r}")
+        return stored
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

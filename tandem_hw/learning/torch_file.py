@@ -1,11 +1,15 @@
 """Files that ``torch.save`` wrote, read without trust: no code is run, and nothing grows.
 
-``torch.load(weights_only=True)`` builds tensors and plain containers and runs no code. Yet a few
-bytes can stand for a tensor of any size, by strides of 0 or by an allocation that nothing fills.
+``torch.load(weights_only=True)`` builds tensors and plain containers and runs no code, but for two
+forms of files, which are refused here. Before version 2.6 it hands an archive with a program
+(TorchScript) to ``torch.jit.load``, which runs it (CVE-2025-32434); a tar archive of the time
+before version 0.4 it unpacks, links and devices included. And a few bytes can stand for a tensor of
+any size, by strides of 0 or by an allocation that nothing fills.
 """
 
 from __future__ import annotations
 
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +17,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+#: By these bytes torch.load knows an archive, wherever Python looks for its end.
+_ARCHIVE_START: Final = b"PK\x03\x04"
+#: A record that programs have and torch.save never writes; torch.load knows them by it.
+_PROGRAM_RECORD: Final = "constants.pkl"
 #: MS-DOS attribute in a zip archive's directory.
 _FOLDER_ATTRIBUTE: Final = 0x10
 
@@ -31,9 +39,31 @@ def read_torch_file(path: Path, *, zipped: bool = False) -> Any:
         Exception: of any class, the unpickler's own included: the file is damaged, or holds
             anything but plain data and tensors.
     """
-    if zipped or zipfile.is_zipfile(path):
+    with path.open("rb") as file:
+        is_archive = file.read(len(_ARCHIVE_START)) == _ARCHIVE_START
+    if is_archive or zipfile.is_zipfile(path):
         check_archive(path)
+    if is_archive:
+        _refuse_program(path)
+    elif zipped or _is_tar(path):
+        raise ValueError("it is no zip archive that torch.save wrote")
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _refuse_program(path: Path) -> None:
+    # Its own reader, since another might find other records in an archive that is made for that.
+    reader: Any = torch._C.PyTorchFileReader(str(path))
+    if _PROGRAM_RECORD in reader.get_all_records():
+        raise ValueError("it holds a program (TorchScript), no plain data")
+
+
+def _is_tar(path: Path) -> bool:
+    """Whether torch.load would take a file for a tar archive."""
+    try:
+        tarfile.open(path, "r:").close()
+    except tarfile.TarError:
+        return False
+    return True
 
 
 def check_archive(path: Path) -> None:

@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tandem_hw.cli import main
+from tandem_hw.cli import group, main
 from tandem_hw.cli.process.signals import ENDING, Interruption, signals_raised
 from tandem_hw.cli.process.streams import standard_streams
 from tandem_hw.cli.terminal import make_console
 from tandem_hw.cli.work import verify as verify_work
 from tandem_hw.export.net_file import write_net
 from tandem_hw.plain_text import LONGEST, plain
+from tests.helpers import early_interrupts
+from tests.helpers.project import ROOT
 from tests.helpers.recordings import small_network
 
 
@@ -283,6 +285,101 @@ main(["verify", "--help"])
     assert done.returncode == 130
     assert done.stdout == ""
     assert done.stderr in ("", "Interrupted.\n")
+
+
+def test_ctrl_c_waits_till_what_is_imported_is_whole() -> None:
+    script = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+        if name == "tandem_hw.cli.group":
+            print("whole", flush=True)
+sys.meta_path.insert(0, Interrupt())
+import tandem_hw.cli
+print("not reached")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "whole\n", "")
+
+
+@pytest.mark.parametrize("name", ["tandem-hw", "other"])
+@pytest.mark.parametrize("module", ["tandem_hw.cli", "after"])
+def test_ctrl_c_outside_of_what_handles_it_is_quiet_in_the_command_alone(
+    tmp_path: Path, name: str, module: str
+) -> None:
+    """The launcher that pip writes, interrupted before and after our own handlers are there."""
+    script = tmp_path / name
+    script.write_text(f"""
+import sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+import tandem_hw
+from tandem_hw.cli import main
+import after
+""")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
+    assert done.returncode == -signal.SIGINT
+    assert done.stdout == ""
+    assert ("Traceback" in done.stderr) == (name == "other")
+    assert (done.stderr == "") == (name == "tandem-hw")
+
+
+@pytest.mark.parametrize("module", ["tandem_hw", "another"])
+def test_ctrl_c_before_a_module_that_is_run_handles_it_is_quiet_in_ours_alone(
+    tmp_path: Path, module: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("""
+import sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "tandem_hw.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+""")
+    (tmp_path / "another.py").write_text("import tandem_hw.cli")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == -signal.SIGINT
+    assert ("Traceback" in done.stderr) == (module == "another")
+    assert (done.stderr == "") == (module == "tandem_hw")
+
+
+@pytest.mark.usefixtures("arriving")
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Ended by SIGTERM.")],
+)
+def test_a_signal_while_the_streams_take_their_places_ends_in_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+    status: int,
+    said: str,
+) -> None:
+    @contextlib.contextmanager
+    def interrupted() -> Iterator[list[str]]:
+        os.kill(os.getpid(), number)
+        yield []
+
+    monkeypatch.setattr(group, "standard_streams", interrupted)
+    assert status_of("--version") == status
+    assert capsys.readouterr().err == f"{said}\n"
+
+
+@pytest.mark.exhaustive
+def test_ctrl_c_at_many_early_moments_shows_nothing_of_ours(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert early_interrupts.main(60) == 0
+    assert f"'{early_interrupts.QUIET}': " in capsys.readouterr().out
 
 
 # Texts of files -----------------------------------------------------------------------------------

@@ -36,6 +36,40 @@ def test_arrays_are_what_numpy_reads(tmp_path: Path, save: Any) -> None:
             found[...] = wanted  # it can be written to
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_large_arrays_stay_in_the_file_where_it_is_not_compressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any
+) -> None:
+    path = tmp_path / "arrays.npz"
+    save(path, **ARRAYS)
+    monkeypatch.setattr(npz_file, "_LEFT_IN_FILE", ARRAYS["text"].nbytes)
+    with NpzFile(path) as archive:
+        for name, wanted in ARRAYS.items():
+            found = archive.read(name, leave_large=True)
+            assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+            assert np.array_equal(found, wanted)
+            is_large = save is np.savez and wanted.nbytes >= ARRAYS["text"].nbytes
+            assert isinstance(found, np.memmap) == is_large
+            assert found.flags.writeable != is_large
+            assert not isinstance(archive.read(name), np.memmap)
+
+
+def test_an_array_that_stays_in_its_file_has_its_checksum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "arrays.npz"
+    np.savez(path, x=np.arange(100_000))
+    content = bytearray(path.read_bytes())
+    content[500_000] ^= 1
+    path.write_bytes(content)
+    monkeypatch.setattr(npz_file, "_LEFT_IN_FILE", 1)
+    with (
+        NpzFile(path) as archive,
+        pytest.raises(zipfile.BadZipFile, match=r"Bad CRC-32 for file 'x\.npy'"),
+    ):
+        archive.read("x", leave_large=True)
+
+
 def _header(shape: Any = (4,), dtype: str = "|u1", version: tuple[int, int] = (1, 0)) -> bytes:
     text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}"
     padded = text.ljust(117).encode() + b"\n"

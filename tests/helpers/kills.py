@@ -35,6 +35,7 @@ from tandem_hw.network.inputs import default_scale, quantize_inputs
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.temporaries import temporary_folder
 from tandem_hw.training.run_files import FILE_NAMES, LAST_NAME
+from tests.helpers.early_interrupts import is_before_ours
 from tests.helpers.row_images import SHAPE, trained_mlp, write_data
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
@@ -139,7 +140,7 @@ class Targets:
         _, said = process.communicate(timeout=_SECONDS_MAX)
         found = Found(process.returncode)
         allowed = {0, -number, 128 + number}
-        early = number == signal.SIGINT and _is_before_ours(said)
+        early = number == signal.SIGINT and is_before_ours(said)
         if process.returncode not in allowed and not early:
             found.faults.append(f"status {process.returncode}: {said[-300:]}")
         if "Traceback" in said and not early:
@@ -175,11 +176,6 @@ class Targets:
         assert process.returncode == 0, said
         metrics = json.loads((place / "out" / "run" / "metrics.json").read_text())
         return {name: value for name, value in metrics.items() if name != "run"}
-
-
-def _is_before_ours(said: str) -> bool:
-    """Whether Python itself was interrupted as it started, before the first line of ours."""
-    return said.endswith("KeyboardInterrupt\n") and "tandem_hw" not in said
 
 
 def take_signals() -> None:

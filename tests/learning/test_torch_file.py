@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from tandem_hw.errors import FileFormatError
+from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.torch_file import check_archive, check_tensors, read_torch_file
 
 
@@ -73,3 +77,67 @@ def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
     shutil.move(tmp_path / "b.pt", tmp_path / "a.pt")
     with pytest.raises(zipfile.BadZipFile, match="is damaged"):
         read_torch_file(tmp_path / "a.pt")
+
+
+class Program(torch.nn.Module):
+    """Says something as it is loaded, and could write files."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    @torch.jit.export  # type: ignore[untyped-decorator]
+    def __getstate__(self) -> tuple[torch.Tensor, bool]:
+        return torch.zeros(1), self.training
+
+    @torch.jit.export  # type: ignore[untyped-decorator]
+    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
+        print("code from a file runs")
+        self.training = state[1]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_program_is_refused_and_does_not_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.pt"
+    torch.jit.save(torch.jit.script(Program()), tmp_path / "program.pt")
+    with zipfile.ZipFile(tmp_path / "program.pt") as saved, zipfile.ZipFile(path, "w") as plain:
+        for info in saved.infolist():
+            plain.writestr(info.filename, saved.read(info))  # uncompressed, as torch.save has it
+    torch.jit.load(path)
+    assert capfd.readouterr().out == "code from a file runs\n"
+    for zipped in (False, True):
+        with pytest.raises(ValueError, match=r"it holds a program \(TorchScript\), no plain data"):
+            read_torch_file(path, zipped=zipped)
+    with pytest.raises(FileFormatError, match="is damaged or not a checkpoint"):
+        load_checkpoint(path)
+    assert capfd.readouterr().out == ""
+
+
+def test_a_tar_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    with tarfile.open(path, "w") as archive:
+        link = tarfile.TarInfo("storages")
+        link.type, link.linkname = tarfile.SYMTYPE, "/dev/zero"
+        archive.addfile(link)
+    with pytest.raises(ValueError, match=r"no zip archive that torch\.save wrote"):
+        read_torch_file(path)
+
+
+def test_what_torch_save_wrote_before_version_1_6_is_read_where_no_checksum_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"x": torch.arange(5)}, path, _use_new_zipfile_serialization=False)
+    assert read_torch_file(path)["x"].tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match=r"no zip archive that torch\.save wrote"):
+        read_torch_file(path, zipped=True)
+
+
+def test_an_archive_behind_other_bytes_is_refused(tmp_path: Path) -> None:
+    """PyTorch goes by the first bytes of a file, Python by the last."""
+    content = io.BytesIO()
+    torch.save({"x": torch.arange(5)}, content)
+    (tmp_path / "a.pt").write_bytes(b"#!/bin/sh\n" + content.getvalue())
+    with pytest.raises(ValueError, match=r"no zip archive that torch\.save wrote"):
+        read_torch_file(tmp_path / "a.pt", zipped=True)

@@ -10,6 +10,7 @@ import torch
 
 from tandem_hw.data.dataset import Dataset, Labels, Wanted
 from tandem_hw.data.datasets import load_dataset
+from tandem_hw.data.integers import integers_of
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
@@ -73,5 +74,5 @@ def take_samples(network: QuantizedNetwork, dataset: Dataset, samples: int | Non
         )
     objective = fitting_objective(dataset, network.outputs)
     wanted = objective.wanted(dataset, "test")[:samples]
-    inputs = dataset.integers(dataset.x_test[:samples], network.input)
+    inputs = integers_of(dataset, dataset.x_test[:samples], network.input)
     return Samples(inputs, wanted, objective)

@@ -122,7 +122,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise FileFormatError(
             f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train"
         )
-    version = content.get("format_version")
+    version: Any = content.get("format_version")
     if not whole(range(_OLDEST_VERSION, FORMAT_VERSION + 1)).fits(version):
         raise FileFormatError(
             f"{path}: checkpoint of format version {shown(version)}; this tandem-hw reads versions "

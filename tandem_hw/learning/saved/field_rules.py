@@ -142,6 +142,8 @@ def shown(value: Any) -> str:
 def _shown_single(value: Any) -> str:
     if isinstance(value, Integral) and int(value).bit_length() > _SHOWN_BITS:
         return f"a number of {int(value).bit_length()} bits"
+    if isinstance(value, list | tuple | dict):
+        return f"a {type(value).__name__} of {len(value)}"
     if not (value is None or isinstance(value, str | Real)):
         return f"a {type(value).__name__}"
     text = repr(value)

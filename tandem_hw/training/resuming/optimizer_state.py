@@ -34,8 +34,9 @@ _KEPT: Final[Mapping[type[Optimizer], tuple[str, ...]]] = {
 #: What changes in a group from step to step, and the largest that it can be.
 _RATE: Final = "lr"
 _LARGEST_RATE: Final = "initial_lr"
-#: How PyTorch computes a step and what it says of it, which other versions may do otherwise.
-_WAYS: Final = ("foreach", "fused", "capturable", "differentiable", "verbose")
+#: How PyTorch computes a step, what it says of it and how it names a function, which other versions
+#: may do otherwise; those made anew are taken.
+_WAYS: Final = ("foreach", "fused", "capturable", "differentiable", "verbose", "lr_lambdas")
 #: What changes in a schedule: how many steps it has done, with and without the first setting.
 _DONE: Final = "last_epoch"
 _SET: Final = "_step_count"
@@ -95,7 +96,9 @@ def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], owner: str)
     """Refuse a setting that is another one; versions of PyTorch have more or fewer of them."""
     for name, value in wanted.items():
         if name in found and name not in _WAYS and not _same(found[name], value):
-            raise ConversionError(f"the {name}{owner} is {shown(found[name])}, not {shown(value)}")
+            raise ConversionError(
+                f"the {name}{owner} is {shown(found[name])}; the options make it {shown(value)}"
+            )
 
 
 def _same(found: Any, wanted: Any) -> bool:
@@ -115,8 +118,11 @@ def _check_kept(
 ) -> None:
     """Refuse what an optimizer does not keep of a parameter, or not so after some steps.
 
-    A parameter without a gradient has nothing, so any may be missing as a whole.
+    It keeps nothing of one that is not trained, which Adam is given as well.
     """
+    for index, parameter in enumerate(parameters):
+        if parameter.requires_grad and index not in kept:
+            raise ConversionError(f"its optimizer has nothing of parameter {index}")
     for index, found in kept.items():
         if isinstance(index, bool) or index not in range(len(parameters)):
             raise ConversionError(f"its optimizer has no parameter {shown(index)}")

@@ -6,7 +6,7 @@ import contextlib
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -178,17 +178,39 @@ def _read_parameters(path: Path) -> None:
     assert all(value.isfinite().all() for value in network.state_dict().values())
 
 
+#: Trainings that are broken off, by the names of their files.
+_TRAININGS: Final = {
+    "adam.pt": replace(trainings.NEW, epochs=2),
+    "sgd.pt": replace(
+        trainings.NEW, epochs=2, optimizer="sgd", ema=0.9, learning_rate_schedule="one-cycle"
+    ),
+}
+
+
+class _BrokenOff(BaseException):
+    """Ends a training after an epoch."""
+
+
+def _break_off(_epoch: object) -> None:
+    raise _BrokenOff
+
+
 def _write_trainings(folder: Path) -> list[Path]:
-    trainings.run(folder / "run", trainings.NEW)
-    shutil.copy(folder / "run" / LAST_NAME, folder / "last.pt")
-    return [folder / "last.pt"]
+    for name, options in _TRAININGS.items():
+        run = folder / f"{name}.run"
+        with contextlib.suppress(_BrokenOff):
+            trainings.run(run, options, epoch_done=_break_off)
+        shutil.copy(run / LAST_NAME, folder / name)
+    return [folder / name for name in _TRAININGS]
 
 
 def _resume(path: Path) -> None:
     folder = path.with_suffix(".run")
     folder.mkdir()
     shutil.copy(path, folder / LAST_NAME)
-    trainings.run(folder, trainings.NEW, resume=True)
+    summary = trainings.run(folder, _TRAININGS[path.name], resume=True)
+    assert all(math.isfinite(epoch["loss"]) for epoch in summary["epochs"])
+    assert load_checkpoint(folder / LAST_NAME).metrics == summary["epochs"]
 
 
 # Data ---------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+#: Whether a file is an archive PyTorch sees by its first bytes, Python by its last ones.
+_ARCHIVE_START: Final = b"PK\x03\x04"
 #: MS-DOS attribute in a zip archive's directory.
 _FOLDER_ATTRIBUTE: Final = 0x10
 
@@ -31,9 +33,18 @@ def read_torch_file(path: Path, *, zipped: bool = False) -> Any:
         Exception: of any class, the unpickler's own included: the file is damaged, or holds
             anything but plain data and tensors.
     """
-    if zipped or zipfile.is_zipfile(path):
+    if zipped or is_archive(path):
         check_archive(path)
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether ``torch.load`` takes a file for a zip archive, whose records have checksums.
+
+    What it wrote before version 1.6 has none.
+    """
+    with path.open("rb") as file:
+        return file.read(len(_ARCHIVE_START)) == _ARCHIVE_START
 
 
 def check_archive(path: Path) -> None:

@@ -55,12 +55,22 @@ def check_tensor(name: str, value: Any, wanted: Tensor) -> None:
     if not isinstance(value, Tensor) or tuple(value.shape) != shape:
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ConversionError(f"{name} is {found}; {shape} is needed")
-    unlike = (
-        value.is_floating_point() != wanted.is_floating_point()
-        or value.is_complex()
-        or value.dtype == torch.bool
-    )
-    if unlike or not value.numel():
+    check_values(name, value, wanted)
+
+
+def check_values(name: str, value: Tensor, wanted: Tensor) -> None:
+    """Refuse numbers of another kind, and values that a tensor of this name cannot have.
+
+    Args:
+        name: see ``check_tensor``.
+        value: of whatever shape.
+        wanted: has floating-point numbers or others.
+
+    Raises:
+        ConversionError: says what they are.
+    """
+    is_other = value.is_complex() or value.dtype == torch.bool
+    if is_other or value.is_floating_point() != wanted.is_floating_point() or not value.numel():
         raise ConversionError(f"{name} holds {value.numel()} values of type {value.dtype}")
     if not value.isfinite().all():
         raise ConversionError(f"{name} holds values that are infinite or not a number")

@@ -105,7 +105,10 @@ def edit_npz(path: Path, random: Random) -> None:
     elif how == 1:
         arrays[random.choice(("x", "x_train", "events_test", "\x1b[2J"))] = arrays[name]
     else:
-        arrays[name] = other_array(arrays[name], random)
+        try:
+            arrays[name] = other_array(arrays[name], random)
+        except TypeError:  # fields are no numbers
+            arrays[name] = arrays[name]["t"]
     np.savez(path, **arrays)
 
 

@@ -25,6 +25,7 @@ from tandem_hw.export.files import read_network
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.hdf5_tree import read_tree
 from tandem_hw.export.net_file import write_net
+from tandem_hw.export.nir_import import from_nir
 from tandem_hw.export.nir_writer import write_nir
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tandem_hw.learning.model import TandemNetwork
@@ -92,6 +93,24 @@ def _write_nirs(folder: Path) -> list[Path]:
         paths.append(folder / f"{index}.nir")
         write_nir(network, paths[-1], tandem_only=True)
     return paths
+
+
+def _write_foreign_nirs(folder: Path) -> list[Path]:
+    """Write graphs of other programs, which are imported."""
+    import nir
+
+    from tests.helpers.nir_graphs import pooled_graph
+
+    paths = [folder / f"{kind}.nir" for kind in ("SumPool2d", "AvgPool2d")]
+    for path in paths:
+        nir.write(path, pooled_graph(path.stem))
+    return paths
+
+
+def _import_nir(path: Path) -> None:
+    from tests.helpers.nir_graphs import SPEC, STEPS
+
+    _run_network(from_nir(path, input_spec=SPEC, num_steps=STEPS, reset="zero"))
 
 
 def _edit_net(path: Path, random: Random) -> None:
@@ -264,6 +283,7 @@ FORMATS: Final[dict[str, Format]] = {
     "net": Format(_write_nets, _edit_net, _read_network),
     "netx": Format(lambda folder: [write_netx(folder / "foreign.net")], edit_hdf5, _read_network),
     "nir": Format(_write_nirs, edit_hdf5, _read_network),
+    "foreign_nir": Format(_write_foreign_nirs, edit_hdf5, _import_nir),
     "checkpoint": Format(_write_checkpoints, edit_torch, _read_checkpoint),
     "parameters": Format(_write_parameters, edit_torch, _read_parameters),
     "training": Format(_write_trainings, edit_torch, _resume),

@@ -189,6 +189,11 @@ def _neurons(graph: _Graph, name: str, start: str) -> RealNeurons:
     resistance, threshold = node.reals("r"), node.reals("v_threshold")
     if np.any(threshold <= 0) or np.any(resistance <= 0):
         raise ConversionError(f"{node.location} has r or v_threshold that is not positive")
+    if resistance.shape != threshold.shape and 1 not in (resistance.size, threshold.size):
+        raise ConversionError(
+            f"{node.location} has r of shape {resistance.shape} and v_threshold of shape "
+            f"{threshold.shape}; they have to be the same"
+        )
     return RealNeurons(name, tuple(paths), resistance, threshold)
 
 

@@ -142,6 +142,8 @@ class Architecture:
     def __post_init__(self) -> None:
         """Check readout, layers and sources; input and options have checked themselves."""
         object.__setattr__(self, "layers", tuple(self.layers))
+        for index, layer in enumerate(self.layers):
+            _check_layer(index, layer)
         count = sum(len(layer.sources) for layer in self.layers)
         if count > LAYERS_MAX:
             raise ConversionError(
@@ -150,8 +152,6 @@ class Architecture:
         if self.readout not in get_args(Readout):
             raise ConversionError(f'readout is "{self.readout}"; allowed are potential, count')
         for index, layer in enumerate(self.layers):
-            check_fields(vars(layer), LAYER, f" of layer {index}")
-            _check_skips(index, layer)
             for source in layer.sources:
                 is_number = isinstance(source, int) and not isinstance(source, bool)
                 if not is_number or not FROM_INPUT <= source < index:
@@ -252,8 +252,11 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _check_skips(index: int, layer: LayerSpec) -> None:
-    """Refuse skips of a layer that are none, or have what they cannot have of their own."""
+def _check_layer(index: int, layer: LayerSpec) -> None:
+    """Refuse fields of a layer or of a skip that are not what they may be."""
+    if not isinstance(layer, LayerSpec):
+        raise ConversionError(f"layer {index} is {shown(layer)}, no LayerSpec")
+    check_fields(vars(layer), LAYER, f" of layer {index}")
     for number, skip in enumerate(layer.skips, start=1):
         if not isinstance(skip, LayerSpec):
             raise ConversionError(f"skip {number} of layer {index} is {shown(skip)}, no LayerSpec")

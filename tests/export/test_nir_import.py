@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -388,6 +389,62 @@ def test_a_bias_in_every_step_is_refused_with_subtract() -> None:
 def test_the_input_must_have_the_shape_that_is_said() -> None:
     with pytest.raises(ConversionError, match=re.escape("takes (2, 8, 8); input_spec says (9,)")):
         _import(pooled_graph("SumPool2d"), input_spec=InputSpec((9,), 1, 1.0))
+
+
+GEOMETRY = [
+    *(("stride", 0, 1), ("stride", -3, 1), ("stride", 1 << 40, 1), ("padding", -3, 0)),
+    *(("padding", 1 << 40, 0), ("dilation", 0, 1), ("dilation", 1 << 40, 1)),
+]
+
+
+@pytest.mark.parametrize(("name", "number", "least"), GEOMETRY)
+def test_geometry_out_of_range_is_refused_before_it_is_used(
+    name: str, number: int, least: int
+) -> None:
+    numbers = np.array([1, number])
+    with pytest.raises(
+        ConversionError,
+        match=rf"node conv2: {name} is \(1, {number}\); allowed are {least} to 16777216",
+    ):
+        _import(_changed(conv2=_with(pooled_graph("AvgPool2d").nodes["conv2"], name, numbers)))
+
+
+@pytest.mark.parametrize("number", [-3, 1 << 40])
+@pytest.mark.parametrize("name", ["kernel_size", "stride", "padding"])
+def test_windows_out_of_range_are_refused_before_they_are_used(name: str, number: int) -> None:
+    with pytest.raises(ConversionError, match=rf"node pool1: {name} is \(2, {number}\); allowed"):
+        _import(_changed(pool1=_with(pool_node("AvgPool2d"), name, np.array([2, number]))))
+
+
+@pytest.mark.parametrize("number", [0, -3, 1 << 40])
+def test_groups_out_of_range_are_refused(number: int) -> None:
+    conv = _with(pooled_graph("AvgPool2d").nodes["conv2"], "groups", number)
+    with pytest.raises(FileFormatError, match=rf"conv2/groups is {number}; allowed are 1 to 1677"):
+        _import(_changed(conv2=conv))
+
+
+def _with(node: Any, name: str, value: Any) -> Any:
+    """Return a node with a number that nir's own constructor might look at."""
+    setattr(node, name, value)
+    return node
+
+
+def test_neurons_of_two_sizes_are_refused() -> None:
+    graph = _changed(if1=_with(if_node((4, 8, 8), 255), "r", np.ones((4, 8, 7), np.float32)))
+    with pytest.raises(ConversionError, match=r"node if1 has r of shape \(4, 8, 7\) and v_thresh"):
+        _import(graph)
+
+
+@pytest.mark.parametrize("name", ["node/type", "node/nodes/conv2/type"])
+@pytest.mark.parametrize("value", [3, [1, 2], 0.5, ["NIRGraph", "IF"]])
+def test_a_type_that_is_no_text_is_refused(name: str, value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.nir"
+    nir.write(path, pooled_graph("AvgPool2d"))
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file[name] = value
+    with pytest.raises(FileFormatError, match=r"type (is (int|float)64; one text|holds 2 values)"):
+        _import(path)
 
 
 def test_a_file_that_is_no_nir_is_refused(tmp_path: Path) -> None:

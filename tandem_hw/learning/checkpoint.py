@@ -20,7 +20,7 @@ from tandem_hw.atomic_write import write_whole
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.model import Architecture, TandemNetwork
 from tandem_hw.learning.saved.field_rules import shown, whole
-from tandem_hw.learning.saved.parameters import check_parameters
+from tandem_hw.learning.saved.parameters import check_parameters, check_values
 from tandem_hw.learning.torch_file import check_tensors, read_torch_file
 from tandem_hw.learning.weights_in_effect import check_storable, restore_pruning, without_pruning
 from tandem_hw.plain_text import plain
@@ -75,10 +75,19 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
         path: where to write, usually ending in ``.pt``.
 
     Raises:
-        ConversionError: the model has been rounded to a format with too few digits.
+        ConversionError: the model has been rounded to a format with too few digits, or has values
+            that no file may have.
         FileFormatError: the path cannot be written to.
     """
     checkpoint.model.check_precision()
+    for name, value in checkpoint.model.state_dict().items():
+        try:
+            check_values(name, value, value)
+        except ConversionError as error:
+            raise ConversionError(
+                f"{error}, and could not be read again from {path}; lower the learning rate, or go "
+                f"back to an earlier state"
+            ) from error
     architecture = checkpoint.model.architecture
     content = {
         "format": FORMAT,

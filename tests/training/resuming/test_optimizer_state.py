@@ -19,16 +19,15 @@ from tandem_hw.training.resuming.optimizer_state import restore_optimizer
 STEPS = 3
 
 
-def _groups(given: list[nn.Parameter]) -> list[dict[str, Any]]:
-    return [{"params": given[:1], "weight_decay": 0.2}, {"params": given[1:]}]
+def _groups(given: list[nn.Parameter]) -> Any:
+    first: dict[str, Any] = {"params": given[:1], "weight_decay": 0.2}
+    return [first, {"params": given[1:]}]
 
 
 OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], Optimizer]] = {
     "adam": lambda given: Adam(given, 0.1, weight_decay=0.01),
-    "adamw": lambda given: AdamW(
-        [{"params": given[:1], "weight_decay": 0.2}, {"params": given[1:]}]
-    ),
-    "sgd": lambda given: SGD([{"params": given[:1]}, {"params": given[1:]}], 0.1, momentum=0.9),
+    "adamw": lambda given: AdamW(_groups(given), 0.1),
+    "sgd": lambda given: SGD(_groups(given), 0.1, momentum=0.9),
 }
 SCHEDULES: dict[str, Callable[[Optimizer], LRScheduler]] = {
     "cosine": lambda optimizer: CosineAnnealingLR(optimizer, 10),

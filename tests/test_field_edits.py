@@ -27,7 +27,8 @@ from tests.helpers.fuzz.formats import FORMATS
 #: it tries. The numbers are prime, so that each way of editing meets each field in time.
 FILES = {
     ("checkpoint", "0.pt"): 7,
-    ("checkpoint", "1.pt"): 29,
+    ("checkpoint", "1.pt"): 31,
+    ("checkpoint", "kinds.pt"): 151,
     ("training", "adam.pt"): 43,
     ("training", "sgd.pt"): 97,
 }

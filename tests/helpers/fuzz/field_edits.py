@@ -25,6 +25,8 @@ VALUES: Final[dict[str, Any]] = {
     "fraction": 7.5,
     "negative": -1,
     "zero": 0,
+    "thousand": 1000,
+    "two to the 24": 1 << 24,
     "two to the 40": 1 << 40,
     "minus two to the 62": -(1 << 62),
     "1200 bits": 1 << 1200,

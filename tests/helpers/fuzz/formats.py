@@ -153,6 +153,40 @@ def _ordinary() -> nn.Sequential:
     )
 
 
+class _EveryKind(nn.Module):
+    """A network with layers of every kind, a skip, joined layers and a ceiling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU())
+        self.second, self.cut = nn.Conv2d(2, 2, 3, padding=1), nn.ReLU6()
+        self.third = nn.Sequential(nn.Conv2d(4, 2, 1), nn.ReLU(), nn.MaxPool2d(2))
+        self.wide = nn.Sequential(
+            nn.ConvTranspose2d(2, 2, 3, 2, padding=1, output_padding=1), nn.ReLU(), nn.AvgPool2d(2)
+        )
+        self.last = nn.Linear(16, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        first = self.first(images)
+        second = self.cut(self.second(first) + first)
+        third = self.third(torch.cat([first, second], 1))
+        joined = [self.wide(third).flatten(1), third.flatten(1)]
+        result: torch.Tensor = self.last(torch.cat(joined, 1))
+        return result
+
+
+def _every_kind() -> TandemNetwork:
+    torch.manual_seed(2)
+    return convert(
+        _EveryKind(),
+        input_shape=_SHAPE,
+        num_steps=3,
+        weight_bits={"conv2": 4},
+        firing_delay="phased",
+        thresholds_per_channel=True,
+    )
+
+
 def _model(firing_delay: int) -> TandemNetwork:
     torch.manual_seed(2)
     options = {"activation_max": 0.3, "firing_delay": firing_delay}
@@ -165,6 +199,8 @@ def _write_checkpoints(folder: Path) -> list[Path]:
         paths.append(folder / f"{delay}.pt")
         metrics = [{"epoch": 1, "loss": 0.25}]
         save_checkpoint(Checkpoint(_model(firing_delay=delay), "digits", metrics), paths[-1])
+    paths.append(folder / "kinds.pt")
+    save_checkpoint(Checkpoint(_every_kind(), "digits"), paths[-1])
     return paths
 
 

@@ -23,6 +23,7 @@ from benchmarks import (
     memory,
     oracle,
     simulation,
+    timed_training,
     training,
 )
 
@@ -52,6 +53,7 @@ for module in (
     lowering,
     interchange,
     kernels,
+    timed_training,
 ):
     for command in module.COMMANDS:
         main.add_command(command)

@@ -96,6 +96,8 @@ def _row(
     recordings = [ReferenceBackend().run(network, inputs), there]
     recordings.append(PyTorchBackend(model).run(network, inputs))
     report = compare(network, recordings, allow_silence=True)
+    # At once: a limit may fall before the table.
+    click.echo(f"{name}: {different(report)} different")
     return {
         "network": name,
         "T": network.num_steps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from typing import Any, Final
 import click
 from torch import nn
 
+from benchmarks.int8_network import int8_accuracy
 from benchmarks.networks import three_convolutions
 from benchmarks.result import finish, json_option
 from benchmarks.trained import PLAIN_RELU, integers_on_test
@@ -18,12 +20,18 @@ from tandem_hw.chip.timing import default_period
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
 from tandem_hw.data.datasets import load_dataset
+from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.training.loop import TrainingOptions, seed_everything, train
+from tandem_hw.training.run_files import BEST_NAME
+from tandem_hw.training.warm_start import load_tandem_parameters
 from tandem_hw.zoo.convolutional_networks import chained_convolutions
 from tandem_hw.zoo.models import build
 
-#: The ordinary network, by its name in the tables.
+#: The ordinary network, by its name in the tables, and the same in 8-bit integers.
 RELU: Final = "ReLU"
+_INT8: Final = "INT8"
+#: A network that waits not at all, after a training in which it waited for all of the window.
+_FROM_PHASED: Final = "0 from phased"
 #: Bits of an input, or of a count of events: those that ``convert`` takes by itself.
 _INPUT_BITS: Final = 4
 #: Channels and strides of chains of 3x3 convolutions.
@@ -54,7 +62,11 @@ def _network(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
 )
 @click.option("--num-steps", "windows", multiple=True, type=int, default=(4,), show_default=True)
 @click.option(
-    "--delays", default="ReLU,0,1,phased", show_default=True, help="ReLU is the ordinary network."
+    "--delays",
+    default="ReLU,0,1,phased",
+    show_default=True,
+    help=f"{RELU} is the ordinary network, {_INT8} the same in 8-bit integers, and "
+    f'"{_FROM_PHASED}" a network that was phased first and is trained on for half as many epochs.',
 )
 @click.option("--seeds", default=3, show_default=True, help="Trainings of each.")
 @click.option("--first-seed", default=0, show_default=True)
@@ -102,7 +114,7 @@ def command(
                 augmentation=augmentation,
                 validation=0.0,
                 seed=seed,
-                schedule="ordinary" if delay == RELU else "tandem",
+                schedule="ordinary" if delay in (RELU, _INT8) else "tandem",
             )
             folder = out / f"{network}-{delay}-T{num_steps}-seed{seed}".replace(" ", "-")
             make = partial(_network, network, dataset.shape, dataset.classes)
@@ -122,10 +134,10 @@ def _settings(delays: Iterable[str], windows: Iterable[int]) -> Iterator[tuple[s
     lengths = list(windows)
     for delay in delays:
         for num_steps in lengths:
-            if delay == RELU:
+            if delay in (RELU, _INT8):
                 yield delay, num_steps
                 break
-            if delay == "phased" or int(delay) < num_steps:
+            if delay in ("phased", _FROM_PHASED) or int(delay) < num_steps:
                 yield delay, num_steps
 
 
@@ -138,20 +150,21 @@ def _trained(
     options: TrainingOptions,
     folder: Path,
 ) -> dict[str, float]:
-    seed_everything(options.seed)
-    if delay == RELU:
-        spiking = PLAIN_RELU | {"input_bits": _INPUT_BITS}
-    else:
-        spiking = spiking | {"firing_delay": delay if delay == "phased" else int(delay)}
-    spiking = spiking | {"encoding": dataset.default_encoding("subtract")}
-    model = convert(make(), input_shape=dataset.shape, num_steps=num_steps, **spiking)
     started = time.process_time()
-    summary = train(model, dataset, options, folder, overwrite=True)
+    if delay == _FROM_PHASED:
+        before = folder / "phased"
+        _fit(make, dataset, num_steps, "phased", spiking, options, before)
+        options = replace(options, epochs=max(options.epochs // 2, 1))
+        _fit(make, dataset, num_steps, "0", spiking, options, folder, before / BEST_NAME)
+    else:
+        summary = _fit(make, dataset, num_steps, delay, spiking, options, folder)
     seconds = time.process_time() - started
-    if delay == RELU:
+    if delay in (RELU, _INT8):
         unknown = dict.fromkeys(("latency", "period", "spikes", "SynOps"), 0.0)
-        accuracy = {"accuracy": summary["test_accuracy"], "T": 0}
-        return accuracy | unknown | {"training CPU seconds": seconds}
+        found = summary["test_accuracy"]
+        if delay == _INT8:
+            found = int8_accuracy(load_checkpoint(folder / BEST_NAME).model, make(), dataset)
+        return {"accuracy": found, "T": 0} | unknown | {"training CPU seconds": seconds}
     network, recording = integers_on_test(folder, dataset)
     assert recording.accuracy is not None  # it was given labels
     spikes = sum(float(counts.sum()) for counts in recording.counts.values())
@@ -164,6 +177,29 @@ def _trained(
         "SynOps": recording.synops_per_sample,
         "training CPU seconds": seconds,
     }
+
+
+def _fit(
+    make: Callable[[], nn.Module],
+    dataset: Dataset,
+    num_steps: int,
+    delay: str,
+    spiking: dict[str, Any],
+    options: TrainingOptions,
+    folder: Path,
+    start: Path | None = None,
+) -> dict[str, Any]:
+    """Train a network from fresh weights, or from those of a checkpoint."""
+    seed_everything(options.seed)
+    if delay in (RELU, _INT8):
+        spiking = PLAIN_RELU | {"input_bits": _INPUT_BITS}
+    else:
+        spiking = spiking | {"firing_delay": delay if delay == "phased" else int(delay)}
+    spiking = spiking | {"encoding": dataset.default_encoding("subtract")}
+    model = convert(make(), input_shape=dataset.shape, num_steps=num_steps, **spiking)
+    if start is not None:
+        load_tandem_parameters(model, start)
+    return train(model, dataset, options, folder, overwrite=True)
 
 
 def together(trainings: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -31,7 +31,7 @@ failed=0
 case ${SIZE:-full} in
 full)
     kernels="--repeats 10"
-    random="--random 20 --samples 64"
+    random="--random 8 --samples 64"
     networks="vgg16 cifarnet resnet20"
     steps="--repeats 7"
     epochs="--network vgg16 --epochs 2"
@@ -70,29 +70,29 @@ part() {
 }
 
 # shellcheck disable=SC2086  # the options are several words
-part kernels 25 "$PYTHON" -m benchmarks kernels --device "$DEVICE" $kernels \
+part kernels 20 "$PYTHON" -m benchmarks kernels --device "$DEVICE" $kernels \
     --json "$OUT/kernels.json"
 
 # shellcheck disable=SC2086
-part exactness 45 "$PYTHON" -m benchmarks exactness --device "$DEVICE" $random \
+part exactness 60 "$PYTHON" -m benchmarks exactness --device "$DEVICE" $random \
     --json "$OUT/exactness.json"
 
 for network in $networks; do
     # shellcheck disable=SC2086
-    part "training-step-$network" 30 "$PYTHON" -m benchmarks training-step --device "$DEVICE" \
+    part "training-step-$network" 25 "$PYTHON" -m benchmarks training-step --device "$DEVICE" \
         --networks "$network" $steps --peers --json "$OUT/training-step-$network.json"
 done
 
 # shellcheck disable=SC2086
-part epochs 65 "$PYTHON" -m benchmarks epochs --device "$DEVICE" $epochs \
+part epochs 40 "$PYTHON" -m benchmarks epochs --device "$DEVICE" $epochs \
     ${DATA:+--data "$DATA"} --json "$OUT/epochs.json"
 
 if "$PYTHON" -c "import pytest, hypothesis" 2> /dev/null; then
-    part conformance 25 "$PYTHON" -m pytest hw_tests -q -p no:cacheprovider --backend reference \
-        --device "$DEVICE"
-    part tests 15 "$PYTHON" -m pytest -q -p no:cacheprovider -k "a_gpu or cuda" \
+    part tests 35 "$PYTHON" -m pytest -q -p no:cacheprovider -k "a_gpu or cuda" \
         tests/arithmetic/gpu tests/arithmetic/test_counted_spikes.py \
-        tests/learning/test_deferred_pass.py tests/training/test_augmentation.py
+        tests/learning/passes tests/training/test_augmentation.py
+    part conformance 70 "$PYTHON" -m pytest hw_tests -q -p no:cacheprovider --backend reference \
+        --device "$DEVICE"
 else
     echo "== conformance and tests: left out, pytest or hypothesis is not installed" |
         tee -a "$OUT/summary.txt"

@@ -28,8 +28,8 @@ from tandem_hw.cli.options import FiringDelay
 from tandem_hw.errors import ConversionError
 from tandem_hw.network.choices import Phased, check_firing_delay, steps_of_delay
 
-#: Steps before anything is measured: what compiles or chooses its kernels has done so.
-_WARM_UP = 3
+#: Steps before anything is measured: what is compiled, chosen or recorded has been by then.
+_WARM_UP = 6
 
 
 @click.command("training-step")

@@ -36,6 +36,7 @@ class DeferredChecks:
         self.watched = watched
         self.to_watch: frozenset[str] = frozenset()
         self._conditions: list[tuple[Tensor, str, bool]] = []
+        self._together: Tensor | None = None
 
     def fail_if(
         self, condition: Tensor, layer: str = _REFUSED, *, may_be_watched: bool = False
@@ -50,6 +51,12 @@ class DeferredChecks:
         """
         self._conditions.append((condition, layer, may_be_watched))
 
+    def gather(self) -> None:
+        """Put the conditions together where they are; none may be taken up afterwards."""
+        if self._conditions:
+            device = self._conditions[0][0].device
+            self._together = torch.stack([one.to(device) for one, _, _ in self._conditions])
+
     def failed(self) -> frozenset[str] | None:
         """Read all conditions at once; the one place where a GPU is waited for.
 
@@ -57,10 +64,9 @@ class DeferredChecks:
             None where all is well; otherwise the names of the layers whose states left 24 bits,
             which may be none where something else is wrong.
         """
-        if not self._conditions:
-            return None
-        device = self._conditions[0][0].device
-        together = torch.stack([one.to(device) for one, _, _ in self._conditions]).tolist()
+        if self._together is None:
+            self.gather()
+        together = [] if self._together is None else self._together.tolist()
         if not any(together):
             return None
         pairs = zip(together, self._conditions, strict=True)

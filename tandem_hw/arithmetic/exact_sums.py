@@ -36,6 +36,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
+from tandem_hw.arithmetic.gpu.launches import refuse_while_recording
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT
 
 _LOG = logging.getLogger(__name__)
@@ -204,6 +205,7 @@ def _of_every_sample(sums: Tensor) -> Tensor:
 @lru_cache(maxsize=_REMEMBERED)
 def _exact_way(problem: _Problem) -> Way | None:
     """Return the first way that passes the trial, or None where only float64 is left."""
+    refuse_while_recording(problem.device)
     signal, weight = _extreme_operands(problem)
     if len(signal) == 0:  # there is nothing to be wrong
         return problem.ways[0]
@@ -419,7 +421,12 @@ _READERS: dict[str, tuple[Callable[[], object], ...]] = {
 }
 
 
-def _settings(device: str) -> tuple[object, ...]:
+def library_settings(device: str) -> tuple[object, ...]:
+    """Return the settings of ``torch.backends`` and others that may decide an algorithm.
+
+    Args:
+        device: type of the device, such as "cpu".
+    """
     return tuple(_read(setting) for setting in _READERS.get(device, _READERS["cuda"]))
 
 
@@ -482,7 +489,7 @@ def exact_arithmetic(device: str, checks: DeferredChecks | None = None) -> Itera
     """
     outside = _SCOPE.settings, _SCOPE.checks
     with torch.autocast(device, enabled=False), _NNPACK if device == "cpu" else nullcontext():
-        _SCOPE.settings = {**_SCOPE.settings, device: _settings(device)}
+        _SCOPE.settings = {**_SCOPE.settings, device: library_settings(device)}
         _SCOPE.checks = checks
         try:
             yield

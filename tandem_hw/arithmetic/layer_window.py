@@ -18,6 +18,7 @@ from tandem_hw.arithmetic.spikes.packed_spikes import PackedSpikes, SpikePacker,
 from tandem_hw.arithmetic.spikes.trains import Incoming, at_once, summed, summed_up
 from tandem_hw.arithmetic.states.exact_states import ExactLeakyState, ExactState
 from tandem_hw.arithmetic.states.fast_states import FastState
+from tandem_hw.arithmetic.states.step_inputs import inputs_stay_below, largest_input
 from tandem_hw.arithmetic.states.summed_states import SummedState, steps_are_small
 from tandem_hw.network.choices import is_phased
 from tandem_hw.network.fixed_point import STATE_LIMIT
@@ -150,7 +151,7 @@ class LayerWindow:
         flat = at_once(order.flat(total), self.num_steps)
         fires = self.neurons.threshold is not None
         counts = count_window(state, flat) if fires else run_window(state, flat, len(flat), None)
-        if not self.neurons.proven and not self._may_stay(state):
+        if not self.neurons.proven and not self._may_stay(state, inputs):
             return False
         self._keep(samples, state, counts)
         return True
@@ -234,7 +235,7 @@ class LayerWindow:
         if not neurons.leaks and not neurons.wraps:
             fast = FastState(neurons, self.bias, self.follow_peak)
             counts = self._run_fast(fast, inputs, bits)
-            if neurons.proven or self._may_stay(fast):
+            if neurons.proven or self._may_stay(fast, inputs):
                 return fast, counts
         if self.counted is None:
             return self._run_exact(inputs, bits)
@@ -267,8 +268,16 @@ class LayerWindow:
         exact.run(inputs, packer)
         return exact, None if packer is None else packer.counts
 
-    def _may_stay(self, state: FastState) -> bool:
-        """Return whether what was run without a wrap is right, as far as that is known by now."""
+    def _may_stay(self, state: FastState, inputs: Sequence[Tensor | None]) -> bool:
+        """Return whether what was run without a wrap is right, as far as that is known by now.
+
+        What is seen is the potential with its bias. Lava also keeps a current: with reset "zero"
+        that is the synaptic input of the step, otherwise the potential without its bias.
+        """
+        if self.neurons.resets_to_zero and not inputs_stay_below(
+            self.neurons, STATE_LIMIT, lambda: largest_input(inputs)
+        ):
+            return False
         too_far = self._came_too_far(state)
         checks = self.neurons.checks
         if checks is None:
@@ -279,9 +288,7 @@ class LayerWindow:
     def _came_too_far(self, state: FastState) -> Tensor:
         """Return whether the largest state that was seen leaves room for a wrap, clip or rounding.
 
-        What is seen is the potential with its bias. Lava also keeps a current: with reset "zero"
-        that is the synaptic input of the step, otherwise the potential without its bias. Beyond
-        2^24 float32 rounds, but only after a state that is refused here.
+        Beyond 2^24 float32 rounds, but only after a state that is refused here.
 
         Returns:
             bool [], where the states are.
@@ -289,11 +296,9 @@ class LayerWindow:
         assert state.extremes is not None  # layers that are not proven are followed
         low, high = state.extremes
         peak = torch.maximum(-low, high)
-        if self.neurons.resets_to_zero:
-            within = (peak < STATE_LIMIT) & (self.neurons.input_reach < STATE_LIMIT)
-        else:
-            within = peak + self.bias.abs().max() < STATE_LIMIT
-        return ~within  # so that what is no number is too far as well
+        if not self.neurons.resets_to_zero:
+            peak = peak + self.bias.abs().max()
+        return ~(peak < STATE_LIMIT)  # so that what is no number is too far as well
 
     def activity(self) -> LayerActivity:
         """Return what all samples did."""

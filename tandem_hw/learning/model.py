@@ -16,11 +16,11 @@ from tandem_hw.arithmetic.neurons import LayerActivity, SpikeTrain
 from tandem_hw.errors import ConversionError
 from tandem_hw.html_table import html_table
 from tandem_hw.learning.architecture import FROM_INPUT, Architecture, LayerSpec, joined_shape
-from tandem_hw.learning.deferred_pass import DeferredPass, may_be_deferred
 from tandem_hw.learning.kinds.catalogue import kind_of
 from tandem_hw.learning.kinds.kind import LayerKind, ObservedNeurons
 from tandem_hw.learning.kinds.max_pooling import TandemMaxPool
 from tandem_hw.learning.layers import Observer, SpikingOptions, TandemLayer, TandemSignal
+from tandem_hw.learning.passes.deferred_pass import DeferredPass, may_be_deferred
 from tandem_hw.learning.per_layer.assignment import check_channel_thresholds
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters
@@ -73,7 +73,12 @@ class TandemNetwork(nn.Module):
     Attributes:
         architecture: what rebuilds this model.
         layers: a module for each layer of the architecture.
+        launches_whole_passes: on a GPU, record the passes of a training and launch them as a whole
+            (``tandem_hw.learning.passes``): several times faster, for some more memory. A second
+            backward pass through one output is refused then.
     """
+
+    launches_whole_passes: bool = True
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -230,10 +235,16 @@ class TandemNetwork(nn.Module):
                 network on real weights; None for all of them, which is what is exported. 0 is the
                 ordinary ReLU network, on inputs of ``input_bits``.
         """
-        run = partial(self._run, inputs, spiking=spiking)
+        run = partial(self._run, spiking=spiking)
         if may_be_deferred(self, inputs):
-            return self._deferred.run(self, inputs.device, run, observe)
-        return run(observe)
+            return self._deferred.run(self, inputs, run, observe, spiking)
+        return run(inputs, observe)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> TandemNetwork:
+        """Move the parameters, as ``to`` and ``double`` do; recorded passes do not go with them."""
+        self._deferred.recordings.clear()
+        moved: TandemNetwork = super()._apply(fn, recurse)  # type: ignore[no-untyped-call, unused-ignore]
+        return moved
 
     def _run(
         self,

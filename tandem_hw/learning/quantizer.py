@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -119,7 +119,7 @@ def scalar(value: float | Tensor, like: Tensor) -> Tensor:
     return _constant(value, like.device)
 
 
-@lru_cache(maxsize=1024)
+@cache  # all of them are kept: a recorded pass (``tandem_hw.learning.passes``) reads them again
 def _constant(value: float, device: torch.device) -> Tensor:
     return torch.full((), value, dtype=torch.float64, device=device)
 
@@ -225,8 +225,8 @@ def _integer_weight(synapses: RealSynapses, unit: Tensor, bits: int) -> Tensor:
         nearest = _nearest_threshold(synapses.input_scale / unit)
         return nearest.clamp_max(_ONE_TO_ONE_LIMIT).reshape(1)
     limit = weight_limit(bits)
-    steps = torch.round(synapses.weight * (synapses.input_scale / (WEIGHT_STEP * unit)))
-    return (steps * WEIGHT_STEP).clamp_(-limit, limit)
+    steps = synapses.weight * (synapses.input_scale / (WEIGHT_STEP * unit))
+    return steps.round_().mul_(WEIGHT_STEP).clamp_(-limit, limit)
 
 
 def _floor_threshold(threshold: Tensor) -> Tensor:

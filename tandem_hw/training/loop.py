@@ -211,7 +211,7 @@ class _Run:
         taught = self.task_loss.taught(inputs)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.mixed_precision):
-            outputs = self.parallel(inputs, activity.observe, spiking=spiking)
+            outputs = self.parallel(inputs, activity, spiking=spiking)
             loss = self.task_loss(outputs.float(), targets, mixture, taught)
             if penalty is not None:
                 loss = loss + self.options.synop_weight * penalty.take()
@@ -390,9 +390,7 @@ class _Run:
             model = best.model.to(self.device)
             fired = FiringLayers()
             inputs, targets = self.data.test()
-            judged = evaluate(
-                model, inputs, targets, self.objective, self._evaluated, fired.observe
-            )
+            judged = evaluate(model, inputs, targets, self.objective, self._evaluated, fired)
             found = judged or {}
             summary |= {f"test_{name}": value for name, value in found.items()}
             if self._evaluated is None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from tandem_hw.arithmetic.neurons import LayerActivity
-from tandem_hw.learning.kinds.kind import ObservedNeurons
+from tandem_hw.learning.kinds.kind import FleetingObserver, ObservedNeurons
 from tandem_hw.learning.quantizer import IntegerParameters
 
 
-class SpikeRate:
+class SpikeRate(FleetingObserver):
     """Running mean of the spike rate over all firing neurons; a GPU is waited for by ``rate``."""
 
     def __init__(self, num_steps: int) -> None:
@@ -17,7 +17,7 @@ class SpikeRate:
         self.spikes: Tensor | float = 0.0
         self.slots = 0
 
-    def observe(
+    def __call__(
         self, layer: ObservedNeurons, activity: LayerActivity, integers: IntegerParameters
     ) -> None:
         """Count the spikes of one layer in one forward pass."""
@@ -41,13 +41,13 @@ class SpikeRate:
         return float(spikes) / slots if slots else 0.0
 
 
-class FiringLayers:
+class FiringLayers(FleetingObserver):
     """Which layers have fired so far."""
 
     def __init__(self) -> None:
         self.layers: dict[str, bool] = {}
 
-    def observe(
+    def __call__(
         self, layer: ObservedNeurons, activity: LayerActivity, integers: IntegerParameters
     ) -> None:
         """Look at one layer in one forward pass."""

@@ -194,3 +194,21 @@ def test_a_neuron_that_fires_behind_a_silent_step_is_not_kept_as_a_number(deferr
     assert 1 in late
     assert late != sorted(late, reverse=True), late
     assert torch.equal(activity.final_state(), state.final())
+
+
+@pytest.mark.parametrize("num_steps", [1, 5, 8, 19, 300])
+@pytest.mark.parametrize("last", [False, True])
+def test_spikes_are_the_same_numbers_in_floating_point(num_steps: int, last: bool) -> None:
+    order = MemoryOrder((3, 2, 2), last)
+    random = torch.Generator().manual_seed(num_steps)
+    dtype = CountedSpikes.dtype_for(num_steps)
+    counts = torch.randint(0, num_steps + 1, (4, 12), generator=random).to(dtype)
+    bits = torch.randint(0, 256, (4, -(-num_steps // 8), 12), generator=random).to(torch.uint8)
+    trains = (CountedSpikes(counts, num_steps, order), PackedSpikes(bits, num_steps, order))
+    for train in (*trains, SpikeTrain(trains[1].signal)):
+        whole, real = train.samples_first(), train.samples_first(torch.float32)
+        assert (whole.dtype, real.dtype) == (torch.uint8, torch.float32)
+        assert whole.any()
+        assert not whole.all()
+        assert torch.equal(whole.float(), real)
+        assert whole.stride() == real.stride()

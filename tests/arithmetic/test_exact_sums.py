@@ -348,8 +348,8 @@ def test_settings_by_the_new_and_the_old_interface_at_once_are_read() -> None:
         with pytest.raises(RuntimeError, match="mix of the legacy and new"):
             torch.get_float32_matmul_precision()
         assert torch.equal(dense(flat, rows).double(), flat.double() @ rows.double().T)
-        assert "mixed" in exact_sums._settings("cpu")
-        assert "bf16" in exact_sums._settings("cpu")
+        assert "mixed" in exact_sums.library_settings("cpu")
+        assert "bf16" in exact_sums.library_settings("cpu")
     finally:
         matmul.fp32_precision = before
 

@@ -271,7 +271,7 @@ def test_a_training_is_told_of_layers_with_weights_and_an_evaluation_of_all() ->
     seen = {training: FiringLayers() for training in (True, False)}
     for training, firing in seen.items():
         model.train(training)
-        model(inputs_of(model), firing.observe)
+        model(inputs_of(model), firing)
     assert seen[True].layers == {"conv1": True}
     assert len(seen[False].layers) == 7
 

@@ -123,7 +123,7 @@ def test_a_step_reads_from_the_device_once(monkeypatch: pytest.MonkeyPatch) -> N
         with reads:
             for indices in data.order(1):
                 inputs, targets = data.take(indices)
-                outputs = model(inputs, activity.observe)
+                outputs = model(inputs, activity)
                 loss = objective.loss(outputs, targets)
                 loss.backward()
                 followed.add(loss.detach(), outputs.detach(), targets, activity)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.exact_sums import ChosenWay, remember_choice
+from tandem_hw.arithmetic.gpu.launches import refuse_while_recording
 from tandem_hw.arithmetic.gpu.window_kernel import compiled
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.spikes.packed_spikes import SpikePacker
@@ -287,7 +288,7 @@ def _launched(state: FastState, inputs: _Inputs, case: _Case, bits: Tensor | Non
     return counts if case.fires else None
 
 
-@lru_cache(maxsize=1024)
+@cache  # all of them are kept: work that is recorded (``launches``) reads them again
 def _on_device(value: float, device: torch.device) -> Tensor:
     return torch.full((), value, dtype=torch.float32, device=device)
 
@@ -295,6 +296,7 @@ def _on_device(value: float, device: torch.device) -> Tensor:
 @lru_cache(maxsize=_REMEMBERED)
 def _is_exact(case: _Case) -> bool:
     """Return whether the kernel can be compiled and gives what step by step gives."""
+    refuse_while_recording(case.device)
     if _kernel() is None:
         return False
     try:

@@ -52,14 +52,16 @@ class CountedSpikes(StoredSpikes):
         """The counts [batch, *shape]."""
         return self.order.image(self.counts)
 
-    def samples_first(self) -> Tensor:
-        """Return the spikes in whole bytes, uint8 [batch, num_steps, *shape]."""
+    def samples_first(self, dtype: torch.dtype = torch.uint8) -> Tensor:
+        """Return the spikes as numbers [batch, num_steps, *shape]."""
         counts = self.counts
         steps = torch.arange(self.num_steps, dtype=counts.dtype, device=counts.device)[:, None]
-        spikes = counts.new_empty((len(counts), self.num_steps, counts.shape[1]))
-        # All steps at once, into integers of the same size: bool takes thirty times as long.
+        # All steps at once. On a CPU into integers of the same size: bool takes thirty times as
+        # long.
+        at_once = counts.dtype if dtype == torch.uint8 else dtype
+        spikes = counts.new_empty((len(counts), self.num_steps, counts.shape[1]), dtype=at_once)
         torch.gt(counts[:, None], steps, out=spikes)
-        return self.order.image(spikes.to(torch.uint8))
+        return self.order.image(spikes.to(dtype))
 
     def part(self, samples: slice) -> CountedSpikes:
         """Return what some of the samples send."""

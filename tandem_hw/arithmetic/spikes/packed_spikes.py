@@ -45,15 +45,18 @@ class PackedSpikes(StoredSpikes):
         """The bits."""
         return self.bits
 
-    def samples_first(self) -> Tensor:
-        """Return the spikes in whole bytes, uint8 [batch, num_steps, *shape]."""
+    def samples_first(self, dtype: torch.dtype = torch.uint8) -> Tensor:
+        """Return the spikes as numbers [batch, num_steps, *shape]."""
         batch, groups, neurons = self.bits.shape
         spikes = self.bits.new_empty((batch, self.num_steps, neurons))
         masks = _masks(self.bits.device)
         for group in range(groups):  # the steps of a byte at once
             steps = spikes[:, _BITS * group : _BITS * (group + 1)]
             torch.bitwise_and(self.bits[:, group, None], masks[: steps.shape[1]], out=steps)
-        return self.order.image(spikes.clamp_max_(1))
+        if dtype == spikes.dtype:
+            return self.order.image(spikes.clamp_max_(1))
+        numbers = torch.empty_like(spikes, dtype=dtype)
+        return self.order.image(torch.gt(spikes, 0, out=numbers))
 
     def part(self, samples: slice) -> PackedSpikes:
         """Return what some of the samples send."""

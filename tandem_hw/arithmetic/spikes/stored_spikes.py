@@ -17,8 +17,12 @@ class StoredSpikes(ABC):
         """What is kept of them, [batch, ..., neurons]."""
 
     @abstractmethod
-    def samples_first(self) -> Tensor:
-        """Return the spikes in whole bytes, uint8 [batch, num_steps, *shape]."""
+    def samples_first(self, dtype: torch.dtype = torch.uint8) -> Tensor:
+        """Return the spikes as numbers [batch, num_steps, *shape].
+
+        Args:
+            dtype: of the numbers, whole bytes or floating point.
+        """
 
     @property
     def by_step(self) -> bool:

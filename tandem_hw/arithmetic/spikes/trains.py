@@ -63,9 +63,9 @@ class SpikeTrain:
         """Where the signal is kept."""
         return self.signal.device
 
-    def samples_first(self) -> Tensor:
-        """Return what is given step by step as [batch, num_steps, *shape]."""
-        return self.signal.transpose(0, 1)
+    def samples_first(self, dtype: torch.dtype = torch.uint8) -> Tensor:
+        """Return what is given step by step as numbers [batch, num_steps, *shape]."""
+        return self.signal.transpose(0, 1).to(dtype)
 
     def part(self, samples: slice) -> SpikeTrain:
         """Return what some of the samples send."""
@@ -91,8 +91,9 @@ class Incoming:
 
     Attributes:
         train: what their source sends.
-        synapse: from a signal uint8 [batch, *in_shape] to synaptic inputs [batch, *shape],
-            integers in weight units. It is called with the samples of all steps at once.
+        synapse: from a signal [batch, *in_shape], uint8 or float32, to synaptic inputs
+            [batch, *shape], integers in weight units. It is called with the samples of all steps
+            at once.
         magnitude: from such a signal to what no part of its weighted sums exceeds in magnitude,
             [batch, 1, ...], or None. It shows that a step moves no state far, where the weights
             alone do not (``tandem_hw.arithmetic.states.summed_states``).
@@ -122,7 +123,9 @@ class Incoming:
             [batch, num_steps, *shape].
         """
         # Samples first, as they lie in memory: a few of them, with all their steps, are a part.
-        signal = self.train.samples_first()[:, :num_steps]
+        # A CPU may multiply bytes; a GPU would make floating point of them in a pass of its own.
+        dtype = torch.uint8 if self.train.device.type == "cpu" else torch.float32
+        signal = self.train.samples_first(dtype)[:, :num_steps]
         found = self.synapse(signal.flatten(0, 1))
         return found.view(self.train.batch, num_steps, *found.shape[1:])
 

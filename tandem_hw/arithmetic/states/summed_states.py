@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.states.exact_states import ExactState
 from tandem_hw.arithmetic.states.fast_states import FastState
+from tandem_hw.arithmetic.states.step_inputs import inputs_stay_below
 from tandem_hw.network.fixed_point import ACCUMULATOR_LIMIT, STATE_LIMIT
 
 
@@ -37,30 +37,13 @@ def steps_are_small(
 ) -> bool:
     """Return whether the input of every step stays below ``step_limit``.
 
-    The weights may show it (``NeuronParameters.input_reach``), or what comes in. Where there are
-    deferred checks they are told, and it is taken as so; what comes in is then looked at only where
-    the weights did not show it in an earlier pass.
-
     Args:
         neurons: the neurons.
         num_steps: length T of the window.
         magnitude: returns what the input of no step exceeds in magnitude, a tensor [], or None
             where only the weights are known.
     """
-    limit, checks = step_limit(num_steps), neurons.checks
-    if checks is None and neurons.input_reach < limit:
-        return True
-    if magnitude is None:
-        return False
-    if checks is not None and neurons.layer not in checks.watched:
-        reach = torch.as_tensor(neurons.input_reach)
-        checks.fail_if(reach >= limit, neurons.layer, may_be_watched=True)
-        return True
-    too_far = ~(magnitude() < limit)
-    if checks is None:
-        return not too_far
-    checks.fail_if(too_far & (neurons.input_reach >= limit), neurons.layer)
-    return True
+    return inputs_stay_below(neurons, step_limit(num_steps), magnitude)
 
 
 class SummedState(FastState):

@@ -7,6 +7,7 @@ synapses compute, and what they are in a quantized network.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
@@ -34,6 +35,26 @@ class ObservedNeurons(Protocol):
 
 #: Told what the integer neurons of a layer did in a forward pass, and with which integers.
 Observer = Callable[[ObservedNeurons, LayerActivity, IntegerParameters], None]
+
+
+class FleetingObserver(ABC):
+    """An observer that takes numbers from what it is told, and keeps no tensor of it.
+
+    A pass that is launched as a whole (``tandem_hw.learning.passes``) works on the same memory each
+    time, and may be watched by such observers alone.
+    """
+
+    @abstractmethod
+    def __call__(
+        self, layer: ObservedNeurons, activity: LayerActivity, integers: IntegerParameters
+    ) -> None:
+        """Look at what a layer did in a forward pass.
+
+        Args:
+            layer: the neurons.
+            activity: what they did.
+            integers: with which integers.
+        """
 
 
 class LayerKind(nn.Module):

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from tandem_hw.learning.checkpoint import rebuilt
 from tandem_hw.learning.model import TandemNetwork
@@ -53,11 +54,16 @@ class WeightAverage:
         parameters = {name for name, _ in self._followed.named_parameters()}
         state = self.model.state_dict()
         decay = min(self._decay, step / (step + _START))
+        followed: list[tuple[Tensor, Tensor]] = []
+        copied: list[tuple[Tensor, Tensor]] = []
         for name, value in self._followed.state_dict().items():
-            if name in parameters or name.endswith(_STATISTICS):
-                state[name].lerp_(value, 1 - decay)
-            else:
-                state[name].copy_(value)
+            averaged = name in parameters or name.endswith(_STATISTICS)
+            (followed if averaged else copied).append((state[name], value))
+        # All at once: a GPU would be launched a kernel for every one of them.
+        ours, theirs = ([pair[side] for pair in followed] for side in (0, 1))
+        torch._foreach_lerp_(ours, theirs, 1 - decay)
+        for one, other in copied:
+            one.copy_(other)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from an average that a training has left.

@@ -3,22 +3,23 @@
 The integers of all layers stay where they are computed, and so does all that could be wrong with
 them (``tandem_hw.arithmetic.deferred_checks``). Where something is, the pass is taken back and run
 again in the way in which every layer looks at its own numbers at once.
+
+A pass that was run a few times under the same circumstances is recorded with its backward pass and
+launched as a whole from then on (``recorded_pass``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.learning.layers import Observer, TandemLayer
+from tandem_hw.learning.passes.attempt import Attempt, Pass, RandomNumbers, attempt, put_back
+from tandem_hw.learning.passes.circumstances import circumstances_of, may_be_recorded
+from tandem_hw.learning.passes.recorded_pass import Recordings
 from tandem_hw.learning.weights_in_effect import has_foreign_hooks
-
-#: Runs the layers: told what they do, and by what their conditions are taken up, if by anything.
-Pass = Callable[[Observer | None, DeferredChecks | None], Tensor]
 
 
 def may_be_deferred(model: nn.Module, inputs: Tensor) -> bool:
@@ -46,64 +47,59 @@ class DeferredPass:
             with wrap and clip at once, so that a pass is not run twice each time.
         watched: names of the layers that are looked at more closely in later passes
             (``DeferredChecks``).
+        recordings: the passes that are launched as a whole.
     """
 
     def __init__(self) -> None:
         self.wrapping: frozenset[str] = frozenset()
         self.watched: frozenset[str] = frozenset()
+        self.recordings = Recordings()
 
     def run(
-        self, model: nn.Module, device: torch.device, run: Pass, observe: Observer | None
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        run: Pass,
+        observe: Observer | None,
+        spiking: int | None = None,
     ) -> Tensor:
         """Run the layers once, or twice where a condition does not hold.
 
         Args:
             model: whose buffers a pass changes.
-            device: where it computes.
+            inputs: what it is called with, on the device.
             run: one pass.
             observe: told of the pass that is used.
+            spiking: how many layers spike in it; passes of another number are others.
 
         Returns:
             What the pass returns.
         """
         buffers = list(model.buffers())
-        before = _copies(buffers)
-        random = _random_state(device)
-        checks = DeferredChecks(self.wrapping, self.watched)
-        told: list[tuple[Any, ...]] = []
-        result = run(None if observe is None else lambda *what: told.append(what), checks)
-        failed = checks.failed()
+        observed = observe is not None
+
+        def once(given: Tensor) -> Attempt:
+            checks = DeferredChecks(self.wrapping, self.watched)
+            return attempt(run, given, buffers, checks, observed)
+
+        recording = None
+        modules = list(model.modules())
+        if may_be_recorded(modules, inputs, observe):
+            variant = (spiking, observed, self.wrapping, self.watched)
+            recording = self.recordings.find(
+                circumstances_of(modules, inputs, variant), once, inputs, model
+            )
+        random = RandomNumbers(inputs.device)
+        tried = once(inputs) if recording is None else recording.launch(inputs)
+        failed = tried.checks.failed()
         if failed is None:
-            for what in told:
+            for layer, activity, integers in tried.told:
                 assert observe is not None  # or nothing would have been told
-                observe(*what)
-            return result
+                # Anew, since it keeps numbers that were read, and a recording comes with others.
+                observe(layer, activity, replace(integers))
+            return tried.output if recording is None else recording.joined()
         self.wrapping |= failed
-        self.watched |= checks.to_watch
-        for buffer, value in zip(buffers, before, strict=True):
-            buffer.copy_(value)
-        _set_random_state(device, random)
-        return run(observe, None)
-
-
-def _copies(buffers: Sequence[Tensor]) -> list[Tensor]:
-    """Copy buffers, those of a data type at once: a GPU is busy with as many of them as it can."""
-    copies = [torch.empty_like(buffer) for buffer in buffers]
-    for dtype in {buffer.dtype for buffer in buffers}:
-        alike = [place for place, buffer in enumerate(buffers) if buffer.dtype == dtype]
-        torch._foreach_copy_(
-            [copies[place] for place in alike], [buffers[place] for place in alike]
-        )
-    return copies
-
-
-def _random_state(device: torch.device) -> Tensor:
-    """Return what the dropout's random numbers come from."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def _set_random_state(device: torch.device, state: Tensor) -> None:
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)
+        self.watched |= tried.checks.to_watch
+        put_back(buffers, tried.before)
+        random.restore()
+        return run(inputs, observe, None)

@@ -17,14 +17,15 @@ from tandem_hw.errors import ConversionError, NetworkError
 from tandem_hw.learning import layers as layers_module
 from tandem_hw.learning import model as model_module
 from tandem_hw.learning.architecture import Architecture, LayerSpec
-from tandem_hw.learning.deferred_pass import may_be_deferred
 from tandem_hw.learning.layers import TandemLayer
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.learning.passes.deferred_pass import may_be_deferred
 from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.learning.spiking_options import SpikingOptions
 from tandem_hw.network.input_spec import InputSpec
 from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
 from tests.helpers.onednn import onednn
+from tests.helpers.wide_network import wide_model
 
 Told = tuple[str, list[Tensor], int | None, float]
 
@@ -116,33 +117,6 @@ def test_a_deferred_pass_trains_the_same_network(
     assert found._deferred.wrapping == frozenset()
 
 
-def wide_model(reset: str = "subtract", firing_delay: int = 0) -> TandemNetwork:
-    """Return a network with a dropout whose states leave 24 bits where nothing keeps them in."""
-    architecture = Architecture(
-        InputSpec((40, 1, 1), bits=8, scale=1 / 255, encoding="constant"),
-        SpikingOptions(
-            4,
-            reset,  # type: ignore[arg-type]
-            activation_max=2.0,
-            firing_delay=firing_delay,
-        ),
-        (
-            LayerSpec("conv", 30),
-            LayerSpec("dropout", p=0.5, source=0),
-            LayerSpec("linear", 20, norm=True, source=1),
-            LayerSpec("linear", 5, source=2),
-        ),
-        "potential",
-    )
-    torch.manual_seed(0)
-    model = TandemNetwork(architecture)
-    with torch.no_grad():
-        for layer in model.tandem_layers:
-            assert layer.weight is not None
-            layer.weight.abs_()
-    return model
-
-
 def deferred_or_not(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Return a list to which every later pass of a network adds whether it was deferred."""
     passes: list[bool] = []
@@ -172,6 +146,23 @@ def test_a_pass_whose_states_left_24_bits_is_taken_back_and_run_with_wrap_and_cl
     assert first in found._deferred.wrapping
     # Three immediate ones of the other model; then one that is taken back, and two that wrap.
     assert passes == [False] * 3 + [True, False] + [True] * 2
+
+
+def test_a_pass_that_is_taken_back_leaves_the_one_before_its_gradient(
+    deferred: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers_module, "_HEAD_ROOM", 0.0)
+    model = wide_model()
+    dark, bright = (torch.full((6, 40, 1, 1), value, dtype=torch.uint8) for value in (1, 255))
+    gradients = []
+    for deferred[0] in (False, True):
+        one = copy.deepcopy(model)
+        torch.manual_seed(2)  # of the dropout
+        (one(dark).sum() + one(bright).square().sum()).backward()
+        gradients.append([weight.grad for weight in one.parameters() if weight.grad is not None])
+    assert one._deferred.wrapping
+    assert any(gradient.any() for gradient in gradients[0])
+    assert all(map(torch.equal, *gradients))
 
 
 def test_what_the_weights_do_not_show_is_looked_at_closely_from_the_next_pass_on(

@@ -30,6 +30,10 @@ class InputWarning(TandemWarning):
     """Inputs are in another range than is meant: nearly nothing of them reaches the network."""
 
 
+class UncheckedFileWarning(TandemWarning):
+    """A file has no checksums: a value that was damaged is taken for the right one."""
+
+
 class SilentLayerWarning(TandemWarning):
     """A layer does nothing on the samples that a network is measured with."""
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.data.dataset import Dataset, Images, Labels
-from tandem_hw.data.npz_arrays import READ_ERRORS, LabelArray, check_labels
-from tandem_hw.errors import DataError, how_to_install
+from tandem_hw.data.npz_arrays import LabelArray, check_labels
+from tandem_hw.errors import DataError, TandemError, how_to_install
 from tandem_hw.network.choices import encodings_for
 from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_RANGE
 from tandem_hw.network.quantized import InputSpec
@@ -291,7 +291,9 @@ def _read_recording(
             events = transform(events)
     except ImportError as error:  # some of tonic's readers import theirs when they are used
         raise DataError(f"{where}: cannot be read ({error}); {_INSTALL}") from error
-    except READ_ERRORS as error:
+    except TandemError:
+        raise
+    except Exception as error:  # of whatever class, from damaged files or from the transform
         raise DataError(
             f"{where}: cannot be read or transformed ({error}); check the files and the transform"
         ) from error

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from tandem_hw.data.catalogue import DIABETES, DIGITS, TORCHVISION
 from tandem_hw.data.dataset import ImageDataset, Images, Labels, Need, Targets
 from tandem_hw.data.npz_arrays import (
-    READ_ERRORS,
     LabelArray,
     check_labels,
     check_targets,
@@ -104,7 +103,7 @@ def _from_torchvision(
     try:
         part = source(str(folder), train=train, download=True)
         images, labels = np.asarray(part.data), np.asarray(part.targets)
-    except READ_ERRORS as error:
+    except Exception as error:  # of whatever class, from a download or from damaged files
         raise DataError(
             f'data set "{spec}" could not be downloaded to {folder} or read from there ({error}); '
             f"without a connection, put the data into an npz file and give npz:PATH"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,21 +17,6 @@ LabelArray = npt.NDArray[np.int64]
 
 #: A label above this is taken for a mistake: an output layer would get a neuron for each.
 _CLASSES_MAX: Final = 1 << 16
-#: What NumPy, zipfile and other readers raise for files that are damaged or something else.
-READ_ERRORS: Final = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def read_names(path: Path) -> list[str]:
@@ -91,7 +74,9 @@ def _read(
                 item = f"array {name}"
                 arrays[name] = archive.read(name, leave_large=name in left_in_file)
             return arrays
-    except READ_ERRORS as error:
+    except DataError:
+        raise
+    except Exception as error:  # a reader may raise anything at bytes that are not what it expects
         raise DataError(
             f"{path}: {item} cannot be read ({error}); an npz file that numpy.savez wrote is needed"
         ) from error

@@ -91,7 +91,7 @@ class NpzFile:
 
         Raises:
             ValueError: it is damaged, holds objects, or is far larger than the file.
-            Exception: of any class in ``READ_ERRORS``: the archive is damaged.
+            Exception: of any class: the archive is damaged.
         """
         info = self._members[name]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from tandem_hw.data.event_data import (
     event_dataset,
     import_tonic,
 )
-from tandem_hw.data.npz_arrays import READ_ERRORS
 from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import DataError
 
@@ -123,7 +121,7 @@ def _open(spec: str, make: Callable[..., Any], folder: Path, **part: bool) -> An
         # tonic prints what it downloads; standard output is for results.
         with contextlib.redirect_stdout(sys.stderr):
             recordings = make(save_to=str(folder), **part)
-    except (*READ_ERRORS, http.client.HTTPException) as error:
+    except Exception as error:  # of whatever class, from a download or from damaged files
         raise DataError(
             f'data set "{spec}" could not be downloaded to {folder} or read from there ({error}); '
             f"without a connection, put the archive that tonic.datasets.{make.__name__} names into "

@@ -31,6 +31,7 @@ from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Shape, requ
 from tandem_hw.network.synapses.catalogue import SYNAPSE_KINDS
 from tandem_hw.network.synapses.convolutions import Conv2d, Convolution
 from tandem_hw.network.synapses.dense import Dense
+from tandem_hw.network.synapses.geometry import LENGTH_MAX, VALUES_MAX
 from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.version import installed_version
 
@@ -49,9 +50,6 @@ _CUBA: Final = "CUBA"
 #: netx knows no neuron that resets by subtraction. It refuses a type that it does not know.
 _SUBTRACTING: Final = "TANDEM_IF"
 
-#: Limits on what a damaged or hostile file can ask a simulator for. They are far above any chip.
-_LENGTH_MAX: Final = 1 << 24
-_VALUES_MAX: Final = 1 << 28
 #: Longest name of a layer in bytes: HDF5 attributes are small.
 _NAME_BYTES_MAX: Final = 1024
 
@@ -123,18 +121,18 @@ def check_sizes(network: QuantizedNetwork) -> None:
     """Refuse shapes that no simulator could allocate."""
     shapes = {"input": network.input.shape} | {layer.name: layer.output_shape for layer in network}
     for name, shape in shapes.items():
-        if max(shape) > _LENGTH_MAX or math.prod(shape) > _VALUES_MAX:
+        if max(shape) > LENGTH_MAX or math.prod(shape) > VALUES_MAX:
             raise NetworkError(
-                f"{name}: shape {shape} is too large: at most {_LENGTH_MAX} a dimension and "
-                f"{_VALUES_MAX} values are allowed"
+                f"{name}: shape {shape} is too large: at most {LENGTH_MAX} a dimension and "
+                f"{VALUES_MAX} values are allowed"
             )
     for synapses in (one for layer in network for one in layer.synapses):
         name = synapses.name
         if len(name.encode()) > _NAME_BYTES_MAX:
             raise NetworkError(f"the layer name {name[:40]}… is over {_NAME_BYTES_MAX} bytes")
         for field, values in synapses.geometry_numbers.items():
-            if max(values) > _LENGTH_MAX:
-                raise NetworkError(f"{name}: {field} {values} is over {_LENGTH_MAX}")
+            if max(values) > LENGTH_MAX:
+                raise NetworkError(f"{name}: {field} {values} is over {LENGTH_MAX}")
 
 
 def _type_name(synapses: Synapses) -> str:

@@ -178,8 +178,8 @@ def check_same_tree(found: Tree, expected: Tree, where: str) -> None:
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    if isinstance(value, str) or isinstance(wanted, str):
-        return bool(value == wanted)
+    if isinstance(value, str) or isinstance(wanted, str):  # an array would be compared by items
+        return isinstance(value, str) and isinstance(wanted, str) and value == wanted
     one, other = np.asarray(value), np.asarray(wanted)
     textual = (one.dtype.kind in "OUS", other.dtype.kind in "OUS")
     return one.shape == other.shape and textual[0] == textual[1] and bool(np.all(one == other))

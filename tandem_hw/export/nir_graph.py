@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.nir_file import TreeItems
 from tandem_hw.network.layers import INPUT_SOURCE
-from tandem_hw.network.synapses.geometry import Geometry
+from tandem_hw.network.synapses.geometry import LENGTH_MAX, Geometry
 
 Real: TypeAlias = npt.NDArray[np.float64]
 Axes: TypeAlias = tuple[int, ...]
@@ -189,6 +189,11 @@ def _neurons(graph: _Graph, name: str, start: str) -> RealNeurons:
     resistance, threshold = node.reals("r"), node.reals("v_threshold")
     if np.any(threshold <= 0) or np.any(resistance <= 0):
         raise ConversionError(f"{node.location} has r or v_threshold that is not positive")
+    if resistance.shape != threshold.shape and 1 not in (resistance.size, threshold.size):
+        raise ConversionError(
+            f"{node.location} has r of shape {resistance.shape} and v_threshold of shape "
+            f"{threshold.shape}; they have to be the same"
+        )
     return RealNeurons(name, tuple(paths), resistance, threshold)
 
 
@@ -247,10 +252,10 @@ def _weighted(graph: _Graph, name: str, source: str | None) -> RealPath:
 
 
 def _geometry(node: TreeItems, kernel: Axes) -> Geometry:
-    stride, dilation = (_axes(node, field, len(kernel)) for field in ("stride", "dilation"))
+    stride, dilation = (_axes(node, field, len(kernel), 1) for field in ("stride", "dilation"))
     padding = node.tree.get("padding")
     if not isinstance(padding, str):
-        around = _axes(node, "padding", len(kernel))
+        around = _axes(node, "padding", len(kernel), 0)
     elif padding == "valid":
         around = (0,) * len(kernel)
     else:
@@ -261,14 +266,15 @@ def _geometry(node: TreeItems, kernel: Axes) -> Geometry:
                 f"of the image"
             )
         around = tuple(one // 2 for one in whole)
-    return Geometry(stride, around, dilation, node.integer("groups"))
+    return Geometry(stride, around, dilation, node.integer("groups", range(1, LENGTH_MAX + 1)))
 
 
 def _pooled(graph: _Graph, name: str, weighted: list[str], source: str | None) -> RealPath:
     """Return a pooling alone, or folded into the weights behind it."""
     node, place = graph.nodes[name], graph.place(name)
     kernel, stride, padding = (
-        _axes(node, field, 2) for field in ("kernel_size", "stride", "padding")
+        _axes(node, field, 2, least)
+        for field, least in (("kernel_size", 0), ("stride", 1), ("padding", 0))
     )
     if min(kernel) < 1:
         raise ConversionError(f"{place} has windows of {kernel}; both numbers must be 1 or more")
@@ -347,11 +353,16 @@ def _check_unfolded(weights: int, place: str) -> None:
         )
 
 
-def _axes(node: TreeItems, name: str, count: int) -> Axes:
-    """Return one number for each axis; a single one stands for all."""
+def _axes(node: TreeItems, name: str, count: int, least: int) -> Axes:
+    """Return one number for each axis, of ``least`` or more; a single one stands for all."""
     values = node.integers(name).reshape(-1)
     if values.size not in (1, count):
         raise ConversionError(
             f"{node.location}: {name} holds {values.size} values for {count} axes"
         )
-    return tuple(np.broadcast_to(values, (count,)).tolist())
+    numbers = tuple(np.broadcast_to(values, (count,)).tolist())
+    if min(numbers) < least or max(numbers) > LENGTH_MAX:
+        raise ConversionError(
+            f"{node.location}: {name} is {numbers}; allowed are {least} to {LENGTH_MAX}"
+        )
+    return numbers

@@ -88,7 +88,7 @@ def _opened(graph: Any) -> tuple[Tree, str]:
         raise ConversionError(
             f"{where} was made by tandem-hw; read the file with read_nir, which loses nothing"
         )
-    if tree.get("type") != "NIRGraph":
+    if TreeItems(tree, where).text("type") != "NIRGraph":
         raise ConversionError(f"{where} is a single node; a graph is needed")
     return tree, where
 

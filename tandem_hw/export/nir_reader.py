@@ -31,6 +31,7 @@ from tandem_hw.network.choices import Encoding, Readout, Reset
 from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
 from tandem_hw.network.network_digest import network_digest
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Shape
+from tandem_hw.network.synapses.geometry import LENGTH_MAX
 
 #: More layers than any chip holds, and more skips than a layer needs.
 _LAYERS_MAX = 1024
@@ -86,7 +87,7 @@ def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
         raise FileFormatError(
             f"{path}: the file does not hold a valid network: {error}; export it again"
         ) from error
-    if network_digest(network, said) != metadata.tree.get("digest"):
+    if network_digest(network, said) != metadata.text("digest"):
         raise FileFormatError(
             f"{path}: the weights or the metadata do not match the digest: the file was changed "
             f"after its export; export it again"
@@ -98,7 +99,8 @@ def read_nir(path: str | os.PathLike[str]) -> QuantizedNetwork:
 def is_ours(tree: Tree) -> bool:
     """Whether a graph says that tandem-hw wrote it."""
     metadata = tree.get("metadata")
-    return isinstance(metadata, dict) and metadata.get("format") == FORMAT_NAME
+    name = metadata.get("format") if isinstance(metadata, dict) else None
+    return isinstance(name, str) and name == FORMAT_NAME
 
 
 def _said_sources(tree: Tree, network: QuantizedNetwork) -> frozenset[str]:
@@ -185,6 +187,10 @@ def _input(node: TreeItems, outputs: dict[str, Shape], before: str | None) -> In
         )
     weight = node.integers("weight")
     arguments = read_geometry(make, node, metadata)
+    for name in make.geometry_type.axis_names() if make.geometry_type else ():
+        values = node.axes(name)  # 64 bits each, which shapes and tables would be made of
+        if any(abs(value) > LENGTH_MAX for value in values):
+            raise FileFormatError(f"{node.where(name)} is {values}; the largest is {LENGTH_MAX}")
     if arguments and node.text("type") == kind:  # of NIR, with zeros between the groups
         weight = _grouped(weight, arguments["geometry"].groups, node.location)
     synapses = make(

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, get_args
 
+import numpy as np
+
 from tandem_hw.errors import ConversionError, NetworkError
+from tandem_hw.learning.saved.architecture_fields import ARCHITECTURE, INPUT, LAYER, OPTIONS
+from tandem_hw.learning.saved.field_rules import Rules, check_fields, shown
 from tandem_hw.learning.spiking_options import SpikingOptions
-from tandem_hw.network.fixed_point import WEIGHT_BITS_RANGE
 from tandem_hw.network.quantized import InputSpec, Readout
 from tandem_hw.network.synapses.geometry import Shape
-from tandem_hw.ranges import POSITIVE, whole_number
 
 #: More layers than any chip holds, skips included.
 LAYERS_MAX: Final = 1024
@@ -33,6 +35,8 @@ _LATER_FIELDS: Final[dict[str, Any]] = {
 #: Those among them that came last.
 _OF_ITS_OWN: Final = ("weight_bits", "channel_thresholds")
 _LATER_KINDS: Final = ("maxpool",)
+#: What Python raises where a description has something else in the place of a part.
+_OF_OTHER_TYPES: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,9 @@ class LayerSpec:
     channel_thresholds: bool = False
 
     def __post_init__(self) -> None:
-        """Turn lists (as JSON has them) into tuples."""
-        sizes = ("kernel", "stride", "padding", "dilation", "output_padding", "pool")
-        for name in (*sizes, "pooled_to", "joined", "skips"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        """Turn lists (as JSON has them) into tuples, and NumPy's numbers into Python's."""
+        for entry in fields(self):
+            object.__setattr__(self, entry.name, _plain(getattr(self, entry.name)))
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -137,8 +140,10 @@ class Architecture:
     readout: Readout = "potential"
 
     def __post_init__(self) -> None:
-        """Check readout and sources; the options have checked themselves."""
+        """Check readout, layers and sources; input and options have checked themselves."""
         object.__setattr__(self, "layers", tuple(self.layers))
+        for index, layer in enumerate(self.layers):
+            _check_layer(index, layer)
         count = sum(len(layer.sources) for layer in self.layers)
         if count > LAYERS_MAX:
             raise ConversionError(
@@ -147,22 +152,12 @@ class Architecture:
         if self.readout not in get_args(Readout):
             raise ConversionError(f'readout is "{self.readout}"; allowed are potential, count')
         for index, layer in enumerate(self.layers):
-            if not isinstance(layer.ceil_mode, bool):
-                raise ConversionError(
-                    f"ceil_mode of layer {index} is {layer.ceil_mode!r}; allowed are True and False"
-                )
-            _check_own(index, layer)
-            if layer.ceiling is not None and not isinstance(layer.ceiling, (int, float)):
-                raise ConversionError(
-                    f"the ceiling of layer {index} is {layer.ceiling!r}; give {POSITIVE.words}"
-                )
-            if layer.ceiling is not None:
-                POSITIVE.check(f"the ceiling of layer {index}", layer.ceiling, ConversionError)
             for source in layer.sources:
-                if not isinstance(source, int) or not FROM_INPUT <= source < index:
+                is_number = isinstance(source, int) and not isinstance(source, bool)
+                if not is_number or not FROM_INPUT <= source < index:
                     raise ConversionError(
-                        f"layer {index} takes its spikes from layer {source!r}; allowed are the "
-                        f"layers before it, counted from 0, and {FROM_INPUT} for the input"
+                        f"layer {index} takes its spikes from layer {shown(source)}; allowed are "
+                        f"the layers before it, counted from 0, and {FROM_INPUT} for the input"
                     )
 
     def difference(self, other: Architecture) -> str:
@@ -227,6 +222,7 @@ class Architecture:
             ConversionError: a field is missing, unknown or out of range.
         """
         try:
+            check_fields(data, ARCHITECTURE, " of the network")
             count = sum(
                 1 + len(one.get("joined", ()))
                 for layer in data["layers"]
@@ -237,29 +233,34 @@ class Architecture:
             spec = dict(data["input"])
             spec["shape"] = tuple(spec["shape"])
             return cls(
-                input=_build(InputSpec, spec),
-                options=_build(SpikingOptions, data["options"]),
+                input=_build(InputSpec, spec, INPUT),
+                options=_build(SpikingOptions, data["options"], OPTIONS),
                 layers=tuple(
                     _build_layer(layer, before)
                     for before, layer in enumerate(data["layers"], start=FROM_INPUT)
                 ),
                 readout=data["readout"],
             )
-        except (AttributeError, KeyError, TypeError, ValueError, NetworkError) as error:
+        except (*_OF_OTHER_TYPES, NetworkError) as error:
             raise ConversionError(f"the description of the network is damaged: {error}") from error
 
 
-def _check_own(index: int, layer: LayerSpec) -> None:
-    """Refuse what a layer, or a skip of it, cannot have of its own."""
-    if layer.weight_bits is not None:
-        name = f"weight_bits of layer {index}"
-        whole_number(name, layer.weight_bits, WEIGHT_BITS_RANGE, ConversionError)
-    if not isinstance(layer.channel_thresholds, bool):
-        raise ConversionError(
-            f"channel_thresholds of layer {index} is {layer.channel_thresholds!r}; allowed are "
-            f"True and False"
-        )
-    for skip in layer.skips:
+def _plain(value: Any) -> Any:
+    """Return a field as a file holds it."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _check_layer(index: int, layer: LayerSpec) -> None:
+    """Refuse fields of a layer or of a skip that are not what they may be."""
+    if not isinstance(layer, LayerSpec):
+        raise ConversionError(f"layer {index} is {shown(layer)}, no LayerSpec")
+    check_fields(vars(layer), LAYER, f" of layer {index}")
+    for number, skip in enumerate(layer.skips, start=1):
+        if not isinstance(skip, LayerSpec):
+            raise ConversionError(f"skip {number} of layer {index} is {shown(skip)}, no LayerSpec")
+        check_fields(vars(skip), LAYER, f" of skip {number} of layer {index}")
         if any(getattr(skip, name) != _LATER_FIELDS[name] for name in _OF_ITS_OWN):
             raise ConversionError(
                 f"a skip of layer {index} has {' or '.join(_OF_ITS_OWN)} of its own; it has those "
@@ -279,8 +280,12 @@ def _build_layer(data: dict[str, Any], before: int) -> LayerSpec:
     return spec
 
 
-def _build(kind: Any, data: dict[str, Any]) -> Any:
-    unknown = set(data) - {field.name for field in fields(kind)}
+def _build(kind: Any, data: dict[str, Any], rules: Rules | None = None) -> Any:
+    """Make what fields describe, which judges them; rules say what a file has to hold of them."""
+    unknown = data.keys() - {field.name for field in fields(kind)}
     if unknown:
-        raise ValueError(f"unknown fields {sorted(unknown)} in {kind.__name__}")
-    return kind(**data)
+        raise ValueError(f"unknown fields {sorted(map(str, unknown))} in {kind.__name__}")
+    built = kind(**data)
+    if rules is not None:
+        check_fields(data, rules)
+    return built

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tandem_hw.atomic_write import write_whole
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.model import Architecture, TandemNetwork
+from tandem_hw.learning.saved.field_rules import shown, whole
+from tandem_hw.learning.saved.parameters import check_parameters, check_values
 from tandem_hw.learning.torch_file import check_tensors, read_torch_file
 from tandem_hw.learning.weights_in_effect import check_storable, restore_pruning, without_pruning
 from tandem_hw.plain_text import plain
@@ -74,10 +75,19 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
         path: where to write, usually ending in ``.pt``.
 
     Raises:
-        ConversionError: the model has been rounded to a format with too few digits.
+        ConversionError: the model has been rounded to a format with too few digits, or has values
+            that no file may have.
         FileFormatError: the path cannot be written to.
     """
     checkpoint.model.check_precision()
+    for name, value in checkpoint.model.state_dict().items():
+        try:
+            check_values(name, value, value)
+        except ConversionError as error:
+            raise ConversionError(
+                f"{error}, and could not be read again from {path}; lower the learning rate, or go "
+                f"back to an earlier state"
+            ) from error
     architecture = checkpoint.model.architecture
     content = {
         "format": FORMAT,
@@ -121,10 +131,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise FileFormatError(
             f"{path}: is not a tandem-hw checkpoint; train one with tandem-hw train"
         )
-    version = content.get("format_version")
-    if not isinstance(version, int) or not _OLDEST_VERSION <= version <= FORMAT_VERSION:
+    version: Any = content.get("format_version")
+    if not whole(range(_OLDEST_VERSION, FORMAT_VERSION + 1)).fits(version):
         raise FileFormatError(
-            f"{path}: checkpoint of format version {version}; this tandem-hw reads versions "
+            f"{path}: checkpoint of format version {shown(version)}; this tandem-hw reads versions "
             f"{_OLDEST_VERSION} to {FORMAT_VERSION}. Read it with the version that wrote it, or "
             f"train again"
         )
@@ -152,8 +162,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _check_metrics(metrics: list[Any], path: str | os.PathLike[str]) -> None:
-    """Refuse metrics that could not be written as JSON again."""
+    """Refuse metrics that are not names with values, or could not be written as JSON again."""
     try:
+        if not all(isinstance(epoch, dict) for epoch in metrics):
+            raise TypeError("an epoch has no names")
         json.dumps(metrics)
     except (TypeError, ValueError, RecursionError) as error:
         raise FileFormatError(
@@ -175,7 +187,7 @@ def rebuilt(
         ConversionError: naming a parameter that is missing, unknown or of another shape.
         RuntimeError, TypeError, ValueError, AttributeError: they are no state of such a model.
     """
-    _check_parameters(architecture, without_pruning(parameters), version)
+    _check_parameters(architecture, parameters, version)
     model = TandemNetwork(architecture)
     model.to(_dtype(parameters))
     if version < _THRESHOLDS_VERSION:
@@ -195,23 +207,16 @@ def _check_parameters(architecture: Architecture, parameters: dict[str, Any], ve
     """Refuse parameters of other shapes than a model's, before the model takes any memory.
 
     Raises:
-        ConversionError: naming a parameter that is missing, unknown or of another shape.
+        ConversionError: naming a parameter that is missing, unknown or not what it has to be.
     """
+    for name in parameters:
+        if not isinstance(name, str):
+            raise ConversionError(f"{shown(name)} is not expected")
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch comments on layers without weights
         expected = TandemNetwork(architecture).state_dict()
     optional = _LATER_PARAMETERS if version < _THRESHOLDS_VERSION else ()
-    missing = [name for name in expected.keys() - parameters if not name.endswith(optional)]
-    if missing or parameters.keys() - expected:
-        name = min(map(str, missing or parameters.keys() - expected))
-        raise ConversionError(f"{name} is {'missing' if missing else 'not expected'}")
-    for name, value in parameters.items():
-        wanted = tuple(expected[name].shape)
-        if not isinstance(value, Tensor) or tuple(value.shape) != wanted:
-            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ConversionError(f"{name} is {found}; {wanted} is needed")
-        if value.is_floating_point() != expected[name].is_floating_point() or not value.numel():
-            raise ConversionError(f"{name} holds {value.numel()} values of type {value.dtype}")
+    check_parameters(without_pruning(parameters), expected, optional)
 
 
 def _add_thresholds(model: TandemNetwork, parameters: dict[str, Any]) -> None:

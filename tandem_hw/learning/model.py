@@ -25,6 +25,7 @@ from tandem_hw.learning.per_layer.assignment import check_channel_thresholds
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters
 from tandem_hw.network.quantized import Shape
+from tandem_hw.network.synapses.geometry import LENGTH_MAX, VALUES_MAX
 
 __all__ = [
     "Architecture",
@@ -91,10 +92,14 @@ class TandemNetwork(nn.Module):
             number = 1 + sum(module.has_neurons for module in modules)
             incoming = [self._shape(source, shapes) for source in self.sources(index)]
             modules.append(make_layer(spec, number, incoming, architecture.options, fires))
-            main = joined_shape(incoming[: len(spec.parts)])
-            shapes.append(kind_of(spec).output_shape(spec, main))
+            shapes.append(_checked_shape(index, spec, incoming))
             if isinstance(modules[-1], TandemLayer):
                 modules[-1].number = math.prod(shapes[-1])
+        if not modules or not isinstance(modules[-1], TandemLayer):
+            raise ConversionError(
+                f"the last of {len(modules)} layers has no synapses, so there is no result; end "
+                f"the network with a layer that has"
+            )
         self.layers = nn.ModuleList(modules)
         self._deferred = DeferredPass()
         self._shapes = tuple(shapes)
@@ -297,6 +302,36 @@ class TandemNetwork(nn.Module):
     def _sends(self) -> int:
         """How often an input is sent in a window."""
         return self.architecture.input.sends(self.architecture.options.num_steps)
+
+
+def _checked_shape(index: int, spec: LayerSpec, incoming: Sequence[Shape]) -> Shape:
+    """Return the shape that goes out of a layer.
+
+    Args:
+        index: of the layer, for messages.
+        spec: the layer.
+        incoming: shape of one sample that comes in, for each of ``spec.sources``.
+
+    Raises:
+        ConversionError: there is no such shape, it is too large, or a skip ends in another one.
+    """
+    coming = iter(incoming)
+    shapes = [
+        kind_of(one).output_shape(one, joined_shape([next(coming) for _ in one.parts]))
+        for one in (spec, *spec.skips)
+    ]
+    shape, *others = shapes
+    if min(shape) < 1 or max(shape) > LENGTH_MAX or math.prod(shape) > VALUES_MAX:
+        raise ConversionError(
+            f"layer {index}, a {spec.kind}, gives samples of shape {shape} where {incoming[0]} "
+            f"comes in; allowed are numbers from 1 to {LENGTH_MAX}, and {VALUES_MAX} values"
+        )
+    if any(other != shape for other in others):
+        raise ConversionError(
+            f"layer {index} has neurons of shape {shape}, and its skips end in {others}; they "
+            f"have to be the same"
+        )
+    return shape
 
 
 def check_tandem(model: Any) -> None:

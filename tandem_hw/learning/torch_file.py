@@ -17,7 +17,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-#: By these bytes torch.load knows an archive, wherever Python looks for its end.
+#: Whether a file is an archive PyTorch sees by its first bytes, Python by its last ones.
 _ARCHIVE_START: Final = b"PK\x03\x04"
 #: A record that programs have and torch.save never writes; torch.load knows them by it.
 _PROGRAM_RECORD: Final = "constants.pkl"
@@ -39,11 +39,10 @@ def read_torch_file(path: Path, *, zipped: bool = False) -> Any:
         Exception: of any class, the unpickler's own included: the file is damaged, or holds
             anything but plain data and tensors.
     """
-    with path.open("rb") as file:
-        is_archive = file.read(len(_ARCHIVE_START)) == _ARCHIVE_START
-    if is_archive or zipfile.is_zipfile(path):
+    archive = is_archive(path)
+    if archive or zipfile.is_zipfile(path):
         check_archive(path)
-    if is_archive:
+    if archive:
         _refuse_program(path)
     elif zipped or _is_tar(path):
         raise ValueError("it is no zip archive that torch.save wrote")
@@ -64,6 +63,15 @@ def _is_tar(path: Path) -> bool:
     except tarfile.TarError:
         return False
     return True
+
+
+def is_archive(path: Path) -> bool:
+    """Whether ``torch.load`` takes a file for a zip archive, whose records have checksums.
+
+    What it wrote before version 1.6 has none.
+    """
+    with path.open("rb") as file:
+        return file.read(len(_ARCHIVE_START)) == _ARCHIVE_START
 
 
 def check_archive(path: Path) -> None:

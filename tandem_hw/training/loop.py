@@ -6,10 +6,9 @@ the test set is looked at once, at the end.
 
 from __future__ import annotations
 
-import operator
 import random
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,8 @@ from tandem_hw.training.methods.task_loss import TaskLoss
 from tandem_hw.training.objectives import Objective
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.training.progress import EpochProgress, StepReport
+from tandem_hw.training.resuming.optimizer_state import restore_optimizer
+from tandem_hw.training.resuming.state_fields import check_epochs, check_random, check_state
 from tandem_hw.training.run_files import BEST_NAME, LAST_NAME, METRICS_NAME
 from tandem_hw.training.run_folder import (
     RunIdentity,
@@ -58,6 +59,8 @@ from tandem_hw.training.synop_penalty import SynOpPenalty
 __all__ = ["StepReport", "TrainingOptions", "evaluate", "seed_everything", "train"]
 
 _EVALUATION_BATCH = 256
+#: What PyTorch raises for states that it cannot take up.
+_BY_PYTORCH = (RuntimeError, TypeError, ValueError)
 
 
 def seed_everything(seed: int) -> None:
@@ -294,6 +297,8 @@ class _Run:
             )
         checkpoint = load_checkpoint(path)
         state = checkpoint.training
+        with _reported(path):
+            check_state(state)
         difference = checkpoint.model.architecture.difference(self.model.architecture)
         if difference:
             raise DataError(
@@ -302,10 +307,7 @@ class _Run:
             )
         if checkpoint.data != self.dataset.name:
             raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
-        began_with = state.get("options", {})
-        if not isinstance(began_with, dict):
-            raise FileFormatError(f"{path}: its options are damaged; train again")
-        self.options.check_same(began_with, path)
+        self.options.check_same(state.get("options", {}), path)
         if checkpoint.model.state_dict().keys() != self.model.state_dict().keys():
             raise DataError(
                 f"{path}: other layers of its network were pruned; prune the model in the same way "
@@ -323,51 +325,46 @@ class _Run:
                 f"{self.processes.count}; resume with torchrun --nproc-per-node {before}, or the "
                 f"result would be another"
             )
-        try:
-            self.model.load_state_dict(checkpoint.model.state_dict())
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.schedule.load_state_dict(state["schedule"])
-            if self.average is not None:
-                self.average.restore(state["average"])
-            self.epoch = operator.index(state["epoch"])
-            self.best = None if state["best"] is None else float(state["best"])
-            if self.best is None and len(self.data.validation[1]):
-                raise ValueError("it knows no best epoch")
-            if self.schedule.last_epoch != self.epoch * self.data.batches:
-                raise ValueError(f"its schedule does not stand at epoch {self.epoch}")
-            best = self._restored_best(checkpoint)
-            replaces = dict(state.get("replaces", {}))
-            torch.set_rng_state(state["random"])  # last: a model that is built draws numbers
-            if self.device.type == "cuda":
-                torch.cuda.set_rng_state(state["random_cuda"], self.device)
-        except (
-            ConversionError,
-            AttributeError,
-            KeyError,
-            ValueError,
-            TypeError,
-            RuntimeError,
-        ) as error:
-            raise FileFormatError(
-                f"{path}: the state of the training is damaged ({error}); train again"
-            ) from error
+        with _reported(path):
+            best = self._take_up(checkpoint)
         self.metrics = checkpoint.metrics
         self.identity = RunIdentity(checkpoint.run)
         with torch.random.fork_rng([]):
-            self.processes.from_first(lambda: self._tie(checkpoint, best, replaces))
+            self.processes.from_first(lambda: self._tie(checkpoint, best))
+
+    def _take_up(self, last: Checkpoint) -> Checkpoint | None:
+        """Take up all that changes while it is trained; return the best model, if it is there."""
+        state = last.training
+        self.model.load_state_dict(last.model.state_dict())
+        steps = state["epoch"] * self.data.batches
+        restore_optimizer(self.optimizer, self.schedule, state, steps)
+        if self.average is not None:
+            self.average.restore(state["average"])
+        self.epoch, self.best = state["epoch"], state["best"]
+        if self.epoch > self.options.epochs:
+            raise ConversionError(f"it stands at epoch {self.epoch} of {self.options.epochs}")
+        if self.best is None and len(self.data.validation[1]):
+            raise ConversionError("it knows no best epoch")
+        check_epochs(state, last.metrics, f"validation_{self.objective.metric}")
+        best = self._restored_best(last)
+        check_random(state["random"], torch.get_rng_state())
+        torch.set_rng_state(state["random"])  # last: a model that is built draws numbers
+        if self.device.type == "cuda":
+            check_random(state["random_cuda"], torch.cuda.get_rng_state(self.device))
+            torch.cuda.set_rng_state(state["random_cuda"], self.device)
+        return best
 
     def _restored_best(self, last: Checkpoint) -> Checkpoint | None:
         """Return the best model that ``last.pt`` holds; None if it is older than its having one."""
         if not last.run and "best_checkpoint" not in last.training:
             return None
         kept = last.training["best_checkpoint"]
-        if not kept["metrics"] or not all(isinstance(epoch, dict) for epoch in kept["metrics"]):
-            raise ValueError("it knows no best epoch")
         model = rebuilt(last.model.architecture, kept["parameters"])
         return Checkpoint(model, last.data, list(kept["metrics"]), run=last.run)
 
-    def _tie(self, last: Checkpoint, best: Checkpoint | None, replaces: dict[str, str]) -> None:
+    def _tie(self, last: Checkpoint, best: Checkpoint | None) -> None:
         """Make the other files those that ``last.pt`` speaks of, or refuse them."""
+        replaces = last.training.get("replaces", {})
         outdated = tie_metrics(self.folder, last, replaces)
         if best is not None:
             tie_best(self.folder, last, best, replaces)
@@ -410,6 +407,18 @@ class _Run:
             "options": asdict(self.options),
             "epochs": self.metrics,
         }
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a state of a training into an error that names its file."""
+    try:
+        yield
+    except (ConversionError, ArithmeticError, AttributeError, LookupError, *_BY_PYTORCH) as error:
+        reason = str(error).partition("\n")[0]
+        raise FileFormatError(
+            f"{path}: the state of the training is damaged ({reason}); train again"
+        ) from error
 
 
 @torch.no_grad()

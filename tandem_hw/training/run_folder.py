@@ -162,7 +162,9 @@ def best_of_before(folder: Path, last: Checkpoint, metric: str, value: float | N
     if value is None:
         is_best = len(best.metrics) == len(last.metrics)
     else:
-        is_best = _text([value]) == _text([epoch.get(metric) for epoch in best.metrics[-1:]])
+        is_best = metrics_text([value]) == metrics_text(
+            [epoch.get(metric) for epoch in best.metrics[-1:]]
+        )
     own = best.run == last.run and _is_start(best.metrics[: len(last.metrics)], last.metrics)
     if not (own and (is_best or is_further)):
         raise FileFormatError(
@@ -174,7 +176,7 @@ def best_of_before(folder: Path, last: Checkpoint, metric: str, value: float | N
 
 def is_same_model(checkpoint: Checkpoint, run: str, metrics: Sequence[Any]) -> bool:
     """Whether a checkpoint is that of a training after the given epochs."""
-    return checkpoint.run == run and _text(checkpoint.metrics) == _text(metrics)
+    return checkpoint.run == run and metrics_text(checkpoint.metrics) == metrics_text(metrics)
 
 
 def _foreign(path: Path, reason: str) -> FileFormatError:
@@ -185,11 +187,15 @@ def _foreign(path: Path, reason: str) -> FileFormatError:
 
 
 def _is_start(metrics: Sequence[Any], whole: Sequence[Any]) -> bool:
-    return _text(metrics) == _text(whole[: len(metrics)])
+    return metrics_text(metrics) == metrics_text(whole[: len(metrics)])
 
 
-def _text(metrics: Sequence[Any]) -> str:
-    """Return metrics in a form in which even what is not a number equals itself."""
+def metrics_text(metrics: Sequence[Any]) -> str:
+    """Return metrics in a form in which even what is not a number equals itself.
+
+    Args:
+        metrics: of epochs, or values of them.
+    """
     return json.dumps(list(metrics), default=repr)
 
 

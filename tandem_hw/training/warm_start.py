@@ -9,15 +9,17 @@ from typing import Any
 
 from torch import nn
 
-from tandem_hw.errors import FileFormatError
+from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.calibration import calibrate_thresholds
 from tandem_hw.learning.checkpoint import FORMAT, load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.per_layer.assignment import without_own
+from tandem_hw.learning.saved.parameters import check_values
 from tandem_hw.learning.saved_parameters import find_parameters, without_wrapper
-from tandem_hw.learning.torch_file import read_torch_file
+from tandem_hw.learning.torch_file import is_archive, read_torch_file
 from tandem_hw.learning.weights_in_effect import plain_state
 from tandem_hw.pointer_file import refuse_pointer
+from tandem_hw.user_warnings import UncheckedFileWarning, warn_caller
 
 __all__ = [
     "calibrate_thresholds",
@@ -36,7 +38,8 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
 
     They may lie in a dictionary within what was saved, such as ``{"state_dict": ...}``, and have
     the names that ``DataParallel`` or ``torch.compile`` gives. The file is read with
-    ``torch.load(weights_only=True)``, which runs no code from it.
+    ``torch.load(weights_only=True)``, which runs no code from it; a file of the format before
+    PyTorch 1.6 has no checksums, which an ``UncheckedFileWarning`` says.
 
     Args:
         network: the network that they are loaded into.
@@ -49,6 +52,13 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
     content = _read(Path(path))
     if content.get("format") == FORMAT:
         raise FileFormatError(f"{path}: holds a tandem network; load_tandem_parameters takes it up")
+    if not is_archive(Path(path)):
+        warn_caller(
+            f"{path}: is of the format before PyTorch 1.6, which has no checksums, so a damaged "
+            f"value would not be noticed; load it once with torch.load and write it again with "
+            f"torch.save",
+            UncheckedFileWarning,
+        )
     try:
         parameters = find_parameters(content)
     except ValueError as error:
@@ -59,18 +69,19 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
     found = without_wrapper(parameters, wanted)
     try:
         network.load_state_dict(found)
-    except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+    except (RuntimeError, TypeError, AttributeError, ValueError, LookupError) as error:
         raise FileFormatError(
             f"{path}: holds parameters of another network ({_what_differs(found, wanted)}); give "
             f"the same --model as it was trained with; a network that is not of the zoo is turned "
             f"into a tandem network in Python, by tandem_hw.convert"
         ) from error
     for name, value in network.state_dict().items():
-        if not value.isfinite().all():
-            raise FileFormatError(
-                f"{path}: {name} holds values that are infinite or not a number; save an earlier "
-                f"state of the training"
-            )
+        try:
+            check_values(name, found.get(name, value), value)  # older norms count no batches
+            check_values(name, value, value)  # a number of float64 may be too large for float32
+        except ConversionError as error:
+            reason = f"{path}: {error}; save an earlier state of the training"
+            raise FileFormatError(reason) from error
 
 
 def load_tandem_parameters(model: TandemNetwork, path: str | os.PathLike[str]) -> None:

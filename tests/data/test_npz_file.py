@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from tandem_hw.data import npz_file
+from tandem_hw.data.npz_arrays import read_arrays
 from tandem_hw.data.npz_file import NpzFile, expanded_limit
+from tandem_hw.errors import DataError
 
 ARRAYS: dict[str, Any] = {
     "bytes": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
@@ -96,6 +99,36 @@ def test_damaged_headers_are_refused(tmp_path: Path, case: str) -> None:
         archive.writestr("x.npy", content)
     with NpzFile(tmp_path / "a.npz") as arrays, pytest.raises(ValueError, match=message):
         arrays.read("x")
+
+
+#: What NumPy takes for an array of Python 2, whose text it parses: no SyntaxError comes of it.
+UNFINISHED = b"{'descr': '|u1', 'fortran_order': False, 'shape': (4L, ".ljust(117) + b"\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x93NUMPY\x01\x00" + len(UNFINISHED).to_bytes(2, "little") + UNFINISHED, b"", _header()],
+    ids=["tokens", "empty", "short"],
+)
+def test_whatever_a_reader_raises_is_told_in_a_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x_test.npy", content)
+    with pytest.raises(DataError, match=r"a\.npz: array x_test cannot be read \(.*numpy\.savez"):
+        read_arrays(path, ["x_test"])
+
+
+def test_an_error_of_no_class_that_is_known_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros(3))
+
+    def fail(*_: Any) -> Any:
+        raise lzma.LZMAError("corrupt input data")
+
+    monkeypatch.setattr(NpzFile, "read", fail)
+    with pytest.raises(DataError, match=r"array x cannot be read \(corrupt input data\); an npz"):
+        read_arrays(tmp_path / "a.npz", ["x"])
 
 
 def test_an_archive_that_ends_too_early_is_refused(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -23,79 +23,19 @@ from tandem_hw.network.synapses.geometry import Geometry
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import random_inputs
+from tests.helpers.nir_graphs import (
+    SPEC,
+    STEPS,
+    conv_node,
+    ends_of,
+    graph_of,
+    if_node,
+    pool_node,
+    pooled_graph,
+    whole_weights,
+)
 
 nir = pytest.importorskip("nir")
-
-SPEC = InputSpec((2, 8, 8), 1, 1.0, "constant")
-STEPS = 8
-
-
-def _whole(generator: np.random.Generator, *shape: int, reach: int = 127) -> npt.NDArray[Any]:
-    """Return even weights whose largest is 254: the quantizer keeps them, with a unit of 1."""
-    weight = 2.0 * generator.integers(-reach, reach + 1, shape)
-    weight.reshape(-1)[0] = 254
-    return weight.astype(np.float32)
-
-
-def _if(shape: tuple[int, ...], threshold: float, r: float = 1.0, v_reset: float = 0.0) -> Any:
-    """Return neurons; odd thresholds are never met exactly by even potentials."""
-    full = [np.full(shape, value, np.float32) for value in (r, threshold, v_reset)]
-    return nir.IF(r=full[0], v_threshold=full[1], v_reset=full[2])
-
-
-def _conv(weight: npt.NDArray[Any], shape: tuple[int, int], **other: Any) -> Any:
-    arguments = {
-        "input_shape": shape,
-        "weight": weight,
-        "stride": (1, 1),
-        "padding": (1, 1),
-        "dilation": (1, 1),
-        "groups": 1,
-        "bias": np.zeros(len(weight), np.float32),
-    }
-    return nir.Conv2d(**arguments | other)
-
-
-def _pool(kind: str, size: int = 2, stride: int | None = None, padding: int = 0) -> Any:
-    sizes = (np.array([value] * 2) for value in (size, stride or size, padding))
-    return getattr(nir, kind)(*sizes)
-
-
-def _graph(nodes: dict[str, Any], *edges: str) -> Any:
-    """Return a graph; edges are written "a b c", a path."""
-    pairs: list[tuple[str, str]] = []
-    for path in edges:
-        names = path.split()
-        pairs += pairwise(names)
-    return nir.NIRGraph(nodes, pairs, type_check=False)
-
-
-def _ends(outputs: tuple[int, ...], inputs: tuple[int, ...] = SPEC.shape) -> dict[str, Any]:
-    return {"input": nir.Input(np.array(inputs)), "output": nir.Output(np.array(outputs))}
-
-
-def _pooled_graph(kind: str) -> Any:
-    """Return a residual network with pooling before a convolution, a layer and a matrix."""
-    generator = np.random.default_rng(5)
-    share = {"SumPool2d": 1, "AvgPool2d": 0.25}[kind]
-    nodes = _ends((3,)) | {
-        "conv": _conv(_whole(generator, 4, 2, 3, 3), (8, 8)),
-        "if1": _if((4, 8, 8), 255),
-        "pool1": _pool(kind),
-        "conv2": _conv(_whole(generator, 4, 4, 3, 3), (4, 4)),
-        "if2": _if((4, 4, 4), 251 * share),  # the folded weights are whole in units of the share
-        "conv3": _conv(_whole(generator, 4, 4, 3, 3), (4, 4)),
-        "projection": _conv(_whole(generator, 4, 4, 1, 1), (4, 4), padding=(0, 0)),
-        "if3": _if((4, 4, 4), 253),
-        "pool2": _pool(kind),
-        "flatten": nir.Flatten(np.array([4, 2, 2]), 0, -1),
-        "linear": nir.Linear(_whole(generator, 3, 16)),
-    }
-    return _graph(
-        nodes,
-        "input conv if1 pool1 conv2 if2 conv3 if3 pool2 flatten linear output",
-        "if2 projection if3",
-    )
 
 
 def _simulate(
@@ -158,7 +98,7 @@ def _import(graph: Any, **other: Any) -> QuantizedNetwork:
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
 @pytest.mark.parametrize("kind", ["SumPool2d", "AvgPool2d"])
 def test_pooling_and_skips_are_the_same_network(tmp_path: Path, reset: Any, kind: str) -> None:
-    graph = _pooled_graph(kind)
+    graph = pooled_graph(kind)
     network = _import(graph, reset=reset)
     inputs = random_inputs(network, 5)
     counts, result = _simulate(graph, inputs, reset)
@@ -177,12 +117,12 @@ def test_pooling_and_skips_are_the_same_network(tmp_path: Path, reset: Any, kind
 
 def _small(threshold: Any, r: float = 1.0, bias: float = 0.0) -> tuple[Any, InputSpec]:
     """Return a matrix and neurons, which are counted."""
-    weight = _whole(np.random.default_rng(3), 6, 9)
-    nodes = _ends((6,), (9,)) | {
+    weight = whole_weights(np.random.default_rng(3), 6, 9)
+    nodes = ends_of((6,), (9,)) | {
         "linear": nir.Affine(weight, np.full(6, bias, np.float32)),
-        "if": _if((6,), threshold, r),
+        "if": if_node((6,), threshold, r),
     }
-    return _graph(nodes, "input linear if output"), InputSpec((9,), 1, 1.0, "events")
+    return graph_of(nodes, "input linear if output"), InputSpec((9,), 1, 1.0, "events")
 
 
 def test_the_time_step_multiplies_what_neurons_take_in() -> None:
@@ -206,14 +146,14 @@ def test_thresholds_of_channels_go_into_the_weights(reset: Any) -> None:
 
 
 def test_spikes_without_weights_are_one_to_one_synapses() -> None:
-    weight = _whole(np.random.default_rng(3), 6, 6)
-    nodes = _ends((6,), (6,)) | {
+    weight = whole_weights(np.random.default_rng(3), 6, 6)
+    nodes = ends_of((6,), (6,)) | {
         "first": nir.Linear(weight),
-        "if1": _if((6,), 251),
+        "if1": if_node((6,), 251),
         "second": nir.Linear(weight),
-        "if2": _if((6,), 253),
+        "if2": if_node((6,), 253),
     }
-    graph = _graph(nodes, "input first if1 second if2 output", "if1 if2")
+    graph = graph_of(nodes, "input first if1 second if2 output", "if1 if2")
     spec = InputSpec((6,), 1, 1.0, "events")
     network = _import(graph, input_spec=spec)
     _, (source, skip) = network.layers[1].inputs
@@ -226,13 +166,13 @@ def test_spikes_without_weights_are_one_to_one_synapses() -> None:
 
 @pytest.mark.parametrize(("kind", "whole"), [("SumPool2d", 1), ("AvgPool2d", 4)])
 def test_pooling_alone_is_a_layer_of_one_group_a_channel(kind: str, whole: int) -> None:
-    nodes = _ends((4, 4, 4), (2, 8, 8)) | {
-        "conv": _conv(_whole(np.random.default_rng(5), 4, 2, 3, 3), (8, 8)),
-        "if1": _if((4, 8, 8), 255),
-        "pool": _pool(kind, 3, 2, 1),
-        "if2": _if((4, 4, 4), 2.5 if kind == "SumPool2d" else 2.5 / 9),
+    nodes = ends_of((4, 4, 4), (2, 8, 8)) | {
+        "conv": conv_node(whole_weights(np.random.default_rng(5), 4, 2, 3, 3), (8, 8)),
+        "if1": if_node((4, 8, 8), 255),
+        "pool": pool_node(kind, 3, 2, 1),
+        "if2": if_node((4, 4, 4), 2.5 if kind == "SumPool2d" else 2.5 / 9),
     }
-    graph = _graph(nodes, "input conv if1 pool if2 output")
+    graph = graph_of(nodes, "input conv if1 pool if2 output")
     network = _import(graph)
     (pool,) = network.layers[1].synapses
     assert isinstance(pool, Conv2d)
@@ -246,21 +186,23 @@ def test_pooling_alone_is_a_layer_of_one_group_a_channel(kind: str, whole: int) 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_paddings_by_name(padding: str) -> None:
-    weight = _whole(np.random.default_rng(5), 4, 2, 3, 3)
+    weight = whole_weights(np.random.default_rng(5), 4, 2, 3, 3)
     side = {"valid": 6, "same": 8}[padding]
-    nodes = _ends((4, side, side)) | {
-        "conv": _conv(weight, (8, 8), padding=padding),
-        "if": _if((4, side, side), 255),
+    nodes = ends_of((4, side, side)) | {
+        "conv": conv_node(weight, (8, 8), padding=padding),
+        "if": if_node((4, side, side), 255),
     }
-    network = _import(_graph(nodes, "input conv if output"))
+    network = _import(graph_of(nodes, "input conv if output"))
     assert network.layers[0].output_shape == (4, side, side)
 
 
 def test_the_readout_gets_the_biases_of_the_whole_window() -> None:
-    nodes = _ends((6,), (9,)) | {
-        "linear": nir.Affine(_whole(np.random.default_rng(3), 6, 9), np.full(6, 3, np.float32))
+    nodes = ends_of((6,), (9,)) | {
+        "linear": nir.Affine(
+            whole_weights(np.random.default_rng(3), 6, 9), np.full(6, 3, np.float32)
+        )
     }
-    graph, spec = _graph(nodes, "input linear output"), InputSpec((9,), 1, 1.0, "events")
+    graph, spec = graph_of(nodes, "input linear output"), InputSpec((9,), 1, 1.0, "events")
     for reset in ("zero", "subtract"):
         network = _import(graph, input_spec=spec, reset=reset)
         assert set(network.layers[-1].neurons.bias) == {3 * STEPS}
@@ -277,8 +219,8 @@ def test_a_graph_that_norse_exported_is_imported() -> None:
         torch.nn.Linear(6, 5, bias=False),
         norse.IAFCell(norse.IAFParameters(v_th=torch.full((5,), 253.0))),
     )
-    model[0].weight.data = torch.from_numpy(_whole(generator, 6, 9))
-    model[2].weight.data = torch.from_numpy(_whole(generator, 5, 6))
+    model[0].weight.data = torch.from_numpy(whole_weights(generator, 6, 9))
+    model[2].weight.data = torch.from_numpy(whole_weights(generator, 5, 6))
     graph = norse.to_nir(model, torch.zeros(1, 9))
     spec = InputSpec((9,), 1, 1.0, "events")
     network = _import(graph, input_spec=spec)
@@ -297,13 +239,13 @@ def test_a_graph_that_norse_exported_is_imported() -> None:
 
 
 def _changed(**nodes: Any) -> Any:
-    graph = _pooled_graph("AvgPool2d")
+    graph = pooled_graph("AvgPool2d")
     graph.nodes.update(nodes)
     return graph
 
 
 def _with_edges(*edges: tuple[str, str], drop: tuple[str, str] | None = None) -> Any:
-    graph = _pooled_graph("AvgPool2d")
+    graph = pooled_graph("AvgPool2d")
     graph.edges = [edge for edge in graph.edges if edge != drop] + list(edges)
     return graph
 
@@ -314,20 +256,26 @@ def _lif() -> Any:
 
 
 def _uneven() -> Any:
-    neurons = _if((4, 8, 8), 3)
+    neurons = if_node((4, 8, 8), 3)
     neurons.v_threshold[0, 0, 0] = 4
     return neurons
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
     "leak": (lambda: _changed(if1=_lif()), "node if1 is of type LIF; its leak is no integer"),
-    "v_reset": (lambda: _changed(if1=_if((4, 8, 8), 3, v_reset=1)), "node if1 resets to v_reset"),
-    "r": (lambda: _changed(if1=_if((4, 8, 8), 3, r=-1)), "r or v_threshold that is not positive"),
+    "v_reset": (
+        lambda: _changed(if1=if_node((4, 8, 8), 3, v_reset=1)),
+        "node if1 resets to v_reset",
+    ),
+    "r": (
+        lambda: _changed(if1=if_node((4, 8, 8), 3, r=-1)),
+        "r or v_threshold that is not positive",
+    ),
     "uneven": (lambda: _changed(if1=_uneven()), "thresholds that differ within a channel"),
-    "size": (lambda: _changed(if1=_if((4, 8, 7), 3)), "node if1 is made for 224 neurons"),
+    "size": (lambda: _changed(if1=if_node((4, 8, 7), 3)), "node if1 is made for 224 neurons"),
     "recurrent": (lambda: _with_edges(("if2", "conv2")), "recurrent"),
     "graph within": (
-        lambda: _changed(conv2=_pooled_graph("SumPool2d")),
+        lambda: _changed(conv2=pooled_graph("SumPool2d")),
         "node conv2 is of type NIRGraph; replace the graph",
     ),
     "scale": (lambda: _changed(conv3=nir.Scale(np.ones((4, 4, 4)))), "multiply it into"),
@@ -340,19 +288,22 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "unknown edge": (lambda: _with_edges(("if1", "nowhere")), "has no node"),
     "nothing in": (lambda: _with_edges(drop=("input", "conv")), "takes in 0 nodes|takes nothing"),
     "two inputs": (lambda: _changed(other=nir.Input(np.array([2]))), "2 nodes of type Input"),
-    "overlap": (lambda: _changed(pool1=_pool("AvgPool2d", 3, 2)), "cannot be folded into conv2"),
-    "tiles": (lambda: _changed(pool1=_pool("AvgPool2d", 3)), "do not tile"),
+    "overlap": (
+        lambda: _changed(pool1=pool_node("AvgPool2d", 3, 2)),
+        "cannot be folded into conv2",
+    ),
+    "tiles": (lambda: _changed(pool1=pool_node("AvgPool2d", 3)), "do not tile"),
     "infinite": (
         lambda: _changed(linear=nir.Linear(np.full((3, 16), np.inf, np.float32))),
         "node linear/weight is not made of finite numbers",
     ),
     "ours": (lambda: to_nir(_counting()), "was made by tandem-hw; read the file with read_nir"),
     "windows": (
-        lambda: _changed(pool1=_pool("AvgPool2d", 0, 1)),
+        lambda: _changed(pool1=pool_node("AvgPool2d", 0, 1)),
         r"node pool1 has windows of \(0, 0\); both numbers must be 1 or more",
     ),
     "wide windows": (
-        lambda: _changed(pool1=_pool("AvgPool2d", 4096)),
+        lambda: _changed(pool1=pool_node("AvgPool2d", 4096)),
         "node pool1: its windows become 2415919104 weights; at most 16777216 can be",
     ),
     "edge twice": (lambda: _with_edges(("if1", "pool1")), "'if1' -> 'pool1' is given twice"),
@@ -378,13 +329,13 @@ def _chain(*names: str) -> tuple[Any, InputSpec]:
     start, first, hidden, second, last = names
     nodes = {
         start: nir.Input(np.array([9])),
-        first: nir.Affine(_whole(generator, 6, 9), np.zeros(6, np.float32)),
-        hidden: _if((6,), 251),
-        second: nir.Affine(_whole(generator, 4, 6), np.zeros(4, np.float32)),
-        last: _if((4,), 129),
+        first: nir.Affine(whole_weights(generator, 6, 9), np.zeros(6, np.float32)),
+        hidden: if_node((6,), 251),
+        second: nir.Affine(whole_weights(generator, 4, 6), np.zeros(4, np.float32)),
+        last: if_node((4,), 129),
         "output": nir.Output(np.array([4])),
     }
-    return _graph(nodes, " ".join((*names, "output"))), InputSpec((9,), 1, 1.0, "events")
+    return graph_of(nodes, " ".join((*names, "output"))), InputSpec((9,), 1, 1.0, "events")
 
 
 @pytest.mark.parametrize(
@@ -415,16 +366,16 @@ def test_neurons_beside_the_output_are_named(path: str) -> None:
     graph, spec = _chain("start", "w1", "n1", "w2", "n2")
     weights = {"n2": np.ones((2, 4)), "n1": np.ones((2, 6)), "start": np.ones((2, 9))}
     start, matrix, neurons = path.split()
-    graph.nodes |= {matrix: nir.Linear(weights[start]), neurons: _if((2,), 3)}
+    graph.nodes |= {matrix: nir.Linear(weights[start]), neurons: if_node((2,), 3)}
     graph.edges += [(start, matrix), (matrix, neurons)]
     with pytest.raises(ConversionError, match=f"node {neurons} leads to no output: leave it out"):
         _import(graph, input_spec=spec)
 
 
 def test_a_layer_that_no_file_holds_is_refused() -> None:
-    weight = _whole(np.random.default_rng(3), 4, 2, 3, 3)
-    nodes = {"conv": _conv(weight, (8, 8), padding=(1 << 24, 1)), "if": _if((1,), 255)}
-    graph = _graph(_ends((1,)) | nodes, "input conv if output")
+    weight = whole_weights(np.random.default_rng(3), 4, 2, 3, 3)
+    nodes = {"conv": conv_node(weight, (8, 8), padding=(1 << 24, 1)), "if": if_node((1,), 255)}
+    graph = graph_of(ends_of((1,)) | nodes, "input conv if output")
     with pytest.raises(NetworkError, match=r"conv: shape \(4, 33554438, 8\) is too large"):
         _import(graph)
 
@@ -437,7 +388,63 @@ def test_a_bias_in_every_step_is_refused_with_subtract() -> None:
 
 def test_the_input_must_have_the_shape_that_is_said() -> None:
     with pytest.raises(ConversionError, match=re.escape("takes (2, 8, 8); input_spec says (9,)")):
-        _import(_pooled_graph("SumPool2d"), input_spec=InputSpec((9,), 1, 1.0))
+        _import(pooled_graph("SumPool2d"), input_spec=InputSpec((9,), 1, 1.0))
+
+
+GEOMETRY = [
+    *(("stride", 0, 1), ("stride", -3, 1), ("stride", 1 << 40, 1), ("padding", -3, 0)),
+    *(("padding", 1 << 40, 0), ("dilation", 0, 1), ("dilation", 1 << 40, 1)),
+]
+
+
+@pytest.mark.parametrize(("name", "number", "least"), GEOMETRY)
+def test_geometry_out_of_range_is_refused_before_it_is_used(
+    name: str, number: int, least: int
+) -> None:
+    numbers = np.array([1, number])
+    with pytest.raises(
+        ConversionError,
+        match=rf"node conv2: {name} is \(1, {number}\); allowed are {least} to 16777216",
+    ):
+        _import(_changed(conv2=_with(pooled_graph("AvgPool2d").nodes["conv2"], name, numbers)))
+
+
+@pytest.mark.parametrize("number", [-3, 1 << 40])
+@pytest.mark.parametrize("name", ["kernel_size", "stride", "padding"])
+def test_windows_out_of_range_are_refused_before_they_are_used(name: str, number: int) -> None:
+    with pytest.raises(ConversionError, match=rf"node pool1: {name} is \(2, {number}\); allowed"):
+        _import(_changed(pool1=_with(pool_node("AvgPool2d"), name, np.array([2, number]))))
+
+
+@pytest.mark.parametrize("number", [0, -3, 1 << 40])
+def test_groups_out_of_range_are_refused(number: int) -> None:
+    conv = _with(pooled_graph("AvgPool2d").nodes["conv2"], "groups", number)
+    with pytest.raises(FileFormatError, match=rf"conv2/groups is {number}; allowed are 1 to 1677"):
+        _import(_changed(conv2=conv))
+
+
+def _with(node: Any, name: str, value: Any) -> Any:
+    """Return a node with a number that nir's own constructor might look at."""
+    setattr(node, name, value)
+    return node
+
+
+def test_neurons_of_two_sizes_are_refused() -> None:
+    graph = _changed(if1=_with(if_node((4, 8, 8), 255), "r", np.ones((4, 8, 7), np.float32)))
+    with pytest.raises(ConversionError, match=r"node if1 has r of shape \(4, 8, 7\) and v_thresh"):
+        _import(graph)
+
+
+@pytest.mark.parametrize("name", ["node/type", "node/nodes/conv2/type"])
+@pytest.mark.parametrize("value", [3, [1, 2], 0.5, ["NIRGraph", "IF"]])
+def test_a_type_that_is_no_text_is_refused(name: str, value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.nir"
+    nir.write(path, pooled_graph("AvgPool2d"))
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file[name] = value
+    with pytest.raises(FileFormatError, match=r"type (is (int|float)64; one text|holds 2 values)"):
+        _import(path)
 
 
 def test_a_file_that_is_no_nir_is_refused(tmp_path: Path) -> None:

@@ -227,6 +227,18 @@ def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
         save_checkpoint(Checkpoint(make_model()), tmp_path)
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0])
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, value: float) -> None:
+    model = make_model()
+    norm: Any = model.tandem_layers[0].norm
+    norm.running_var[1] = value
+    with pytest.raises(
+        ConversionError, match=r"running_var holds values .*, and could not be read again from .*lo"
+    ):
+        save_checkpoint(Checkpoint(model), tmp_path / "model.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
 def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     content = torch.load(path, weights_only=True)
     change(content)

@@ -402,3 +402,45 @@ def test_an_adaptive_pooling_that_cannot_be_folded_is_refused(
 ) -> None:
     with pytest.raises(ConversionError, match=message):
         TandemNetwork(joining(FIRST, replace(last, source=0)))
+
+
+# What comes out -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ((), "the last of 0 layers has no synapses, so there is no result"),
+        ((LayerSpec("dropout", p=0.5),), "the last of 1 layers has no synapses"),
+        ((FIRST, replace(EXAMPLES["dropout"][0], source=0)), "the last of 2 layers has no synapse"),
+        (
+            (FIRST, LayerSpec("conv", 4, (9, 9), source=0), replace(LAST, source=1)),
+            r"layer 1, a conv, gives samples of shape \(4, .*-.*\) where \(4, .* comes in; allowed",
+        ),
+        (
+            (FIRST, LayerSpec("conv", 4, padding=(1 << 24, 0), source=0), replace(LAST, source=1)),
+            r"layer 1, a conv, gives samples of shape \(4, 3355.*\) where .* from 1 to 1677721",
+        ),
+        (
+            (FIRST, replace(FIRST, source=0, skips=(LayerSpec("conv", 3, source=0),)), LAST),
+            r"layer 1 has neurons of shape \(4, .*, and its skips end in \[\(3, .* to be the same",
+        ),
+        (
+            (FIRST, LayerSpec("linear", 3, pool=(99, 1), source=0)),
+            r"dense2: a pooling of windows \(99, 1\) cannot be folded into it for samples",
+        ),
+        (
+            (FIRST, LayerSpec("linear", 3, pool=(2,), source=0)),
+            r"dense2: a pooling of windows \(2,\) cannot be folded into it for samples",
+        ),
+        (
+            (FIRST, LayerSpec("conv_transpose", 4, output_padding=(1, 0), source=0), LAST),
+            r"has the output_padding \(1, 0\); it must be less than the stride \(1, 1\) or the dil",
+        ),
+    ],
+)
+def test_layers_that_give_nothing_that_can_be_used_are_refused(
+    layers: tuple[LayerSpec, ...], message: str
+) -> None:
+    with pytest.raises(ConversionError, match=message):
+        TandemNetwork(joining(*layers))

@@ -14,7 +14,7 @@ import torch
 
 from tandem_hw.errors import FileFormatError
 from tandem_hw.learning.checkpoint import load_checkpoint
-from tandem_hw.learning.torch_file import check_archive, check_tensors, read_torch_file
+from tandem_hw.learning.torch_file import check_archive, check_tensors, is_archive, read_torch_file
 
 
 def test_tensors_that_share_memory_are_counted_once() -> None:
@@ -141,3 +141,17 @@ def test_an_archive_behind_other_bytes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.pt").write_bytes(b"#!/bin/sh\n" + content.getvalue())
     with pytest.raises(ValueError, match=r"no zip archive that torch\.save wrote"):
         read_torch_file(tmp_path / "a.pt", zipped=True)
+
+
+def test_an_archive_is_what_pytorch_takes_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"x": torch.zeros(2)}, path)
+    assert is_archive(path)
+    torch.save({"x": torch.zeros(2)}, tmp_path / "b.pt", _use_new_zipfile_serialization=False)
+    assert not is_archive(tmp_path / "b.pt")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"PK\x05\x06")])  # without its end
+    assert not zipfile.is_zipfile(path)
+    assert is_archive(path)
+    with pytest.raises(zipfile.BadZipFile):
+        read_torch_file(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from tandem_hw.training.warm_start import (
     load_parameters,
     load_tandem_parameters,
 )
+from tandem_hw.user_warnings import UncheckedFileWarning
 from tests.helpers.present import present
 from tests.helpers.rounding import rounding_bound
 
@@ -153,7 +155,15 @@ def test_a_damaged_file_is_refused_or_was_not_touched(tmp_path: Path, zipped: bo
     trained, path = ordinary().state_dict(), tmp_path / "ann.pt"
     torch.save(trained, path, _use_new_zipfile_serialization=zipped)
     whole = path.read_bytes()
-    load_parameters(ordinary(), path)
+    with (
+        contextlib.nullcontext()
+        if zipped
+        else pytest.warns(
+            UncheckedFileWarning,
+            match=r"ann\.pt: is of the format before PyTorch 1\.6, which has no ch",
+        )
+    ):
+        load_parameters(ordinary(), path)
     random = np.random.RandomState(1)
     refused = 0
     for place in random.randint(0, len(whole), 150):
@@ -175,6 +185,40 @@ def test_parameters_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "ann.pt")
     with pytest.raises(FileFormatError, match=r"ann\.pt: 1\.running_var holds values that are inf"):
         load_parameters(ordinary(), tmp_path / "ann.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "1.weight",
+            lambda value: value.to(torch.complex64),
+            "holds 6 values of type torch.comple",
+        ),
+        ("1.bias", lambda value: value.bool(), "holds 6 values of type torch.bool"),
+        ("1.running_var", lambda value: -value, "holds values below zero; save an earlier state"),
+        ("1.weight", lambda value: value.double() * 1e200, "holds values that are infinite or not"),
+        ("1.num_batches_tracked", lambda value: value.reshape(1)[:0], "parameters of another netw"),
+    ],
+)
+def test_parameters_that_no_network_has_are_refused(
+    name: str, change: Callable[[torch.Tensor], torch.Tensor], message: str, tmp_path: Path
+) -> None:
+    state = ordinary().state_dict()
+    torch.save(state | {name: change(state[name])}, tmp_path / "ann.pt")
+    found = refusal(ordinary(), tmp_path / "ann.pt")
+    assert found.startswith(f"{tmp_path / 'ann.pt'}: ")
+    assert message in found
+
+
+def test_a_state_of_a_norm_that_counts_no_batches_is_taken_up(tmp_path: Path) -> None:
+    state = ordinary().state_dict()
+    del state["1.num_batches_tracked"]
+    state._metadata["1"]["version"] = 1  # type: ignore[attr-defined]
+    torch.save(state, tmp_path / "ann.pt")
+    fresh = ordinary()
+    load_parameters(fresh, tmp_path / "ann.pt")
+    assert torch.equal(fresh.state_dict()["1.weight"], state["1.weight"])
 
 
 def test_a_calibrated_ceiling_is_a_percentile_of_the_ordinary_activations() -> None:

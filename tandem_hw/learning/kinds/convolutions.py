@@ -198,7 +198,13 @@ def _geometry(spec: LayerSpec) -> Geometry:
 def _transposed_geometry(spec: LayerSpec) -> TransposedGeometry:
     """Return the geometry of a transposed convolution; see ``_geometry``."""
     _check_axes(spec, "output_padding")
-    return TransposedGeometry(**vars(_geometry(spec)), output_padding=spec.output_padding)
+    geometry = TransposedGeometry(**vars(_geometry(spec)), output_padding=spec.output_padding)
+    if geometry.adds_too_much:
+        raise ConversionError(
+            f"a layer of kind {spec.kind} has the output_padding {spec.output_padding}; it must be "
+            f"less than the stride {spec.stride} or the dilation {spec.dilation}"
+        )
+    return geometry
 
 
 def _check_axes(spec: LayerSpec, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any, ClassVar, Final
 
 import torch
@@ -54,6 +55,7 @@ class TandemLinear(TandemLayer):
         cls, spec: LayerSpec, name: str, shape: Shape, options: SpikingOptions, fires: bool
     ) -> TandemLinear:
         """Make one; see ``LayerKind``."""
+        _check_pool(spec, name, shape)
         pooled = [n // window for n, window in zip(shape[1:], spec.pool, strict=False)]
         if spec.pooled_to:
             _check_pooled_to(spec, name, shape)
@@ -124,6 +126,17 @@ class TandemLinear(TandemLayer):
         """Return all-to-all synapses of integers."""
         integers = self.whole(weight, "weights")
         return Dense(self.name, integers, self.options.weight_bits, input_shape)
+
+
+def _check_pool(spec: LayerSpec, name: str, shape: Shape) -> None:
+    lengths = shape[1:]
+    if math.prod(spec.pool) > 1 and (
+        len(spec.pool) != len(lengths) or any(map(operator.gt, spec.pool, lengths))
+    ):
+        raise ConversionError(
+            f"layer {name}: a pooling of windows {spec.pool} cannot be folded into it for samples "
+            f"of shape {shape}"
+        )
 
 
 def _check_pooled_to(spec: LayerSpec, name: str, shape: Shape) -> None:

@@ -166,10 +166,7 @@ class ConvTranspose2d(Convolution):
         super()._check_geometry()
         geometry = self.geometry
         assert isinstance(geometry, TransposedGeometry)
-        limits = map(max, geometry.stride, geometry.dilation)
-        if any(
-            added >= limit for added, limit in zip(geometry.output_padding, limits, strict=True)
-        ):
+        if geometry.adds_too_much:
             raise NetworkError(
                 f"layer {self.name}: output_padding {geometry.output_padding} must be less than "
                 f"the stride {geometry.stride} or the dilation {geometry.dilation}"

@@ -6,6 +6,7 @@ Everything is said axis by axis, (y, x) or (l,), and follows ``torch.nn.Conv2d``
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeVar
@@ -14,6 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 Shape = tuple[int, ...]
+#: Limits on what a damaged or hostile file can ask a simulator for: a length, stride or other
+#: number of an axis, and the values of a shape. They are far above any chip.
+LENGTH_MAX: Final = 1 << 24
+VALUES_MAX: Final = 1 << 28
 #: The numbers that are given for each axis, with the least that they can be, which is what is plain
 #: and goes without saying.
 LEAST: Final = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
@@ -87,6 +92,12 @@ class TransposedGeometry(Geometry):
     """
 
     output_padding: Shape = (0, 0)
+
+    @property
+    def adds_too_much(self) -> bool:
+        """Whether ``output_padding`` is neither below the stride nor below the dilation."""
+        limits = map(max, self.stride, self.dilation)
+        return any(map(operator.ge, self.output_padding, limits))
 
     def meetings(self, axis: int, length: int, kernel: int) -> list[Meetings]:
         """Return which output positions meet which input positions; see ``Geometry``."""

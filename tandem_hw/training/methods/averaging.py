@@ -72,6 +72,7 @@ class WeightAverage:
             state: the ``state_dict`` of ``model``.
 
         Raises:
-            RuntimeError, TypeError, AttributeError: it is of another network.
+            ConversionError: it is of another network, or a value is infinite or not a number.
+            RuntimeError, TypeError, AttributeError: other weights are pruned in it.
         """
-        self.model.load_state_dict(state)
+        self.model.load_state_dict(rebuilt(self._followed.architecture, state).state_dict())

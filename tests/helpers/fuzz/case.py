@@ -53,4 +53,6 @@ def run(name: str, number: int, folder: Path) -> str | None:
             FORMATS[name].read(path)
     except TandemError as error:
         return plain(str(error))
+    except MemoryError:  # the command line says it in a line
+        return "out of memory"
     return None

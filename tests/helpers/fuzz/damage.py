@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+
+from tests.helpers.fuzz.field_edits import NAMES, changed, places
 
 #: Values that take the place of others, of any type.
 VALUES: tuple[Any, ...] = (
@@ -50,30 +51,23 @@ def edit_torch(path: Path, random: Random) -> None:
         content = torch.load(path, weights_only=True)
     except pickle.UnpicklingError:  # an edit before this one was of a kind that is not read again
         return
-    places = list(_places(content)) if isinstance(content, dict | list) else []
-    if not places:
+    found = list(places(content)) if isinstance(content, dict | list) else []
+    if not found:
         return
-    holder, key = random.choice(places)
-    value = holder[key]
+    place = random.choice(found)
+    torch.save(changed(content, place, lambda holder, key: _edit_place(holder, key, random)), path)
+
+
+def _edit_place(holder: Any, key: Any, random: Random) -> None:
     how = random.randrange(4)
-    if how == 0 and isinstance(holder, dict):
+    if how == 0:
         del holder[key]
     elif how == 1 and isinstance(holder, dict):
-        holder[random.choice(("x", 3, None, f"{key}2", "__class__"))] = copy.deepcopy(value)
-    elif isinstance(value, torch.Tensor):
-        holder[key] = _other_tensor(value, random)
+        holder[random.choice((*NAMES, f"{key}2"))] = holder[key]
+    elif isinstance(holder[key], torch.Tensor):
+        holder[key] = _other_tensor(holder[key], random)
     else:
         holder[key] = random.choice(VALUES)
-    torch.save(content, path)
-
-
-def _places(content: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield every place in nested lists and dictionaries."""
-    keys = content.keys() if isinstance(content, dict) else range(len(content))
-    for key in list(keys):
-        yield content, key
-        if isinstance(content[key], dict | list):
-            yield from _places(content[key])
 
 
 def _other_tensor(tensor: torch.Tensor, random: Random) -> torch.Tensor:
@@ -111,7 +105,10 @@ def edit_npz(path: Path, random: Random) -> None:
     elif how == 1:
         arrays[random.choice(("x", "x_train", "events_test", "\x1b[2J"))] = arrays[name]
     else:
-        arrays[name] = other_array(arrays[name], random)
+        try:
+            arrays[name] = other_array(arrays[name], random)
+        except TypeError:  # fields are no numbers
+            arrays[name] = arrays[name]["t"]
     np.savez(path, **arrays)
 
 

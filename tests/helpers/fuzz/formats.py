@@ -6,7 +6,7 @@ import contextlib
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -25,6 +25,7 @@ from tandem_hw.export.files import read_network
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.hdf5_tree import read_tree
 from tandem_hw.export.net_file import write_net
+from tandem_hw.export.nir_import import from_nir
 from tandem_hw.export.nir_writer import write_nir
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tandem_hw.learning.model import TandemNetwork
@@ -94,6 +95,24 @@ def _write_nirs(folder: Path) -> list[Path]:
     return paths
 
 
+def _write_foreign_nirs(folder: Path) -> list[Path]:
+    """Write graphs of other programs, which are imported."""
+    import nir
+
+    from tests.helpers.nir_graphs import pooled_graph
+
+    paths = [folder / f"{kind}.nir" for kind in ("SumPool2d", "AvgPool2d")]
+    for path in paths:
+        nir.write(path, pooled_graph(path.stem))
+    return paths
+
+
+def _import_nir(path: Path) -> None:
+    from tests.helpers.nir_graphs import SPEC, STEPS
+
+    _run_network(from_nir(path, input_spec=SPEC, num_steps=STEPS, reset="zero"))
+
+
 def _edit_net(path: Path, random: Random) -> None:
     """Edit a file and make its checksum anew, so that the rest of its content has to be judged."""
     edit_hdf5(path, random)
@@ -134,6 +153,40 @@ def _ordinary() -> nn.Sequential:
     )
 
 
+class _EveryKind(nn.Module):
+    """A network with layers of every kind, a skip, joined layers and a ceiling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU())
+        self.second, self.cut = nn.Conv2d(2, 2, 3, padding=1), nn.ReLU6()
+        self.third = nn.Sequential(nn.Conv2d(4, 2, 1), nn.ReLU(), nn.MaxPool2d(2))
+        self.wide = nn.Sequential(
+            nn.ConvTranspose2d(2, 2, 3, 2, padding=1, output_padding=1), nn.ReLU(), nn.AvgPool2d(2)
+        )
+        self.last = nn.Linear(16, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        first = self.first(images)
+        second = self.cut(self.second(first) + first)
+        third = self.third(torch.cat([first, second], 1))
+        joined = [self.wide(third).flatten(1), third.flatten(1)]
+        result: torch.Tensor = self.last(torch.cat(joined, 1))
+        return result
+
+
+def _every_kind() -> TandemNetwork:
+    torch.manual_seed(2)
+    return convert(
+        _EveryKind(),
+        input_shape=_SHAPE,
+        num_steps=3,
+        weight_bits={"conv2": 4},
+        firing_delay="phased",
+        thresholds_per_channel=True,
+    )
+
+
 def _model(firing_delay: int) -> TandemNetwork:
     torch.manual_seed(2)
     options = {"activation_max": 0.3, "firing_delay": firing_delay}
@@ -146,6 +199,8 @@ def _write_checkpoints(folder: Path) -> list[Path]:
         paths.append(folder / f"{delay}.pt")
         metrics = [{"epoch": 1, "loss": 0.25}]
         save_checkpoint(Checkpoint(_model(firing_delay=delay), "digits", metrics), paths[-1])
+    paths.append(folder / "kinds.pt")
+    save_checkpoint(Checkpoint(_every_kind(), "digits"), paths[-1])
     return paths
 
 
@@ -178,17 +233,39 @@ def _read_parameters(path: Path) -> None:
     assert all(value.isfinite().all() for value in network.state_dict().values())
 
 
+#: Trainings that are broken off, by the names of their files.
+_TRAININGS: Final = {
+    "adam.pt": replace(trainings.NEW, epochs=2),
+    "sgd.pt": replace(
+        trainings.NEW, epochs=2, optimizer="sgd", ema=0.9, learning_rate_schedule="one-cycle"
+    ),
+}
+
+
+class _BrokenOff(BaseException):
+    """Ends a training after an epoch."""
+
+
+def _break_off(_epoch: object) -> None:
+    raise _BrokenOff
+
+
 def _write_trainings(folder: Path) -> list[Path]:
-    trainings.run(folder / "run", trainings.NEW)
-    shutil.copy(folder / "run" / LAST_NAME, folder / "last.pt")
-    return [folder / "last.pt"]
+    for name, options in _TRAININGS.items():
+        run = folder / f"{name}.run"
+        with contextlib.suppress(_BrokenOff):
+            trainings.run(run, options, epoch_done=_break_off)
+        shutil.copy(run / LAST_NAME, folder / name)
+    return [folder / name for name in _TRAININGS]
 
 
 def _resume(path: Path) -> None:
     folder = path.with_suffix(".run")
     folder.mkdir()
     shutil.copy(path, folder / LAST_NAME)
-    trainings.run(folder, trainings.NEW, resume=True)
+    summary = trainings.run(folder, _TRAININGS[path.name], resume=True)
+    assert all(math.isfinite(epoch["loss"]) for epoch in summary["epochs"])
+    assert load_checkpoint(folder / LAST_NAME).metrics == summary["epochs"]
 
 
 # Data ---------------------------------------------------------------------------------------------
@@ -242,6 +319,7 @@ FORMATS: Final[dict[str, Format]] = {
     "net": Format(_write_nets, _edit_net, _read_network),
     "netx": Format(lambda folder: [write_netx(folder / "foreign.net")], edit_hdf5, _read_network),
     "nir": Format(_write_nirs, edit_hdf5, _read_network),
+    "foreign_nir": Format(_write_foreign_nirs, edit_hdf5, _import_nir),
     "checkpoint": Format(_write_checkpoints, edit_torch, _read_checkpoint),
     "parameters": Format(_write_parameters, edit_torch, _read_parameters),
     "training": Format(_write_trainings, edit_torch, _resume),

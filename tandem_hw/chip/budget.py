@@ -1,4 +1,4 @@
-"""What a network takes of Loihi 2: cores, chips, a board, steps and energy, before anything runs.
+"""What a network takes of Loihi 2: cores, chips, a board, steps, time and energy, before it runs.
 
 An estimate: the compiler is not public, its tables are. Cores follow ``partition``, capacities and
 energies are in ``constants``. The network is counted as the chip gets it, with the stock
@@ -7,12 +7,12 @@ parts of its neurons and a period that is a power of two. See docs/chip-budget.m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tandem_hw.chip.constants import (
     BOARDS,
+    CORE_WATTS,
     CORES_PER_CHIP,
     HALA_POINT_SYNOP_PJ,
     LOIHI1_NEURON_UPDATE_PJ,
@@ -27,11 +27,13 @@ from tandem_hw.chip.partition import (
     layer_budget,
     relay_budget,
 )
-from tandem_hw.chip.relays import RelayedNetwork, relay_stages, with_relay_layers
+from tandem_hw.chip.relays import relay_stages, with_relay_layers
+from tandem_hw.chip.sample_time import SampleTime, sample_time
 from tandem_hw.chip.timing import board_period
+from tandem_hw.chip.workload import layer_workloads
 from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import Recording
+from tandem_hw.network.recording import RunResults
 
 _JOULES_PER_PJ = 1e-12
 
@@ -45,11 +47,13 @@ class EnergyEstimate:
         recorded: whether they come from a recording; otherwise they are an upper bound, with every
             input and every neuron firing in every step that it can.
         neuron_updates: updates of neurons a sample: every neuron in every step of the period.
+        core_seconds: cores times the time that a sample takes them.
     """
 
     synops: float
     recorded: bool
     neuron_updates: int
+    core_seconds: float
 
     @property
     def loihi1_joules(self) -> float:
@@ -62,6 +66,18 @@ class EnergyEstimate:
         """SynOps at all that a fully loaded Hala Point draws, in J."""
         return self.synops * HALA_POINT_SYNOP_PJ * _JOULES_PER_PJ
 
+    @property
+    def core_joules(self) -> tuple[float, float]:
+        """All cores at the least and the most dynamic power measured on Loihi 2, in J."""
+        least, most = sorted(self.core_seconds * watts for watts in CORE_WATTS)
+        return least, most
+
+    @property
+    def range_joules(self) -> tuple[float, float]:
+        """From the least of all these estimates to the most, in J."""
+        found = (self.loihi1_joules, self.hala_point_joules, *self.core_joules)
+        return min(found), max(found)
+
 
 @dataclass(frozen=True)
 class ChipBudget:
@@ -73,6 +89,7 @@ class ChipBudget:
         period: steps from one sample to the next on a board, a power of two.
         latency: steps from the first input spike of a sample to the last step of its readout, both
             included.
+        time: how long a sample takes, and a step.
         energy: dynamic energy of a sample.
         obstacle: why the network cannot be built from stock processes, though its size fits; None
             if it can.
@@ -82,6 +99,7 @@ class ChipBudget:
     relays: tuple[LayerBudget, ...]
     period: int
     latency: int
+    time: SampleTime
     energy: EnergyEstimate
     obstacle: str | None
 
@@ -118,7 +136,15 @@ class ChipBudget:
         return line
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the budget as plain data; energies in J a sample, power in W."""
+        """Return the budget as plain data; times in s, energies in J a sample, power in W."""
+        return {
+            **self.totals_dict(),
+            "layers": [asdict(layer) for layer in self.layers],
+            "relays": [asdict(relay) for relay in self.relays],
+        }
+
+    def totals_dict(self) -> dict[str, Any]:
+        """Return what ``as_dict`` does, without the single layers."""
         energy = self.energy
         return {
             "cores": self.cores,
@@ -127,26 +153,28 @@ class ChipBudget:
             "steps_per_sample": self.period,
             "latency_steps": self.latency,
             "obstacle": self.obstacle,
+            "time": self.time.as_dict(),
             "energy": {
                 "synops_per_sample": energy.synops,
                 "synops_source": "recording" if energy.recorded else "upper bound",
                 "neuron_updates_per_sample": energy.neuron_updates,
                 "dynamic_joules_loihi1_constants_davies_2018": energy.loihi1_joules,
                 "joules_hala_point_bound": energy.hala_point_joules,
+                "dynamic_joules_measured_core_power": list(energy.core_joules),
+                "dynamic_joules_range": list(energy.range_joules),
                 "static_watts": self.static_watts,
+                "static_joules": self.static_watts * self.time.sample.expected,
             },
-            "layers": [asdict(layer) for layer in self.layers],
-            "relays": [asdict(relay) for relay in self.relays],
         }
 
 
-def chip_budget(network: QuantizedNetwork, recording: Recording | None = None) -> ChipBudget:
+def chip_budget(network: QuantizedNetwork, recording: RunResults | None = None) -> ChipBudget:
     """Estimate what a network takes of Loihi 2.
 
     Args:
         network: what shall be deployed.
-        recording: spikes of samples of this network, for the energy; without one an upper bound is
-            taken.
+        recording: what samples of this network did (a ``Recording`` or a ``RunSummary``), for time
+            and energy; without one an upper bound is taken.
 
     Returns:
         The estimate.
@@ -170,22 +198,30 @@ def chip_budget(network: QuantizedNetwork, recording: Recording | None = None) -
         )
     }
     layers = tuple(placed[layer.name][0] for layer in network.layers)
-    relays = (
-        *(placed[name][0] for names in relayed.relays.values() for name in names),
-        *(
-            relay_budget(relayed.network.layers[index], stage)
-            for index, stages in relay_stages(relayed.network.wiring).items()
-            for stage in range(1, stages + 1)
-        ),
-    )
-    check_chips((*layers, *relays))
+    relay_layers = [placed[name][0] for names in relayed.relays.values() for name in names]
+    relays = [
+        relay_budget(relayed.network.layers[index], stage)
+        for index, stages in relay_stages(relayed.network.wiring).items()
+        for stage in range(1, stages + 1)
+    ]
+    check_chips((*layers, *relay_layers, *relays))
+    budgets = {name: budget for name, (budget, _) in placed.items()}
+    parts = {name: carried for name, (_, carried) in placed.items()}
+    workloads = layer_workloads(relayed, parts, period, recording)
+    recorded = recording is not None
+    time = sample_time(relayed, budgets, relays, workloads, period, recorded=recorded)
+    cores = sum(part.total_cores for part in (*layers, *relay_layers, *relays))
     return ChipBudget(
         layers=layers,
-        relays=relays,
+        relays=(*relay_layers, *relays),
         period=period,
         latency=network.latency,
-        energy=_energy(
-            relayed, {name: parts for name, (_, parts) in placed.items()}, period, recording
+        time=time,
+        energy=EnergyEstimate(
+            synops=sum(work.all_synops for work in workloads),
+            recorded=recorded,
+            neuron_updates=sum(work.updates for work in workloads),
+            core_seconds=cores * time.sample.expected,
         ),
         obstacle=obstacle,
     )
@@ -239,47 +275,6 @@ def _obstacle(network: QuantizedNetwork, period: int) -> str | None:
     except NetworkError as error:
         return str(error)
     return None
-
-
-def _energy(
-    relayed: RelayedNetwork,
-    parts: Mapping[str, NeuronParts],
-    period: int,
-    recording: Recording | None,
-) -> EnergyEstimate:
-    network = relayed.network
-    source_of = {name: source for source, names in relayed.relays.items() for name in names}
-    synops, updates = 0.0, 0
-    stages = relay_stages(network.wiring)
-    for index, layer in enumerate(network.layers):
-        spikes = float(layer.num_neurons * network.num_steps)
-        if recording is not None:  # a relay layer sends what its source does
-            spikes = _spikes_per_sample(recording, source_of.get(layer.name, layer.name))
-        if recording is None:
-            synops += _most_synops(network, index)
-        else:
-            recorded = recording.synops.get(layer.name)
-            synops += spikes if recorded is None else float(recorded.mean())
-        relays, layer_parts = stages.get(index, 0), parts[layer.name]
-        synops += spikes * (layer_parts.self_inhibition + relays)
-        synops += layer_parts.clocks * layer.num_neurons
-        updates += (layer.num_neurons * (1 + relays) + layer_parts.clocks) * period
-    return EnergyEstimate(synops, recording is not None, updates)
-
-
-def _most_synops(network: QuantizedNetwork, index: int) -> float:
-    """Return a layer's synaptic operations when all that reaches it fires in every step it can."""
-    most = 0.0
-    for connection in network.wiring.connections[index]:
-        sent = network.input.sent_steps(network.num_steps)
-        spikes = len(sent) if connection.source is None else network.num_steps
-        most += float(connection.synapses.fan_out.sum()) * spikes
-    return most
-
-
-def _spikes_per_sample(recording: Recording, name: str) -> float:
-    counts = recording.counts.get(name)
-    return 0.0 if counts is None else float(counts.sum()) / len(recording)
 
 
 def _counted(number: int, what: str) -> str:

@@ -153,6 +153,7 @@ def describe(
         recording: what came back.
         report: the comparison with the reference, where one was made.
     """
+    from tandem_hw.cli.work.budget_tables import estimate_of_run
     from tandem_hw.network.activity import activity_dict, summarise
 
     return {
@@ -162,6 +163,7 @@ def describe(
         "samples": len(recording),
         "network_digest": recording.network_digest,
         "measured": dict(recording.extra),
+        "estimated": estimate_of_run(network, recording)[0],
         **activity_dict(summarise(network, recording)),
         "seconds": recording.seconds,
         "verification": None if report is None else report.to_dict(),

@@ -28,6 +28,11 @@ from tandem_hw.export.c99.written_files import is_c, written_paths
     help="NIR: write also what only tandem-hw can run, such as reset subtract.",
 )
 @click.option(
+    "--soft-reset",
+    is_flag=True,
+    help="NIR: write reset subtract by a key that a reader has to know; others reset to zero.",
+)
+@click.option(
     "--self-test",
     "test_samples",
     type=click.IntRange(min=1),
@@ -40,7 +45,12 @@ from tandem_hw.export.c99.written_files import is_c, written_paths
     f"integers). Data set: {', '.join(KNOWN_SPECS)}; its first samples.",
 )
 def command(
-    checkpoint: Path, out: Path, tandem_only: bool, test_samples: int | None, **options: Any
+    checkpoint: Path,
+    out: Path,
+    tandem_only: bool,
+    soft_reset: bool,
+    test_samples: int | None,
+    **options: Any,
 ) -> None:
     """Quantize CHECKPOINT and write it as a .net, .nir or .c file, with bounds of every state.
 
@@ -51,6 +61,12 @@ def command(
 
     if tandem_only and not is_nir(out):
         raise FileFormatError(f"{out}: --tandem-only is for .nir files; a .net file says it all")
+    if soft_reset and not is_nir(out):
+        raise FileFormatError(f"{out}: --soft-reset is for .nir files; other files say every reset")
+    if soft_reset and tandem_only:
+        raise FileFormatError(
+            f"{out}: --soft-reset is for other programs, --tandem-only for none; give one of them"
+        )
     for option, value in (("--self-test", test_samples), ("--data", options["data"])):
         if value is not None and not is_c(out):
             raise FileFormatError(f"{out}: {option} is for .c files; give --out such a name")
@@ -60,4 +76,11 @@ def command(
     # PyTorch, which is in there, takes seconds; what is refused is refused before.
     from tandem_hw.cli.work.export import export
 
-    export(checkpoint, out, tandem_only=tandem_only, test_samples=test_samples, **options)
+    export(
+        checkpoint,
+        out,
+        tandem_only=tandem_only,
+        soft_reset=soft_reset,
+        test_samples=test_samples,
+        **options,
+    )

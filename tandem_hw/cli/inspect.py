@@ -17,7 +17,9 @@ from tandem_hw.cli.options import (
 
 @click.command("inspect")
 @network_argument
-@click.option("--chip", is_flag=True, help="Estimate cores, chips, steps and energy on Loihi 2.")
+@click.option(
+    "--chip", is_flag=True, help="Estimate cores, chips, steps, time and energy on Loihi 2."
+)
 @json_option
 def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
     """Show the layers of NET, their integers, and what their states are proven to stay within."""
@@ -44,10 +46,11 @@ def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
     )
     description = describe(network)
     if budget is not None:
-        from tandem_hw.cli.work.budget_tables import budget_table, energy_line
+        from tandem_hw.cli.work.budget_tables import budget_table, energy_line, time_line
 
         console.print(budget_table(budget))
         console.print(budget.summary)
+        console.print(time_line(budget))
         console.print(energy_line(budget))
         description["chip"] = budget.as_dict()
     write_json(description, json_path)

@@ -28,7 +28,7 @@ from tandem_hw.network.fixed_point import (
     NUM_STEPS_RANGE,
 )
 from tandem_hw.ranges import SEEDS, SHARE
-from tandem_hw.training.methods.names import LearningRateSchedule, Mix, OptimizerName
+from tandem_hw.training.methods.names import LearningRateSchedule, Mix, OptimizerName, SynOpsOf
 from tandem_hw.training.objective_names import ObjectiveName
 from tandem_hw.training.options import (
     BATCH_SIZE_MIN,
@@ -250,6 +250,13 @@ _TRAINING: tuple[Decorator, ...] = (
         default=_DEFAULTS.synop_weight,
         show_default=True,
         help="Weight of SynOps over MACs in the loss: fewer spikes.",
+    ),
+    click.option(
+        "--penalty",
+        type=click.Choice(get_args(SynOpsOf)),
+        default=_DEFAULTS.penalty,
+        show_default=True,
+        help="With --synop-weight: all SynOps, or those of the core that a step waits for.",
     ),
     click.option(
         "--schedule",

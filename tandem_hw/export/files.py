@@ -28,9 +28,19 @@ def read_network(path: str | os.PathLike[str]) -> QuantizedNetwork:
 
 
 def write_network(
-    network: QuantizedNetwork, path: str | os.PathLike[str], *, tandem_only: bool = False
+    network: QuantizedNetwork,
+    path: str | os.PathLike[str],
+    *,
+    tandem_only: bool = False,
+    soft_reset: bool = False,
 ) -> None:
     """Write a network, as NIR where the name ends in ``.nir``, as C where it ends in ``.c``.
+
+    Args:
+        network: what to write.
+        path: the file.
+        tandem_only: of NIR, as for ``write_nir``.
+        soft_reset: of NIR, as for ``write_nir``.
 
     Raises:
         NetworkError: as ``write_net``, ``write_nir`` and ``write_c``.
@@ -47,7 +57,7 @@ def write_network(
         return
     from tandem_hw.export.nir_writer import write_nir
 
-    write_nir(network, path, tandem_only=tandem_only)
+    write_nir(network, path, tandem_only=tandem_only, soft_reset=soft_reset)
 
 
 def check_name(path: str | os.PathLike[str]) -> None:

@@ -12,6 +12,14 @@ them a reader has. Everything stays below 2^24, so that float32 is exact in any 
 A readout by potential has no node of neurons: the graph puts out its synaptic input, and the sum of
 the outputs over all steps is the potential. (Norse and sinabs leave NIR's integrator ``I`` out.)
 
+Reset "subtract" NIR cannot say. Where it is asked for, it is written by a convention of one key in
+the metadata of neurons and output, ``SOFT_RESET``: on a spike, v_threshold is subtracted, and a
+sample starts from the potentials that the key holds, which is where the bias that counts once goes:
+
+    v_threshold = theta,    start = bias + 1/2
+
+so that here, too, readers with > and readers with >= find the same spikes.
+
 What the nodes do not say is in their metadata, from which ``nir_reader`` restores the network.
 ``docs/nir.md`` says what other programs make of the graphs.
 """
@@ -48,16 +56,21 @@ TIME_STEP: Final = 1e-4
 KINDS: Final = {kind.__name__: kind for kind in SYNAPSE_KINDS}
 #: What the type of a node begins with that no NIR reader knows. All of them stop at it.
 PRIVATE: Final = "Tandem"
+#: The one key of the convention for reset "subtract": its value is where a sample starts from.
+SOFT_RESET: Final = "soft_reset"
 _PRIVATE_TYPES: Final = {kind: f"{PRIVATE}{name}" for name, kind in KINDS.items()}
 
 
-def to_nir(network: QuantizedNetwork, *, time_step: float = TIME_STEP) -> Any:
+def to_nir(
+    network: QuantizedNetwork, *, soft_reset: bool = False, time_step: float = TIME_STEP
+) -> Any:
     """Return a NIR graph that gives the spikes of a network's last layer, step by step.
 
     With readout "potential" it gives what the potential gains in every step.
 
     Args:
         network: what to say in NIR: a chain of Dense, Conv1d and Conv2d layers with reset "zero".
+        soft_reset: say reset "subtract" as well, by the convention of docs/nir.md.
         time_step: length of a step in NIR's units of time.
 
     Returns:
@@ -67,7 +80,7 @@ def to_nir(network: QuantizedNetwork, *, time_step: float = TIME_STEP) -> Any:
         NetworkError: NIR cannot say it, or its readers would run another network.
         BackendUnavailableError: ``nir`` is not installed.
     """
-    _refuse_inexact(network)
+    _refuse_inexact(network, soft_reset)
     return load_nir().dict2NIRNode(network_tree(network, time_step))
 
 
@@ -76,6 +89,7 @@ def write_nir(
     path: str | os.PathLike[str],
     *,
     tandem_only: bool = False,
+    soft_reset: bool = False,
     time_step: float = TIME_STEP,
 ) -> None:
     """Write a network as a NIR file, from which ``read_nir`` restores it bit for bit.
@@ -85,10 +99,12 @@ def write_nir(
         path: the file, by custom ``*.nir``; written whole or not at all.
         tandem_only: write what NIR cannot say as well. The file then has nodes of types that NIR
             does not know, so that no other program reads it.
+        soft_reset: write reset "subtract" by the convention of docs/nir.md. A program that does not
+            know it reads the file, and resets to zero.
         time_step: length of a step in NIR's units of time.
 
     Raises:
-        NetworkError: NIR cannot say it, and ``tandem_only`` was not asked for.
+        NetworkError: NIR cannot say it, and ``tandem_only`` was not asked for, or both ways were.
         FileFormatError: the path cannot be written to, or its name says that it is a .net file.
         BackendUnavailableError: ``nir`` is not installed.
     """
@@ -98,8 +114,13 @@ def write_nir(
             f"{path}: has the name of a .net file, and this writes NIR; give it the suffix .nir, "
             f"or use tandem_hw.write_net"
         )
+    if tandem_only and soft_reset:
+        raise NetworkError(
+            f"{path}: tandem_only and soft_reset exclude each other: what other programs are to "
+            f"read cannot be for tandem-hw alone; give one of them"
+        )
     if not tandem_only:
-        _refuse_inexact(network)
+        _refuse_inexact(network, soft_reset)
     write_nir_tree(path, network_tree(network, time_step, tandem_only=tandem_only))
 
 
@@ -128,20 +149,26 @@ def step_inputs(
 # What NIR cannot say ------------------------------------------------------------------------------
 
 
-def why_inexact(network: QuantizedNetwork) -> str | None:
-    """Return what keeps a network out of NIR and how to mend it, or None if nothing does."""
+def why_inexact(network: QuantizedNetwork, *, soft_reset: bool = False) -> str | None:
+    """Return what keeps a network out of NIR and how to mend it, or None if nothing does.
+
+    Args:
+        network: any.
+        soft_reset: whether reset "subtract" may be said by the convention.
+    """
     if network.firing_delay:
         return (
             f"layers wait {network.firing_delay} steps before they fire, which no neuron of NIR "
             f'does; train with firing_delay 0 and reset "zero"'
         )
-    if network.reset == "subtract":
+    if network.reset == "subtract" and not soft_reset:
         return (
             "NIR has no reset by subtraction: its readers would reset to zero; train with reset "
-            '"zero"'
+            '"zero", or write it for readers that know the convention of docs/nir.md, with '
+            "--soft-reset (soft_reset=True)"
         )
     for layer, bounds in zip(network.layers, network.bounds, strict=True):
-        reason = _why_layer_inexact(layer, network.num_steps)
+        reason = _why_layer_inexact(layer, network)
         if reason is None and not bounds.proven:
             reason = (
                 "is not proven to stay within 24 bits, and other programs neither wrap nor clip; "
@@ -152,7 +179,8 @@ def why_inexact(network: QuantizedNetwork) -> str | None:
     return None
 
 
-def _why_layer_inexact(layer: Layer, num_steps: int) -> str | None:
+def _why_layer_inexact(layer: Layer, network: QuantizedNetwork) -> str | None:
+    num_steps = network.num_steps
     if len(layer.inputs) > 1:
         return (
             "has a skip path: nirtorch.load, which Norse and sinabs use, runs such a layer before "
@@ -169,7 +197,8 @@ def _why_layer_inexact(layer: Layer, num_steps: int) -> str | None:
             f"has a kernel of {height} x {width}; nir takes the height for the width, so use a "
             f"square one"
         )
-    if not layer.fires and np.any(layer.neurons.bias % num_steps):
+    once = network.reset == "zero" and not layer.fires
+    if once and np.any(layer.neurons.bias % num_steps):
         return (
             f"is a readout whose bias counts once; NIR adds a share in each of {num_steps} steps, "
             f'which must be whole: train with readout "count", or without that bias'
@@ -177,8 +206,8 @@ def _why_layer_inexact(layer: Layer, num_steps: int) -> str | None:
     return None
 
 
-def _refuse_inexact(network: QuantizedNetwork) -> None:
-    reason = why_inexact(network)
+def _refuse_inexact(network: QuantizedNetwork, soft_reset: bool) -> None:
+    reason = why_inexact(network, soft_reset=soft_reset)
     if reason is not None:
         raise NetworkError(
             f"{reason}, or write a file that only tandem-hw reads, with --tandem-only "
@@ -199,7 +228,8 @@ def network_tree(
     """Return the graph of a network as ``NIRGraph.to_dict`` does.
 
     Args:
-        network: any network; whether NIR's readers would run it is not looked at.
+        network: any network; whether NIR's readers would run it is not looked at. Reset "subtract"
+            is said by the convention.
         time_step: length of a step in NIR's units of time, positive.
         tandem_only: give all synapses and neurons types that NIR does not know.
         said: as for ``network_digest``.
@@ -227,13 +257,16 @@ def network_tree(
         main = nodes[synapse_node(index, 0)]
         main["metadata"] |= _layer_metadata(layer)
         if not tandem_only:
-            main["bias"] = _bias_of_a_step(layer, network.num_steps)
+            main["bias"] = _bias_of_a_step(layer, network)
         if layer.neurons.threshold is not None:
-            nodes[neurons] = _neurons(layer, layer.neurons.threshold, time_step, tandem_only)
+            nodes[neurons] = _neurons(layer, network, time_step, tandem_only)
         before = layer.name
     if neurons != "output":  # they fire
         edges.append((neurons, "output"))
-    nodes["output"] = {"type": "Output", "shape": np.array(network.layers[-1].output_shape)}
+    last = network.layers[-1]
+    nodes["output"] = {"type": "Output", "shape": np.array(last.output_shape)}
+    if not tandem_only and network.reset == "subtract" and not last.fires:
+        nodes["output"]["metadata"] = {SOFT_RESET: _start(last, 0.0)}
     return {
         "type": "NIRGraph",
         "nodes": nodes,
@@ -354,10 +387,18 @@ def _layer_metadata(layer: Layer) -> Tree:
     }
 
 
-def _bias_of_a_step(layer: Layer, num_steps: int) -> npt.NDArray[np.float32]:
+def _bias_of_a_step(layer: Layer, network: QuantizedNetwork) -> npt.NDArray[np.float32]:
     """Return what NIR adds in every step: a readout adds up the shares, which are its bias."""
     bias = layer.neurons.bias
-    return (bias if layer.fires else bias // num_steps).astype(np.float32)
+    if network.reset == "subtract":  # it counts once, so it is where the potential starts
+        return np.zeros(bias.shape, np.float32)
+    return (bias if layer.fires else bias // network.num_steps).astype(np.float32)
+
+
+def _start(layer: Layer, above: float) -> npt.NDArray[np.float32]:
+    """Return the potentials that a sample starts from, so much above the biases."""
+    bias = layer.neurons.bias.reshape(-1, *[1] * (len(layer.output_shape) - 1))
+    return np.broadcast_to(bias + above, layer.output_shape).astype(np.float32)
 
 
 def _private(synapses: Synapses) -> Tree:
@@ -420,13 +461,19 @@ def group_blocks(out: int, per_group: int, groups: int) -> list[tuple[slice, sli
     ]
 
 
-def _neurons(layer: Layer, threshold: int, time_step: float, tandem_only: bool) -> Tree:
+def _neurons(layer: Layer, network: QuantizedNetwork, time_step: float, tandem_only: bool) -> Tree:
     """Return the node of neurons that fire."""
+    threshold = layer.neurons.threshold
+    assert threshold is not None  # they fire
     if tandem_only:
         return {"type": f"{PRIVATE}Neurons"}
-    return {
+    node: Tree = {
         "type": "IF",
         "r": np.full(layer.output_shape, 1 / time_step, np.float32),
         "v_threshold": np.full(layer.output_shape, threshold - 0.5, np.float32),
         "v_reset": np.zeros(layer.output_shape, np.float32),
     }
+    if network.reset == "subtract":
+        node["v_threshold"] = np.full(layer.output_shape, threshold, np.float32)
+        node["metadata"] = {SOFT_RESET: _start(layer, 0.5)}
+    return node

@@ -183,7 +183,9 @@ class _Run:
         activity = SpikeRate(self.model.architecture.options.num_steps)
         layers = len(self.model.tandem_layers)
         spiking = spiking_layers(self.options.schedule, epoch, self.options.epochs, layers)
-        penalty = SynOpPenalty(self.model) if self.options.synop_weight else None
+        penalty = None
+        if self.options.synop_weight:
+            penalty = SynOpPenalty(self.model, self.options.penalty)
         progress = EpochProgress(self.objective, self.options, epoch, self.data.batches, report)
         for indices in self.data.order(epoch):
             inputs, targets = self.data.take(indices)

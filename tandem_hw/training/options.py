@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tandem_hw.errors import DataError
 from tandem_hw.ranges import POSITIVE, SEEDS, SHARE, RealRange, whole_number
-from tandem_hw.training.methods.names import LearningRateSchedule, Mix, OptimizerName
+from tandem_hw.training.methods.names import LearningRateSchedule, Mix, OptimizerName, SynOpsOf
 from tandem_hw.training.objective_names import ObjectiveName, check_objective
 from tandem_hw.training.run_files import BEST_NAME
 from tandem_hw.training.schedule import Schedule
@@ -139,6 +139,7 @@ _CHOICES: Final[dict[str, Any]] = {
     "optimizer": OptimizerName,
     "learning_rate_schedule": LearningRateSchedule,
     "mix": Mix,
+    "penalty": SynOpsOf,
 }
 
 
@@ -160,6 +161,7 @@ class TrainingOptions:
         label_smoothing: of a classification, 0 to below 1.
         augmentation: names of ``PRESETS``, joined by "+" (``augmentation_named``).
         synop_weight: weight of SynOps over MACs in the loss (``tandem_hw.training.synop_penalty``).
+        penalty: whose SynOps these are, "total" or "busiest-core".
         schedule: "tandem", "progressive" or "ordinary" (``tandem_hw.training.schedule``).
         samples: train on so many of the training samples, chosen by the seed; None for all.
         mixed_precision: compute the ordinary twin in bfloat16, which touches the gradient and a
@@ -188,6 +190,7 @@ class TrainingOptions:
     label_smoothing: float = 0.0
     augmentation: str = "none"
     synop_weight: float = 0.0
+    penalty: SynOpsOf = "total"
     schedule: Schedule = "tandem"
     samples: int | None = None
     mixed_precision: bool = False
@@ -236,6 +239,11 @@ class TrainingOptions:
                 raise DataError(
                     f"{name} is for labels, and the objective is {self.objective}; leave it away"
                 )
+        if self.penalty != "total" and not self.synop_weight:
+            raise DataError(
+                f'penalty is "{self.penalty}", but synop_weight is 0, so there is none; give '
+                f"synop_weight, or leave penalty away"
+            )
         for name in _OF_TEACHER:
             value, default = getattr(self, name), getattr(TrainingOptions, name)
             if self.teacher is None and value != default:

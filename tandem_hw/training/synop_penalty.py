@@ -2,6 +2,14 @@
 
     loss = task loss + synop_weight * SynOps / MACs
 
+With penalty "busiest-core" the SynOps are those of the core that has the most of all, since a step
+on the chip lasts as long as the busiest core (``tandem_hw.chip.step_time``):
+
+    loss = task loss + synop_weight * max_l(share_l SynOps_l) / max_l(share_l MACs_l)
+
+over the layers l that take spikes in, of whose neurons the fullest core has a share
+(``tandem_hw.training.methods.core_share``).
+
 A spike costs its fan-out, the synapses that it reaches; counts carry the tandem gradient, so the
 penalty is differentiable. MACs are those of the same ordinary network (paper, section on
 efficiency). What the input sends is not counted, since nothing can learn to change it, nor what the
@@ -20,6 +28,8 @@ from tandem_hw.learning.architecture import FROM_INPUT
 from tandem_hw.learning.layers import SynapticPath, TandemLayer
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.signals import TandemSignal
+from tandem_hw.training.methods.core_share import core_share
+from tandem_hw.training.methods.names import SynOpsOf
 
 
 class SynOpPenalty:
@@ -27,9 +37,14 @@ class SynOpPenalty:
 
     Args:
         model: the network that is watched until ``remove`` is called.
+        of: "total" for all SynOps, or "busiest-core" for those of the core that has the most.
     """
 
-    def __init__(self, model: TandemNetwork) -> None:
+    def __init__(self, model: TandemNetwork, of: SynOpsOf = "total") -> None:
+        self._of = of
+        self._by_layer: dict[TandemLayer, Tensor] = {}
+        self._core_shares: dict[TandemLayer, float] = {}
+        self._core_macs: dict[TandemLayer, float] = {}
         self._fan_outs: dict[SynapticPath, Tensor] = {}
         self._from_input: dict[TandemLayer, list[bool]] = {}
         self._macs = 0.0
@@ -53,11 +68,28 @@ class SynOpPenalty:
             if not is_input:
                 spent = _synops(signal.counts, self._fan_outs[path])
                 self._synops = spent if self._synops is None else self._synops + spent
+                if self._of == "busiest-core":
+                    before = self._by_layer.get(layer)
+                    self._by_layer[layer] = spent if before is None else before + spent
+        if layer in self._by_layer and layer not in self._core_shares:
+            shapes = [tuple(signal.counts.shape[1:]) for signal in signals]
+            share = self._core_shares[layer] = core_share(layer, shapes)
+            fan_outs = (self._fan_outs[path].double().sum() for path in layer.paths)
+            self._core_macs[layer] = share * float(sum(fan_outs))
 
     def take(self) -> Tensor:
         """Return SynOps a sample over MACs since the last call, a scalar with a gradient."""
+        if self._of == "busiest-core":
+            return self._take_busiest()
         synops, self._synops = self._synops, None
         return torch.zeros(()) if synops is None else synops / self._macs
+
+    def _take_busiest(self) -> Tensor:
+        by_layer, self._by_layer, self._synops = self._by_layer, {}, None
+        if not by_layer:
+            return torch.zeros(())
+        of_cores = [spent * self._core_shares[layer] for layer, spent in by_layer.items()]
+        return torch.stack(of_cores).max() / max(self._core_macs.values())
 
     def remove(self) -> None:
         """Stop watching the model."""

@@ -124,6 +124,7 @@ def test_run_on_a_board_is_shown_saved_and_verified(folder: Path, board: Board) 
     summary = json.loads((folder / "run.json").read_text())
     assert summary["board"] == {"--board": "ncl-og-01"}
     assert summary["measured"]["profile"] == {"cores": 7}
+    assert summary["estimated"]["time"]["work"] == "recording"
     assert summary["verification"]["match"] is True
     assert summary["verification"]["backends"] == ["reference", "loihi2"]
     with np.load(folder / "run.npz") as recording:

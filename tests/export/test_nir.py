@@ -186,6 +186,130 @@ def test_what_nir_cannot_say_is_refused_and_written_for_tandem_hw_alone(
             nir.read(path, type_check=type_check)
 
 
+# Reset by subtraction, by the convention of one key -----------------------------------------------
+
+
+def _subtracting() -> QuantizedNetwork:
+    """Return an active network whose biases count once, in the hidden layers and the readout."""
+    network = small_network("subtract", 5)
+    conv, hidden, readout = network.layers
+    conv = changed(conv, bias=np.arange(len(conv.neurons.bias)) * 37 - 20)
+    hidden = changed(hidden, bias=np.arange(len(hidden.neurons.bias)) * 53 - 90)
+    readout = changed(readout, bias=np.array([7, -11, 401]))
+    return replace(network, layers=(conv, hidden, readout))
+
+
+def _run_by_the_convention(
+    graph: Any, steps: np.ndarray[Any, Any], above: Callable[[Any, Any], Any]
+) -> np.ndarray[Any, Any]:
+    """Run a chain of Flatten, Conv2d, Affine and IF as docs/nir.md says, and return its outputs.
+
+    Only NIR's own fields are read, and the one key. ``above`` is ``>`` or ``>=``.
+    """
+    torch = pytest.importorskip("torch")
+    after = dict(graph.edges)
+    name, order = "input", []
+    while (name := after[name]) != "output":
+        order.append(graph.nodes[name])
+    samples = steps.shape[1]
+    start = graph.nodes["output"].metadata.get("soft_reset", 0.0)
+    total = np.broadcast_to(start, (samples, *graph.nodes["output"].output_type["output"])).copy()
+    states = {
+        id(node): np.repeat(node.metadata["soft_reset"][None], samples, axis=0)
+        for node in order
+        if isinstance(node, nir.IF)
+    }
+    for values in steps:
+        for node in order:
+            if isinstance(node, nir.Flatten):
+                values = values.reshape(samples, -1)
+            elif isinstance(node, nir.Affine):
+                values = values @ node.weight.T + node.bias
+            elif isinstance(node, nir.Conv2d):
+                geometry = (tuple(node.stride), tuple(node.padding), tuple(node.dilation))
+                arrays = (torch.from_numpy(one) for one in (values, node.weight, node.bias))
+                values = torch.nn.functional.conv2d(*arrays, *geometry).numpy()
+            else:
+                potential = states[id(node)]
+                potential += values
+                values = above(potential, node.v_threshold).astype(np.float32)
+                potential -= values * node.v_threshold
+        total += values
+    return total
+
+
+@pytest.mark.parametrize("above", [np.greater, np.greater_equal])
+@pytest.mark.parametrize("encoding", ["first_step", "constant"])
+def test_a_reader_that_knows_the_key_gets_the_same(
+    tmp_path: Path, above: Callable[[Any, Any], Any], encoding: Any
+) -> None:
+    network = _subtracting()
+    network = replace(network, input=replace(network.input, encoding=encoding))
+    if encoding == "constant":  # more comes in
+        conv, hidden, readout = network.layers
+        layers = (changed(conv, threshold=3568), changed(hidden, threshold=2048), readout)
+        network = replace(network, layers=layers)
+    path = tmp_path / "net.nir"
+    write_nir(network, path, soft_reset=True)
+    assert read_nir(path).digest == network.digest
+    inputs = random_inputs(network, 8)
+    recording = ReferenceBackend().run(network, inputs)
+    rates = [recording.counts[layer.name].mean() / 5 for layer in network.layers[:2]]
+    assert all(0.05 < rate < 0.95 for rate in rates)
+    found = _run_by_the_convention(nir.read(path), step_inputs(network, inputs), above)
+    assert np.array_equal(found, recording.output)
+    # The biases matter, and so does the subtraction.
+    plain = replace(
+        network, layers=tuple(changed(one, bias=0 * one.neurons.bias) for one in network)
+    )
+    assert not np.array_equal(ReferenceBackend().run(plain, inputs).output, recording.output)
+
+
+@given(networks())
+@settings(_QUICK, max_examples=5)
+def test_any_subtracting_network_comes_back_when_nir_read_and_wrote_it(
+    tmp_path: Path, network: QuantizedNetwork
+) -> None:
+    network = replace(_exact(network), reset="subtract")
+    assume(why_inexact(network, soft_reset=True) is None)
+    path = tmp_path / "net.nir"
+    write_nir(network, path, soft_reset=True)
+    nir.write(path, nir.read(path))
+    assert read_nir(path).digest == network.digest
+
+
+def test_a_changed_start_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.nir"
+    write_nir(_subtracting(), path, soft_reset=True)
+    with h5py.File(path, "r+") as file:
+        start = file["node/nodes/neurons_0/metadata/soft_reset"]
+        start[...] = start[()] + 1
+    with pytest.raises(FileFormatError, match="neurons_0/metadata/soft_reset differs"):
+        read_nir(path)
+
+
+def test_the_convention_is_asked_for_and_only_where_others_read(tmp_path: Path) -> None:
+    network, path = _subtracting(), tmp_path / "net.nir"
+    with pytest.raises(NetworkError, match=r"--soft-reset \(soft_reset=True\)"):
+        write_nir(network, path)
+    with pytest.raises(NetworkError, match="tandem_only and soft_reset exclude each other"):
+        write_nir(network, path, tandem_only=True, soft_reset=True)
+    with pytest.raises(NetworkError, match="layer block has a skip path"):
+        to_nir(replace(small_graph_network(), reset="subtract"), soft_reset=True)
+    assert not path.exists()
+    net = tmp_path / "a.net"
+    write_network(network, net)
+    for arguments, message in (
+        (("--out", str(tmp_path / "b.net"), "--soft-reset"), "--soft-reset is for .nir files"),
+        (("--out", str(path), "--soft-reset", "--tandem-only"), "give one of them"),
+    ):
+        result = CliRunner().invoke(main, ["export", str(net), *arguments])
+        assert (result.exit_code, message in result.output) == (2, True), result.output
+    result = CliRunner().invoke(main, ["export", str(net), "--out", str(path), "--soft-reset"])
+    assert result.exit_code == 0, result.output
+    assert read_nir(path).digest == network.digest
+
+
 def test_a_time_step_is_a_positive_number() -> None:
     for time_step in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(NetworkError, match="positive"):

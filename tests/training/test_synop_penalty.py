@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tandem_hw.chip.budget import chip_budget
 from tandem_hw.conversion.convert import convert
+from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network.activity import summarise, total
 from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.training.methods.core_share import core_share
+from tandem_hw.training.options import TrainingOptions
 from tandem_hw.training.synop_penalty import SynOpPenalty, fan_out
 from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
 from tests.helpers.present import present
@@ -216,3 +221,85 @@ def test_layers_that_do_not_spike_count_their_activations() -> None:
     assert value.item() > 0
     value.backward()
     assert present(present(model.tandem_layers[0].weight).grad).abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_share_of_a_core_is_that_of_the_chip_budget(name: str) -> None:
+    model = converted(name)
+    network = freeze(model)
+    shapes = [network.input.shape, *(layer.output_shape for layer in network.layers)]
+    budgets = chip_budget(network).layers
+    for layer, connections, budget in zip(
+        model.tandem_layers, network.wiring.connections, budgets, strict=True
+    ):
+        sources = [0 if one.source is None else one.source + 1 for one in connections]
+        share = core_share(layer, [shapes[source] for source in sources])
+        assert 0 < share == min(1.0, budget.core.neurons / budget.neurons)
+
+
+@pytest.mark.parametrize("name", ["functional", "depthwise and pooling"])
+def test_the_busiest_core_spends_what_the_reference_counts(name: str) -> None:
+    model, inputs = settled(name, activation_max=0.06)
+    penalty = SynOpPenalty(model, "busiest-core")
+    model(inputs)
+    found = penalty.take().item()
+    network = freeze(model)
+    recording = ReferenceBackend().run(network, inputs.numpy())
+    layers = chip_budget(network, recording).layers
+    spent, macs = [], []
+    for layer, budget in zip(network.layers, layers, strict=True):
+        share = min(1.0, budget.core.neurons / budget.neurons)
+        if not network.wiring.takes_input(network.layers.index(layer)):
+            spent.append(share * float(recording.synops[layer.name].mean()))
+            macs.append(share * sum(int(one.fan_out.sum()) for one in layer.synapses))
+    assert max(spent) > 0
+    rounded = rounding_bound(len(network.layers) + 8, 1.0)
+    assert found == pytest.approx(max(spent) / max(macs), rel=rounded)
+    assert penalty.take().item() == 0
+
+
+def test_only_the_busiest_core_has_a_gradient() -> None:
+    """784-64-512-10: what reaches the second layer is more than what reaches the third."""
+    torch.manual_seed(0)
+    sizes = (784, 64, 512, 10)
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    model = convert(nn.Sequential(*layers[:-1]), input_shape=(784,), num_steps=4)
+    shapes = [(64,), (512,)]
+    shares = [
+        core_share(layer, [shape])
+        for layer, shape in zip(model.tandem_layers[1:], shapes, strict=True)
+    ]
+    assert shares == [1.0, 1.0]  # 64 * ceil(512 / 3.1) = 10 624 words: one core holds it
+    penalty = SynOpPenalty(model, "busiest-core")
+    model(torch.randint(0, 16, (8, 784), dtype=torch.uint8))
+    penalty.take().backward()
+    second, third = model.tandem_layers[1:]
+    assert present(present(model.tandem_layers[0].weight).grad).abs().sum() > 0
+    for layer in (second, third):  # the busiest core's SynOps come from the first one's spikes
+        gradient = present(layer.weight).grad
+        assert gradient is None or not gradient.any()
+
+
+def test_a_layer_that_no_core_holds_is_refused_by_name() -> None:
+    layers = nn.Sequential(nn.Linear(4, 12_001), nn.ReLU(), nn.Linear(12_001, 2))
+    model = convert(layers, input_shape=(4,), num_steps=4)
+    SynOpPenalty(model, "busiest-core")
+    with pytest.raises(NetworkError, match=r'needs? 12001 words .*or train with penalty "total"'):
+        model(torch.full((2, 4), 15, dtype=torch.uint8))
+
+
+def test_a_penalty_without_a_weight_is_refused() -> None:
+    assert TrainingOptions(synop_weight=0.1, penalty="busiest-core").penalty == "busiest-core"
+    with pytest.raises(DataError, match='penalty is "busiest-core", but synop_weight is 0'):
+        TrainingOptions(penalty="busiest-core")
+    with pytest.raises(DataError, match='penalty is "most"; allowed are total, busiest-core'):
+        TrainingOptions(synop_weight=0.1, penalty="most")  # type: ignore[arg-type]
+
+
+def test_a_network_of_one_layer_has_no_busiest_core_that_could_save() -> None:
+    model = convert(nn.Sequential(nn.Linear(4, 3)), input_shape=(4,), num_steps=4)
+    penalty = SynOpPenalty(model, "busiest-core")
+    model(torch.full((2, 4), 15, dtype=torch.uint8))
+    assert penalty.take().item() == 0

@@ -25,6 +25,7 @@ def export(
     *,
     simulation_only: bool,
     tandem_only: bool,
+    soft_reset: bool,
     test_samples: int | None,
     data: str | None,
 ) -> None:
@@ -35,6 +36,7 @@ def export(
         out: the file to write.
         simulation_only: write what no board can run.
         tandem_only: of NIR, write what only tandem-hw can run.
+        soft_reset: of NIR, write reset "subtract" by the convention of docs/nir.md.
         test_samples: of C, so many samples are embedded; None for none.
         data: the data set that they are taken from; None for random integers.
 
@@ -53,7 +55,7 @@ def export(
         )
     else:
         lines.append(budget_line(network, simulation_only))
-        write_network(network, out, tandem_only=tandem_only)
+        write_network(network, out, tandem_only=tandem_only, soft_reset=soft_reset)
     console.print(layer_table(network))
     warn(console, unproven_lines(network))
     for line in lines:

@@ -11,6 +11,7 @@ from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.options import write_json
 from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.cli.work.arithmetic_tables import describe_ways
+from tandem_hw.cli.work.budget_tables import estimate_of_run
 from tandem_hw.cli.work.early_exit import early_exit_tables, judge_early_exits
 from tandem_hw.cli.work.run_tables import activity_table, describe_run, last_line
 from tandem_hw.cli.work.samples import Samples, load_samples
@@ -71,6 +72,7 @@ def simulate(
     judged = {"objective": given.objective.name, **for_json(metrics)}
     saturation = summarise_saturation(network, [run])
     early = _early_exits(network, given, run, wanted)
+    estimate, estimate_lines = estimate_of_run(network, run)
     write_json(
         {
             **describe_run(run, layers, judged),
@@ -78,6 +80,7 @@ def simulate(
             "firing_delay": network.firing_delay,
             "saturation": [asdict(layer) for layer in saturation],
             "arithmetic": describe_ways(),
+            "chip": estimate,
             **({} if early is None else {"early_exit": early}),
         },
         wanted.json,
@@ -89,6 +92,8 @@ def simulate(
     lines = saturation_lines(saturation) if saturation else uncounted_lines(network, runner.name)
     warn(console, lines)
     console.print(f"{shown_together(metrics)}, {last_line(run, layers)}")
+    for line in estimate_lines:
+        console.print(line)
     for table in [] if early is None else early_exit_tables(early):
         console.print(table)
 

@@ -11,6 +11,8 @@ OptimizerName = Literal["adam", "adamw", "sgd"]
 LearningRateSchedule = Literal["cosine", "one-cycle"]
 #: How samples of a batch are mixed (``tandem_hw.training.methods.mixing``).
 Mix = Literal["none", "mixup", "cutmix"]
+#: Whose synaptic operations a penalty is on (``tandem_hw.training.synop_penalty``).
+SynOpsOf = Literal["total", "busiest-core"]
 
 #: Of ``sgd``.
 MOMENTUM: Final = 0.9

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.atomic_write import write_json
-from tandem_hw.errors import BackendError
+from tandem_hw.errors import BackendError, how_to_install
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.backend import Backend, Progress, SimulationResult
@@ -43,6 +43,7 @@ class SanaFeBackend(Backend):
     """
 
     name = "sana-fe"
+    refuses_some = True
 
     def why_unavailable(self) -> str | None:
         """Return that SANA-FE is not installed, or None."""
@@ -54,8 +55,8 @@ class SanaFeBackend(Backend):
         if importlib.util.find_spec(_MODULE) is not None:
             return None
         return (
-            f"backend {self.name}: SANA-FE is not installed; pip install 'sanafe>=2.2.9' (a program "
-            f"of its own, under the GPL-3), or use --backend reference, which gives the same counts"
+            f"backend {self.name}: SANA-FE, a program of its own under the GPL-3, is not installed; "
+            f"{how_to_install('sanafe')}, or use --backend reference, which gives the same counts"
         )
 
     def check_network(self, network: QuantizedNetwork) -> None:
@@ -136,7 +137,8 @@ def _read_results(
         modelled = _read_json(folder / job.MODELLED)
     except (OSError, ValueError) as error:
         raise BackendError(
-            f"the child process of backend sana-fe ended without its results ({error}); run it again"
+            f"the child process of backend sana-fe ended without its results ({error}); run it "
+            f"again"
         ) from error
     potential = None
     if network.readout == "potential":

@@ -14,7 +14,8 @@ leaks is a multiple of 1/64 on both sides, rounded toward zero after its decay, 
 with theta - 1 as well. What the network's input brings is whole and known before: it is added to
 the bias of the step, since Loihi 1 has no graded spikes.
 
-SANA-FE takes numbers as int32 or float32. Ours have at most 23 bits and the half, so both are exact.
+SANA-FE takes numbers as int32 or float32. Ours have at most 23 bits and the half, so both are
+exact.
 """
 
 from __future__ import annotations

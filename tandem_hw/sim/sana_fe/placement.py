@@ -101,8 +101,8 @@ def check_exact(network: QuantizedNetwork) -> None:
         relays = sum(group.cores for group in groups if group.stage)
         raise NetworkError(
             f"the backend sana-fe has no room for the network: it takes {cores} cores of "
-            f"{NEURONS_OF_A_CORE} neurons, {relays} of them for relays on skip paths, and the Loihi "
-            f"that it models has {CORES}; use fewer channels, or {_OTHERS}"
+            f"{NEURONS_OF_A_CORE} neurons, {relays} of them for relays on skip paths, and the "
+            f"Loihi that it models has {CORES}; use fewer channels, or {_OTHERS}"
         )
     synapses = sum(_synapses_on_chip(network))
     if synapses > MOST_SYNAPSES:

@@ -9,14 +9,21 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from hw_tests.case_networks import RESETS, SAMPLES, Case, case_inputs, convolutional, dense
-from hw_tests.delay_cases import delay_cases
-from hw_tests.graph_cases import graph_cases
-from hw_tests.layer_cases import layer_cases
-from hw_tests.padded_cases import padded_cases
+from tandem_hw.conformance.case_networks import (
+    RESETS,
+    SAMPLES,
+    Case,
+    case_inputs,
+    convolutional,
+    dense,
+)
+from tandem_hw.conformance.delay_cases import delay_cases
+from tandem_hw.conformance.graph_cases import graph_cases
+from tandem_hw.conformance.layer_cases import layer_cases
+from tandem_hw.conformance.layers import changed, dense_layer, network_of
+from tandem_hw.conformance.padded_cases import padded_cases
 from tandem_hw.network.fixed_point import floor_threshold
 from tandem_hw.network.quantized import Encoding, InputSpec, Reset
-from tests.helpers.layers import changed, dense_layer, network_of
 
 
 def cases() -> Iterator[Case]:

@@ -52,11 +52,12 @@ class SanaFeBackend(Backend):
                 f"backend {self.name}: its child needs the processes of a POSIX system; use "
                 f"--backend reference, which gives the same counts"
             )
-        if importlib.util.find_spec(_MODULE) is not None:
+        if _is_installed():
             return None
         return (
-            f"backend {self.name}: SANA-FE, a program of its own under the GPL-3, is not installed; "
-            f"{how_to_install('sanafe')}, or use --backend reference, which gives the same counts"
+            f"backend {self.name}: SANA-FE, a program of its own under the GPL-3, is not "
+            f"installed; {how_to_install('sanafe')}, or use --backend reference, which gives the "
+            f"same counts"
         )
 
     def check_network(self, network: QuantizedNetwork) -> None:
@@ -118,6 +119,11 @@ class SanaFeBackend(Backend):
             error_file=folder / ERROR,
         )
         progress(samples, samples)
+
+
+def _is_installed() -> bool:
+    """Look for SANA-FE without importing it."""
+    return importlib.util.find_spec(_MODULE) is not None
 
 
 def _read_results(

@@ -103,8 +103,11 @@ def _readout_cases(reset: Reset) -> Iterator[Case]:
 
 def _leak_cases() -> Iterator[Case]:
     """Yield cases of Loihi's integer decay of current and voltage, one of them or both."""
-    for current, voltage in ((4096, 123), (1024, 0), (3000, 1024), (1, 4095)):
-        plain = convolutional("zero", 8, encoding="events")
+    for current, voltage, num_steps in (
+        *((4096, 123, 8), (1024, 0, 8), (3000, 1024, 8), (1, 4095, 8)),
+        (4096, 1000, 4),  # short enough that no state can leave 24 bits
+    ):
+        plain = convolutional("zero", num_steps, encoding="events")
         layers = tuple(
             changed(layer, current_decay=current, voltage_decay=voltage) if layer.fires else layer
             for layer in plain.layers

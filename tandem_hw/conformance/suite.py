@@ -16,13 +16,11 @@ from tandem_hw.conformance.cases import cases
 from tandem_hw.conformance.oracle import record
 from tandem_hw.errors import DataError, NetworkError, TandemError
 from tandem_hw.sim.backend import Backend, input_digest
-from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
+from tandem_hw.sim.registry import make_backend
 from tandem_hw.verification.step import VerificationError, compare
 from tandem_hw.version import installed_version
 
 REPORT_VERSION: Final = 1
-#: Backends that run at the shortest period unless they are given another one.
-_WITH_PERIOD: Final = (LavaCpuBackend.name, LavaStockBackend.name)
 #: Packages whose versions a report tells, where they are installed.
 _PACKAGES: Final = ("numpy", "torch", "lava-nc", "lava-loihi", "sanafe")
 
@@ -32,7 +30,7 @@ Word = Literal["passed", "refused", "failed"]
 
 
 def cases_of(backend: str, part_of_name: str = "") -> list[Case]:
-    """Return the cases that a backend runs; those at a board's period need one with periods.
+    """Return the cases that a backend runs; one without periods leaves those of a board out.
 
     Args:
         backend: its name.
@@ -41,11 +39,8 @@ def cases_of(backend: str, part_of_name: str = "") -> list[Case]:
     Raises:
         DataError: no name has it.
     """
-    found = [
-        case
-        for case in cases()
-        if (backend in _WITH_PERIOD or not case.padded) and part_of_name in case.name
-    ]
+    periods = make_backend(backend).takes_period
+    found = [case for case in cases() if part_of_name in case.name and (periods or not case.padded)]
     if not found:
         raise DataError(
             f'no case of the conformance suite has "{part_of_name}" in its name; give a part of '

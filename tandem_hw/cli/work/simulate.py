@@ -12,7 +12,7 @@ from tandem_hw.cli.options import write_json
 from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.cli.work.arithmetic_tables import describe_ways
 from tandem_hw.cli.work.early_exit import early_exit_tables, judge_early_exits
-from tandem_hw.cli.work.run_tables import activity_table, describe_run, last_line
+from tandem_hw.cli.work.run_tables import activity_table, describe_run, last_line, modelled_line
 from tandem_hw.cli.work.samples import Samples, load_samples
 from tandem_hw.network.activity import summarise
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -71,6 +71,7 @@ def simulate(
     judged = {"objective": given.objective.name, **for_json(metrics)}
     saturation = summarise_saturation(network, [run])
     early = _early_exits(network, given, run, wanted)
+    modelled = run.extra.get("modelled")
     write_json(
         {
             **describe_run(run, layers, judged),
@@ -79,6 +80,7 @@ def simulate(
             "saturation": [asdict(layer) for layer in saturation],
             "arithmetic": describe_ways(),
             **({} if early is None else {"early_exit": early}),
+            **({} if modelled is None else {"modelled": modelled}),
         },
         wanted.json,
     )
@@ -89,6 +91,8 @@ def simulate(
     lines = saturation_lines(saturation) if saturation else uncounted_lines(network, runner.name)
     warn(console, lines)
     console.print(f"{shown_together(metrics)}, {last_line(run, layers)}")
+    if modelled is not None:
+        console.print(modelled_line(modelled))
     for table in [] if early is None else early_exit_tables(early):
         console.print(table)
 

@@ -20,7 +20,7 @@ from tandem_hw.network.quantized import QuantizedNetwork
 CORES: Final = 128
 #: Compartments, one neuron each, of a core.
 NEURONS_OF_A_CORE: Final = 1024
-#: Synapses that a network may have: SANA-FE keeps each as an object, of some 700 bytes in all.
+#: Synapses that a network may have: SANA-FE keeps each as an object, of some 900 bytes in all.
 MOST_SYNAPSES: Final = 4_000_000
 
 
@@ -108,7 +108,7 @@ def check_exact(network: QuantizedNetwork) -> None:
     if synapses > MOST_SYNAPSES:
         raise NetworkError(
             f"the backend sana-fe has no room for the network: unrolled, it has {synapses} "
-            f"synapses between neurons, and {MOST_SYNAPSES} are allowed, since each takes some 700 "
+            f"synapses between neurons, and {MOST_SYNAPSES} are allowed, since each takes some 900 "
             f"bytes; use fewer channels, or {_OTHERS}"
         )
 

@@ -53,12 +53,13 @@ def targets() -> list[Target]:
 
     The model in PyTorch is what networks come from: it refuses none of them.
     """
+    networks = {case.name: case.network for case in cases()}
     found = [Target("PyTorch", EXACT, ())]
     for name in BACKENDS:
         backend = make_backend(name)
         label = UNTESTED if backend.needs_board else EXACT
-        found.append(Target(f"`{name}`", label, _refused(backend.check_network)))
-    found.append(Target("`nir`", EXACT, _refused(_there_and_back)))
+        found.append(Target(f"`{name}`", label, _refused(backend.check_network, networks)))
+    found.append(Target("`nir`", EXACT, _refused(_there_and_back, networks)))
     return found
 
 
@@ -68,8 +69,9 @@ def targets_table() -> str:
     return "| target | what it runs is | refused |\n|---|---|---|\n" + "".join(rows)
 
 
-def _refused(check: Callable[[QuantizedNetwork], None]) -> tuple[str, ...]:
-    networks = {case.name: case.network for case in cases()}
+def _refused(
+    check: Callable[[QuantizedNetwork], None], networks: Mapping[str, QuantizedNetwork]
+) -> tuple[str, ...]:
     return tuple(
         kind
         for kind, names in KINDS.items()

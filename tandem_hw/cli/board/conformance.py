@@ -62,11 +62,14 @@ def command(
         click.echo("\n".join(case.name for case in chosen))
         return
     require_available(make())
+    click.echo(f"{len(chosen)} cases on {backend}")
     outcomes: list[Outcome] = []
+    is_estimated = False
     for outcome in run_suite(make, chosen, fail_fast=fail_fast):
         outcomes.append(outcome)
-        if len(outcomes) == 1:
-            click.echo(_estimate(backend, len(chosen), outcome.seconds))
+        if outcome.outcome != "refused" and not is_estimated:
+            click.echo(_estimate(len(chosen) - len(outcomes), outcome.seconds))
+            is_estimated = True
         if outcome.outcome != "passed":
             click.echo(f"{outcome.outcome}: {outcome.name}: {outcome.reason}")
     write_json(describe(backend, chosen, outcomes), json_path)
@@ -86,13 +89,9 @@ def _maker(backend: str, device: str, board: dict[str, Any]) -> BackendMaker:
     return lambda **period: make_backend(backend, **options, **period)
 
 
-def _estimate(backend: str, cases: int, first: float) -> str:
-    """Say how long all cases will take, going by the first one."""
-    seconds = cases * first
-    return (
-        f"{cases} cases on {backend}: about {seconds:.0f} s or less, going by the first "
-        f"({first:.2f} s)"
-    )
+def _estimate(cases: int, first: float) -> str:
+    """Say how long the other cases will take, going by the first one that ran."""
+    return f"about {cases * first:.0f} s or less, going by the first case that ran ({first:.2f} s)"
 
 
 def _last_line(

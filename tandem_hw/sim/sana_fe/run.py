@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,12 @@ import numpy.typing as npt
 from tandem_hw.errors import BackendError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.sana_fe import job
-from tandem_hw.sim.sana_fe.chip_network import ChipNetwork
 from tandem_hw.sim.sana_fe.neuron_values import NEVER
 from tandem_hw.sim.sana_fe.placement import group_name
 from tandem_hw.sim.sana_fe.schedule import LayerSchedule, schedule
+
+if TYPE_CHECKING:
+    from tandem_hw.sim.sana_fe.chip_network import ChipNetwork
 
 #: SANA-FE's model of the network between the cores that follows every message.
 _TIMING: Final = "detailed"

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import tests.helpers.fake_sana_fe
+from tandem_hw.cli.work.run_tables import modelled_line
 from tandem_hw.errors import BackendError, BackendUnavailableError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.sim.run_summary import RunTally
 from tandem_hw.sim.sana_fe import backend as sana_fe
 from tandem_hw.sim.sana_fe.backend import SanaFeBackend
 from tandem_hw.verification.step import VerificationError, compare
@@ -89,6 +91,11 @@ def test_it_tells_what_is_modelled_and_for_which_chip(simulator: str) -> None:
     assert modelled["cores"] == len(network.layers)
     assert 0 < modelled["joules_synapse"] < modelled["joules_total"] < 1e-3
     assert 0 < modelled["seconds"] < 1e-2
+    tally = RunTally(2)
+    tally.add(found)
+    line = modelled_line(tally.summary().extra["modelled"])
+    assert line.startswith(f"modelled for Loihi 1, not measured ({modelled['model']}): ")
+    assert f"{modelled['seconds'] / 2 * 1e6:.1f} µs and " in line
 
 
 def test_a_run_in_parts_is_that_of_all_samples(fake: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from hw_tests.case_networks import Case
-from hw_tests.cases import cases
 from hw_tests.default_cases import runs_by_default
-from tandem_hw.chip.timing import board_period
+from tandem_hw.conformance.case_networks import Case
+from tandem_hw.conformance.suite import cases_of, period_of
 from tandem_hw.sim.backend import Backend
-from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.loihi2.host import CHIP_GENERATIONS, DEFAULT_GENERATION
 from tandem_hw.sim.reference import ReferenceBackend
@@ -22,9 +20,6 @@ from tandem_hw.sim.registry import BACKENDS, make_backend
 from tests.helpers.warm_lava import lava_server, warm_lava
 
 __all__ = ["lava_server", "warm_lava"]
-
-#: Backends that run at the shortest period unless they are given another one.
-_WITH_PERIOD = (LavaCpuBackend.name, LavaStockBackend.name)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -84,10 +79,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if backend_of(name, metafunc.config).why_unavailable() is None
             or (name == board.name and board.choice.named)
         ]
-    every = list(cases())
-    runs = [
-        (name, case) for name in names for case in every if name in _WITH_PERIOD or not case.padded
-    ]
+    runs = [(name, case) for name in names for case in cases_of(name)]
     metafunc.parametrize(
         ("backend", "case"),
         runs,
@@ -108,8 +100,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest, case: Case) -> Backend:
-    period = {"period": board_period(case.network)} if case.padded else {}
-    runner = backend_of(request.param, request.config, **period)
+    runner = backend_of(request.param, request.config, **period_of(case))
     reason = runner.why_unavailable()
     if reason is not None:
         pytest.fail(reason, pytrace=False)

@@ -1,4 +1,4 @@
-"""Which cases run by default on Lava, and in C: they take a second each, in C to be compiled.
+"""Which cases run by default on Lava, in C and on SANA-FE, where they take a second each.
 
 Exhaustive runs have all cases on all backends.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from hw_tests.case_networks import Case
+from tandem_hw.conformance.case_networks import Case
 from tandem_hw.sim.c.backend import CBackend
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
+from tandem_hw.sim.sana_fe.backend import SanaFeBackend
 
 #: Every kind of case once for each reset: its name without that.
 OF_EVERY_KIND: Final = frozenset(
@@ -28,8 +29,8 @@ OF_EVERY_KIND: Final = frozenset(
 )
 
 
-#: What the backend c runs by default.
-COMPILED: Final = frozenset(
+#: What the backends c and sana-fe run by default.
+CHOSEN: Final = frozenset(
     (
         *("subtract-T7", "zero-events-saturated", "zero-decays-1024-and-0", "zero-overflow"),
         *("subtract-many-skips", "subtract-T4-events-delay-1", "subtract-T8-first_step-delay-7"),
@@ -46,10 +47,10 @@ def runs_by_default(backend: str, case: Case) -> bool:
 
     Args:
         backend: its name.
-        case: one of ``hw_tests.cases.cases``.
+        case: one of ``tandem_hw.conformance.cases.cases``.
     """
-    if backend == CBackend.name:
-        return case.name in COMPILED
+    if backend in (CBackend.name, SanaFeBackend.name):
+        return case.name in CHOSEN
     if backend not in (LavaCpuBackend.name, LavaStockBackend.name):
         return True
     if case.long:

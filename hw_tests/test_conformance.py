@@ -6,15 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from hw_tests.case_networks import Case
-from hw_tests.cases import cases
 from hw_tests.default_cases import OF_EVERY_KIND, runs_by_default
 from tandem_hw.chip.timing import board_period, default_period
-from tandem_hw.errors import TandemError
+from tandem_hw.conformance.case_networks import Case
+from tandem_hw.conformance.cases import cases
+from tandem_hw.conformance.suite import check_case
 from tandem_hw.sim.backend import Backend
-from tandem_hw.sim.loihi2.backend import Loihi2Backend
-from tandem_hw.verification.step import compare
-from tests.helpers.oracle import record
 
 
 @pytest.mark.usefixtures("warm_lava")
@@ -23,24 +20,9 @@ def test_backend_gives_the_spike_counts_of_the_oracle(
 ) -> None:
     record_property("backend", backend.name)
     record_property("padded", case.padded)
-    expected = record(case.network, case.inputs)
-    for layer in case.network.spiking_layers:
-        fired = bool(expected.counts[layer.name].any())
-        assert fired == case.fires, (
-            f"{layer.name} was expected to {'fire' if case.fires else 'be silent'}"
-        )
-    try:
-        found = backend.run(case.network, case.inputs, keep_final_state=True)
-    except TandemError as refusal:
-        if not case.overflows:
-            raise
-        record_property("refused", str(refusal))
-        return
-    report = compare(case.network, [expected, found], allow_silence=not case.fires)
-    report.require_match()
-    if backend.name != Loihi2Backend.name:  # a board tells neither
-        assert backend.name in report.checked_parameters
-        assert report.checked_states == ("oracle", backend.name) or not expected.final_state
+    refusal = check_case(backend, case)
+    if refusal is not None:
+        record_property("refused", refusal)
 
 
 def test_padded_cases_have_a_longer_period_with_delays_and_without() -> None:

@@ -16,6 +16,8 @@ from tests.helpers.project import ROOT
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PATH = re.compile(r"`((?:tandem_hw|tests|hw_tests|benchmarks|environment|docs)/[^`]*)`")
 MODULES = sorted((ROOT / "tandem_hw").rglob("*.py"))
+#: Cases and the oracle have examples of everything, as tests have.
+SUITE = ROOT / "tandem_hw" / "conformance"
 #: Where kinds of layers are used and not defined.
 NO_DEFINITIONS = "tandem_hw/zoo/"
 
@@ -49,7 +51,11 @@ def names_in(module: Path) -> set[str]:
 def modules_that_name(*examples: str) -> set[str]:
     """Return the modules whose code has a name, or a text of it; in quotes, the text alone."""
     wanted = {*examples, *(f'"{example}"' for example in examples)}
-    return {module.relative_to(ROOT).as_posix() for module in MODULES if names_in(module) & wanted}
+    return {
+        module.relative_to(ROOT).as_posix()
+        for module in MODULES
+        if SUITE not in module.parents and names_in(module) & wanted
+    }
 
 
 def section(title: str, mark: str = "###") -> str:

@@ -24,10 +24,11 @@ LINES: tuple[tuple[str, ...], ...] = (
         ("cli",),
         ("report",),
         ("sweep",),
+        ("conformance",),
         ("verification",),
         ("sim.registry",),
     ),
-    ("sim.loihi2", "sim.lava_cpu", "sim.c"),  # the backends
+    ("sim.loihi2", "sim.lava_cpu", "sim.c", "sim.sana_fe"),  # the backends
     *(("sim.graph",), ("sim.child",), ("sim",), ("conversion",), ("export",), ("training",)),
     *(("learning",), ("chip",), ("data",), ("zoo",), ("arithmetic",), ("network",)),
     *(
@@ -46,6 +47,7 @@ LIBRARIES = {
     "lava": {"sim.graph", "sim.lava_cpu", "sim.loihi2"},
     "distributed": {"sweep"},
     "scipy": {"chip", "sim.graph"},
+    "sanafe": {"sim.sana_fe"},
     "torch": {"cli", "sim", "sim.loihi2", "conversion", "export", "training", "learning", "zoo"}
     | {"arithmetic"},
 }

@@ -32,7 +32,8 @@ COMMANDS = {
     "inspect": "tandem_hw.cli.inspect",
     "simulate": "tandem_hw.cli.simulate",
     "verify": "tandem_hw.cli.verify",
-    "deploy": "tandem_hw.cli.deploy",
+    "deploy": "tandem_hw.cli.board.deploy",
+    "conformance": "tandem_hw.cli.board.conformance",
 }
 
 

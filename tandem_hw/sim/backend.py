@@ -90,12 +90,20 @@ class Backend(ABC):
 
     Attributes:
         name: by which it is asked for, and which its recordings bear.
+        refuses_some: whether ``check_network`` may refuse a network although no state of it leaves
+            24 bits, since the backend is exact for some networks only.
+        needs_board: whether it runs on a chip, and not by itself.
+        takes_period: whether its constructor takes a ``period`` longer than the shortest, so that
+            the conformance suite has cases with that of a board.
         starts_at_once: whether ``simulate`` may be called for a few samples after the others, since
             it starts no process and compiles nothing. Where it may, a run in parts never holds more
             than a part; where not, all is simulated before the first part is returned.
     """
 
     name: str
+    refuses_some: ClassVar[bool] = False
+    needs_board: ClassVar[bool] = False
+    takes_period: ClassVar[bool] = False
     starts_at_once: ClassVar[bool] = False
 
     @abstractmethod

@@ -17,6 +17,7 @@ BACKENDS: dict[str, Callable[..., Backend]] = {
     "lava-cpu": imported_when_called("tandem_hw.sim.lava_cpu.backend", "LavaCpuBackend"),
     "lava-stock": imported_when_called("tandem_hw.sim.lava_cpu.backend", "LavaStockBackend"),
     "c": imported_when_called("tandem_hw.sim.c.backend", "CBackend"),
+    "sana-fe": imported_when_called("tandem_hw.sim.sana_fe.backend", "SanaFeBackend"),
     "loihi2": imported_when_called("tandem_hw.sim.loihi2.backend", "Loihi2Backend"),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ class RunSummary(RunResults):
 
     Attributes:
         spikes: per firing layer the spikes of all its neurons in all samples.
-        backend: this and the rest as ``Recording`` has them.
+        backend: this and the rest as ``Recording`` has them; ``extra`` is that of the last part.
     """
 
     backend: str
@@ -32,6 +32,7 @@ class RunSummary(RunResults):
     peak: Mapping[str, int]
     seconds: float
     saturation: Mapping[str, npt.NDArray[np.int64]]
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def spikes_by_layer(self) -> Mapping[str, int]:
         """Return ``spikes``."""
@@ -53,10 +54,12 @@ class RunTally:
         self._peak: dict[str, int] = {}
         self._seconds = 0.0
         self._of = ("", "")
+        self._extra: Mapping[str, Any] = {}
 
     def add(self, part: Recording) -> None:
         """Take in the next part."""
         self._of = part.backend, part.network_digest
+        self._extra = part.extra
         self._seconds += part.seconds
         for name, spikes in part.spikes_by_layer().items():
             self._spikes[name] = self._spikes.get(name, 0) + spikes
@@ -84,6 +87,7 @@ class RunTally:
             peak=self._peak,
             seconds=self._seconds,
             saturation=self._by_layer("saturation"),
+            extra=self._extra,
         )
 
     def _append(self, kind: str, layer: str, rows: npt.NDArray[Any]) -> None:

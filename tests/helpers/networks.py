@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 from hypothesis import strategies as st
 
+from tandem_hw.conformance.case_networks import random_inputs as random_inputs
 from tandem_hw.network.fixed_point import floor_threshold, weight_limit
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout, Reset
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
@@ -302,15 +302,6 @@ def _transposed_axes(draw: st.DrawFn, length: int) -> tuple[int, int, int, int, 
     whole = (length - 1) * stride + dilation * (kernel - 1) + 1 + added
     padding = draw(st.integers(0, min(2, (whole - 1) // 2)))
     return kernel, stride, padding, dilation, added
-
-
-def random_inputs(
-    network: QuantizedNetwork, samples: int = 3, seed: int = 0
-) -> npt.NDArray[np.uint8]:
-    """Return random integers that the network takes."""
-    shape = (samples, *network.sample_shape)
-    generator = np.random.default_rng(seed)
-    return generator.integers(0, network.input.largest + 1, shape).astype(np.uint8)
 
 
 def small_network(reset: Reset = "subtract", num_steps: int = 4) -> QuantizedNetwork:

@@ -47,6 +47,21 @@ def last_line(run: RunResults, layers: Sequence[LayerSummary]) -> str:
     )
 
 
+def modelled_line(modelled: Mapping[str, Any]) -> str:
+    """Return one line about the time and the energy that a simulator has modelled for a chip.
+
+    Args:
+        modelled: of all samples, as the backend ``sana-fe`` gives it.
+    """
+    samples = modelled["samples"]
+    return (
+        f"modelled for {modelled['chip']}, not measured ({modelled['model']}): "
+        f"{modelled['steps']} steps in all, {modelled['seconds'] / samples * 1e6:.1f} µs and "
+        f"{modelled['joules_total'] / samples * 1e6:.3f} µJ a sample, "
+        f"{modelled['compartments']} compartments in {modelled['cores']} cores"
+    )
+
+
 def activity_table(layers: Sequence[LayerSummary], title: str) -> Table:
     """Return a table of spikes, rates and operations for the terminal."""
     table = Table(title=title)

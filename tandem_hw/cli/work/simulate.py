@@ -13,7 +13,7 @@ from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.cli.work.arithmetic_tables import describe_ways
 from tandem_hw.cli.work.budget_tables import estimate_of_run
 from tandem_hw.cli.work.early_exit import early_exit_tables, judge_early_exits
-from tandem_hw.cli.work.run_tables import activity_table, describe_run, last_line
+from tandem_hw.cli.work.run_tables import activity_table, describe_run, last_line, modelled_line
 from tandem_hw.cli.work.samples import Samples, load_samples
 from tandem_hw.network.activity import summarise
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -73,6 +73,7 @@ def simulate(
     saturation = summarise_saturation(network, [run])
     early = _early_exits(network, given, run, wanted)
     estimate, estimate_lines = estimate_of_run(network, run)
+    modelled = run.extra.get("modelled")
     write_json(
         {
             **describe_run(run, layers, judged),
@@ -82,6 +83,7 @@ def simulate(
             "arithmetic": describe_ways(),
             "chip": estimate,
             **({} if early is None else {"early_exit": early}),
+            **({} if modelled is None else {"modelled": modelled}),
         },
         wanted.json,
     )
@@ -94,6 +96,8 @@ def simulate(
     console.print(f"{shown_together(metrics)}, {last_line(run, layers)}")
     for line in estimate_lines:
         console.print(line)
+    if modelled is not None:
+        console.print(modelled_line(modelled))
     for table in [] if early is None else early_exit_tables(early):
         console.print(table)
 

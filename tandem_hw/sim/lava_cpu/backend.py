@@ -48,6 +48,7 @@ class LavaCpuBackend(Backend):
     """
 
     name = "lava-cpu"
+    takes_period = True
     #: Whether the neurons are built of stock processes only, as they go to the chip.
     lowered = False
 

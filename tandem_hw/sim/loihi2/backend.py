@@ -70,6 +70,7 @@ class Loihi2Backend(Backend):
     """
 
     name = "loihi2"
+    needs_board = True
 
     def __init__(
         self,

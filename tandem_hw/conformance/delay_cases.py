@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from hw_tests.case_networks import Case, case_inputs, convolutional
+from tandem_hw.conformance.case_networks import Case, case_inputs, convolutional
 
 _NUM_STEPS = (2, 3, 4, 7, 8)
 #: What is about the delays themselves, and runs on every backend by default.

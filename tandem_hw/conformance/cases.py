@@ -9,14 +9,21 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from hw_tests.case_networks import RESETS, SAMPLES, Case, case_inputs, convolutional, dense
-from hw_tests.delay_cases import delay_cases
-from hw_tests.graph_cases import graph_cases
-from hw_tests.layer_cases import layer_cases
-from hw_tests.padded_cases import padded_cases
+from tandem_hw.conformance.case_networks import (
+    RESETS,
+    SAMPLES,
+    Case,
+    case_inputs,
+    convolutional,
+    dense,
+)
+from tandem_hw.conformance.delay_cases import delay_cases
+from tandem_hw.conformance.graph_cases import graph_cases
+from tandem_hw.conformance.layer_cases import layer_cases
+from tandem_hw.conformance.layers import changed, dense_layer, network_of
+from tandem_hw.conformance.padded_cases import padded_cases
 from tandem_hw.network.fixed_point import floor_threshold
 from tandem_hw.network.quantized import Encoding, InputSpec, Reset
-from tests.helpers.layers import changed, dense_layer, network_of
 
 
 def cases() -> Iterator[Case]:
@@ -96,8 +103,11 @@ def _readout_cases(reset: Reset) -> Iterator[Case]:
 
 def _leak_cases() -> Iterator[Case]:
     """Yield cases of Loihi's integer decay of current and voltage, one of them or both."""
-    for current, voltage in ((4096, 123), (1024, 0), (3000, 1024), (1, 4095)):
-        plain = convolutional("zero", 8, encoding="events")
+    for current, voltage, num_steps in (
+        *((4096, 123, 8), (1024, 0, 8), (3000, 1024, 8), (1, 4095, 8)),
+        (4096, 1000, 4),  # short enough that no state can leave 24 bits
+    ):
+        plain = convolutional("zero", num_steps, encoding="events")
         layers = tuple(
             changed(layer, current_decay=current, voltage_decay=voltage) if layer.fires else layer
             for layer in plain.layers

@@ -7,12 +7,12 @@ from typing import Any, get_args
 
 import numpy as np
 
-from hw_tests.case_networks import Case, case_inputs, case_of, projection, synapses
+from tandem_hw.conformance.case_networks import Case, case_inputs, case_of, projection, synapses
+from tandem_hw.conformance.layers import changed, network_of
+from tandem_hw.conformance.random_layers import identity
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, Reset
 from tandem_hw.network.synapses.convolutions import Conv1d, ConvTranspose2d
 from tandem_hw.network.synapses.dense import Dense
-from tests.helpers.layers import changed, network_of
-from tests.helpers.random_layers import identity
 
 _SHAPE = (4, 5, 4)
 #: Weight of an identity path; a spike is worth the threshold behind it.

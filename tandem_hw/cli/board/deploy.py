@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tandem_hw.cli.board.options import board_options
 from tandem_hw.cli.options import (
     FiniteRange,
     OutputPath,
@@ -24,12 +25,7 @@ from tandem_hw.cli.options import (
     write_json,
 )
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
-from tandem_hw.sim.loihi2.host import (
-    CHIP_GENERATIONS,
-    DEFAULT_GENERATION,
-    DEFAULT_HOST_BINARY,
-    PROFILES,
-)
+from tandem_hw.sim.loihi2.host import PROFILES
 
 if TYPE_CHECKING:
     from tandem_hw.network.quantized import QuantizedNetwork
@@ -41,22 +37,7 @@ if TYPE_CHECKING:
 @click.command("deploy")
 @network_argument
 @data_option
-@click.option("--partition", help="SLURM partition with boards, such as oheogulch.")
-@click.option("--board", help="One SLURM node.")
-@click.option("--host", help="Address of a host on Ethernet.")
-@click.option(
-    "--loihi-gen",
-    type=click.Choice(CHIP_GENERATIONS),
-    default=DEFAULT_GENERATION,
-    show_default=True,
-    help="Generation of the chip.",
-)
-@click.option(
-    "--host-binary",
-    default=DEFAULT_HOST_BINARY,
-    show_default=True,
-    help="With --host: nxcore's driver server there.",
-)
+@board_options
 @samples_option
 @click.option("--verify", is_flag=True, help="Compare every count with the reference backend.")
 @click.option(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from hw_tests.case_networks import Case
 from tandem_hw.chip.timing import board_period, default_period
+from tandem_hw.conformance.case_networks import Case
 
 #: What runs on every backend by default: a step of waiting, and skip paths whose relays wait too.
 _CHOSEN = ("subtract-T4-events-delay-1", "subtract-residual-identity-over-2-delay-1")

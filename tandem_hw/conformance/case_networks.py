@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.conformance.layers import network_of
+from tandem_hw.conformance.random_layers import random_layer
 from tandem_hw.network.fixed_point import floor_threshold
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout, Reset
 from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.network.synapses.kind import Synapses
-from tests.helpers.layers import network_of
-from tests.helpers.networks import random_inputs
-from tests.helpers.random_layers import random_layer
 
 RESETS: tuple[Reset, ...] = ("subtract", "zero")
 SAMPLES = 3
@@ -109,6 +108,21 @@ def dense(
     )
 
 
+def random_inputs(
+    network: QuantizedNetwork, samples: int = 3, seed: int = 0
+) -> npt.NDArray[np.uint8]:
+    """Return random integers that the network takes.
+
+    Args:
+        network: what takes them.
+        samples: how many.
+        seed: draws them.
+    """
+    shape = (samples, *network.sample_shape)
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, network.input.largest + 1, shape).astype(np.uint8)
+
+
 def case_inputs(network: QuantizedNetwork) -> npt.NDArray[np.uint8]:
     """Return the same random integers for the same network."""
     return random_inputs(network, SAMPLES, seed=3)
@@ -135,7 +149,7 @@ def synapses(
         kernel: length of the kernel, along all axes or along each.
         threshold: firing threshold, or None.
         bias_reach: largest magnitude of a bias.
-        fields: further fields of the layer, as ``tests.helpers.layers.make`` takes them.
+        fields: further fields of the layer, as ``tandem_hw.conformance.layers.make`` takes them.
     """
     if kind is Dense:
         shape: tuple[int, ...] = (channels, math.prod(input_shape))

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from hw_tests.case_networks import Case, case_of, synapses
+from tandem_hw.conformance.case_networks import Case, case_of, synapses
+from tandem_hw.conformance.layers import changed, conv2d_layer
 from tandem_hw.network.quantized import Layer, Reset
 from tandem_hw.network.synapses.convolutions import Conv1d, ConvTranspose2d
 from tandem_hw.network.synapses.dense import Dense
-from tests.helpers.layers import changed, conv2d_layer
 
 #: The first layer takes integers of up to 7.
 _FIRST = 1200

@@ -1,0 +1,1 @@
+"""The commands that may run on a board, and the options that name one."""

@@ -1,0 +1,1 @@
+"""By its name the backend sees that SANA-FE is there."""

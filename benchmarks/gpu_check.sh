@@ -70,11 +70,11 @@ part() {
 }
 
 # shellcheck disable=SC2086  # the options are several words
-part kernels 20 "$PYTHON" -m benchmarks kernels --device "$DEVICE" $kernels \
+part kernels 15 "$PYTHON" -m benchmarks kernels --device "$DEVICE" $kernels \
     --json "$OUT/kernels.json"
 
 # shellcheck disable=SC2086
-part exactness 60 "$PYTHON" -m benchmarks exactness --device "$DEVICE" $random \
+part exactness 50 "$PYTHON" -m benchmarks exactness --device "$DEVICE" $random \
     --json "$OUT/exactness.json"
 
 for network in $networks; do
@@ -84,14 +84,14 @@ for network in $networks; do
 done
 
 # shellcheck disable=SC2086
-part epochs 40 "$PYTHON" -m benchmarks epochs --device "$DEVICE" $epochs \
+part epochs 35 "$PYTHON" -m benchmarks epochs --device "$DEVICE" $epochs \
     ${DATA:+--data "$DATA"} --json "$OUT/epochs.json"
 
 if "$PYTHON" -c "import pytest, hypothesis" 2> /dev/null; then
-    part tests 35 "$PYTHON" -m pytest -q -p no:cacheprovider -k "a_gpu or cuda" \
+    part tests 30 "$PYTHON" -m pytest -q -p no:cacheprovider -k "a_gpu or cuda" \
         tests/arithmetic/gpu tests/arithmetic/test_counted_spikes.py \
         tests/learning/passes tests/training/test_augmentation.py
-    part conformance 70 "$PYTHON" -m pytest hw_tests -q -p no:cacheprovider --backend reference \
+    part conformance 60 "$PYTHON" -m pytest hw_tests -q -p no:cacheprovider --backend reference \
         --device "$DEVICE"
 else
     echo "== conformance and tests: left out, pytest or hypothesis is not installed" |

@@ -123,7 +123,7 @@ def test_an_error_of_no_class_that_is_known_is_told_in_a_line(
 ) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
 
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise lzma.LZMAError("corrupt input data")
 
     monkeypatch.setattr(NpzFile, "read", fail)

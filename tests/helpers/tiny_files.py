@@ -39,7 +39,7 @@ def checkpoint_content(folder: Path) -> Content:
 
 
 def _wide(content: Content) -> None:
-    content["architecture"]["layers"][1]["out"] = 200_000_000
+    content["architecture"]["layers"][1]["out"] = 16_000_000
 
 
 def _deep(content: Content) -> None:
@@ -50,8 +50,8 @@ def _deep(content: Content) -> None:
 
 def _not_stored(content: Content) -> None:
     _wide(content)
-    content["parameters"]["layers.1.weight"] = torch.zeros(1).expand(200_000_000, 6)
-    content["parameters"]["layers.1.bias"] = torch.zeros(1).expand(200_000_000)
+    content["parameters"]["layers.1.weight"] = torch.zeros(1).expand(16_000_000, 6)
+    content["parameters"]["layers.1.bias"] = torch.zeros(1).expand(16_000_000)
 
 
 def _nested(content: Content) -> None:
@@ -74,7 +74,7 @@ def _folded(content: Content) -> None:
 
 
 CHECKPOINTS: dict[str, tuple[Callable[[Content], None], str]] = {
-    "wide": (_wide, r"layers\.1\.weight is \(3, 6\); \(200000000, 6\) is needed"),
+    "wide": (_wide, r"layers\.1\.weight is \(3, 6\); \(16000000, 6\) is needed"),
     "deep": (_deep, "30002 layers and skips; 1024 are allowed"),
     "not_stored": (_not_stored, "is damaged or not a checkpoint"),
     "nested": (_nested, "a skip has skips of its own"),
@@ -200,7 +200,7 @@ NIR_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "texts": (lambda path: write_foreign(path, _many_texts), "which the 0 bytes that the file has"),
     "window": (_pooling(40_000, 0), "its windows become 1600000000 weights; at most 16777216"),
-    "padding": (_pooling(2, 10**9), "node n is made for 32 neurons"),
+    "padding": (_pooling(2, 10**7), "node n is made for 32 neurons"),
     "heap": (_damaged, "the heap of its texts is damaged"),
     "groups": (_grouped, "the nodes hold fewer numbers than the network has"),
 }

@@ -29,7 +29,9 @@ install() {
 }
 
 has_other_places() {
-    "$folder/bin/python" -m pip config list | grep -Eq '\.(extra-)?index-url=|\.find-links=|\.no-index='
+    # Read to its end: pip says an error where nobody listens any more.
+    settings=$("$folder/bin/python" -m pip config list)
+    echo "$settings" | grep -Eq '\.(extra-)?index-url=|\.find-links=|\.no-index='
 }
 
 if [ -z "${HASHES:-}" ] && has_other_places; then

@@ -286,6 +286,36 @@ class Backend(ABC):
         self.check_network(network)
 
 
+class PartwiseBackend(Backend):
+    """A backend that gives its results part by part; all of them are one part."""
+
+    def simulate(
+        self,
+        network: QuantizedNetwork,
+        inputs: npt.NDArray[np.uint8],
+        progress: Progress,
+        *,
+        keep_final_state: bool,
+    ) -> SimulationResult:
+        """Run every sample; see ``Backend.simulate``."""
+        (result,) = self.simulate_in_parts(
+            network, inputs, progress, keep_final_state=keep_final_state, size=len(inputs)
+        )
+        return result
+
+    @abstractmethod
+    def simulate_in_parts(
+        self,
+        network: QuantizedNetwork,
+        inputs: npt.NDArray[np.uint8],
+        progress: Progress,
+        *,
+        keep_final_state: bool,
+        size: int,
+    ) -> Generator[SimulationResult, None, None]:
+        """Run every sample, and yield the results; see ``Backend.simulate_in_parts``."""
+
+
 def require_available(backend: Backend) -> None:
     """Refuse a backend that cannot run here, before anything else is done.
 

@@ -20,7 +20,7 @@ from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.fixed_point import STATE_FRACTION_BITS, STATE_LIMIT
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.sim.backend import Backend, Progress, SimulationResult
+from tandem_hw.sim.backend import PartwiseBackend, Progress, SimulationResult
 from tandem_hw.sim.child.environment import (
     job_folder,
     lava_environment,
@@ -36,7 +36,7 @@ from tandem_hw.sim.lava_cpu import job as lava_job
 WORKER = "tandem_hw.sim.lava_cpu.worker"
 
 
-class LavaCpuBackend(Backend):
+class LavaCpuBackend(PartwiseBackend):
     """Runs a network as a Lava process graph on the CPU.
 
     Attributes:
@@ -83,20 +83,6 @@ class LavaCpuBackend(Backend):
 
     def _period(self, network: QuantizedNetwork) -> int:
         return default_period(network) if self.period is None else self.period
-
-    def simulate(
-        self,
-        network: QuantizedNetwork,
-        inputs: npt.NDArray[np.uint8],
-        progress: Progress,
-        *,
-        keep_final_state: bool,
-    ) -> SimulationResult:
-        """Run every sample back to back; see ``Backend.simulate``."""
-        (result,) = self.simulate_in_parts(
-            network, inputs, progress, keep_final_state=keep_final_state, size=len(inputs)
-        )
-        return result
 
     def simulate_in_parts(
         self,

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tandem_hw.sim.child.actor_watch import ActorWatch
-from tandem_hw.sim.child.leaving import fail, leave
-from tandem_hw.sim.child.watched_process import exit_with_parent
+from tandem_hw.sim.child.leaving import leave
+from tandem_hw.sim.child.one_job import do_and_leave
 from tandem_hw.sim.lava_cpu import job as lava_job
 
 #: A clean stop takes a fraction of a second; a runtime that blocks is left to the parent.
@@ -22,12 +22,7 @@ _STOP_SECONDS = 5.0
 
 def main(folder: Path) -> None:
     """Run the job in a folder and leave the results there."""
-    exit_with_parent(folder)
-    try:
-        _run(folder)
-    except BaseException as error:  # whatever it is, the parent has to learn of it
-        fail(folder, f"{type(error).__name__}: {error}")
-    leave(0)
+    do_and_leave(folder, _run)
 
 
 def _run(folder: Path) -> None:

@@ -21,7 +21,7 @@ from tandem_hw.atomic_write import write_json
 from tandem_hw.errors import BackendError, how_to_install
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.sim.backend import Backend, Progress, SimulationResult
+from tandem_hw.sim.backend import PartwiseBackend, Progress, SimulationResult
 from tandem_hw.sim.child.environment import job_folder, save_array, worker_command
 from tandem_hw.sim.child.leaving import ERROR
 from tandem_hw.sim.child.watched_process import run_watched
@@ -35,7 +35,7 @@ WORKER = "tandem_hw.sim.sana_fe.worker"
 _MODULE = "sanafecpp"
 
 
-class SanaFeBackend(Backend):
+class SanaFeBackend(PartwiseBackend):
     """Runs a network on SANA-FE, and reports the time and energy that it models for Loihi 1.
 
     A recording's ``extra`` has them as ``modelled``: ``seconds`` and ``joules_total``, with the
@@ -63,20 +63,6 @@ class SanaFeBackend(Backend):
     def check_network(self, network: QuantizedNetwork) -> None:
         """Refuse a network that SANA-FE cannot run exactly; see ``check_exact``."""
         check_exact(network)
-
-    def simulate(
-        self,
-        network: QuantizedNetwork,
-        inputs: npt.NDArray[np.uint8],
-        progress: Progress,
-        *,
-        keep_final_state: bool,
-    ) -> SimulationResult:
-        """Run every sample back to back; see ``Backend.simulate``."""
-        (result,) = self.simulate_in_parts(
-            network, inputs, progress, keep_final_state=keep_final_state, size=len(inputs)
-        )
-        return result
 
     def simulate_in_parts(
         self,

@@ -14,19 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem_hw.sim.child.leaving import fail, leave
-from tandem_hw.sim.child.watched_process import exit_with_parent
+from tandem_hw.sim.child.one_job import do_and_leave
 from tandem_hw.sim.sana_fe import job
 
 
 def main(folder: Path) -> None:
     """Run the job in a folder and leave the results there."""
-    exit_with_parent(folder)
-    try:
-        _run(folder)
-    except BaseException as error:  # whatever it is, the parent has to learn of it
-        fail(folder, f"{type(error).__name__}: {error}")
-    leave(0)
+    do_and_leave(folder, _run)
 
 
 def _run(folder: Path) -> None:

@@ -29,13 +29,14 @@ KINDS = ("packages", "modules", "parts")
 _LISTING = """
 import sys
 from pathlib import Path
+from tandem_hw.sim.child import one_job
 from tandem_hw.sim.lava_cpu import worker as lava_worker
 
-def leave(status, leave=lava_worker.leave):
+def leave(status, leave=one_job.leave):
     Path(__file__).with_name("modules.txt").write_text("\\n".join(sys.modules))
     leave(status)
 
-lava_worker.leave = leave
+one_job.leave = leave
 main = lava_worker.main
 """
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from tandem_hw.errors import NetworkError, TandemError
+from tandem_hw.errors import ConversionError, NetworkError, TandemError
 from tandem_hw.plain_text import plain
 from tests.helpers.command_line import run
 from tests.helpers.fuzz import case
@@ -49,8 +49,9 @@ def outcome(kind: str, name: str, edit: Edit, folder: Path) -> str:
             FORMATS[kind].read(path)
     except TandemError as error:
         message = str(error)
-        # Of a network that is read, and that cannot be exported, the layer is named.
-        of_layer = isinstance(error, NetworkError) and message.startswith("layer ")
+        # Of a network that is read, and then cannot be exported or trained, the layer is named.
+        refusals = ConversionError, NetworkError
+        of_layer = isinstance(error, refusals) and message.startswith("layer ")
         assert name in message or "last.pt" in message or of_layer, edit.name
         assert "\n" not in message, edit.name
         assert len(plain(message)) < 2000, edit.name

@@ -155,7 +155,7 @@ def quantize_layer(
         Integers within every register of the chip, where the bias is.
 
     Raises:
-        ConversionError: a weight or bias is infinite or not a number.
+        ConversionError: a weight, a bias or the potential is infinite or not a number.
     """
     synapses = [
         RealSynapses(
@@ -167,7 +167,8 @@ def quantize_layer(
     largest_bias = bias.abs().max()
     reaches = [None if one.weight is None else one.weight.abs().max() for one in synapses]
     magnitudes = [reach for reach in reaches if reach is not None]
-    finite = torch.stack([largest_bias, *magnitudes]).sum() < math.inf
+    potential = scalar(largest_potential, bias)
+    finite = torch.stack([largest_bias, potential, *magnitudes]).sum() < math.inf
     if checks is not None:
         checks.fail_if(~finite)
     elif not finite:
@@ -178,7 +179,7 @@ def quantize_layer(
     largest_one_to_one = _ONE_TO_ONE_LIMIT if magnitudes else _ONE_TO_ONE_ALONE
     least_units = [
         largest_bias / scalar(_BIAS_LIMIT, bias),
-        scalar(largest_potential, bias) / scalar(STATE_LIMIT, bias),
+        potential / scalar(STATE_LIMIT, bias),
         *(
             _smallest_unit(one, reach, weight_bits, largest_one_to_one)
             for one, reach in zip(synapses, reaches, strict=True)

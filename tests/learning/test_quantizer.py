@@ -208,6 +208,22 @@ def test_a_readouts_unit_does_not_hang_on_the_last_bit_of_a_weight() -> None:
     assert mantissa * 256 == int(mantissa * 256)
 
 
+@pytest.mark.parametrize("potential", [math.inf, math.nan])
+def test_a_potential_that_no_unit_makes_room_for_is_refused(potential: float) -> None:
+    weight = torch.ones((2, 3), dtype=torch.float64)
+    message = r"layer dense1: a weight or bias is infinite or not a number"
+    with pytest.raises(ConversionError, match=message):
+        quantize_layer(
+            weight,
+            torch.zeros(2, dtype=torch.float64),
+            input_scale=1.0,
+            real_threshold=None,
+            weight_bits=8,
+            name="dense1",
+            largest_potential=potential,
+        )
+
+
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("part", ["weight", "bias"])
 def test_values_that_are_not_finite_are_refused_by_the_layers_name(part: str, value: float) -> None:

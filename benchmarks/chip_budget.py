@@ -12,8 +12,8 @@ import numpy as np
 from benchmarks.result import finish, json_option
 from tandem_hw.chip.budget import chips_for
 from tandem_hw.chip.partition import LayerBudget, input_budget, layer_budget
+from tandem_hw.conformance.layers import conv2d_layer, dense_layer
 from tandem_hw.network.quantized import Layer, Shape
-from tests.helpers.layers import conv2d_layer, dense_layer
 
 #: The bound on the error that the documentation promises.
 ALLOWED_ERROR = 0.30

@@ -20,8 +20,8 @@ from tandem_hw.chip.budget import EnergyEstimate
 from tandem_hw.chip.constants import LOIHI1_STEP, StepCosts
 from tandem_hw.chip.partition import layer_budget
 from tandem_hw.chip.step_time import CoreWork, Seconds, step_seconds
+from tandem_hw.conformance.layers import dense_layer
 from tandem_hw.network.quantized import Layer
-from tests.helpers.layers import dense_layer
 
 #: An estimate within this factor of what was measured counts as met, in so many of the five.
 FACTOR = 2.0

@@ -30,6 +30,7 @@ from tandem_hw.zoo.models import build
 #: The ordinary network, by its name in the tables, and the same in 8-bit integers.
 RELU: Final = "ReLU"
 _INT8: Final = "INT8"
+_ORDINARY: Final = (RELU, _INT8)
 #: A network that waits not at all, after a training in which it waited for all of the window.
 _FROM_PHASED: Final = "0 from phased"
 #: Bits of an input, or of a count of events: those that ``convert`` takes by itself.
@@ -114,7 +115,7 @@ def command(
                 augmentation=augmentation,
                 validation=0.0,
                 seed=seed,
-                schedule="ordinary" if delay in (RELU, _INT8) else "tandem",
+                schedule="ordinary" if delay in _ORDINARY else "tandem",
             )
             folder = out / f"{network}-{delay}-T{num_steps}-seed{seed}".replace(" ", "-")
             make = partial(_network, network, dataset.shape, dataset.classes)
@@ -134,7 +135,7 @@ def _settings(delays: Iterable[str], windows: Iterable[int]) -> Iterator[tuple[s
     lengths = list(windows)
     for delay in delays:
         for num_steps in lengths:
-            if delay in (RELU, _INT8):
+            if delay in _ORDINARY:
                 yield delay, num_steps
                 break
             if delay in ("phased", _FROM_PHASED) or int(delay) < num_steps:
@@ -159,7 +160,7 @@ def _trained(
     else:
         summary = _fit(make, dataset, num_steps, delay, spiking, options, folder)
     seconds = time.process_time() - started
-    if delay in (RELU, _INT8):
+    if delay in _ORDINARY:
         unknown = dict.fromkeys(("latency", "period", "spikes", "SynOps"), 0.0)
         found = summary["test_accuracy"]
         if delay == _INT8:
@@ -191,7 +192,7 @@ def _fit(
 ) -> dict[str, Any]:
     """Train a network from fresh weights, or from those of a checkpoint."""
     seed_everything(options.seed)
-    if delay in (RELU, _INT8):
+    if delay in _ORDINARY:
         spiking = PLAIN_RELU | {"input_bits": _INPUT_BITS}
     else:
         spiking = spiking | {"firing_delay": delay if delay == "phased" else int(delay)}

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 from benchmarks.equality import different
 from benchmarks.result import finish, json_option
+from tandem_hw.conformance.oracle import record
 from tandem_hw.network.network_digest import network_digest
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
 from tests.helpers.networks import networks, random_inputs
-from tests.helpers.oracle import record
 
 #: Networks that are drawn from one seed, so that any of them is soon found again.
 _PART: Final = 250

@@ -14,8 +14,8 @@ from tandem_hw.learning.calibration import calibrate_thresholds
 from tandem_hw.learning.checkpoint import FORMAT, load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.per_layer.assignment import without_own
+from tandem_hw.learning.saved.foreign_parameters import find_parameters, without_wrapper
 from tandem_hw.learning.saved.parameters import check_values
-from tandem_hw.learning.saved_parameters import find_parameters, without_wrapper
 from tandem_hw.learning.torch_file import is_archive, read_torch_file
 from tandem_hw.learning.weights_in_effect import plain_state
 from tandem_hw.pointer_file import refuse_pointer

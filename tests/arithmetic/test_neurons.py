@@ -21,8 +21,8 @@ from tandem_hw.arithmetic.neurons import (
 )
 from tandem_hw.arithmetic.states.exact_states import ExactState
 from tandem_hw.arithmetic.states.state_arithmetic import decay_, wrap_current_
+from tandem_hw.conformance.oracle import Neuron
 from tandem_hw.network.fixed_point import DECAY_UNITY, STATE_LIMIT
-from tests.helpers.oracle import Neuron
 
 
 def run(

@@ -26,6 +26,7 @@ from tandem_hw.chip.partition import (
 from tandem_hw.chip.relays import relay_stages
 from tandem_hw.chip.synapse_memory import dense_words
 from tandem_hw.chip.timing import total_steps
+from tandem_hw.conformance.layers import changed, network_of
 from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.export.net_file import read_net, write_net
@@ -39,7 +40,6 @@ from tandem_hw.network.quantized import (
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers.chip_layers import check_cores, chip_network, convolution, dense
 from tests.helpers.command_line import run
-from tests.helpers.layers import changed, network_of
 from tests.helpers.networks import networks, random_inputs, small_network
 from tests.helpers.project import ROOT
 

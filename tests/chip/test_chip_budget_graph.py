@@ -18,20 +18,20 @@ from tandem_hw.chip.partition import layer_budget
 from tandem_hw.chip.synapse_memory import dense_words, synapse_use
 from tandem_hw.cli import main
 from tandem_hw.cli.work.network_tables import layer_table
+from tandem_hw.conformance.layers import (
+    changed,
+    conv1d_layer,
+    conv2d_layer,
+    conv_transpose2d_layer,
+)
+from tandem_hw.conformance.random_layers import identity
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.layers import Layer
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
 from tandem_hw.network.synapses.convolutions import ConvTranspose2d
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers.chip_layers import check_cores, chip_network, convolution, dense
-from tests.helpers.layers import (
-    changed,
-    conv1d_layer,
-    conv2d_layer,
-    conv_transpose2d_layer,
-)
 from tests.helpers.networks import random_inputs
-from tests.helpers.random_layers import identity
 
 
 def transposed(shape: tuple[int, int, int], channels: int, **geometry: Any) -> Layer:

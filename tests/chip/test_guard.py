@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem_hw.chip.guard import Guard, check_lowering, guard_for, inhibition_parts
+from tandem_hw.conformance.layers import changed, dense_layer, network_of, one_to_one_layer
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.bounds import StateBounds
 from tandem_hw.network.fixed_point import (
@@ -20,7 +21,6 @@ from tandem_hw.network.fixed_point import (
 )
 from tandem_hw.network.layers import Layer
 from tandem_hw.network.quantized import InputSpec
-from tests.helpers.layers import changed, dense_layer, network_of, one_to_one_layer
 from tests.helpers.networks import small_network
 
 

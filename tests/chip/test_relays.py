@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from tandem_hw.chip.relays import relay_stages, with_relay_layers
 from tandem_hw.chip.timing import window_start
+from tandem_hw.conformance import random_layers
+from tandem_hw.conformance.layers import dense_layer, network_of
 from tandem_hw.network.layers import Layer
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers import random_layers
-from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import networks, random_inputs
 
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from tandem_hw.chip.budget import chip_budget
 from tandem_hw.chip.constants import LOIHI1_STEP, LOIHI2_STEP
 from tandem_hw.chip.step_time import CoreWork, Seconds, step_seconds
+from tandem_hw.conformance.layers import network_of
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.sim.run_summary import RunTally
 from tests.helpers.chip_layers import chip_network, convolution, dense
-from tests.helpers.layers import network_of
 from tests.helpers.networks import networks, random_inputs, small_network
 
 

@@ -14,9 +14,9 @@ from tandem_hw.chip.timing import (
     total_steps,
     window_start,
 )
+from tandem_hw.conformance.layers import changed, dense_layer, network_of
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
-from tests.helpers.layers import changed, dense_layer, network_of
 
 RESETS: tuple[Reset, ...] = ("subtract", "zero")
 

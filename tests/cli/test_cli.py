@@ -14,6 +14,7 @@ from tandem_hw.cli.group import COMMANDS
 from tandem_hw.cli.work import arithmetic_tables
 from tandem_hw.cli.work import simulate as simulate_command
 from tandem_hw.cli.work.network_tables import window_words
+from tandem_hw.conformance.layers import changed
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -21,7 +22,6 @@ from tandem_hw.sim import registry
 from tandem_hw.sim.backend import Progress, SimulationResult
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers.command_line import run, succeed, written_json
-from tests.helpers.layers import changed
 from tests.helpers.networks import small_graph_network, small_network
 from tests.helpers.row_images import SAMPLES, write_data
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tandem_hw.cli.metrics import for_json
+from tandem_hw.conformance.layers import changed
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.errors import DataError
 from tandem_hw.export.net_file import read_net, write_net
@@ -21,7 +22,6 @@ from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.zoo.recipes import RECIPES
 from tests.helpers.command_line import run, succeed, written_json
-from tests.helpers.layers import changed
 
 TRAINING = (
     *("--model", "mlp", "--epochs", 12, "--batch-size", 10, "--learning-rate", 5e-3),

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tandem_hw.conformance.layers import changed
 from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ComparisonRefusedError, ConversionError
 from tandem_hw.export.freezing import freeze
@@ -27,7 +28,6 @@ from tandem_hw.network.synapses.geometry import Geometry
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import verify
-from tests.helpers.layers import changed
 from tests.helpers.present import present
 
 IMAGE = (2, 6, 6)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tandem_hw.conformance.layers import changed, conv2d_layer, dense_layer, network_of
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export import net_file
 from tandem_hw.export.hdf5_tree import write_tree
@@ -22,7 +23,6 @@ from tandem_hw.network.layers import Input, Layer
 from tandem_hw.network.network_digest import network_digest
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.network.synapses.dense import Dense
-from tests.helpers.layers import changed, conv2d_layer, dense_layer, network_of
 from tests.helpers.networks import networks as graphs
 from tests.helpers.networks import small_file_network, small_graph_network, small_image_network
 

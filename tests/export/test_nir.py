@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, assume, given, settings
 
 from tandem_hw.cli import main
+from tandem_hw.conformance.layers import changed, connected, conv2d_layer, dense_layer, network_of
 from tandem_hw.errors import BackendUnavailableError, FileFormatError, NetworkError
 from tandem_hw.export.files import read_network, write_network
 from tandem_hw.export.nir_reader import read_nir
@@ -25,7 +26,6 @@ from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d
 from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.reference import ReferenceBackend, trace
-from tests.helpers.layers import changed, connected, conv2d_layer, dense_layer, network_of
 from tests.helpers.networks import (
     networks,
     random_inputs,

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tandem_hw.conformance.layers import dense_layer, network_of
 from tandem_hw.errors import ConversionError, FileFormatError, NetworkError, TandemError
 from tandem_hw.export.nir_import import from_nir
 from tandem_hw.export.nir_writer import to_nir
@@ -21,7 +22,6 @@ from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.dense import OneToOne
 from tandem_hw.network.synapses.geometry import Geometry
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import random_inputs
 from tests.helpers.nir_graphs import (
     SPEC,

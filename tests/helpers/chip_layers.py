@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tandem_hw.chip import constants as chip_constants
+from tandem_hw.conformance.layers import conv2d_layer, dense_layer, network_of
 from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Reset
-from tests.helpers.layers import conv2d_layer, dense_layer, network_of
 
 
 def dense(inputs: int, outputs: int, threshold: int | None = 64, name: str = "dense") -> Layer:

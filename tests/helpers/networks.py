@@ -10,11 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tandem_hw.conformance.case_networks import random_inputs as random_inputs
-from tandem_hw.network.fixed_point import floor_threshold, weight_limit
-from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout, Reset
-from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
-from tandem_hw.network.synapses.kind import Synapses
-from tests.helpers.layers import (
+from tandem_hw.conformance.layers import (
     changed,
     conv1d_layer,
     conv2d_layer,
@@ -24,6 +20,10 @@ from tests.helpers.layers import (
     network_of,
     one_to_one_layer,
 )
+from tandem_hw.network.fixed_point import floor_threshold, weight_limit
+from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout, Reset
+from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
+from tandem_hw.network.synapses.kind import Synapses
 
 #: Reach of a layer's biases in weight units: most of them small beside the synaptic input.
 _BIASES = (0, 0, 5, 40, 300, 4095, 8190)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.conformance.layers import conv2d_layer, dense_layer, network_of
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Readout
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers.layers import conv2d_layer, dense_layer, network_of
 
 LABELS = np.array([0, 1, 2, 0, 1])
 

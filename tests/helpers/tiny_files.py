@@ -15,12 +15,12 @@ import h5py
 import numpy as np
 import torch
 
+from tandem_hw.conformance.layers import conv2d_layer, network_of
 from tandem_hw.conversion.convert import convert
 from tandem_hw.export.net_file import write_net
 from tandem_hw.export.nir_writer import write_nir
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
 from tandem_hw.network.quantized import InputSpec
-from tests.helpers.layers import conv2d_layer, network_of
 
 Content = dict[str, Any]
 #: Sizes of a heap's object: the library goes round for ever with the first.

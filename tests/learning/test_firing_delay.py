@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tandem_hw.arithmetic.layer_window import LayerWindow
 from tandem_hw.arithmetic.neurons import LayerActivity
 from tandem_hw.arithmetic.synapses import convolve, dense, largest_magnitude, one_to_one
+from tandem_hw.conformance import oracle
 from tandem_hw.conversion.convert import convert
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import freeze
@@ -28,7 +29,6 @@ from tandem_hw.network.synapses.geometry import Geometry
 from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend, trace
 from tandem_hw.verification.step import verify
-from tests.helpers import oracle
 from tests.helpers.graph_networks import NETWORKS, converted, inputs_of
 from tests.helpers.present import present
 from tests.helpers.rounding import rounding_bound

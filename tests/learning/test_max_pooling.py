@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tandem_hw.conformance import oracle
 from tandem_hw.errors import ConversionError
 from tandem_hw.export.freezing import integer_network
 from tandem_hw.learning.architecture import FROM_INPUT, Architecture, LayerSpec
@@ -29,7 +30,6 @@ from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.spike_rate import FiringLayers
 from tandem_hw.verification.step import verify
-from tests.helpers import oracle
 from tests.helpers.clip_floor import clip_floor
 from tests.helpers.present import present
 

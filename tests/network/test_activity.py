@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tandem_hw.conformance import oracle
 from tandem_hw.network.activity import activity_dict, summarise, total
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers import oracle
 from tests.helpers.networks import (
     random_inputs,
     small_graph_network,

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tandem_hw.conformance import oracle
 from tandem_hw.network.bounds import (
     StateBounds,
     beyond,
@@ -22,7 +23,6 @@ from tandem_hw.network.bounds import (
 )
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.quantized import QuantizedNetwork
-from tests.helpers import oracle
 from tests.helpers.networks import networks, random_inputs
 
 

@@ -19,6 +19,7 @@ from torch import nn
 from tandem_hw import convert, freeze
 from tandem_hw.chip.timing import board_period
 from tandem_hw.cli.train import command as train_command
+from tandem_hw.conformance import oracle
 from tandem_hw.data.dataset import ImageDataset, Labels
 from tandem_hw.data.event_data import EventDataset
 from tandem_hw.export.nir_writer import step_inputs
@@ -36,7 +37,6 @@ from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.loihi2.calibration import choose_marker
 from tandem_hw.sim.loihi2.schedule import Schedule, repeated_order
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers import oracle
 from tests.helpers.networks import networks, random_inputs, small_network
 
 #: Rules that no encoding has: silent in the first step, at the end, and in between.

@@ -13,6 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tandem_hw.conformance import oracle
+from tandem_hw.conformance.layers import changed, connected, make, network_of
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.layers import chain
 from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Shape
@@ -21,8 +23,6 @@ from tandem_hw.network.synapses.dense import Dense, OneToOne, one_to_one_parts
 from tandem_hw.network.synapses.geometry import TransposedGeometry
 from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.network.wiring import wire
-from tests.helpers import oracle
-from tests.helpers.layers import changed, connected, make, network_of
 from tests.helpers.networks import networks
 
 Float64 = torch.float64

@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from tandem_hw.conformance import oracle
+from tandem_hw.conformance.layers import (
+    changed,
+    conv2d_layer,
+    dense_layer,
+    network_of,
+    one_to_one_layer,
+)
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.layers import Layer, Neurons
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.network.synapses.convolutions import Conv2d
 from tandem_hw.network.synapses.geometry import Geometry
-from tests.helpers import oracle
-from tests.helpers.layers import changed, conv2d_layer, dense_layer, network_of, one_to_one_layer
 from tests.helpers.networks import networks, small_network
 
 NETWORK = small_network()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, SpikeTrain, simulate_layer
+from tandem_hw.conformance.layers import dense_layer, network_of
 from tandem_hw.network.bounds import StateBounds
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
@@ -23,7 +24,6 @@ from tandem_hw.network.saturation import (
     unproven_lines,
 )
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import random_inputs, small_network
 
 

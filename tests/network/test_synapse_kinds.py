@@ -15,6 +15,7 @@ from tandem_hw.chip.budget import chip_budget
 from tandem_hw.chip.partition import layer_budget
 from tandem_hw.chip.synapse_memory import in_blocks, synapse_use
 from tandem_hw.cli.work.network_tables import describe, layer_table
+from tandem_hw.conformance.oracle import run_sample
 from tandem_hw.errors import NetworkError
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.export.nir_writer import network_tree, why_inexact
@@ -28,7 +29,6 @@ from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.loihi2.calibration import check_input_path
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers.oracle import run_sample
 
 #: Of each kind the shape of what comes in and of the weights.
 _SHAPES: dict[type[Synapses], tuple[tuple[int, ...], tuple[int, ...]]] = {

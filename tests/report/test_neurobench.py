@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 
+from tandem_hw.conformance import oracle
+from tandem_hw.conformance.layers import changed, dense_layer, network_of
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.report.neurobench import WorkloadTally, named, nonzero_fan_out, static_metrics
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers import oracle
-from tests.helpers.layers import changed, dense_layer, network_of
 from tests.helpers.networks import networks, random_inputs, small_network
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tandem_hw.conformance.layers import changed
 from tandem_hw.errors import BackendUnavailableError, FileFormatError
 from tandem_hw.network.activity import summarise
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -22,7 +23,6 @@ from tandem_hw.report.plots import as_picture, check_plot, write_plot
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.objective_names import ObjectiveName
 from tandem_hw.training.objectives import real_values
-from tests.helpers.layers import changed
 from tests.helpers.networks import random_inputs, small_image_network, small_network
 from tests.helpers.present import present
 from tests.helpers.project import ROOT

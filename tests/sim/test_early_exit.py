@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tandem_hw.conformance import oracle
 from tandem_hw.errors import BackendError, ComparisonRefusedError, NetworkError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.export.net_file import write_net
@@ -28,7 +29,6 @@ from tandem_hw.sim.early_exit import (
 )
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend, readout_by_step
-from tests.helpers import oracle
 from tests.helpers.command_line import run, succeed, written_json
 from tests.helpers.networks import networks, random_inputs, small_network
 from tests.helpers.row_images import save_model, write_data

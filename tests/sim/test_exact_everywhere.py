@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tandem_hw import convert
+from tandem_hw.conformance import oracle
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers import oracle
 from tests.helpers.networks import networks, random_inputs
 from tests.helpers.onednn import onednn
 from tests.helpers.torch_threads import torch_threads

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tandem_hw.arithmetic.exact_sums import chosen_ways
+from tandem_hw.conformance import oracle
+from tandem_hw.conformance.layers import dense_layer, network_of
 from tandem_hw.errors import BackendUnavailableError, DataError
 from tandem_hw.network.choices import Readout
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Reset
@@ -19,9 +21,7 @@ from tandem_hw.network.recording import Recording
 from tandem_hw.sim import worker_threads
 from tandem_hw.sim.backend import require_available
 from tandem_hw.sim.reference import ReferenceBackend
-from tests.helpers import oracle
 from tests.helpers.byte_products import bytes_preferred, needs_bytes
-from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.networks import networks, random_inputs, small_network
 from tests.helpers.torch_threads import torch_threads
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tandem_hw.conformance.layers import changed
 from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
-from tests.helpers.layers import changed
 from tests.helpers.recordings import (
     FIRST,
     LABELS,

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tandem_hw.conformance.layers import changed, dense_layer, network_of
 from tandem_hw.errors import BackendUnavailableError, ComparisonRefusedError, TandemError
 from tandem_hw.network.quantized import QuantizedNetwork, Readout
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import VerificationError, compare, verify
-from tests.helpers.layers import changed, dense_layer, network_of
 from tests.helpers.networks import small_graph_network
 from tests.helpers.recordings import (
     FIRST,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tandem_hw.errors import TandemError
 from tandem_hw.sim.child.actor_watch import ActorWatch
 from tandem_hw.sim.child.leaving import fail, leave
-from tandem_hw.sim.child.watched_process import exit_with_parent
+from tandem_hw.sim.child.one_job import do_and_leave
 from tandem_hw.sim.loihi2 import job as loihi2_job
 
 if TYPE_CHECKING:
@@ -32,14 +32,15 @@ _STOP_SECONDS = 20.0
 
 def main(folder: Path) -> None:
     """Run the job in a folder and leave the results there."""
-    exit_with_parent(folder)
+    do_and_leave(folder, _run_or_say_why_not)
+
+
+def _run_or_say_why_not(folder: Path) -> None:
+    """Run the job; an error of ours says all there is to say, without the name of its class."""
     try:
         _run(folder)
     except TandemError as error:
         fail(folder, str(error))
-    except BaseException as error:  # whatever it is, the parent has to learn of it
-        fail(folder, f"{type(error).__name__}: {error}")
-    leave(0)
 
 
 def _run(folder: Path) -> None:

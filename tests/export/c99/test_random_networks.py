@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tandem_hw.conformance import oracle
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.verification.step import compare
-from tests.helpers import oracle
 from tests.helpers.c_programs import SANITIZED, Run, needs_compiler, run_networks
 from tests.helpers.networks import networks, random_inputs
 

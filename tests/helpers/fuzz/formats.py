@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tandem_hw.conformance import oracle
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
 from tandem_hw.data.datasets import load_dataset
@@ -34,7 +35,7 @@ from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.run_files import LAST_NAME
 from tandem_hw.training.warm_start import load_parameters, load_tandem_parameters
-from tests.helpers import oracle, trainings
+from tests.helpers import trainings
 from tests.helpers.fuzz.damage import edit_hdf5, edit_npz, edit_torch
 from tests.helpers.networks import (
     random_inputs,

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from tandem_hw.chip.timing import default_period
+from tandem_hw.conformance.layers import dense_layer, network_of
+from tandem_hw.conformance.random_layers import random_layer
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork, Readout
 from tandem_hw.network.recording import Recording
 from tandem_hw.network.synapses.convolutions import Conv2d
@@ -17,8 +19,6 @@ from tandem_hw.network.synapses.dense import Dense
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
-from tests.helpers.layers import dense_layer, network_of
-from tests.helpers.random_layers import random_layer
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [

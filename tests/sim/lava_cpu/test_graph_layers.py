@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pytest
 
 from tandem_hw.chip.timing import board_period, default_period
+from tandem_hw.conformance.layers import conv2d_layer, network_of, one_to_one_layer
+from tandem_hw.conformance.random_layers import identity, random_layer
 from tandem_hw.network.fixed_point import weight_limit
 from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork, Readout, Reset
 from tandem_hw.network.synapses.catalogue import SYNAPSE_KINDS
@@ -23,8 +25,6 @@ from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend, LavaStockBackend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
-from tests.helpers.layers import conv2d_layer, network_of, one_to_one_layer
-from tests.helpers.random_layers import identity, random_layer
 
 _ABSENT = LavaCpuBackend().why_unavailable()
 pytestmark = [

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tandem_hw.arithmetic.neurons import Incoming, NeuronParameters, SpikeTrain, simulate_layer
+from tandem_hw.conformance.layers import dense_layer, network_of
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.export.netx_reader import read_netx
@@ -22,7 +23,6 @@ from tandem_hw.network.quantized import InputSpec
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.reference import ReferenceBackend, trace
 from tandem_hw.verification.step import verify
-from tests.helpers.layers import dense_layer, network_of
 
 UInt8Array = npt.NDArray[np.uint8]
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tandem_hw.conformance.layers import dense_layer, network_of
 from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.sim.child.watched_process import group_members
 from tandem_hw.sim.lava_cpu import backend as lava_cpu
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
-from tests.helpers.layers import dense_layer, network_of
 from tests.helpers.waiting import wait_for
 
 _ABSENT = LavaCpuBackend().why_unavailable()

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from tests.helpers.layers import dense_layer, network_of
+from tandem_hw.conformance.layers import dense_layer, network_of
 from tests.helpers.networks import random_inputs, small_network
 
 pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python 3.10")

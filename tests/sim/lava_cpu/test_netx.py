@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tandem_hw.conformance.layers import BEFORE, changed, connected, network_of
+from tandem_hw.conformance.random_layers import random_layer
 from tandem_hw.network.synapses.dense import Dense
-from tests.helpers.layers import BEFORE, changed, connected, network_of
-from tests.helpers.random_layers import random_layer
 
 pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python 3.10")
 pytest.importorskip("lava.lib.dl.netx.hdf5", reason="lava-dl is not installed")

@@ -15,6 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tandem_hw.conformance.layers import (
+    BEFORE,
+    changed,
+    conv1d_layer,
+    dense_layer,
+    network_of,
+    one_to_one_layer,
+)
 from tandem_hw.errors import BackendError, BackendUnavailableError
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.sim.child.watched_process import group_members
@@ -24,14 +32,6 @@ from tandem_hw.sim.loihi2.assumptions import ASSUMPTIONS
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.verification.step import compare
-from tests.helpers.layers import (
-    BEFORE,
-    changed,
-    conv1d_layer,
-    dense_layer,
-    network_of,
-    one_to_one_layer,
-)
 from tests.helpers.networks import random_inputs, small_network
 from tests.helpers.project import ROOT
 

@@ -11,6 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem_hw.chip.timing import board_period, window_start
+from tandem_hw.conformance.layers import (
+    conv1d_layer,
+    conv_transpose2d_layer,
+    dense_layer,
+    network_of,
+    one_to_one_layer,
+)
+from tandem_hw.conformance.oracle import run_layer
 from tandem_hw.errors import BackendError, DataError, NetworkError
 from tandem_hw.network.quantized import Encoding, InputSpec, Layer, QuantizedNetwork
 from tandem_hw.sim.loihi2.assumptions import ADAPTER_DELAY_MAX, RESET_INTERVAL_MAX
@@ -28,15 +36,7 @@ from tandem_hw.sim.loihi2.schedule import (
     check_board_period,
     repeated_order,
 )
-from tests.helpers.layers import (
-    conv1d_layer,
-    conv_transpose2d_layer,
-    dense_layer,
-    network_of,
-    one_to_one_layer,
-)
 from tests.helpers.networks import random_inputs, small_network
-from tests.helpers.oracle import run_layer
 
 RESETS_AND_STEPS = [
     ("subtract", 1), ("subtract", 3), ("subtract", 5), ("zero", 1), ("zero", 3), ("zero", 8)

@@ -11,6 +11,7 @@ import pytest
 
 import tests.helpers.fake_sana_fe
 from tandem_hw.cli.work.run_tables import modelled_line
+from tandem_hw.conformance.layers import changed
 from tandem_hw.errors import BackendError, BackendUnavailableError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.reference import ReferenceBackend
@@ -18,7 +19,6 @@ from tandem_hw.sim.run_summary import RunTally
 from tandem_hw.sim.sana_fe import backend as sana_fe
 from tandem_hw.sim.sana_fe.backend import SanaFeBackend
 from tandem_hw.verification.step import VerificationError, compare
-from tests.helpers.layers import changed
 from tests.helpers.networks import (
     random_inputs,
     small_graph_network,

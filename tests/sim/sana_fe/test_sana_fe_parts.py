@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tandem_hw.conformance import oracle
 from tandem_hw.conformance.cases import cases
+from tandem_hw.conformance.layers import changed, dense_layer, network_of, one_to_one_layer
+from tandem_hw.conformance.random_layers import random_layer
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.quantized import InputSpec, Layer, QuantizedNetwork
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
@@ -19,10 +22,7 @@ from tandem_hw.sim.sana_fe.neuron_values import NEVER, neuron_values
 from tandem_hw.sim.sana_fe.placement import NEURONS_OF_A_CORE, check_exact, place
 from tandem_hw.sim.sana_fe.schedule import schedule
 from tandem_hw.sim.sana_fe.synapse_list import list_synapses
-from tests.helpers import oracle
-from tests.helpers.layers import changed, dense_layer, network_of, one_to_one_layer
 from tests.helpers.networks import small_graph_network, small_network
-from tests.helpers.random_layers import random_layer
 
 SYNAPSES = [
     random_layer(Dense, "dense", (5, 12), (3, 2, 2)),

@@ -25,7 +25,7 @@ from tandem_hw.arithmetic.neurons import (
     simulate_layer,
 )
 from tandem_hw.arithmetic.spikes.trains import summed
-from tandem_hw.arithmetic.states.exact_states import ExactState
+from tandem_hw.arithmetic.states.exact_states import ExactLeakyState, ExactState
 from tandem_hw.arithmetic.synapses import synapse_of
 from tandem_hw.network.bounds import reach
 from tandem_hw.network.parameter_digest import parameter_digest
@@ -41,6 +41,8 @@ _BATCH_VALUES = 1 << 21
 Activity = tuple[Layer, LayerActivity]
 #: A layer, what came in, and what it did.
 Passed = tuple[Layer, Sequence[Incoming], LayerActivity]
+#: A layer, its spikes if it fires, and its states or potentials; see ``states_by_step``.
+StatesByStep = tuple[Layer, npt.NDArray[np.int8] | None, npt.NDArray[np.int32]]
 
 
 class ReferenceBackend(Backend):
@@ -267,15 +269,55 @@ def readout_by_step(
         yield found.flatten(2).to(torch.int32).cpu().numpy()
 
 
+@torch.no_grad()
+def states_by_step(
+    network: QuantizedNetwork, inputs: npt.NDArray[np.uint8], device: str = "cpu"
+) -> Iterator[StatesByStep]:
+    """Yield for each layer when its neurons fired and their states after each step, by definition.
+
+    Args:
+        network: what to run.
+        inputs: uint8 [samples, *network.sample_shape]; a few, all that they do is in memory.
+        device: where to compute, for instance "cpu" or "cuda".
+
+    Yields:
+        The layer; of a firing one its spikes, int8 [samples, T + d, *output_shape], d being its
+        firing delay, and its states as ``Recording.final_state`` has them after the last step,
+        int32 of the same shape; of a readout None, and its potentials in weight units.
+
+    Raises:
+        DataError: the inputs do not fit the network.
+    """
+    check_inputs(network, inputs)
+    simulation = _Simulation(network, torch.device(device))
+    batch = torch.from_numpy(np.ascontiguousarray(inputs)).to(simulation.device)
+    passed = simulation.passed(batch, keep_spikes=True)
+    for neurons, (layer, incoming, _) in zip(simulation.neurons, passed, strict=True):
+        spikes, states = [], []
+        for state, fired in _exact_steps(neurons, incoming, network.num_steps):
+            # Both use the same memory again in the next step.
+            states.append((state.final() if layer.fires else state.potential()).to(torch.int32))
+            spikes.append(torch.zeros_like(states[-1]) if fired is None else fired.clone())
+        kept = torch.stack(spikes, dim=1).to(torch.int8).cpu().numpy() if layer.fires else None
+        yield layer, kept, torch.stack(states, dim=1).cpu().numpy()
+
+
 def _potential_by_step(
     neurons: NeuronParameters, incoming: Sequence[Incoming], num_steps: int
 ) -> Tensor:
     """Return a readout's potential after each step, [batch, num_steps, *shape], by definition."""
+    steps = _exact_steps(neurons, incoming, num_steps)
+    return torch.stack([state.potential() for state, _ in steps], dim=1)
+
+
+def _exact_steps(
+    neurons: NeuronParameters, incoming: Sequence[Incoming], num_steps: int
+) -> Iterator[tuple[ExactState, Tensor | None]]:
+    """Run a layer by definition; yield its state after each step, and which neurons fired then."""
     with exact_arithmetic(neurons.bias.device.type):
         inputs = summed(incoming, num_steps)
-    state = ExactState(neurons, neurons.bias, follow_peak=False)
-    potentials = []
-    for synaptic_input in inputs:
-        state.step(synaptic_input)
-        potentials.append(state.potential())
-    return torch.stack(potentials, dim=1)
+    kind = ExactLeakyState if neurons.leaks else ExactState
+    state, delay = kind(neurons, neurons.bias, follow_peak=False), neurons.firing_delay
+    for index in range(len(inputs) + delay):
+        synaptic_input = inputs[index] if index < len(inputs) else None
+        yield state, state.step(synaptic_input, silent=index < delay)

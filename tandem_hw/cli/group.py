@@ -32,6 +32,8 @@ COMMANDS = {
     "inspect": "tandem_hw.cli.inspect",
     "simulate": "tandem_hw.cli.simulate",
     "verify": "tandem_hw.cli.verify",
+    "trace": "tandem_hw.cli.look.trace",
+    "report": "tandem_hw.cli.look.report",
     "deploy": "tandem_hw.cli.board.deploy",
     "conformance": "tandem_hw.cli.board.conformance",
 }

@@ -53,7 +53,7 @@ def check_plot(path: Path) -> None:
     """
     if path.suffix.lower() != ".png":
         raise FileFormatError(f"{path}: plots are PNG images; give a name that ends in .png")
-    _give_home()
+    give_home()
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
@@ -62,7 +62,7 @@ def check_plot(path: Path) -> None:
         ) from error
 
 
-def _give_home() -> None:
+def give_home() -> None:
     """Have a folder for matplotlib's own files where there is no home, till the process ends."""
     try:
         Path.home()

@@ -1,0 +1,1 @@
+"""What the commands that look at what happened do once their arguments are right."""

@@ -1,0 +1,1 @@
+"""Reports that are opened in a browser: one file, which loads nothing."""

@@ -1,7 +1,8 @@
-"""The version of tandem-hw that is installed."""
+"""The versions of tandem-hw and of other packages that are installed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import metadata
 
 
@@ -11,3 +12,14 @@ def installed_version() -> str:
         return metadata.version("tandem-hw")
     except metadata.PackageNotFoundError:
         return "(not installed)"
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed, by name."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tandem_hw.cli.look.options import report_option, wanted_report
 from tandem_hw.cli.options import (
     check_outputs,
     json_option,
@@ -21,9 +22,13 @@ from tandem_hw.cli.options import (
     "--chip", is_flag=True, help="Estimate cores, chips, steps, time and energy on Loihi 2."
 )
 @json_option
-def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
+@report_option
+def command(
+    network_path: Path, chip: bool, json_path: Path | None, report_path: Path | None
+) -> None:
     """Show the layers of NET, their integers, and what their states are proven to stay within."""
-    check_outputs(json_path, inputs=[network_path])
+    check_outputs(json_path, report_path, inputs=[network_path])
+    wanted = wanted_report(report_path)
     # NumPy and h5py take a moment, which help and a refused argument need not wait for.
     from tandem_hw.cli.terminal import make_console, warn
     from tandem_hw.cli.work.network_tables import describe, layer_table, window_words
@@ -54,3 +59,7 @@ def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
         console.print(energy_line(budget))
         description["chip"] = budget.as_dict()
     write_json(description, json_path)
+    if wanted is not None:
+        from tandem_hw.cli.work.look.network_page import write_network_report
+
+        write_network_report(wanted, network, with_chip=chip)

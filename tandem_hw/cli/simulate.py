@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.look.options import report_options, wanted_report
 from tandem_hw.cli.options import (
     Margins,
     OutputPath,
@@ -58,6 +59,7 @@ from tandem_hw.sim.registry import BACKENDS
     help="Also end each sample as soon as its best class leads by MARGIN (logits, or spikes of a "
     "counted readout); without one, or with several, a curve. Backend reference.",
 )
+@report_options
 @verbose_option
 @device_option
 @backend_options
@@ -70,6 +72,8 @@ def command(
     final_states: bool,
     json_path: Path | None,
     plot_path: Path | None,
+    report_path: Path | None,
+    report_sample: int | None,
     early_exit: tuple[float, ...] | str | None,
     verbose: bool,
     device: str,
@@ -80,13 +84,14 @@ def command(
     The data tell what it is judged by: accuracy with labels, mean squared error with real targets,
     and against the image itself where it puts out as many values.
     """
-    check_outputs(recording_path, json_path, plot_path, inputs=[network_path], data=data)
+    check_outputs(recording_path, json_path, plot_path, report_path, inputs=[network_path], data=data)
     if final_states and recording_path is None:
         raise TandemError("--final-states keeps states in a recording; give --recording too")
     if plot_path is not None:
         from tandem_hw.report.plots import check_plot  # needs NumPy
 
         check_plot(plot_path)
+    report = wanted_report(report_path, report_sample)
     network = load_network(network_path)
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.simulate import Results, simulate
@@ -97,7 +102,7 @@ def command(
         runner,
         data,
         samples,
-        Results(recording_path, final_states, json_path, plot_path, early_exit, device),
+        Results(recording_path, final_states, json_path, plot_path, early_exit, device, report),
     )
     if verbose:
         from tandem_hw.cli.work.arithmetic_tables import show_ways

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.look.options import report_options, wanted_report
 from tandem_hw.cli.options import (
     backend_from_options,
     backend_options,
@@ -38,6 +39,7 @@ from tandem_hw.sim.registry import check_name, default_backends
 )
 @samples_option
 @json_option
+@report_options
 @device_option
 @backend_options
 def command(
@@ -47,6 +49,8 @@ def command(
     checkpoint: Path | None,
     samples: int | None,
     json_path: Path | None,
+    report_path: Path | None,
+    report_sample: int | None,
     device: str,
     **options: Any,
 ) -> None:
@@ -58,7 +62,7 @@ def command(
 
     The exit status is 0 if all are equal, 1 if they differ or a layer never fired, 2 on an error.
     """
-    check_outputs(json_path, inputs=[network_path, checkpoint], data=data)
+    check_outputs(json_path, report_path, inputs=[network_path, checkpoint], data=data)
     backends = ",".join(default_backends()) if backends is None else backends
     names = [name.strip() for name in backends.split(",")]
     if not all(names):
@@ -67,11 +71,12 @@ def command(
         )
     for name in names:
         check_name(name)
+    wanted = wanted_report(report_path, report_sample)
     network = load_network(network_path)
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.verify import verify
 
     options["device"] = device
     runners = [backend_from_options(name, options) for name in names]
-    if not verify(network, runners, checkpoint, data, samples, json_path):
+    if not verify(network, runners, checkpoint, data, samples, json_path, wanted):
         raise click.exceptions.Exit(EXIT_MISMATCH)

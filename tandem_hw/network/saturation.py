@@ -119,3 +119,23 @@ def head_room_line(name: str, bits: int) -> str:
         f"the 24 bits of a voltage, which was clipped; where that changed anything it is counted "
         f"as saturated"
     )
+
+
+def head_room_bits(peak: int) -> int:
+    """Return how often a state of this magnitude could be doubled within 24 bits.
+
+    Args:
+        peak: magnitude in weight units; negative bits are what it went beyond.
+    """
+    return STATE_LIMIT.bit_length() - 1 - peak.bit_length()
+
+
+def head_room(runs: Iterable[RunResults], name: str) -> int | None:
+    """Return the head room of a layer in several runs, or None where none followed its states.
+
+    Args:
+        runs: of the same network.
+        name: of the layer.
+    """
+    peaks = [run.peak[name] for run in runs if name in run.peak]
+    return head_room_bits(max(peaks)) if peaks else None

@@ -146,6 +146,24 @@ def draw(
     return figure
 
 
+def confusion_matrix(
+    prediction: npt.NDArray[np.int64], label: npt.NDArray[np.int64], classes: int
+) -> npt.NDArray[np.int64]:
+    """Count how many samples of each class (row) were taken for which (column).
+
+    Args:
+        prediction: int64 [samples], 0 to classes - 1.
+        label: int64 [samples], 0 to classes - 1.
+        classes: number of rows and columns.
+
+    Returns:
+        int64 [classes, classes].
+    """
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (label, prediction), 1)
+    return matrix
+
+
 def draw_confusion_matrix(
     axes: Axes, prediction: npt.NDArray[np.int64], label: npt.NDArray[np.int64], classes: int
 ) -> None:
@@ -157,8 +175,7 @@ def draw_confusion_matrix(
         label: int64 [samples], 0 to classes - 1.
         classes: number of rows and columns.
     """
-    matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (label, prediction), 1)
+    matrix = confusion_matrix(prediction, label, classes)
     axes.imshow(matrix, cmap="Blues")
     axes.set(title="confusion matrix", xlabel="predicted class", ylabel="true class")
     if classes > _NUMBERED_CLASSES_MAX:

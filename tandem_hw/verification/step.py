@@ -6,7 +6,7 @@ silence proves nothing, so it is asserted first that every layer fired.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,10 +17,9 @@ import numpy.typing as npt
 from tandem_hw.errors import ComparisonRefusedError, TandemError
 from tandem_hw.html_table import html_table
 from tandem_hw.network.activity import LayerSummary, activity_dict, summarise
-from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.quantized import Layer, QuantizedNetwork, require_quantized
 from tandem_hw.network.recording import Recording, RunResults
-from tandem_hw.network.saturation import LayerSaturation, summarise_saturation
+from tandem_hw.network.saturation import LayerSaturation, head_room, summarise_saturation
 from tandem_hw.sim.backend import Backend, Progress, require_available
 from tandem_hw.sim.run_summary import RunSummary, RunTally
 from tandem_hw.verification.comparison import FINAL_STATE, RESULT, SYNOPS, Difference
@@ -295,6 +294,7 @@ def run_and_compare(
     *,
     allow_silence: bool = False,
     progress: Mapping[str, Progress] | None = None,
+    observe: Callable[[Sequence[Recording]], None] | None = None,
 ) -> tuple[VerificationReport, list[RunSummary]]:
     """Run a network on several backends and compare them, as ``verify`` does.
 
@@ -308,6 +308,7 @@ def run_and_compare(
         backends: as for ``verify``.
         allow_silence: as for ``verify``.
         progress: as for ``verify``.
+        observe: given the next part of every run, all of the same samples.
 
     Returns:
         The report, and what each backend gave for each sample.
@@ -339,20 +340,25 @@ def run_and_compare(
             )
             for backend in backends
         ]
-        while _compare_next(runs, found, tallies):
+        while _compare_next(runs, found, tallies, observe):
             pass
     summaries = [tally.summary() for tally in tallies]
     return _report(found, summaries, allow_silence), summaries
 
 
 def _compare_next(
-    runs: Sequence[Iterator[Recording]], found: ComparisonTally, tallies: Sequence[RunTally]
+    runs: Sequence[Iterator[Recording]],
+    found: ComparisonTally,
+    tallies: Sequence[RunTally],
+    observe: Callable[[Sequence[Recording]], None] | None,
 ) -> bool:
     """Compare the next part of every run; none of them is left when the one behind is made."""
     parts = [part for run in runs if (part := next(run, None)) is not None]
     if not parts:
         return False
     found.add(parts)
+    if observe is not None:
+        observe(parts)
     for tally, part in zip(tallies, parts, strict=True):
         tally.add(part)
     return True
@@ -365,7 +371,7 @@ def _report(
     network, first = found.network, runs[0]
     spikes = first.spikes_by_layer()
     compared = {
-        layer.name: _compared(layer, found, spikes.get(layer.name), _head_room(runs, layer.name))
+        layer.name: _compared(layer, found, spikes.get(layer.name), head_room(runs, layer.name))
         for layer in network
     }
     return VerificationReport(
@@ -404,13 +410,6 @@ def _compared(
         mismatched_states=found.mismatched.get((layer.name, FINAL_STATE)),
         mismatched_synops=found.mismatched.get((layer.name, SYNOPS), 0),
     )
-
-
-def _head_room(runs: Sequence[RunResults], name: str) -> int | None:
-    peaks = [run.peak[name] for run in runs if name in run.peak]
-    if not peaks:
-        return None
-    return STATE_LIMIT.bit_length() - 1 - max(peaks).bit_length()
 
 
 def _among(runs: Sequence[RunResults], names: Set[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from tandem_hw.cli.work.samples import Samples
 from tandem_hw.network.activity import LayerSummary, activity_dict, total
 from tandem_hw.network.recording import RunResults
 from tandem_hw.network.saturation import head_room_line, saturation_lines
-from tandem_hw.verification.step import VerificationReport
+from tandem_hw.verification.step import LayerComparison, VerificationReport
 
 
 def describe_run(
@@ -105,13 +105,8 @@ def describe_report(
     }
 
 
-def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, float]]) -> None:
-    """Print a report for the terminal.
-
-    Args:
-        report: the comparison.
-        metrics: per backend, the objective's numbers.
-    """
+def comparison_table(report: VerificationReport) -> Table:
+    """Return a table of what was compared in each layer, for the terminal."""
     table = Table(title=f"{report.samples} samples on {', '.join(report.backends)}")
     numbers = (
         "neurons",
@@ -124,8 +119,7 @@ def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, f
     )
     for name in ("layer", *numbers):
         table.add_column(name, justify="left" if name == "layer" else "right")
-    # A counted readout is among the layers as well.
-    compared = {layer.name: layer for layer in (report.readout, *report.layers)}
+    compared = _compared(report)
     for activity in report.activity:
         layer = compared[activity.name]
         table.add_row(
@@ -138,17 +132,27 @@ def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, f
             f"{activity.synops_per_sample:.0f}",
             str(activity.macs),
         )
+    return table
+
+
+def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a report for the terminal.
+
+    Args:
+        report: the comparison.
+        metrics: per backend, the objective's numbers.
+    """
     console = make_console()
-    console.print(table)
+    console.print(comparison_table(report))
     for name in report.backends:
         console.print(f"{name}: {shown_together(metrics[name])}, {report.seconds[name]:.2f} s")
     explained = [
         head_room_line(layer.name, layer.head_room_bits)
-        for layer in compared.values()
+        for layer in _compared(report).values()
         if layer.head_room_bits is not None and layer.head_room_bits < 0
     ]
     warn(console, [*explained, *saturation_lines(report.saturation)])
-    console.print(_what_was_compared(report))
+    console.print(what_was_compared(report))
     if report.match:
         console.print("MATCH: every spike count and every output is equal", style="green")
     elif report.other_parameters:
@@ -158,7 +162,12 @@ def show_report(report: VerificationReport, metrics: Mapping[str, Mapping[str, f
         console.print(report.fault, style="red")
 
 
-def _what_was_compared(report: VerificationReport) -> str:
+def _compared(report: VerificationReport) -> dict[str, LayerComparison]:
+    # A counted readout is among the layers as well.
+    return {layer.name: layer for layer in (report.readout, *report.layers)}
+
+
+def what_was_compared(report: VerificationReport) -> str:
     """Say what beside counts and outputs was compared on which backends."""
     states = ", ".join(report.checked_states) or "no two backends"
     parameters = ", ".join(report.checked_parameters) or "no backend"

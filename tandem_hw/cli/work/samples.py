@@ -37,6 +37,22 @@ class Samples:
         """int64 [samples], or None where there are targets."""
         return self.wanted.values if isinstance(self.wanted, Labels) else None
 
+    def require_sample(self, sample: int, data: str) -> None:
+        """Refuse a sample that is not there.
+
+        Args:
+            sample: its index, from 0.
+            data: what the samples are called in the message.
+
+        Raises:
+            DataError: names the last one.
+        """
+        if sample >= len(self.inputs):
+            raise DataError(
+                f"{data}: has samples 0 to {len(self.inputs) - 1} to run, sample {sample} was "
+                f"asked for"
+            )
+
     def measure(self, network: QuantizedNetwork, run: RunResults) -> dict[str, float]:
         """Return the objective's numbers for a run of these samples.
 

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tandem_hw.cli.look.options import WantedReport
 from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.options import write_json
 from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.cli.work.arithmetic_tables import describe_ways
 from tandem_hw.cli.work.budget_tables import estimate_of_run
 from tandem_hw.cli.work.early_exit import early_exit_tables, judge_early_exits
+from tandem_hw.cli.work.look.pages import check_report_sample, write_simulation_report
 from tandem_hw.cli.work.run_tables import activity_table, describe_run, last_line, modelled_line
 from tandem_hw.cli.work.samples import Samples, load_samples
 from tandem_hw.network.activity import summarise
@@ -36,6 +38,7 @@ class Results:
         plot: a PNG file, or None.
         early_exit: margins at which samples end early, "curve" for some, or None for whole windows.
         device: where the readout of each step is computed then.
+        report: a report, or None.
     """
 
     recording: Path | None
@@ -44,6 +47,7 @@ class Results:
     plot: Path | None
     early_exit: tuple[float, ...] | str | None = None
     device: str = "cpu"
+    report: WantedReport | None = None
 
 
 def simulate(
@@ -64,6 +68,7 @@ def simulate(
     require_available(runner)
     runner.check_network(network)
     given = load_samples(network, data, samples)
+    check_report_sample(wanted.report, given, data)
     if wanted.early_exit is not None:
         check_early_exit(network, runner, given.objective.name)
     run = _run(network, runner, given, wanted)
@@ -89,6 +94,8 @@ def simulate(
     )
     if wanted.plot is not None:
         write_plot(network, run, given.objective.name, given.wanted.values, wanted.plot)
+    if wanted.report is not None:
+        write_simulation_report(wanted.report, network, given, run, layers, metrics)
     console = make_console()
     console.print(activity_table(layers, f"{len(run)} samples on {runner.name}"))
     lines = saturation_lines(saturation) if saturation else uncounted_lines(network, runner.name)

@@ -43,6 +43,23 @@ def make_schedule(
     return LambdaLR(optimizer, partial(cosine_share, rising=rising, steps=steps))
 
 
+def planned_rates(options: TrainingOptions, batches: int) -> list[float]:
+    """Return the learning rate of every step of a training, as ``make_schedule`` sets it.
+
+    Args:
+        options: as for ``make_schedule``.
+        batches: number of steps of an epoch.
+    """
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=options.learning_rate)
+    schedule = make_schedule(optimizer, options, batches)
+    rates = []
+    for _ in range(options.epochs * batches):
+        rates += schedule.get_last_lr()
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
 def cosine_share(step: int, rising: int, steps: int) -> float:
     """Return the share of a cosine schedule.
 

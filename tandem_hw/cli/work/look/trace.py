@@ -14,7 +14,7 @@ from tandem_hw.atomic_write import write_whole
 from tandem_hw.cli.terminal import follow, make_console, progress_bars
 from tandem_hw.cli.work.look.raster_text import alphabet_of, potential_lines, raster_lines
 from tandem_hw.cli.work.samples import Samples, load_samples
-from tandem_hw.errors import DataError, NetworkError
+from tandem_hw.errors import NetworkError
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
 from tandem_hw.report.page.steps import TracedNeuron, chosen_neuron, steps_file
 from tandem_hw.sim.backend import Backend
@@ -62,7 +62,7 @@ def trace(
     for runner in runners:
         check_trace(runner, network)
     given = load_samples(network, data, None)
-    check_sample(wanted.sample, given, data)
+    given.require_sample(wanted.sample, data)
     with progress_bars() as progress:
         traces = [
             trace_steps(
@@ -80,18 +80,6 @@ def trace(
         )
     _show(network, given, layers, neurons, traces, difference, wanted)
     return difference is None
-
-
-def check_sample(sample: int, given: Samples, data: str) -> None:
-    """Refuse a sample that is not there.
-
-    Raises:
-        DataError: names the last one.
-    """
-    if sample >= len(given.inputs):
-        raise DataError(
-            f"{data}: has samples 0 to {len(given.inputs) - 1}, sample {sample} was asked for"
-        )
 
 
 def _layers(network: QuantizedNetwork, wanted: Wanted) -> list[Layer]:

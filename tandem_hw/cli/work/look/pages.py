@@ -1,0 +1,289 @@
+"""The reports of the commands: which sections each has, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tandem_hw.cli.look.options import WantedReport
+from tandem_hw.cli.metrics import shown, shown_together
+from tandem_hw.cli.work.look.sections import (
+    activity_section,
+    chip_section,
+    network_section,
+    page_table,
+    plain_section,
+    provenance_section,
+)
+from tandem_hw.cli.work.run_tables import comparison_table, what_was_compared
+from tandem_hw.cli.work.samples import Samples
+from tandem_hw.errors import TandemError
+from tandem_hw.network.activity import LayerSummary, total
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import RunResults
+from tandem_hw.network.saturation import saturation_lines, summarise_saturation
+from tandem_hw.report.page.agreement import CountPairs
+from tandem_hw.report.page.content import Figure, Page, Section, Verdict
+from tandem_hw.report.page.judgement import (
+    classification_section,
+    class_names,
+    reconstruction_section,
+    regression_section,
+)
+from tandem_hw.report.page.page import write_page
+from tandem_hw.report.page.steps import steps_section
+from tandem_hw.sim.backend import Backend, input_digest
+from tandem_hw.sim.reference import ReferenceBackend
+from tandem_hw.sim.step_trace import first_difference, trace_steps
+from tandem_hw.training.objectives import real_values
+from tandem_hw.verification.step import VerificationReport
+
+
+def write_simulation_report(
+    wanted: WantedReport,
+    network: QuantizedNetwork,
+    given: Samples,
+    run: RunResults,
+    layers: Sequence[LayerSummary],
+    metrics: Mapping[str, float],
+) -> None:
+    """Write the report of ``simulate``.
+
+    Args:
+        wanted: where, and with what.
+        network: what ran.
+        given: the samples.
+        run: what came out.
+        layers: what its layers did.
+        metrics: how good it was.
+    """
+    page = Page(
+        f"{wanted.name} on {run.backend}",
+        wanted.command,
+        [_run_verdict(run, metrics), *saturation_verdicts(network, [run])],
+        run_figures(run, layers, metrics),
+        [
+            judgement_section(network, given, run),
+            activity_section(network, [run], layers),
+            sample_section(network, given, wanted.sample),
+            chip_section(network, run),
+            network_section(network),
+            provenance_section(wanted.options, digests(network, given)),
+        ],
+    )
+    write_page(page, wanted.path)
+
+
+def write_verification_report(
+    wanted: WantedReport,
+    network: QuantizedNetwork,
+    given: Samples,
+    report: VerificationReport,
+    runs: Sequence[RunResults],
+    metrics: Mapping[str, Mapping[str, float]],
+    pairs: CountPairs,
+    runners: Sequence[Backend],
+    measured: Section | None = None,
+) -> None:
+    """Write the report of ``verify``, or of ``deploy --verify``.
+
+    Args:
+        wanted: where, and with what.
+        network: what ran.
+        given: the samples.
+        report: the comparison.
+        runs: what came out of each backend, in their order.
+        metrics: per backend, how good it was.
+        pairs: the spike counts of the first two.
+        runners: the backends, in their order.
+        measured: what a board measured, or None.
+    """
+    layers, first = report.activity, runs[0]
+    page = Page(
+        f"{wanted.name} on {', '.join(report.backends)}",
+        wanted.command,
+        [
+            *comparison_verdicts(report),
+            *saturation_verdicts(network, runs),
+            *(
+                Verdict("neutral", f"{name}: {shown_together(metrics[name])}")
+                for name in report.backends
+            ),
+        ],
+        [
+            Figure(str(report.samples), "samples compared"),
+            Figure(str(sum(layer.mismatched for layer in report.layers)), "counts that differ"),
+            *run_figures(first, layers, metrics[first.backend]),
+        ],
+        [
+            Section(
+                "agreement",
+                "Backends against each other",
+                [f"{what_was_compared(report)}."],
+                tables=[page_table(comparison_table(report))],
+                pictures=pairs.pictures(),
+            ),
+            sample_section(network, given, wanted.sample, report, runners),
+            judgement_section(network, given, first),
+            activity_section(network, runs, layers),
+            *([] if measured is None else [measured]),
+            chip_section(network, first),
+            network_section(network),
+            provenance_section(wanted.options, digests(network, given)),
+        ],
+    )
+    write_page(page, wanted.path)
+
+
+def write_board_report(
+    wanted: WantedReport,
+    network: QuantizedNetwork,
+    given: Samples,
+    run: RunResults,
+    layers: Sequence[LayerSummary],
+    metrics: Mapping[str, float],
+    measured: Section,
+) -> None:
+    """Write the report of ``deploy`` without a comparison; the arguments are as above."""
+    page = Page(
+        f"{wanted.name} on {run.backend}",
+        wanted.command,
+        [_run_verdict(run, metrics)],
+        run_figures(run, layers, metrics),
+        [
+            measured,
+            judgement_section(network, given, run),
+            activity_section(network, [run], layers),
+            chip_section(network, run),
+            network_section(network),
+            provenance_section(wanted.options, digests(network, given)),
+        ],
+    )
+    write_page(page, wanted.path)
+
+
+def measured_section(extra: Mapping[str, Any]) -> Section:
+    """Return what a board measured."""
+    values = dict(extra)
+    profile = values.pop("profile", {})
+    return plain_section(
+        "measured", "Measured on the board", {**values, **profile}, "Measured, not estimated."
+    )
+
+
+def run_figures(
+    run: RunResults, layers: Sequence[LayerSummary], metrics: Mapping[str, float]
+) -> list[Figure]:
+    """Return the numbers of a run that are shown large."""
+    totals = total(layers)
+    judged = [
+        Figure(value, name)
+        for name, number in metrics.items()
+        for value in [shown(name, number).rpartition(name)[2].strip()]
+    ]
+    return [
+        *judged,
+        Figure(f"{totals.synops_per_sample:.0f}", "SynOps a sample"),
+        Figure(f"{totals.synops_per_mac:.2f}", "SynOps per MAC"),
+        Figure(f"{len(run) / run.seconds:.0f}" if run.seconds else "–", "samples a second"),
+    ]
+
+
+def judgement_section(network: QuantizedNetwork, given: Samples, run: RunResults) -> Section:
+    """Return how good a run was, sample by sample."""
+    objective = given.objective.name
+    if objective == "classification":
+        return classification_section(network, run, given.inputs)
+    outputs = real_values(network, run)
+    wanted = given.wanted.values
+    if objective == "regression":
+        return regression_section(outputs, wanted.reshape(outputs.shape))
+    return reconstruction_section(network, outputs, wanted.reshape(outputs.shape))
+
+
+def check_report_sample(wanted: WantedReport | None, given: Samples, data: str) -> None:
+    """Refuse a sample for a report that is not there.
+
+    Raises:
+        DataError: names the last one.
+    """
+    if wanted is not None and wanted.sample is not None:
+        given.require_sample(wanted.sample, data)
+
+
+def sample_section(
+    network: QuantizedNetwork,
+    given: Samples,
+    sample: int | None,
+    report: VerificationReport | None = None,
+    runners: Sequence[Backend] = (),
+) -> Section:
+    """Return one sample step by step on the reference, and where backends differ on both.
+
+    Args:
+        network: what ran.
+        given: the samples.
+        sample: which; None for that of the first difference, otherwise the first.
+        report: a comparison, or None.
+        runners: what was compared.
+    """
+    found = None if report is None else report.difference
+    index = sample if sample is not None else 0 if found is None else found.sample
+    words = f"Sample {index}"
+    if given.labels is not None:
+        words += f" of class {_class(network, int(given.labels[index]))}"
+    chosen: list[Backend] = [ReferenceBackend()]
+    if found is not None:
+        by_name = {runner.name: runner for runner in runners}
+        chosen = [runners[0], by_name[found.backend]]
+    note, traces = "", []
+    for runner in chosen:
+        try:
+            traces.append(trace_steps(runner, network, given.inputs[index]))
+        except TandemError as error:
+            note = f"Not shown step by step on {runner.name}: {error}."
+    if not traces:
+        traces.append(trace_steps(ReferenceBackend(), network, given.inputs[index]))
+    difference = first_difference(network, traces)
+    if found is not None and difference is None and len(traces) > 1:
+        note = (
+            "Run alone, this sample is equal in every step on both: what differs depends on the "
+            "other samples, or comes with time."
+        )
+    return steps_section(network, traces, difference, words, note)
+
+
+def comparison_verdicts(report: VerificationReport) -> list[Verdict]:
+    """Return whether backends agree."""
+    if report.match:
+        return [
+            Verdict(
+                "good",
+                f"MATCH: every spike count and every output is equal on "
+                f"{', '.join(report.backends)} ({report.samples} samples)",
+            )
+        ]
+    faults = [f"MISMATCH: {one}" for one in report.other_parameters] or [report.fault]
+    return [Verdict("bad", fault) for fault in faults]
+
+
+def saturation_verdicts(network: QuantizedNetwork, runs: Sequence[RunResults]) -> list[Verdict]:
+    """Return what left 24 bits, if anything did."""
+    lines = saturation_lines(summarise_saturation(network, runs))
+    return [Verdict("bad", line) for line in lines[:-1]]
+
+
+def digests(network: QuantizedNetwork, given: Samples) -> dict[str, str]:
+    """Return what tells that network and samples are the same."""
+    return {"network": network.digest, "integer inputs": input_digest(given.inputs)}
+
+
+def _run_verdict(run: RunResults, metrics: Mapping[str, float]) -> Verdict:
+    return Verdict(
+        "neutral", f"{shown_together(metrics)} on {len(run)} samples, by the backend {run.backend}"
+    )
+
+
+def _class(network: QuantizedNetwork, label: int) -> str:
+    names = class_names(network)
+    return names[label] if label < len(names) else str(label)

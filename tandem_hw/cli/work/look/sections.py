@@ -1,0 +1,182 @@
+"""Sections of a report: the tables and lines of the terminal, with pictures beside them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table as RichTable
+
+from tandem_hw.chip.budget import chip_budget
+from tandem_hw.cli.work.budget_tables import budget_table, energy_line, time_line
+from tandem_hw.cli.work.network_tables import layer_table, window_words
+from tandem_hw.cli.work.run_tables import activity_table, modelled_line
+from tandem_hw.errors import NetworkError
+from tandem_hw.network.activity import LayerSummary
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import RunResults
+from tandem_hw.network.saturation import (
+    head_room,
+    head_room_bits,
+    head_room_line,
+    saturation_lines,
+    summarise_saturation,
+    uncounted_lines,
+    unproven_lines,
+)
+from tandem_hw.report.page.chip_map import chip_picture
+from tandem_hw.report.page.content import Section, Table, cells
+from tandem_hw.report.page.layers import activity_pictures, head_room_picture, weight_pictures
+from tandem_hw.version import installed_version, installed_versions
+
+#: Packages that results may depend on.
+_PACKAGES = ("torch", "numpy", "lava-nc", "lava-dl", "lava-loihi", "sanafe", "h5py", "scipy")
+
+
+def page_table(table: RichTable) -> Table:
+    """Return a table of the terminal as one of a page."""
+    rows = zip(*(list(column.cells) for column in table.columns), strict=True)
+    return Table(
+        str(table.title or ""),
+        tuple(str(column.header) for column in table.columns),
+        tuple(cells(*row) for row in rows),
+        frozenset(
+            index for index, column in enumerate(table.columns) if column.justify == "right"
+        ),
+        str(table.caption or ""),
+    )
+
+
+def network_section(network: QuantizedNetwork) -> Section:
+    """Return what a network is: its layers, their integers and weights."""
+    spec = network.input
+    text = (
+        f"Input {spec.shape}, {spec.bits} bits, scale {spec.scale:.6g}, encoding {spec.encoding}; "
+        f"{window_words(network)}, reset {network.reset}, readout {network.readout}."
+    )
+    return Section(
+        "network", "The network", [text], unproven_lines(network),
+        [page_table(layer_table(network))], weight_pictures(network),
+    )  # fmt: skip
+
+
+def bounds_section(network: QuantizedNetwork) -> Section:
+    """Return the head room that is proven for each layer, whatever the samples."""
+    bits = {
+        layer.name: head_room_bits(max(abs(bounds.low), abs(bounds.high)))
+        for layer, bounds in zip(network.layers, network.bounds, strict=True)
+    }
+    caption = "Bits between the largest state that interval arithmetic cannot exclude and the limit."
+    return Section("bounds", "Proven head room", pictures=[head_room_picture(bits, caption)])
+
+
+def activity_section(
+    network: QuantizedNetwork, runs: Sequence[RunResults], layers: Sequence[LayerSummary]
+) -> Section:
+    """Return what each layer did in a run: rates, operations, head room, saturation.
+
+    Args:
+        network: what ran.
+        runs: of the same samples; the first is shown.
+        layers: what its layers did.
+    """
+    first = runs[0]
+    saturation = summarise_saturation(network, runs)
+    bits = {
+        layer.name: found
+        for layer in network
+        if (found := head_room(runs, layer.name)) is not None
+    }
+    warnings = [
+        *(head_room_line(name, found) for name, found in bits.items() if found < 0),
+        *(saturation_lines(saturation) if saturation else uncounted_lines(network, first.backend)),
+    ]
+    tables = [page_table(activity_table(layers, f"{len(first)} samples on {first.backend}"))]
+    pictures = activity_pictures(layers)
+    if bits:
+        caption = "Bits between the largest state that these samples reached and the limit."
+        pictures.append(head_room_picture(bits, caption))
+    if saturation:
+        tables.append(
+            Table(
+                "Saturation: states that left 24 bits",
+                ("layer", "samples", "of", "values"),
+                tuple(
+                    cells(layer.name, layer.saturated_samples, layer.samples, layer.values)
+                    for layer in saturation
+                ),
+                frozenset({1, 2, 3}),
+            )
+        )
+    return Section("layers", "Layer by layer", [], warnings, tables, pictures)
+
+
+def chip_section(network: QuantizedNetwork, run: RunResults | None = None) -> Section:
+    """Return what a network would take of a Loihi 2, with where each number comes from.
+
+    Args:
+        network: what would be deployed.
+        run: what it did, for time and energy; None for upper bounds.
+    """
+    title = "On a Loihi 2"
+    try:
+        budget = chip_budget(network, run)
+    except NetworkError as error:
+        return Section("chip", title, warnings=[f"No Loihi 2 board can run it: {error}"])
+    texts = [
+        budget.summary,
+        time_line(budget),
+        energy_line(budget),
+        "All of this is estimated, nothing measured: cores and memory by the rules that the "
+        "compiler's published tables show, the time of a step by a model of the busiest core and "
+        "link with published constants, energy by the sources named beside each number. "
+        "docs/chip-budget.md says how far off such an estimate has been.",
+    ]
+    modelled = {} if run is None else getattr(run, "extra", {})
+    if "modelled" in modelled:
+        texts.append(modelled_line(modelled["modelled"]))
+    return Section(
+        "chip", title, texts, tables=[page_table(budget_table(budget))],
+        pictures=[chip_picture(budget)],
+    )  # fmt: skip
+
+
+def provenance_section(
+    options: Iterable[tuple[str, str]], digests: Mapping[str, str], title: str = "Options"
+) -> Section:
+    """Return what it takes to make the same again: options, versions and digests.
+
+    Args:
+        options: names and values.
+        digests: what each is of, and the digest.
+        title: of the table of options.
+    """
+    versions = {
+        "tandem-hw": installed_version(),
+        "Python": platform.python_version(),
+        **installed_versions(_PACKAGES),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+    tables = [
+        _pairs(title, "option", "value", options),
+        _pairs("Versions", "package", "version", versions.items()),
+        _pairs("Digests (SHA-256)", "of", "digest", digests.items()),
+    ]
+    return Section(
+        "provenance", "Options, versions, digests", tables=[one for one in tables if one.rows]
+    )
+
+
+def plain_section(key: str, title: str, values: Mapping[str, Any], text: str) -> Section:
+    """Return numbers by name, as a table."""
+    rows = [(name.replace("_", " "), _shown(value)) for name, value in values.items()]
+    return Section(key, title, [text], tables=[_pairs(title, "what", "value", rows)] if rows else [])
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _pairs(caption: str, name: str, value: str, rows: Iterable[tuple[str, Any]]) -> Table:
+    return Table(caption, (name, value), tuple(cells(*row) for row in rows))

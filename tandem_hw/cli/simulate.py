@@ -84,7 +84,9 @@ def command(
     The data tell what it is judged by: accuracy with labels, mean squared error with real targets,
     and against the image itself where it puts out as many values.
     """
-    check_outputs(recording_path, json_path, plot_path, report_path, inputs=[network_path], data=data)
+    check_outputs(
+        recording_path, json_path, plot_path, report_path, inputs=[network_path], data=data
+    )
     if final_states and recording_path is None:
         raise TandemError("--final-states keeps states in a recording; give --recording too")
     if plot_path is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.look.options import report_options, wanted_report
 from tandem_hw.cli.options import check_outputs, device_option, verbose_option
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import FileFormatError
@@ -28,6 +29,7 @@ from tandem_hw.zoo.catalogue import MODELS
 )
 @click.option("--resume", is_flag=True, help="Continue from last.pt in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier training in the folder.")
+@report_options
 @verbose_option
 def command(
     data: str,
@@ -36,6 +38,8 @@ def command(
     out: Path,
     resume: bool,
     overwrite: bool,
+    report_path: Path | None,
+    report_sample: int | None,
     verbose: bool,
     init: Path | None,
     **settings: Any,
@@ -50,13 +54,23 @@ def command(
     """
     options = training_options(settings)
     read = [init, None if options.teacher is None else Path(options.teacher)]
-    _check_folder(out, resume, overwrite, read, data)
+    _check_folder(out, resume, overwrite, read, data, report_path)
+    wanted = wanted_report(report_path, report_sample)
     check_spiking_options(settings)
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.train import run_training
 
     run_training(
-        data, model, device, out, init, options, settings, resume=resume, overwrite=overwrite
+        data,
+        model,
+        device,
+        out,
+        init,
+        options,
+        settings,
+        resume=resume,
+        overwrite=overwrite,
+        wanted=wanted,
     )
     if verbose:
         from tandem_hw.cli.work.arithmetic_tables import show_ways
@@ -65,9 +79,14 @@ def command(
 
 
 def _check_folder(
-    out: Path, resume: bool, overwrite: bool, read: Sequence[Path | None], data: str
+    out: Path,
+    resume: bool,
+    overwrite: bool,
+    read: Sequence[Path | None],
+    data: str,
+    report: Path | None,
 ) -> None:
-    check_outputs(*(out / name for name in WRITTEN_NAMES), inputs=read, data=data)
+    check_outputs(*(out / name for name in WRITTEN_NAMES), report, inputs=read, data=data)
     if resume and overwrite:
         raise FileFormatError(
             f"{out}: --resume keeps a training and --overwrite replaces it; give one"

@@ -50,9 +50,7 @@ def raster_of(spikes: npt.NDArray[np.int8], rows: int, columns: int) -> Raster:
     """
     flat = spikes.reshape(len(spikes), -1).T != 0
     neurons, steps = _starts(flat.shape[0], rows), _starts(flat.shape[1], columns)
-    sums = np.add.reduceat(
-        np.add.reduceat(flat.astype(np.float64), neurons, axis=0), steps, axis=1
-    )
+    sums = np.add.reduceat(np.add.reduceat(flat.astype(np.float64), neurons, axis=0), steps, axis=1)
     ends = [*neurons, flat.shape[0]], [*steps, flat.shape[1]]
     sizes = np.outer(*(np.diff(end) for end in ends))
     return Raster(sums / sizes, tuple(ends[0]), tuple(ends[1]))

@@ -225,7 +225,8 @@ def _state_at_the_end(
 ) -> npt.NDArray[Any] | None:
     """Return a sample's states after the last step, a readout's as its result, or None."""
     if not layer.fires:
-        return run.output[0].reshape(layer.output_shape)
+        result: npt.NDArray[np.int32] = run.output[0].reshape(layer.output_shape)
+        return result
     state = run.final_state.get(layer.name)
     return None if state is None else state[0]
 

@@ -197,7 +197,7 @@ def test_a_firing_delay_is_refused_where_windows_are_cut_short() -> None:
     network = replace(small_network(), firing_delay=2)
     check_trace(ReferenceBackend(), network)
     with pytest.raises(
-        NetworkError, match="shortened cannot be traced .*layer conv has a firing delay of 2"
+        NetworkError, match=r"shortened cannot be traced .*layer conv has a firing delay of 2"
     ):
         check_trace(Shortened(), network)
 

@@ -71,7 +71,7 @@ def simulate(
     check_report_sample(wanted.report, given, data)
     if wanted.early_exit is not None:
         check_early_exit(network, runner, given.objective.name)
-    run = _run(network, runner, given, wanted)
+    run = run_samples(network, runner, given, wanted.recording, final_states=wanted.final_states)
     layers = summarise(network, run)
     metrics = given.measure(network, run)
     judged = {"objective": given.objective.name, **for_json(metrics)}
@@ -118,12 +118,27 @@ def _early_exits(
     return judge_early_exits(network, given, run, margins, wanted.device)
 
 
-def _run(network: QuantizedNetwork, runner: Backend, given: Samples, wanted: Results) -> RunSummary:
-    """Run all samples, and write the recording, of which only a part is ever in memory."""
+def run_samples(
+    network: QuantizedNetwork,
+    runner: Backend,
+    given: Samples,
+    recording: Path | None = None,
+    *,
+    final_states: bool = False,
+) -> RunSummary:
+    """Run all samples, and write the recording, of which only a part is ever in memory.
+
+    Args:
+        network: what runs.
+        runner: where.
+        given: the samples.
+        recording: an npz file, or None.
+        final_states: keep the states at the window's end in it.
+    """
     with ExitStack() as stack:
         file = None
-        if wanted.recording is not None:
-            file = stack.enter_context(npz_in_parts(wanted.recording))
+        if recording is not None:
+            file = stack.enter_context(npz_in_parts(recording))
         progress = stack.enter_context(progress_bars())
         parts = stack.enter_context(
             closing(
@@ -132,7 +147,7 @@ def _run(network: QuantizedNetwork, runner: Backend, given: Samples, wanted: Res
                     given.inputs,
                     given.labels,
                     follow(progress, runner.name),
-                    keep_final_state=wanted.final_states,
+                    keep_final_state=final_states,
                 )
             )
         )

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
+from tandem_hw.cli.look.options import WantedReport
 from tandem_hw.cli.metrics import shown, shown_together
 from tandem_hw.cli.options import check_device
 from tandem_hw.cli.terminal import make_console, progress_bars
+from tandem_hw.cli.work.look.folder_page import write_folder_report
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
 from tandem_hw.data.datasets import load_dataset
@@ -49,6 +51,7 @@ def run_training(
     *,
     resume: bool,
     overwrite: bool,
+    wanted: WantedReport | None = None,
 ) -> None:
     """Train a network of the zoo, and show how it goes.
 
@@ -62,6 +65,7 @@ def run_training(
         settings: what ``convert`` makes the network with.
         resume: continue what is in the folder.
         overwrite: take its place.
+        wanted: a report of it, or None.
 
     Raises:
         TandemError: the device, the data or the folder cannot be used, or do not fit each other.
@@ -91,6 +95,8 @@ def run_training(
         console.print(describe_test(summary, len(dataset.y_test), out / BEST_NAME))
         if summary.get("silent_layers"):
             console.print(describe_silence(summary["silent_layers"]), style="red")
+        if wanted is not None:
+            write_folder_report(wanted, out, data, None)
 
 
 def _load(data: str, settings: dict[str, Any]) -> Dataset:

@@ -66,8 +66,6 @@ def verify(
     metrics = {run.backend: given.measure(network, run) for run in runs}
     write_json(describe_report(report, given, metrics), json_path)
     if wanted is not None:
-        write_verification_report(
-            wanted, network, given, report, runs, metrics, pairs, runners
-        )
+        write_verification_report(wanted, network, given, report, runs, metrics, pairs, runners)
     show_report(report, metrics)
     return report.match

@@ -88,8 +88,7 @@ class CountPairs:
                 )  # fmt: skip
             axes.set_title(f"{short(name)}: spike counts", loc="left")
             axes.set(xlabel=self.backends[0], ylabel=self.backends[1])
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.get_major_locator().set_params(integer=True)
+            axes.locator_params(integer=True)
 
         wrong = _off_diagonal(seen)
         words = (
@@ -97,7 +96,9 @@ class CountPairs:
             f"{f'{wrong} of them differ' if wrong else 'all of them equal'}"
         )
         svg = svg_of(
-            draw, f"counts-{number}", f"Spike counts of layer {name} on {' and '.join(self.backends)}",
+            draw,
+            f"counts-{number}",
+            f"Spike counts of layer {name} on {' and '.join(self.backends)}",
             f"{words}.",
         )  # fmt: skip
         thinned = np.count_nonzero(seen) - len(first)

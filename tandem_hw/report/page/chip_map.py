@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tandem_hw.chip.budget import ChipBudget
 from tandem_hw.chip.constants import CORES_PER_CHIP
@@ -70,7 +70,7 @@ def chip_picture(budget: ChipBudget) -> Picture:
     )
 
 
-def _look(owner: int | None) -> dict[str, str]:
+def _look(owner: int | None) -> dict[str, Any]:
     """Return the colours of a layer's squares, a pattern where colours come again."""
     if owner is None:
         return {"facecolor": "none", "edgecolor": FAINT}

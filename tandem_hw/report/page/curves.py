@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +38,7 @@ def training_section(
     pictures = [
         _curve(key, title, names, epochs)
         for key, title, names in _CURVES
-        if any(epoch.get(name) is not None for epoch in epochs for name in names)
+        if any(_is_drawn(epoch.get(name)) for epoch in epochs for name in names)
     ]
     if learning_rates:
         pictures.append(_rate_curve(learning_rates))
@@ -48,7 +49,7 @@ def _curve(
     key: str, title: str, names: Sequence[str], epochs: Sequence[Mapping[str, Any]]
 ) -> Picture:
     series = {
-        name: [(epoch["epoch"], epoch[name]) for epoch in epochs if epoch.get(name) is not None]
+        name: [(epoch["epoch"], epoch[name]) for epoch in epochs if _is_drawn(epoch.get(name))]
         for name in names
     }
     series = {name: points for name, points in series.items() if points}
@@ -63,7 +64,7 @@ def _curve(
             )  # fmt: skip
         axes.set_title(title, loc="left")
         axes.set(xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.grid(visible=True)
         if len(series) > 1:
             axes.legend()
@@ -103,6 +104,11 @@ def _table(epochs: Sequence[Mapping[str, Any]]) -> Table:
         frozenset(range(len(names))),
         note,
     )
+
+
+def _is_drawn(value: Any) -> bool:
+    """Whether a value is a point of a curve; the loss of a training that went wrong may be none."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _words(name: str) -> str:

@@ -140,7 +140,7 @@ def _pairs_table(matrix: npt.NDArray[np.int64], names: Sequence[str]) -> Table:
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS_MAX]
-    pairs = [np.unravel_index(int(index), wrong.shape) for index in order]
+    pairs = [divmod(index, len(names)) for index in order.tolist()]
     rows = tuple(
         cells(names[true], names[said], wrong[true, said], matrix[true].sum())
         for true, said in pairs

@@ -12,7 +12,7 @@ from tandem_hw.network.activity import LayerSummary
 from tandem_hw.network.fixed_point import STATE_BITS
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
 from tandem_hw.report.page.content import Picture
-from tandem_hw.report.page.svg import ALARM, FAINT, HEIGHT, SERIES, short, svg_of
+from tandem_hw.report.page.svg import ALARM, INK, SERIES, short, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,14 +47,11 @@ def activity_pictures(layers: Sequence[LayerSummary]) -> list[Picture]:
 
     def operations(figure: Figure) -> None:
         axes = figure.subplots()
-        names = [layer.name for layer in drawn]
-        _bars(axes, names, [layer.macs for layer in drawn], FAINT, 0.8, "MACs of the ReLU network")
-        synops = [layer.synops_per_sample for layer in drawn]
-        _bars(axes, names, synops, SERIES[0], 0.4, "SynOps of a sample")
+        ratios = [layer.synops_per_sample / layer.macs for layer in drawn]
+        _bars(axes, [layer.name for layer in drawn], ratios)
+        axes.axvline(1, color=INK, linewidth=1, linestyle=(0, (3, 2)))
         axes.set_title("SynOps against MACs", loc="left")
-        axes.set_xscale("symlog", linthresh=1)
-        axes.set(xlabel="operations of a sample (logarithmic)")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, -0.42 * HEIGHT / _height(len(drawn))))
+        axes.set(xlabel="SynOps of a sample for each MAC", xlim=(0, 1.05 * max(1, *ratios)))
 
     pictures = []
     if firing:
@@ -67,14 +64,14 @@ def activity_pictures(layers: Sequence[LayerSummary]) -> list[Picture]:
         f"{layer.name} {layer.synops_per_sample:.0f} of {layer.macs}" for layer in drawn
     )
     svg = svg_of(
-        operations, "operations", "SynOps and MACs of each layer", f"{words}.",
-        height=_height(len(drawn)) + 0.3,
+        operations, "operations", "SynOps for each MAC, layer by layer", f"{words}.",
+        height=_height(len(drawn)),
     )  # fmt: skip
     pictures.append(
         Picture(
             svg,
-            "Additions of the spiking network (dark), and multiply-accumulates of the ordinary "
-            f"network with the same layers (pale).{of_all}",
+            "Additions of the spiking network for each multiply-accumulate of the ordinary network "
+            f"with the same layers, which the dashed line is.{of_all}",
         )
     )
     return pictures
@@ -140,9 +137,7 @@ def weight_pictures(network: QuantizedNetwork) -> list[Picture]:
         draw, "weights", "Histogram of each layer's weights", f"{'; '.join(words)}.",
         height=0.2 + _EACH * rows,
     )  # fmt: skip
-    return [
-        Picture(svg, f"Weights of each layer in weight units, skip paths included.{note}")
-    ]
+    return [Picture(svg, f"Weights of each layer in weight units, skip paths included.{note}")]
 
 
 def _weights(layer: Layer) -> npt.NDArray[np.int64]:

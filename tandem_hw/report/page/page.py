@@ -41,6 +41,4 @@ def rendered(page: Page) -> str:
     )
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     sections = [section for section in page.sections if not section.is_empty]
-    return template.render(
-        page=page, sections=sections, version=installed_version(), svg=Markup
-    )
+    return template.render(page=page, sections=sections, version=installed_version(), svg=Markup)

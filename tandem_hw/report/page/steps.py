@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
 from tandem_hw.report.page.content import Picture, Section
@@ -43,6 +44,13 @@ class TracedNeuron:
     layer: str
     index: tuple[int, ...]
 
+    def by_step(self, values: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Return this neuron's values, [steps], of those of all layers and neurons."""
+        of_layer = values[self.layer]
+        flat = np.ravel_multi_index(self.index, of_layer.shape[1:])
+        found: npt.NDArray[Any] = of_layer.reshape(len(of_layer), -1)[:, flat]
+        return found
+
 
 def chosen_neuron(
     layer: Layer, traces: Sequence[StepTrace], difference: TraceDifference | None
@@ -60,7 +68,9 @@ def chosen_neuron(
     if difference is not None and difference.layer == layer.name:
         return TracedNeuron(layer.name, difference.neuron)
     first = traces[0]
-    value = first.spikes[layer.name].sum(axis=0) if layer.fires else first.potentials[layer.name][-1]
+    value = (
+        first.spikes[layer.name].sum(axis=0) if layer.fires else first.potentials[layer.name][-1]
+    )
     found = np.unravel_index(int(value.argmax()), layer.output_shape)
     return TracedNeuron(layer.name, tuple(int(index) for index in found))
 
@@ -138,10 +148,9 @@ def steps_file(
     return drawn(draw, 1.5 * WIDTH, HEIGHT * panels, kind)
 
 
-def draw_raster(
-    axes: Axes, name: str, raster: Raster, difference: TraceDifference | None
-) -> None:
-    """Draw who fired when: rows are neurons, columns steps, darker cells fired more.
+def draw_raster(axes: Axes, name: str, raster: Raster, difference: TraceDifference | None) -> None:
+    """Draw who fired when: rows are neurons, columns steps; the stronger a cell's colour, the more
+    fired.
 
     Args:
         axes: where.
@@ -176,8 +185,7 @@ def draw_raster(
     axes.set_ylim(raster.neurons[-1] - 0.5, -0.5)
     axes.set_title(f"{short(name)}: who fired when", loc="left")
     axes.set(xlabel="step", ylabel="neuron")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(integer=True)
 
 
 def draw_potential(
@@ -198,7 +206,7 @@ def draw_potential(
     """
     layer = next(one for one in network if one.name == neuron.layer)
     for number, trace in enumerate(_having(traces, neuron.layer)):
-        values = trace.potentials[neuron.layer][(..., *neuron.index)]
+        values = neuron.by_step(trace.potentials)
         steps = np.arange(1, len(values) + 1)
         color = SERIES[number % len(SERIES)]
         axes.plot(
@@ -206,7 +214,7 @@ def draw_potential(
             marker="o", markersize=2.5, label=trace.backend,
         )  # fmt: skip
         if neuron.layer in trace.spikes:
-            fired = trace.spikes[neuron.layer][(..., *neuron.index)] != 0
+            fired = neuron.by_step(trace.spikes) != 0
             axes.plot(
                 steps[fired], values[fired], color=color, linestyle="none", marker="o",
                 markersize=7, fillstyle="none",
@@ -223,7 +231,7 @@ def draw_potential(
         )  # fmt: skip
     axes.set_title(f"{short(neuron.layer)}, neuron {list(neuron.index)}", loc="left")
     axes.set(xlabel="step", ylabel="potential (weight units)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.3), ncols=3, borderaxespad=0)
     axes.margins(y=0.1)
 
@@ -246,7 +254,11 @@ def _raster_picture(
     text = f"Raster of layer {layer.name}: {layer.num_neurons} neurons, {spikes}"
     svg = svg_of(lambda figure: draw_raster(figure.subplots(), layer.name, raster, difference),
                  key, f"Who fired when in layer {layer.name}", f"{text}.")  # fmt: skip
-    cell = "" if raster.is_whole else f" A cell is {raster.cell_words}; the darker, the more fired."
+    cell = (
+        ""
+        if raster.is_whole
+        else f" A cell is {raster.cell_words}; the stronger its colour, the more fired."
+    )
     marked = difference is not None and difference.layer == layer.name
     where = " The dashed line marks the first difference." if marked else ""
     return Picture(svg, f"{layer.name}: {layer.num_neurons} neurons.{cell}{where}")
@@ -264,7 +276,7 @@ def _potential_picture(
     values = [
         f"{trace.backend}: {', '.join(f'{value:g}' for value in found[:64])}"
         for trace in _having(traces, layer.name)
-        for found in [trace.potentials[layer.name][(..., *neuron.index)]]
+        for found in [neuron.by_step(trace.potentials)]
     ]
     svg = svg_of(
         lambda figure: draw_potential(figure.subplots(), network, neuron, traces, difference),

@@ -99,9 +99,7 @@ def drawn(draw: Draw, width: float, height: float, kind: str) -> bytes:
     return content.getvalue()
 
 
-def svg_of(
-    draw: Draw, key: str, title: str, description: str, *, height: float = HEIGHT
-) -> str:
+def svg_of(draw: Draw, key: str, title: str, description: str, *, height: float = HEIGHT) -> str:
     """Return a picture as an element for a page.
 
     Args:

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tandem_hw.cli.look.options import WantedReport
-from tandem_hw.cli.metrics import shown, shown_together
-from tandem_hw.cli.work.look.sections import (
+from tandem_hw.cli.metrics import shown_together
+from tandem_hw.cli.work.look.run_sections import (
     activity_section,
-    chip_section,
-    network_section,
-    page_table,
-    plain_section,
-    provenance_section,
+    chip_section_of_run,
+    judgement_section,
+    run_figures,
+    sample_section,
 )
+from tandem_hw.cli.work.look.sections import network_section, page_table, provenance_section
 from tandem_hw.cli.work.run_tables import comparison_table, what_was_compared
 from tandem_hw.cli.work.samples import Samples
-from tandem_hw.errors import TandemError
-from tandem_hw.network.activity import LayerSummary, total
+from tandem_hw.network.activity import LayerSummary
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
 from tandem_hw.network.saturation import saturation_lines, summarise_saturation
 from tandem_hw.report.page.agreement import CountPairs
 from tandem_hw.report.page.content import Figure, Page, Section, Verdict
-from tandem_hw.report.page.judgement import (
-    classification_section,
-    class_names,
-    reconstruction_section,
-    regression_section,
-)
 from tandem_hw.report.page.page import write_page
-from tandem_hw.report.page.steps import steps_section
 from tandem_hw.sim.backend import Backend, input_digest
-from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.sim.step_trace import first_difference, trace_steps
-from tandem_hw.training.objectives import real_values
 from tandem_hw.verification.step import VerificationReport
 
 
@@ -66,7 +54,7 @@ def write_simulation_report(
             judgement_section(network, given, run),
             activity_section(network, [run], layers),
             sample_section(network, given, wanted.sample),
-            chip_section(network, run),
+            chip_section_of_run(network, run),
             network_section(network),
             provenance_section(wanted.options, digests(network, given)),
         ],
@@ -119,7 +107,7 @@ def write_verification_report(
             Section(
                 "agreement",
                 "Backends against each other",
-                [f"{what_was_compared(report)}."],
+                [f"Besides counts and outputs: {what_was_compared(report)}."],
                 tables=[page_table(comparison_table(report))],
                 pictures=pairs.pictures(),
             ),
@@ -127,7 +115,7 @@ def write_verification_report(
             judgement_section(network, given, first),
             activity_section(network, runs, layers),
             *([] if measured is None else [measured]),
-            chip_section(network, first),
+            chip_section_of_run(network, first),
             network_section(network),
             provenance_section(wanted.options, digests(network, given)),
         ],
@@ -154,51 +142,12 @@ def write_board_report(
             measured,
             judgement_section(network, given, run),
             activity_section(network, [run], layers),
-            chip_section(network, run),
+            chip_section_of_run(network, run),
             network_section(network),
             provenance_section(wanted.options, digests(network, given)),
         ],
     )
     write_page(page, wanted.path)
-
-
-def measured_section(extra: Mapping[str, Any]) -> Section:
-    """Return what a board measured."""
-    values = dict(extra)
-    profile = values.pop("profile", {})
-    return plain_section(
-        "measured", "Measured on the board", {**values, **profile}, "Measured, not estimated."
-    )
-
-
-def run_figures(
-    run: RunResults, layers: Sequence[LayerSummary], metrics: Mapping[str, float]
-) -> list[Figure]:
-    """Return the numbers of a run that are shown large."""
-    totals = total(layers)
-    judged = [
-        Figure(value, name)
-        for name, number in metrics.items()
-        for value in [shown(name, number).rpartition(name)[2].strip()]
-    ]
-    return [
-        *judged,
-        Figure(f"{totals.synops_per_sample:.0f}", "SynOps a sample"),
-        Figure(f"{totals.synops_per_mac:.2f}", "SynOps per MAC"),
-        Figure(f"{len(run) / run.seconds:.0f}" if run.seconds else "–", "samples a second"),
-    ]
-
-
-def judgement_section(network: QuantizedNetwork, given: Samples, run: RunResults) -> Section:
-    """Return how good a run was, sample by sample."""
-    objective = given.objective.name
-    if objective == "classification":
-        return classification_section(network, run, given.inputs)
-    outputs = real_values(network, run)
-    wanted = given.wanted.values
-    if objective == "regression":
-        return regression_section(outputs, wanted.reshape(outputs.shape))
-    return reconstruction_section(network, outputs, wanted.reshape(outputs.shape))
 
 
 def check_report_sample(wanted: WantedReport | None, given: Samples, data: str) -> None:
@@ -209,48 +158,6 @@ def check_report_sample(wanted: WantedReport | None, given: Samples, data: str) 
     """
     if wanted is not None and wanted.sample is not None:
         given.require_sample(wanted.sample, data)
-
-
-def sample_section(
-    network: QuantizedNetwork,
-    given: Samples,
-    sample: int | None,
-    report: VerificationReport | None = None,
-    runners: Sequence[Backend] = (),
-) -> Section:
-    """Return one sample step by step on the reference, and where backends differ on both.
-
-    Args:
-        network: what ran.
-        given: the samples.
-        sample: which; None for that of the first difference, otherwise the first.
-        report: a comparison, or None.
-        runners: what was compared.
-    """
-    found = None if report is None else report.difference
-    index = sample if sample is not None else 0 if found is None else found.sample
-    words = f"Sample {index}"
-    if given.labels is not None:
-        words += f" of class {_class(network, int(given.labels[index]))}"
-    chosen: list[Backend] = [ReferenceBackend()]
-    if found is not None:
-        by_name = {runner.name: runner for runner in runners}
-        chosen = [runners[0], by_name[found.backend]]
-    note, traces = "", []
-    for runner in chosen:
-        try:
-            traces.append(trace_steps(runner, network, given.inputs[index]))
-        except TandemError as error:
-            note = f"Not shown step by step on {runner.name}: {error}."
-    if not traces:
-        traces.append(trace_steps(ReferenceBackend(), network, given.inputs[index]))
-    difference = first_difference(network, traces)
-    if found is not None and difference is None and len(traces) > 1:
-        note = (
-            "Run alone, this sample is equal in every step on both: what differs depends on the "
-            "other samples, or comes with time."
-        )
-    return steps_section(network, traces, difference, words, note)
 
 
 def comparison_verdicts(report: VerificationReport) -> list[Verdict]:
@@ -282,8 +189,3 @@ def _run_verdict(run: RunResults, metrics: Mapping[str, float]) -> Verdict:
     return Verdict(
         "neutral", f"{shown_together(metrics)} on {len(run)} samples, by the backend {run.backend}"
     )
-
-
-def _class(network: QuantizedNetwork, label: int) -> str:
-    names = class_names(network)
-    return names[label] if label < len(names) else str(label)

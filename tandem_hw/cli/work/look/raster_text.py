@@ -10,7 +10,7 @@ import numpy as np
 from tandem_hw.network.quantized import Layer
 from tandem_hw.plain_text import plain
 from tandem_hw.report.page.steps import TracedNeuron
-from tandem_hw.report.raster import Raster, raster_of
+from tandem_hw.report.raster import raster_of
 from tandem_hw.sim.step_trace import StepTrace, TraceDifference
 
 COLUMNS: Final = 80

@@ -1,4 +1,7 @@
-"""Sections of a report: the tables and lines of the terminal, with pictures beside them."""
+"""Sections of a report: the tables and lines of the terminal, with pictures beside them.
+
+These need no PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,13 @@ from rich.table import Table as RichTable
 from tandem_hw.chip.budget import chip_budget
 from tandem_hw.cli.work.budget_tables import budget_table, energy_line, time_line
 from tandem_hw.cli.work.network_tables import layer_table, window_words
-from tandem_hw.cli.work.run_tables import activity_table, modelled_line
 from tandem_hw.errors import NetworkError
-from tandem_hw.network.activity import LayerSummary
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
-from tandem_hw.network.saturation import (
-    head_room,
-    head_room_bits,
-    head_room_line,
-    saturation_lines,
-    summarise_saturation,
-    uncounted_lines,
-    unproven_lines,
-)
+from tandem_hw.network.saturation import head_room_bits, unproven_lines
 from tandem_hw.report.page.chip_map import chip_picture
 from tandem_hw.report.page.content import Section, Table, cells
-from tandem_hw.report.page.layers import activity_pictures, head_room_picture, weight_pictures
+from tandem_hw.report.page.layers import head_room_picture, weight_pictures
 from tandem_hw.version import installed_version, installed_versions
 
 #: Packages that results may depend on.
@@ -41,9 +34,7 @@ def page_table(table: RichTable) -> Table:
         str(table.title or ""),
         tuple(str(column.header) for column in table.columns),
         tuple(cells(*row) for row in rows),
-        frozenset(
-            index for index, column in enumerate(table.columns) if column.justify == "right"
-        ),
+        frozenset(index for index, column in enumerate(table.columns) if column.justify == "right"),
         str(table.caption or ""),
     )
 
@@ -67,57 +58,21 @@ def bounds_section(network: QuantizedNetwork) -> Section:
         layer.name: head_room_bits(max(abs(bounds.low), abs(bounds.high)))
         for layer, bounds in zip(network.layers, network.bounds, strict=True)
     }
-    caption = "Bits between the largest state that interval arithmetic cannot exclude and the limit."
+    caption = (
+        "Bits between the largest state that interval arithmetic cannot exclude and the limit."
+    )
     return Section("bounds", "Proven head room", pictures=[head_room_picture(bits, caption)])
 
 
-def activity_section(
-    network: QuantizedNetwork, runs: Sequence[RunResults], layers: Sequence[LayerSummary]
+def chip_section(
+    network: QuantizedNetwork, run: RunResults | None = None, further: Sequence[str] = ()
 ) -> Section:
-    """Return what each layer did in a run: rates, operations, head room, saturation.
-
-    Args:
-        network: what ran.
-        runs: of the same samples; the first is shown.
-        layers: what its layers did.
-    """
-    first = runs[0]
-    saturation = summarise_saturation(network, runs)
-    bits = {
-        layer.name: found
-        for layer in network
-        if (found := head_room(runs, layer.name)) is not None
-    }
-    warnings = [
-        *(head_room_line(name, found) for name, found in bits.items() if found < 0),
-        *(saturation_lines(saturation) if saturation else uncounted_lines(network, first.backend)),
-    ]
-    tables = [page_table(activity_table(layers, f"{len(first)} samples on {first.backend}"))]
-    pictures = activity_pictures(layers)
-    if bits:
-        caption = "Bits between the largest state that these samples reached and the limit."
-        pictures.append(head_room_picture(bits, caption))
-    if saturation:
-        tables.append(
-            Table(
-                "Saturation: states that left 24 bits",
-                ("layer", "samples", "of", "values"),
-                tuple(
-                    cells(layer.name, layer.saturated_samples, layer.samples, layer.values)
-                    for layer in saturation
-                ),
-                frozenset({1, 2, 3}),
-            )
-        )
-    return Section("layers", "Layer by layer", [], warnings, tables, pictures)
-
-
-def chip_section(network: QuantizedNetwork, run: RunResults | None = None) -> Section:
     """Return what a network would take of a Loihi 2, with where each number comes from.
 
     Args:
         network: what would be deployed.
         run: what it did, for time and energy; None for upper bounds.
+        further: lines that come below.
     """
     title = "On a Loihi 2"
     try:
@@ -133,11 +88,8 @@ def chip_section(network: QuantizedNetwork, run: RunResults | None = None) -> Se
         "link with published constants, energy by the sources named beside each number. "
         "docs/chip-budget.md says how far off such an estimate has been.",
     ]
-    modelled = {} if run is None else getattr(run, "extra", {})
-    if "modelled" in modelled:
-        texts.append(modelled_line(modelled["modelled"]))
     return Section(
-        "chip", title, texts, tables=[page_table(budget_table(budget))],
+        "chip", title, [*texts, *further], tables=[page_table(budget_table(budget))],
         pictures=[chip_picture(budget)],
     )  # fmt: skip
 
@@ -171,7 +123,24 @@ def provenance_section(
 def plain_section(key: str, title: str, values: Mapping[str, Any], text: str) -> Section:
     """Return numbers by name, as a table."""
     rows = [(name.replace("_", " "), _shown(value)) for name, value in values.items()]
-    return Section(key, title, [text], tables=[_pairs(title, "what", "value", rows)] if rows else [])
+    return Section(
+        key, title, [text], tables=[_pairs(title, "what", "value", rows)] if rows else []
+    )
+
+
+def layers_table(caption: str, layers: Sequence[Mapping[str, Any]]) -> Table:
+    """Return layers of a file as a table, a column for each of their fields."""
+    names = list(dict.fromkeys(name for layer in layers for name in layer))
+    rows = tuple(
+        cells(*("" if layer.get(name) is None else _shown(layer[name]) for name in names))
+        for layer in layers
+    )
+    numbers = frozenset(
+        index
+        for index, name in enumerate(names)
+        if all(isinstance(layer.get(name), int | float | None) for layer in layers)
+    )
+    return Table(caption, tuple(name.replace("_", " ") for name in names), rows, numbers)
 
 
 def _shown(value: Any) -> str:

@@ -44,9 +44,7 @@ class Wanted:
     plot: Path | None
 
 
-def trace(
-    network: QuantizedNetwork, runners: Sequence[Backend], data: str, wanted: Wanted
-) -> bool:
+def trace(network: QuantizedNetwork, runners: Sequence[Backend], data: str, wanted: Wanted) -> bool:
     """Show what a sample did in each step, and return whether all backends agree.
 
     Args:
@@ -65,9 +63,7 @@ def trace(
     given.require_sample(wanted.sample, data)
     with progress_bars() as progress:
         traces = [
-            trace_steps(
-                runner, network, given.inputs[wanted.sample], follow(progress, runner.name)
-            )
+            trace_steps(runner, network, given.inputs[wanted.sample], follow(progress, runner.name))
             for runner in runners
         ]
     difference = first_difference(network, traces)
@@ -75,9 +71,7 @@ def trace(
     if wanted.plot is not None:
         kind = wanted.plot.suffix.lower().removeprefix(".")
         firing = [layer for layer in layers if layer.fires]
-        write_whole(
-            wanted.plot, steps_file(network, traces, neurons, firing, difference, kind)
-        )
+        write_whole(wanted.plot, steps_file(network, traces, neurons, firing, difference, kind))
     _show(network, given, layers, neurons, traces, difference, wanted)
     return difference is None
 

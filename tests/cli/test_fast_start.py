@@ -84,7 +84,7 @@ def test_help_of_every_command_loads_nothing_heavy(tmp_path: Path) -> None:
 
 
 REFUSALS = {
-    "trian": "No such command 'trian'. Did you mean 'train'?",
+    "trian": "No such command 'trian'. Did you mean 'train' or 'trace'?",
     "train --modle lenet --out a": "No such option '--modle'",
     "train --model lenot --out a": "'lenot' is not one of 'mlp', 'lenet'",
     "train --reset none --out a": "'none' is not one of 'subtract', 'zero'",
@@ -107,6 +107,12 @@ REFUSALS = {
     "convert a.pt --out a.pt": "a.pt: would be written over a.pt",
     "export a.pt": "Missing option '--out'",
     "simulate": "Missing argument 'NET'",
+    "simulate a.net --report-sample 3": "--report-sample names what a report shows",
+    "trace a.net --neurons one": "'one' names no neurons",
+    "trace a.net --neurons 1": "--neurons are of a layer",
+    "trace a.net --backends lava": 'backend "lava" is not known',
+    "trace a.net --backends c,c": "has an empty name or one twice",
+    "report": "Missing argument 'FOLDER'",
     "simulate a.net --backend lava": "'lava' is not one of 'reference', 'lava-cpu'",
     "simulate a.net --early-exit=1,x": "'x' is no margin",
     "simulate a.net --final-states": "--final-states keeps states in a recording",
@@ -189,7 +195,7 @@ def test_completion_loads_nothing_heavy(tmp_path: Path, words: str, wanted: list
 
 @pytest.mark.parametrize(
     ("given", "proposed"),
-    [("trian", "'train'"), ("exprot", "'export'"), ("simulation", "'simulate'")],
+    [("trian", "'train' or 'trace'"), ("exprot", "'export'"), ("simulation", "'simulate'")],
 )
 def test_a_misspelt_command_gets_a_proposal(given: str, proposed: str) -> None:
     result = CliRunner().invoke(main, [given])

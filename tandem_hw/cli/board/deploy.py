@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tandem_hw.cli.board.options import board_options
+from tandem_hw.cli.look.options import report_options, wanted_report
 from tandem_hw.cli.options import (
     FiniteRange,
     OutputPath,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     help="Write spike counts, potentials and predictions as npz.",
 )
 @json_option
+@report_options
 @click.option(
     "--period",
     type=click.IntRange(min=1),
@@ -79,6 +81,8 @@ def command(
     verify: bool,
     recording_path: Path | None,
     json_path: Path | None,
+    report_path: Path | None,
+    report_sample: int | None,
     **board: Any,
 ) -> None:
     """Run NET on a Loihi 2 board and show what it did; this needs lava-loihi and a board.
@@ -100,10 +104,13 @@ def command(
     from tandem_hw.sim.reference import ReferenceBackend
     from tandem_hw.verification.step import compare
 
-    check_outputs(recording_path, json_path, inputs=[network_path], data=data)
+    check_outputs(recording_path, json_path, report_path, inputs=[network_path], data=data)
+    wanted = wanted_report(report_path, report_sample)
     network = load_network(network_path)
     runner.check_network(network)
     given = load_samples(network, data, samples)
+    if wanted is not None and wanted.sample is not None:
+        given.require_sample(wanted.sample, data)
     with progress_bars() as progress:
         recording = runner.run(network, given.inputs, given.labels, follow(progress, runner.name))
     if recording_path is not None:
@@ -115,6 +122,11 @@ def command(
     metrics = {found.backend: given.measure(network, found) for found in recordings}
     judged = {"objective": given.objective.name, **for_json(metrics[runner.name])}
     write_json({**describe(runner, network, recording, report), **judged}, json_path)
+    if wanted is not None:
+        from tandem_hw.cli.work.look.pages import write_board_report
+
+        runners = [ReferenceBackend(), runner][-len(recordings) :]
+        write_board_report(wanted, network, given, recordings, metrics, report, runners)
     _show(runner, network, recording, report, metrics)
     if report is not None and not report.match:
         raise click.exceptions.Exit(EXIT_MISMATCH)

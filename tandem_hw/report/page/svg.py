@@ -140,7 +140,7 @@ def _in_page(name: str, value: str, key: str) -> str:
         return f"{key}-{value}"
     if name == "href":
         return value.replace("#", f"#{key}-", 1)
-    if name == "style":
+    if name in ("style", "fill", "stroke"):
         for color, variable in _VARIABLES.items():
             value = value.replace(color, variable)
     elif name in ("d", "transform", "x", "y", "points"):

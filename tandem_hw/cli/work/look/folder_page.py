@@ -222,7 +222,8 @@ def _learning_rates(options: Mapping[str, Any]) -> list[float]:
         )
     except (TandemError, TypeError):
         return []
-    return planned_rates(planned, max(1, _RATE_POINTS // planned.epochs))[: 100 * _RATE_POINTS]
+    rates = planned_rates(planned, max(1, _RATE_POINTS // planned.epochs))
+    return rates[:: max(1, len(rates) // _RATE_POINTS)]
 
 
 def _options(wanted: WantedReport, found: RunFolder) -> list[tuple[str, str]]:

@@ -10,15 +10,16 @@ from tandem_hw.cli.work.look.run_sections import (
     activity_section,
     chip_section_of_run,
     judgement_section,
+    measured_section,
     run_figures,
     sample_section,
 )
 from tandem_hw.cli.work.look.sections import network_section, page_table, provenance_section
 from tandem_hw.cli.work.run_tables import comparison_table, what_was_compared
 from tandem_hw.cli.work.samples import Samples
-from tandem_hw.network.activity import LayerSummary
+from tandem_hw.network.activity import LayerSummary, summarise
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import RunResults
+from tandem_hw.network.recording import Recording, RunResults
 from tandem_hw.network.saturation import saturation_lines, summarise_saturation
 from tandem_hw.report.page.agreement import CountPairs
 from tandem_hw.report.page.content import Figure, Page, Section, Verdict
@@ -127,22 +128,43 @@ def write_board_report(
     wanted: WantedReport,
     network: QuantizedNetwork,
     given: Samples,
-    run: RunResults,
-    layers: Sequence[LayerSummary],
-    metrics: Mapping[str, float],
-    measured: Section,
+    recordings: Sequence[Recording],
+    metrics: Mapping[str, Mapping[str, float]],
+    report: VerificationReport | None,
+    runners: Sequence[Backend],
 ) -> None:
-    """Write the report of ``deploy`` without a comparison; the arguments are as above."""
+    """Write the report of ``deploy``.
+
+    Args:
+        wanted: where, and with what.
+        network: what ran.
+        given: the samples.
+        recordings: the board's, behind that of what it is compared with, if it is.
+        metrics: per backend, how good it was.
+        report: the comparison, or None.
+        runners: the backends of the recordings, in their order.
+    """
+    board = recordings[-1]
+    measured = measured_section(board.extra)
+    if report is not None:
+        pairs = CountPairs(network)
+        pairs.add(recordings)
+        write_verification_report(
+            wanted, network, given, report, recordings, metrics, pairs, runners, measured
+        )
+        return
+    layers = summarise(network, board)
     page = Page(
-        f"{wanted.name} on {run.backend}",
+        f"{wanted.name} on {board.backend}",
         wanted.command,
-        [_run_verdict(run, metrics)],
-        run_figures(run, layers, metrics),
+        [_run_verdict(board, metrics[board.backend])],
+        run_figures(board, layers, metrics[board.backend]),
         [
             measured,
-            judgement_section(network, given, run),
-            activity_section(network, [run], layers),
-            chip_section_of_run(network, run),
+            judgement_section(network, given, board),
+            activity_section(network, [board], layers),
+            sample_section(network, given, wanted.sample),
+            chip_section_of_run(network, board),
             network_section(network),
             provenance_section(wanted.options, digests(network, given)),
         ],

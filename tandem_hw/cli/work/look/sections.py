@@ -80,9 +80,9 @@ def chip_section(
     except NetworkError as error:
         return Section("chip", title, warnings=[f"No Loihi 2 board can run it: {error}"])
     texts = [
-        budget.summary,
-        time_line(budget),
-        energy_line(budget),
+        *budget.summary.splitlines(),
+        f"Time: {time_line(budget)}.",
+        f"Energy: {energy_line(budget)}.",
         "All of this is estimated, nothing measured: cores and memory by the rules that the "
         "compiler's published tables show, the time of a step by a model of the busiest core and "
         "link with published constants, energy by the sources named beside each number. "

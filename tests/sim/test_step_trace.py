@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tandem_hw.conformance import oracle
 from tandem_hw.errors import BackendUnavailableError, DataError, NetworkError
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
-from tandem_hw.sim.backend import Backend, Progress, SimulationResult
+from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.c.backend import CBackend
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
@@ -27,41 +27,11 @@ from tandem_hw.sim.step_trace import (
     trace_steps,
 )
 from tests.helpers.networks import networks, random_inputs, small_graph_network, small_network
+from tests.helpers.step_backends import Shortened
 
 relaxed = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
-
-
-class Shortened(Backend):
-    """The reference as a backend that knows of no steps, and may be wrong from a step on."""
-
-    name = "shortened"
-    starts_at_once = True
-
-    def __init__(self, wrong_from: int | None = None, layer: str = "") -> None:
-        self.wrong_from, self.layer = wrong_from, layer
-
-    def why_unavailable(self) -> str | None:
-        return None
-
-    def check_network(self, network: QuantizedNetwork) -> None:
-        pass
-
-    def simulate(
-        self,
-        network: QuantizedNetwork,
-        inputs: npt.NDArray[np.uint8],
-        progress: Progress,
-        *,
-        keep_final_state: bool,
-    ) -> SimulationResult:
-        found = ReferenceBackend().simulate(
-            network, inputs, progress, keep_final_state=keep_final_state
-        )
-        if self.wrong_from is not None and network.num_steps >= self.wrong_from:
-            found.final_state[self.layer][0].flat[2] += 64
-        return found
 
 
 def steps_of_oracle(network: QuantizedNetwork, sample: npt.NDArray[np.uint8]) -> list[Any]:
@@ -95,7 +65,7 @@ def test_the_reference_fires_in_the_steps_of_the_oracle(delayed: bool, overflowi
         fired.append(any(spikes.any() for spikes in found.spikes.values()))
 
     check()
-    assert fired.count(True) >= 10
+    assert fired.count(True) >= 5
 
 
 @pytest.mark.parametrize("overflowing", [False, True])
@@ -114,7 +84,7 @@ def test_windows_that_are_cut_short_tell_the_same_steps(overflowing: bool) -> No
         fired.append(any(spikes.any() for spikes in by_steps.spikes.values()))
 
     check()
-    assert fired.count(True) >= 10
+    assert fired.count(True) >= 5
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero"])

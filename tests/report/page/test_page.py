@@ -68,7 +68,9 @@ def test_empty_sections_are_left_out() -> None:
 
 def test_shades_leave_figures_legible() -> None:
     rows = ((Cell("a"), Cell("9", 1.0), Cell("1", 0.1, True)),)
-    page = rendered(Page("t", "c", [], sections=[Section("s", "S", tables=[Table("t", ("x", "y", "z"), rows)])]))  # noqa: E501
+    page = rendered(
+        Page("t", "c", [], sections=[Section("s", "S", tables=[Table("t", ("x", "y", "z"), rows)])])
+    )  # noqa: E501
     assert "rgba(var(--miss), 0.35)" in page
     assert "rgba(var(--hit), 0.11)" in page
 

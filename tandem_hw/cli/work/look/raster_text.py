@@ -81,10 +81,8 @@ def potential_lines(
     threshold = layer.neurons.threshold
     what = "readout, never fires" if threshold is None else f"threshold {threshold}"
     index = np.ravel_multi_index(neuron.index, layer.output_shape)
-    yield (
-        f"{plain(layer.name)}, neuron {index} {list(neuron.index)}: {what}; potential in weight "
-        f"units, * is a spike"
-    )
+    yield f"{plain(layer.name)}, neuron {index} {list(neuron.index)}: {what}"
+    yield "potential after each step in weight units; * is a spike"
     width = max(12, (COLUMNS - 8) // len(traces) - 12 // len(traces))
     width = min(20, width)
     yield "step".rjust(6) + "".join(_fitted(trace.backend, width) for trace in traces)

@@ -137,9 +137,13 @@ def _show(
     console.print()
     if difference is not None:
         console.print(f"DIFFERENCE: first in {difference}", style="red")
-    elif len(traces) > 1:
+    elif len(traces) > 1 and any(spikes.any() for spikes in traces[0].spikes.values()):
         console.print(
             "EQUAL: every spike and every potential that both have, in every step", style="green"
+        )
+    elif len(traces) > 1:
+        console.print(
+            "EQUAL, but no neuron fired, and equal silence proves nothing", style="yellow"
         )
     if wanted.plot is not None:
         console.print(f"wrote {wanted.plot}")

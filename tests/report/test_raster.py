@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from tandem_hw.report.raster import raster_of
 
 
-def spikes_of(steps: int, neurons: int, seed: int = 0) -> np.ndarray[tuple[int, int], np.dtype]:
+def spikes_of(steps: int, neurons: int, seed: int = 0) -> npt.NDArray[np.int8]:
     return np.random.default_rng(seed).integers(0, 2, (steps, neurons)).astype(np.int8)
 
 

@@ -96,7 +96,7 @@ def run_training(
         if summary.get("silent_layers"):
             console.print(describe_silence(summary["silent_layers"]), style="red")
         if wanted is not None:
-            write_folder_report(wanted, out, data, None)
+            write_folder_report(wanted, out, None, None)
 
 
 def _load(data: str, settings: dict[str, Any]) -> Dataset:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tandem_hw.chip.budget import ChipBudget
 from tandem_hw.chip.constants import CORES_PER_CHIP
+from tandem_hw.report.page.cell_areas import fill_cells
 from tandem_hw.report.page.content import Picture
 from tandem_hw.report.page.svg import FAINT, INK, SERIES, WIDTH, short, svg_of
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 _PER_ROW: Final = 20
 #: Squares that are drawn, at most; where there are more cores, a square is several of them.
 _SQUARES_MAX: Final = 1200
-_HATCHES: Final = ("", "////", "....", "xxxx")
+#: None of dots, whose pattern takes as much room as a hundred pictures.
+_HATCHES: Final = ("", "////", "----", "xxxx")
 #: Names of layers that the legend has, at most.
 _NAMED_MAX: Final = 24
 
@@ -37,15 +39,18 @@ def chip_picture(budget: ChipBudget) -> Picture:
     legend_rows = -(-min(len(parts), _NAMED_MAX) // 3)
 
     def draw(figure: Figure) -> None:
-        from matplotlib.patches import Patch, Rectangle
+        from matplotlib.patches import Patch
 
         axes = figure.subplots()
+        squares: dict[int | None, list[tuple[float, float, float, float]]] = {}
         for square in range(chips * whole):
             chip, place = divmod(square, whole)
             top = chip * (rows_of_chip + 1) + place // _PER_ROW
+            left = place % _PER_ROW
             owner = owners[square] if square < len(owners) else None
-            corner = (place % _PER_ROW + 0.05, top + 0.05)
-            axes.add_patch(Rectangle(corner, 0.9, 0.9, linewidth=0.5, **_look(owner)))
+            squares.setdefault(owner, []).append((left + 0.05, top + 0.05, left + 0.95, top + 0.95))
+        for owner, cells in squares.items():
+            fill_cells(axes, cells, linewidth=0.5, **_look(owner))
         axes.set_xlim(0, _PER_ROW)
         axes.set_ylim(rows - 1, 0)
         axes.set_aspect("equal")

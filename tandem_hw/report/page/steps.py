@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
+from tandem_hw.report.page.cell_areas import fill_cells
 from tandem_hw.report.page.content import Picture, Section
 from tandem_hw.report.page.svg import ALARM, FAINT, HEIGHT, SERIES, WIDTH, drawn, short, svg_of
 from tandem_hw.report.raster import Raster, raster_of
@@ -28,6 +29,8 @@ _ROWS_MIN: Final = 4
 _LAYERS_MAX: Final = 16
 #: How dark the cells of a raster are: those that fired in part are drawn in so many shades.
 _SHADES: Final = 4
+#: In a window of more steps, points and spikes are not marked one by one.
+_MARKED_MAX: Final = 60
 #: Dashes of the second backend's line, so that one of the first shows below it.
 _DASHES: Final = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 1, 1, 1)))
 
@@ -158,27 +161,18 @@ def draw_raster(axes: Axes, name: str, raster: Raster, difference: TraceDifferen
         raster: of the layer.
         difference: which is marked if it is in this layer.
     """
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
-
     shades = np.ceil(raster.shares * _SHADES).astype(int)
     for shade in range(1, _SHADES + 1):
-        corners = [
-            [
-                (left := raster.steps[column] + 0.5, top := raster.neurons[row] - 0.5),
-                (right := raster.steps[column + 1] + 0.5, top),
-                (right, below := raster.neurons[row + 1] - 0.5),
-                (left, below),
-                (left, top),
-            ]
+        cells = [
+            (
+                raster.steps[column] + 0.5,
+                raster.neurons[row] - 0.5,
+                raster.steps[column + 1] + 0.5,
+                raster.neurons[row + 1] - 0.5,
+            )
             for row, column in np.argwhere(shades == shade).tolist()
         ]
-        if corners:
-            cell = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
-            path = Path(np.concatenate(corners), cell * len(corners))
-            axes.add_patch(
-                PathPatch(path, facecolor=SERIES[0], edgecolor="none", alpha=shade / _SHADES)
-            )
+        fill_cells(axes, cells, facecolor=SERIES[0], edgecolor="none", alpha=shade / _SHADES)
     if difference is not None and difference.layer == name:
         axes.axvline(difference.step, color=ALARM, linewidth=1.2, linestyle=(0, (2, 2)))
     axes.set_xlim(0.5, raster.steps[-1] + 0.5)
@@ -209,16 +203,14 @@ def draw_potential(
         values = neuron.by_step(trace.potentials)
         steps = np.arange(1, len(values) + 1)
         color = SERIES[number % len(SERIES)]
+        many = len(values) > _MARKED_MAX
         axes.plot(
-            steps, values, color=color, linestyle=_DASHES[number % len(_DASHES)], linewidth=1.6,
-            marker="o", markersize=2.5, label=trace.backend,
+            steps, values, color=color, linestyle=_DASHES[number % len(_DASHES)],
+            linewidth=1 if many else 1.6, marker=None if many else "o", markersize=2.5,
+            label=trace.backend,
         )  # fmt: skip
         if neuron.layer in trace.spikes:
-            fired = neuron.by_step(trace.spikes) != 0
-            axes.plot(
-                steps[fired], values[fired], color=color, linestyle="none", marker="o",
-                markersize=7, fillstyle="none",
-            )  # fmt: skip
+            _mark_spikes(axes, steps, values, neuron.by_step(trace.spikes) != 0, color)
     if layer.neurons.threshold is not None:
         axes.axhline(layer.neurons.threshold, color=FAINT, linewidth=1, label="threshold")
     if difference is not None and (difference.layer, difference.neuron) == (
@@ -234,6 +226,31 @@ def draw_potential(
     axes.locator_params(axis="x", integer=True)
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.3), ncols=3, borderaxespad=0)
     axes.margins(y=0.1)
+
+
+def _mark_spikes(
+    axes: Axes,
+    steps: npt.NDArray[Any],
+    values: npt.NDArray[Any],
+    fired: npt.NDArray[np.bool_],
+    color: str,
+) -> None:
+    """Mark the steps with a spike: by circles, or in a long window by ticks at the lower edge."""
+    if len(steps) <= _MARKED_MAX:
+        axes.plot(
+            steps[fired], values[fired], color=color, linestyle="none", marker="o",
+            markersize=7, fillstyle="none",
+        )  # fmt: skip
+        return
+    # One line with gaps, in shares of the height.
+    ticks = [(step, height) for step in steps[fired] for height in (0, 0.06, np.nan)]
+    if ticks:
+        axes.plot(
+            *zip(*ticks, strict=True),
+            color=color,
+            linewidth=1,
+            transform=axes.get_xaxis_transform(),
+        )
 
 
 def _shown_layers(network: QuantizedNetwork) -> list[Layer]:
@@ -287,5 +304,7 @@ def _potential_picture(
     which = "with the largest result" if not layer.fires else "that fired most"
     if difference is not None and difference.layer == layer.name:
         which = "with the first difference"
-    circles = " A circle is a spike." if layer.fires else ""
-    return Picture(svg, f"The neuron of {layer.name} {which}.{circles}")
+    is_long = len(traces[0].potentials[layer.name]) > _MARKED_MAX
+    mark = "A tick at the lower edge" if is_long else "A circle"
+    spikes = f" {mark} is a spike." if layer.fires else ""
+    return Picture(svg, f"The neuron of {layer.name} {which}.{spikes}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tandem_hw.cli.work.look.raster_text import alphabet_of, potential_lines, raster_lines
@@ -33,7 +34,7 @@ def sparser(network: QuantizedNetwork) -> QuantizedNetwork:
 NETWORK = sparser(small_network())
 
 
-def integers() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def integers() -> npt.NDArray[np.uint8]:
     return random_inputs(NETWORK, SAMPLES)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,12 +30,15 @@ PLAIN = HOSTILE.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
 
+def entitled(figure: Any) -> None:
+    figure.suptitle(plain(HOSTILE))
+
+
 def full_page() -> Page:
     """Return a page that has everything, every text of it hostile."""
-    table = Table(
-        HOSTILE, (HOSTILE, "number"), ((Cell(HOSTILE), Cell("7", 0.5, True)),), frozenset({1}), HOSTILE
-    )  # fmt: skip
-    svg = svg_of(lambda figure: figure.suptitle(plain(HOSTILE)), "p", HOSTILE, HOSTILE)
+    rows = ((Cell(HOSTILE), Cell("7", 0.5, True)),)
+    table = Table(HOSTILE, (HOSTILE, "number"), rows, frozenset({1}), HOSTILE)
+    svg = svg_of(entitled, "p", HOSTILE, HOSTILE)
     section = Section(
         "all", HOSTILE, [HOSTILE], [HOSTILE], [table], [Picture(svg, HOSTILE)],
         [Sample(PNG, HOSTILE, HOSTILE, is_strip=True)],
@@ -68,9 +72,8 @@ def test_empty_sections_are_left_out() -> None:
 
 def test_shades_leave_figures_legible() -> None:
     rows = ((Cell("a"), Cell("9", 1.0), Cell("1", 0.1, True)),)
-    page = rendered(
-        Page("t", "c", [], sections=[Section("s", "S", tables=[Table("t", ("x", "y", "z"), rows)])])
-    )  # noqa: E501
+    section = Section("s", "S", tables=[Table("t", ("x", "y", "z"), rows)])
+    page = rendered(Page("t", "c", [], sections=[section]))
     assert "rgba(var(--miss), 0.35)" in page
     assert "rgba(var(--hit), 0.11)" in page
 

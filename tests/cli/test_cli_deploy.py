@@ -19,11 +19,13 @@ from click.testing import CliRunner, Result
 from tandem_hw.cli import main
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.report.page import svg
 from tandem_hw.sim.backend import Progress, SimulationResult
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.sim.registry import BACKENDS, make_backend
 from tests.helpers.networks import random_inputs, small_network
+from tests.helpers.pages import looked_at
 from tests.helpers.project import ROOT
 
 
@@ -142,6 +144,28 @@ def test_count_that_differs_gives_exit_status_1_and_its_place(folder: Path, boar
     assert run("model.net --data npz:data.npz --host 10.0.0.1").exit_code == 0
 
 
+@pytest.mark.parametrize("wrong", [None, False, True])
+def test_report_says_what_was_measured_and_compared(
+    folder: Path, board: Board, wrong: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(svg, "drawn", lambda *_: b'<svg viewBox="0 0 1 1"></svg>')
+    board.wrong = bool(wrong)
+    verify = "" if wrong is None else " --verify"
+    result = run(f"model.net --data npz:data.npz --host 10.0.0.1 --report a.html{verify}")
+    assert result.exit_code == bool(wrong), result.output
+    page = looked_at((folder / "a.html").read_text(encoding="utf-8"))
+    assert ["cores", "7"] in page.table("what")
+    assert ("Backends against each other" in page.headings) == (wrong is not None)
+    assert any(text.startswith("MATCH") for text in page.texts) == (wrong is False)
+    if wrong:
+        assert "MISMATCH: first in loihi2: layer hidden, sample 1, neuron [2]" in " ".join(
+            page.texts
+        )
+        assert any(text.startswith("Sample 1 of class 1") for text in page.texts)
+        assert any("Not shown step by step on loihi2" in text for text in page.texts)
+    assert "A sample step by step" in page.headings
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -151,6 +175,11 @@ def test_count_that_differs_gives_exit_status_1_and_its_place(folder: Path, boar
         ("model.net --data npz:none.npz --board a", r"none\.npz: there is no such file"),
         ("model.net --data npz:data.npz --board a --samples 9", "has 4 test samples, 9 were asked"),
         ("model.net --data npz:data.npz --board a --period 6", "a period of 6 steps cannot run on"),
+        ("model.net --data npz:data.npz --board a --report a.png", "a.png: reports are HTML"),
+        (
+            "model.net --data npz:data.npz --board a --report a.html --report-sample 4",
+            "has samples 0 to 3 to run, sample 4",
+        ),
         (
             "model.net --data npz:data.npz --board a --json model.net",
             "would be written over model.net",

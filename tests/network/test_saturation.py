@@ -18,6 +18,8 @@ from tandem_hw.network.saturation import (
     ADVICE,
     LayerSaturation,
     beyond,
+    head_room,
+    head_room_bits,
     saturation_lines,
     summarise_saturation,
     uncounted_lines,
@@ -143,3 +145,22 @@ def test_a_backend_that_does_not_count_says_so_where_there_could_be_something() 
         "lava-cpu does not count the values that leave 24 bits, which layers out are not proven to "
         "stay within; the reference does"
     ]
+
+
+@pytest.mark.parametrize(
+    ("peak", "bits"),
+    [(0, 17), (1, 16), (STATE_LIMIT - 1, 0), (STATE_LIMIT, -1), (4 * STATE_LIMIT, -3)],
+)
+def test_head_room_is_how_often_a_state_could_be_doubled(peak: int, bits: int) -> None:
+    assert head_room_bits(peak) == bits
+    doubled = (max(1, peak) << max(0, bits)) - (peak == 0)
+    assert bits < 0 or doubled < STATE_LIMIT <= 2 * max(1, doubled + 1)
+
+
+def test_head_room_of_several_runs_is_the_least() -> None:
+    network = small_network()
+    run = ReferenceBackend().run(network, random_inputs(network, 3))
+    other = replace(run, peak={"conv": STATE_LIMIT})
+    assert head_room([run], "conv") == head_room_bits(run.peak["conv"]) > 0
+    assert head_room([run, other], "conv") == -1
+    assert head_room([other], "hidden") is None

@@ -76,6 +76,7 @@ class CountPairs:
         first, second, times = first[kept], second[kept], times[kept]
         sizes = 12 + 60 * np.log1p(times) / np.log1p(times.max(initial=1))
         differs = first != second
+        sizes[differs] = sizes.max(initial=0)  # one alone is to be seen as well
 
         def draw(figure: Figure) -> None:
             axes = figure.subplots()
@@ -103,7 +104,9 @@ class CountPairs:
         )  # fmt: skip
         thinned = np.count_nonzero(seen) - len(first)
         rule = f" The {thinned} rarest pairs are left out." if thinned > 0 else ""
-        return Picture(svg, f"{name}: {words}. The larger, the more often.{rule}{note}")
+        return Picture(
+            svg, f"{name}: {words}. The larger, the more often; a cross differs.{rule}{note}"
+        )
 
 
 def _off_diagonal(seen: npt.NDArray[np.int64]) -> int:

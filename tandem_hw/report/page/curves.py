@@ -38,7 +38,8 @@ def training_section(
     pictures = [
         _curve(key, title, names, epochs)
         for key, title, names in _CURVES
-        if any(_is_drawn(epoch.get(name)) for epoch in epochs for name in names)
+        # One point is no curve; the table has it.
+        if any(sum(_is_drawn(epoch.get(name)) for epoch in epochs) > 1 for name in names)
     ]
     if learning_rates:
         pictures.append(_rate_curve(learning_rates))

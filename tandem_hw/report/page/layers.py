@@ -165,5 +165,6 @@ def _bars(
 ) -> None:
     places = range(len(names))
     axes.barh(places, values, color=color, height=thickness, label=label)
+    axes.locator_params(axis="x", nbins=6)
     axes.set_yticks(places, [short(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)  # the first layer on top, as in the tables

@@ -216,9 +216,8 @@ def test_counts_of_two_backends_are_paired_and_differences_are_never_left_out(wr
     first = "hidden" if wrong else "conv"
     values = SAMPLES * (6 if wrong else 36)
     words = f"{wrong} of them differ" if wrong else "all of them equal"
-    assert pictures[0].caption == (
-        f"{first}: {values} counts of neurons, {words}. The larger, the more often."
-    )
+    how = "The larger, the more often; a cross differs."
+    assert pictures[0].caption == f"{first}: {values} counts of neurons, {words}. {how}"
     assert ("var(--alarm)" in pictures[0].svg) == bool(wrong)
     assert seen(*(picture.svg for picture in pictures)).alternatives[0] == (
         f"Spike counts of layer {first} on reference and other"

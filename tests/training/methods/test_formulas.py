@@ -15,7 +15,7 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.methods.averaging import WeightAverage
 from tandem_hw.training.methods.distillation import distillation_loss
-from tandem_hw.training.methods.learning_rate import make_schedule
+from tandem_hw.training.methods.learning_rate import make_schedule, planned_rates
 from tandem_hw.training.methods.mixing import mixed
 from tandem_hw.training.methods.optimizers import make_optimizer, parameter_groups
 from tandem_hw.training.methods.task_loss import TaskLoss
@@ -93,6 +93,14 @@ def rates(**changes: Any) -> list[float]:
         optimizer.step()
         schedule.step()
     return found
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_planned_rates_are_those_of_the_schedule(schedule: Any) -> None:
+    options = replace(OPTIONS, learning_rate=0.1, warm_up=1, learning_rate_schedule=schedule)
+    wanted = rates(warm_up=1, learning_rate_schedule=schedule)
+    assert planned_rates(options, 20 // options.epochs) == wanted
+    assert len(set(wanted)) > 10
 
 
 @pytest.mark.parametrize("warm_up", [0, 1, 3])

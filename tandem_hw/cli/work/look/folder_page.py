@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tandem_hw.cli.look.options import WantedReport
-from tandem_hw.cli.metrics import shown, shown_together
+from tandem_hw.cli.metrics import shown_together
 from tandem_hw.cli.work.look.pages import digests, saturation_verdicts
 from tandem_hw.cli.work.look.run_folder import RunFolder, read_run_folder
 from tandem_hw.cli.work.look.run_sections import (
     activity_section,
     chip_section_of_run,
     judgement_section,
+    metric_figure,
     run_figures,
     sample_section,
 )
@@ -75,8 +76,7 @@ def write_folder_report(
     ran = None if network is None else _ran(network, found, data, samples, wanted)
     verdicts = _verdicts(found)
     figures: list[Figure] = [
-        Figure(shown(name, value).removeprefix(name).strip(), f"test {name}")
-        for name, value in found.tested.items()
+        metric_figure(name, value, "test ") for name, value in found.tested.items()
     ]
     sections: list[Section] = [training_section(found.epochs, _learning_rates(found.options))]
     named: dict[str, str] = {BEST_NAME: file_digest(folder / BEST_NAME)} if network else {}
@@ -149,7 +149,8 @@ def _ran(
 def _verdicts(found: RunFolder) -> list[Verdict]:
     planned = found.options.get("epochs")
     done = len(found.epochs)
-    epochs = f"{done} epochs" if done == planned else f"{done} of {planned} epochs"
+    of_all = "" if done == planned else f" of {planned}"
+    epochs = f"{done}{of_all} {'epoch' if (planned or done) == 1 else 'epochs'}"
     tested = f"test {shown_together(found.tested)}, " if found.tested else "not tested yet, "
     verdicts = [Verdict("neutral", f"{tested}after {epochs}")]
     if found.silent_layers:
@@ -175,7 +176,8 @@ def _agreement(
     trained, now = found.tested.get("accuracy"), ran.metrics.get("accuracy")
     verdicts = []
     if is_whole and trained is not None and now is not None:
-        if trained == now:
+        # A mean on a GPU may be rounded otherwise; how many samples were right is a whole number.
+        if round(trained * len(ran.run)) == round(now * len(ran.run)):
             text = f"The integer network is as good on the reference as in training: {now:.2%}."
             verdicts.append(Verdict("good", text))
         else:

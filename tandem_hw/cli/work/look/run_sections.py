@@ -97,17 +97,25 @@ def run_figures(
 ) -> list[Figure]:
     """Return the numbers of a run that are shown large."""
     totals = total(layers)
-    judged = [
-        Figure(value, name)
-        for name, number in metrics.items()
-        for value in [shown(name, number).rpartition(name)[2].strip()]
-    ]
+    judged = [metric_figure(name, number) for name, number in metrics.items()]
     return [
         *judged,
         Figure(f"{totals.synops_per_sample:.0f}", "SynOps a sample"),
         Figure(f"{totals.synops_per_mac:.2f}", "SynOps per MAC"),
         Figure(f"{len(run) / run.seconds:.0f}" if run.seconds else "–", "samples a second"),
     ]
+
+
+def metric_figure(name: str, number: float, what: str = "") -> Figure:
+    """Return a metric that is shown large.
+
+    Args:
+        name: of the metric.
+        number: its value.
+        what: what stands before its name.
+    """
+    label, _, value = shown(name, number).partition(" ")
+    return Figure(value, f"{what}{label}")
 
 
 def judgement_section(network: QuantizedNetwork, given: Samples, run: RunResults) -> Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -58,3 +59,16 @@ def test_placeholders_are_called_so() -> None:
     assert addresses == {"repository.invalid"}
     assert "`repository.invalid`" in CONTRIBUTING
     assert how_to_install("nir") == "in the folder of tandem-hw's sources, pip install '.[nir]'"
+
+
+def test_whatever_is_no_module_is_named_for_the_wheel() -> None:
+    (named,) = re.findall(r"^tandem_hw = (\[.*\])$", PYPROJECT, re.MULTILINE)
+    package = ROOT / "tandem_hw"
+    files = [path for path in package.rglob("*") if path.is_file()]
+    others = {
+        path.relative_to(package).as_posix()
+        for path in files
+        if path.suffix not in (".py", ".pyc") and "__pycache__" not in path.parts
+    }
+    assert others >= {"py.typed", "report/page/template.html"}
+    assert set(json.loads(named)) == others

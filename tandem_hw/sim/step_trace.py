@@ -25,6 +25,7 @@ from tandem_hw.network.fixed_point import STATE_FRACTION_BITS
 from tandem_hw.network.quantized import Layer, QuantizedNetwork, check_inputs
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.backend import Backend, require_available
+from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend, states_by_step
 
 #: Called with the number of steps finished and the number of all steps.
@@ -85,13 +86,18 @@ def check_trace(backend: Backend, network: QuantizedNetwork) -> None:
     """Refuse a backend that cannot tell what a network does step by step, before anything runs.
 
     Raises:
-        BackendUnavailableError: it cannot run here, or is a board.
+        BackendUnavailableError: it cannot run here, is a board, or a model's own forward pass.
         NetworkError: it cannot run this network, or not in windows that are cut short.
     """
     if backend.needs_board:
         raise BackendUnavailableError(
             f"{backend.name} cannot be traced: a board would be compiled for once for every step; "
             f"compare its spike counts by tandem-hw deploy --verify, and trace on the reference"
+        )
+    if isinstance(backend, PyTorchBackend):
+        raise BackendUnavailableError(
+            f"{backend.name} cannot be traced: the model's own forward pass has the window that it "
+            f"was trained with; trace the network on the reference"
         )
     require_available(backend)
     backend.check_network(network)

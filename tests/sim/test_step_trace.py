@@ -18,6 +18,7 @@ from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.c.backend import CBackend
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
+from tandem_hw.sim.pytorch import PyTorchBackend
 from tandem_hw.sim.reference import ReferenceBackend, states_by_step
 from tandem_hw.sim.step_trace import (
     StepTrace,
@@ -28,6 +29,7 @@ from tandem_hw.sim.step_trace import (
 )
 from tests.helpers.networks import networks, random_inputs, small_graph_network, small_network
 from tests.helpers.step_backends import Shortened
+from tests.helpers.trainings import make_model
 
 relaxed = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -161,6 +163,11 @@ def test_of_a_difference_in_spikes_the_earlier_step_counts() -> None:
 def test_a_board_is_not_traced() -> None:
     with pytest.raises(BackendUnavailableError, match="loihi2 cannot be traced: a board would be"):
         check_trace(Loihi2Backend(), small_network())
+
+
+def test_a_models_own_forward_pass_is_not_traced() -> None:
+    with pytest.raises(BackendUnavailableError, match="pytorch cannot be traced: the model's own"):
+        check_trace(PyTorchBackend(make_model()), small_network())
 
 
 def test_a_firing_delay_is_refused_where_windows_are_cut_short() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 _LAYERS_MAX: Final = 12
 #: Points of a picture, at most; where there are more, the pairs that were seen least are left out.
 _POINTS_MAX: Final = 1500
-#: Counts beyond 0 ... T, which only a wrong backend gives, are put to the next of these.
-_BEYOND: Final = 1
+#: Pairs that are counted in a table; where there may be more, sorting takes longer and less room.
+_TABLE_MAX: Final = 1 << 18
 
 
 class CountPairs:
     """How often a neuron had one count on the first backend and another one on the second.
 
-    What it keeps does not grow with the samples: for each layer a number for every pair of counts.
+    What it keeps does not grow with the samples: for each layer a number for every pair that was
+    seen.
     """
 
     def __init__(self, network: QuantizedNetwork) -> None:
@@ -36,10 +37,9 @@ class CountPairs:
         Args:
             network: what runs.
         """
-        self._most = network.num_steps + _BEYOND
-        self._seen: dict[str, npt.NDArray[np.int64]] = {
-            layer.name: np.zeros((self._most + 1, self._most + 1), np.int64)
-            for layer in network.spiking_layers
+        self._steps = network.num_steps
+        self._seen: dict[str, dict[tuple[int, int], int]] = {
+            layer.name: {} for layer in network.spiking_layers
         }
         self.backends: tuple[str, ...] = ()
 
@@ -47,13 +47,8 @@ class CountPairs:
         """Take in the next part of every run; the first two are looked at."""
         self.backends = tuple(part.backend for part in parts[:2])
         for name, seen in self._seen.items():
-            first, second = (
-                np.clip(part.counts[name].reshape(-1), 0, self._most).astype(np.int64)
-                for part in parts[:2]
-            )
-            size = self._most + 1
-            found = np.bincount(first * size + second, minlength=size * size)
-            seen += found.reshape(size, size)
+            for pair, times in _count_pairs(*(part.counts[name] for part in parts[:2])):
+                seen[pair] = seen.get(pair, 0) + times
 
     def pictures(self) -> list[Picture]:
         """Return a scatter of each layer's counts; points off the diagonal differ."""
@@ -67,21 +62,22 @@ class CountPairs:
             for number, (name, seen) in enumerate(shown[:_LAYERS_MAX])
         ]
 
-    def _picture(self, number: int, name: str, seen: npt.NDArray[np.int64], note: str) -> Picture:
-        first, second = np.nonzero(seen)
-        times = seen[first, second]
-        kept = np.argsort(-times, kind="stable")
-        off = first[kept] != second[kept]
-        kept = np.concatenate([kept[off], kept[~off]])[:_POINTS_MAX]  # differences are never lost
-        first, second, times = first[kept], second[kept], times[kept]
+    def _picture(
+        self, number: int, name: str, seen: Mapping[tuple[int, int], int], note: str
+    ) -> Picture:
+        # Differences are never lost: they come first.
+        pairs = sorted(seen, key=lambda pair: (pair[0] == pair[1], -seen[pair], pair))
+        kept = np.array(pairs[:_POINTS_MAX]).reshape(-1, 2)
+        first, second = kept.T
+        times = np.array([seen[pair] for pair in pairs[:_POINTS_MAX]])
         sizes = 12 + 60 * np.log1p(times) / np.log1p(times.max(initial=1))
         differs = first != second
         sizes[differs] = sizes.max(initial=0)  # one alone is to be seen as well
 
         def draw(figure: Figure) -> None:
             axes = figure.subplots()
-            end = self._most - _BEYOND
-            axes.plot([0, end], [0, end], color=FAINT, linewidth=1, zorder=0)
+            ends = [0, self._steps]
+            axes.plot(ends, ends, color=FAINT, linewidth=1, zorder=0)
             for which, color, marker in ((~differs, SERIES[0], "o"), (differs, ALARM, "X")):
                 axes.scatter(
                     first[which], second[which], s=sizes[which], color=color, marker=marker,
@@ -93,7 +89,7 @@ class CountPairs:
 
         wrong = _off_diagonal(seen)
         words = (
-            f"{int(seen.sum())} counts of neurons, "
+            f"{sum(seen.values())} counts of neurons, "
             f"{f'{wrong} of them differ' if wrong else 'all of them equal'}"
         )
         svg = svg_of(
@@ -102,12 +98,30 @@ class CountPairs:
             f"Spike counts of layer {name} on {' and '.join(self.backends)}",
             f"{words}.",
         )  # fmt: skip
-        thinned = np.count_nonzero(seen) - len(first)
+        thinned = len(pairs) - len(first)
         rule = f" The {thinned} rarest pairs are left out." if thinned > 0 else ""
         return Picture(
             svg, f"{name}: {words}. The larger, the more often; a cross differs.{rule}{note}"
         )
 
 
-def _off_diagonal(seen: npt.NDArray[np.int64]) -> int:
-    return int(seen.sum() - np.trace(seen))
+def _off_diagonal(seen: Mapping[tuple[int, int], int]) -> int:
+    return sum(times for (first, second), times in seen.items() if first != second)
+
+
+def _count_pairs(
+    first: npt.NDArray[np.int32], second: npt.NDArray[np.int32]
+) -> Iterator[tuple[tuple[int, int], int]]:
+    """Yield each pair of values at the same place, and how often it is there."""
+    low = min(int(first.min()), int(second.min()))  # a wrong backend may count below 0
+    size = max(int(first.max()), int(second.max())) - low + 1
+    keys = (first.reshape(-1).astype(np.int64) - low) * size + (second.reshape(-1) - low)
+    if size * size <= _TABLE_MAX:
+        table = np.bincount(keys, minlength=size * size)
+        found = np.flatnonzero(table)
+        times = table[found]
+    else:
+        found, times = np.unique(keys, return_counts=True)
+    for key, number in zip(found.tolist(), times.tolist(), strict=True):
+        one, other = divmod(key, size)
+        yield (one + low, other + low), number

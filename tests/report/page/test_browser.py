@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from tandem_hw.export.net_file import write_net
+from tandem_hw.sim.registry import BACKENDS
+from tests.helpers.command_line import run as run_command
 from tests.helpers.command_line import succeed
 from tests.helpers.networks import random_inputs, small_network
+from tests.helpers.step_backends import Shortened
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -69,8 +72,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = [folder / "a.net", "--data", f"npz:{data}"]
     succeed("inspect", given[0], "--chip", "--report", folder / "inspect.html")
     succeed("simulate", *given, "--report", folder / "simulate.html")
-    compared = ["--backends", "reference,c"]
-    succeed("verify", *given, *compared, "--report", folder / "verify.html")
+    with pytest.MonkeyPatch.context() as patch:
+        wrong = Shortened(wrong_from=2, layer="hidden", count=-1)
+        patch.setitem(BACKENDS, "c", lambda: wrong)
+        compared = ["--backends", "reference,c"]
+        result = run_command("verify", *given, *compared, "--report", folder / "verify.html")
+        assert result.exit_code == 1, result.output
     line = ["--model", "mlp", "--num-steps", "4", "--epochs", "3", "--batch-size", "20"]
     run = folder / "run"
     succeed("train", f"npz:{data}", *line, "--out", run, "--report", folder / "train.html")

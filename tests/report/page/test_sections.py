@@ -19,6 +19,7 @@ from tandem_hw.chip.budget import chip_budget
 from tandem_hw.network.activity import summarise
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
+from tandem_hw.report.page import agreement
 from tandem_hw.report.page.agreement import CountPairs
 from tandem_hw.report.page.chip_map import chip_picture
 from tandem_hw.report.page.content import Section
@@ -222,6 +223,17 @@ def test_counts_of_two_backends_are_paired_and_differences_are_never_left_out(wr
     assert seen(*(picture.svg for picture in pictures)).alternatives[0] == (
         f"Spike counts of layer {first} on reference and other"
     )
+
+
+@pytest.mark.parametrize("table", [1 << 18, 0])
+def test_pairs_are_counted_in_a_table_and_by_sorting(
+    table: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agreement, "_TABLE_MAX", table)
+    first = np.array([[0, 3, 3], [1, 3, 0]], np.int32)
+    second = np.array([[0, 3, -2], [1, 3, 5]], np.int32)
+    found = dict(agreement._count_pairs(first, second))
+    assert found == {(0, 0): 1, (3, 3): 2, (3, -2): 1, (1, 1): 1, (0, 5): 1}
 
 
 def rows(run: Recording, part: slice) -> Recording:

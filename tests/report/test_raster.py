@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem_hw.report.raster import raster_of
@@ -26,6 +26,7 @@ def test_where_there_is_room_a_cell_is_one_neuron_in_one_step() -> None:
     assert raster.steps == tuple(range(6))
 
 
+@settings(max_examples=40)
 @given(
     steps=st.integers(1, 40),
     neurons=st.integers(1, 90),

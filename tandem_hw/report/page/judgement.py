@@ -39,6 +39,12 @@ def class_names(network: QuantizedNetwork) -> tuple[str, ...]:
     return (*names, *map(str, range(len(names), network.outputs)))
 
 
+def class_name(network: QuantizedNetwork, label: int) -> str:
+    """Return what the class of a label is called, which the network may not know."""
+    names = class_names(network)
+    return names[label] if label < len(names) else str(label)
+
+
 def classification_section(
     network: QuantizedNetwork, run: RunResults, inputs: npt.NDArray[np.uint8]
 ) -> Section:

@@ -24,7 +24,7 @@ from tandem_hw.network.saturation import (
 )
 from tandem_hw.report.page.content import Figure, Section, Table, cells
 from tandem_hw.report.page.judgement import (
-    class_names,
+    class_name,
     classification_section,
     reconstruction_section,
     regression_section,
@@ -150,7 +150,7 @@ def sample_section(
     index = sample if sample is not None else 0 if found is None else found.sample
     words = f"Sample {index}"
     if given.labels is not None:
-        words += f" of class {_class(network, int(given.labels[index]))}"
+        words += f" of class {class_name(network, int(given.labels[index]))}"
     chosen: list[Backend] = [ReferenceBackend()]
     if found is not None:
         by_name = {runner.name: runner for runner in runners}
@@ -170,8 +170,3 @@ def sample_section(
             "other samples, or comes with time."
         )
     return steps_section(network, traces, difference, words, note)
-
-
-def _class(network: QuantizedNetwork, label: int) -> str:
-    names = class_names(network)
-    return names[label] if label < len(names) else str(label)

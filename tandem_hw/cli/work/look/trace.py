@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from tandem_hw.atomic_write import write_whole
 from tandem_hw.cli.terminal import follow, make_console, progress_bars
@@ -16,6 +15,7 @@ from tandem_hw.cli.work.look.raster_text import alphabet_of, potential_lines, ra
 from tandem_hw.cli.work.samples import Samples, load_samples
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
+from tandem_hw.report.page.judgement import class_name
 from tandem_hw.report.page.steps import TracedNeuron, chosen_neuron, steps_file
 from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.step_trace import (
@@ -122,7 +122,10 @@ def _show(
 ) -> None:
     console = make_console()
     names = ", ".join(trace.backend for trace in traces)
-    console.print(f"sample {wanted.sample}{_label(given.labels, wanted.sample)} on {names}")
+    of_class = ""
+    if given.labels is not None:
+        of_class = f" (class {class_name(network, int(given.labels[wanted.sample]))})"
+    console.print(f"sample {wanted.sample}{of_class} on {names}")
     alphabet = alphabet_of(sys.stdout.encoding)
     for layer in layers:
         if layer.fires:
@@ -147,7 +150,3 @@ def _show(
         )
     if wanted.plot is not None:
         console.print(f"wrote {wanted.plot}")
-
-
-def _label(labels: npt.NDArray[np.int64] | None, sample: int) -> str:
-    return "" if labels is None else f" (class {labels[sample]})"

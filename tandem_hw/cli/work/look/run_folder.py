@@ -14,6 +14,8 @@ from tandem_hw.training.run_files import METRICS_NAME
 
 #: Beyond what metrics of any training take.
 _BYTES_MAX = 1 << 26
+#: Beyond what fits 64 bits; such a number could not even be drawn.
+_LARGEST = 1 << 63
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -125,6 +127,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _require(path: Path, what: str, value: object, kinds: type | tuple[type, ...]) -> None:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise FileFormatError(
+            f"{path}: {what} has more digits than any number that tandem-hw wrote"
+        )
     if not isinstance(value, kinds):
         names = " or ".join(
             kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,))

@@ -81,7 +81,7 @@ def chip_section(
         return Section("chip", title, warnings=[f"No Loihi 2 board can run it: {error}"])
     texts = [
         *budget.summary.splitlines(),
-        f"Time: {time_line(budget)}.",
+        f"{_sentence(time_line(budget))}.",
         f"Energy: {energy_line(budget)}.",
         "All of this is estimated, nothing measured: cores and memory by the rules that the "
         "compiler's published tables show, the time of a step by a model of the busiest core and "
@@ -141,6 +141,10 @@ def layers_table(caption: str, layers: Sequence[Mapping[str, Any]]) -> Table:
         if all(isinstance(layer.get(name), int | float | None) for layer in layers)
     )
     return Table(caption, tuple(name.replace("_", " ") for name in names), rows, numbers)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _shown(value: Any) -> str:

@@ -14,7 +14,7 @@ from types import FrameType
 from tests.helpers.fuzz import case
 
 #: Cases of a process, and what each may take.
-BATCH = 100
+BATCH = 500
 SECONDS_MAX = 10
 BYTES_MAX = 1 << 30
 

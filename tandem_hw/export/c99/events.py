@@ -72,11 +72,13 @@ FUNCTIONS: Final[Mapping[str, str]] = {
 
 #: How many bytes of spikes are looked at together: a wide processor has room for a larger table.
 TOGETHER: Final = """
+#ifndef ${PREFIX}_TOGETHER
 #if UINTPTR_MAX > UINT32_MAX && defined(__BYTE_ORDER__) \\
     && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define ${PREFIX}_TOGETHER 8
 #else
 #define ${PREFIX}_TOGETHER 4
+#endif
 #endif
 """
 

@@ -51,8 +51,13 @@ ByteWay = Callable[[Tensor, Tensor, Any], Tensor | None]
 _LARGEST = 255
 #: Problems whose answer is remembered; one is some hundred bytes.
 _REMEMBERED = 4096
-#: Least of the odd magnitudes that make the largest sums, and the mean of those up to 255.
+#: The same for spikes and small inputs. Processors without VNNI add two products of bytes in 16
+#: bits, where larger ones saturate: 2 * 127 * 128 < 2^15.
+_LARGEST_IN_PAIRS = 127
+#: Least of the odd weights that make the largest sums, and the mean of those up to 255.
 _STRONG, _MEAN = 225, 240
+#: Least of the strong signals, as a part of the largest.
+_STRONG_PART = 0.88
 #: How often a way is timed; the fastest time counts, since other work only slows.
 _TIMINGS = 3
 #: How often weights are used before they change, at least about: a window is run in several parts.
@@ -95,6 +100,16 @@ class ChosenWay(NamedTuple):
     signal_shape: tuple[int, ...]
     weight_shape: tuple[int, ...]
     geometry: Hashable
+
+
+class _ByteChoice(NamedTuple):
+    """A way for signals in bytes that do not exceed some number."""
+
+    way: ByteWay
+    largest: int
+
+    def takes(self, signal: Tensor) -> bool:
+        return self.largest == _LARGEST or int(signal.amax()) <= self.largest
 
 
 #: By problem, what was chosen for it; the oldest go first.
@@ -165,10 +180,11 @@ def exact_sum(
     if signal.dtype == torch.uint8:
         large = signal.numel() * weight.shape[0] >= _LEAST_PRODUCTS
         if byte_ways and large and weight.dtype == torch.float32:
-            byte_way = _faster_byte_way(problem._replace(byte_ways=byte_ways))
-            found = None if byte_way is None else byte_way(signal, weight, geometry)
-            if found is not None:
-                return found
+            chosen = _faster_byte_way(problem._replace(byte_ways=byte_ways))
+            if chosen is not None and chosen.takes(signal):
+                found = chosen.way(signal, weight, geometry)
+                if found is not None:
+                    return found
         signal = signal.to(weight.dtype)
     way = _exact_way(problem)
     if way is None:
@@ -227,29 +243,41 @@ def _exact_way(problem: _Problem) -> Way | None:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _faster_byte_way(problem: _Problem) -> ByteWay | None:
+def _faster_byte_way(problem: _Problem) -> _ByteChoice | None:
     """Return the fastest byte way that passes the trial, or None where another way is faster."""
-    signal, weight = _extreme_operands(problem)
+    for largest in (_LARGEST, _LARGEST_IN_PAIRS):
+        exact = list(_exact_byte_ways(problem, largest))
+        if exact:
+            way = _fastest(problem, exact, largest)
+            return None if way is None else _ByteChoice(way, largest)
+    for way in problem.byte_ways:
+        _log_unused(problem, _name(way))
+    return None
+
+
+def _exact_byte_ways(problem: _Problem, largest: int) -> Iterator[ByteWay]:
+    """Yield the byte ways that are exact for signals up to some number."""
+    signal, weight = _byte_operands(problem, largest)
     if len(signal) == 0:
-        return None
+        return
     samples = _looked_at(signal)
-    weight = _even(weight)
     expected = _in_float64(problem.ways[-1], signal[samples], weight, problem.geometry)
-    signal = signal.to(torch.uint8)
-    plain = problem._replace(byte_ways=())
-    other = _exact_way(plain) or partial(_in_float64, problem.ways[-1])
-    fastest, least = (
-        None,
-        _seconds(lambda: other(signal.to(weight.dtype), weight, problem.geometry)),
-    )
     for way in problem.byte_ways:
         try:
             found = way(signal, weight, problem.geometry)
         except RuntimeError:  # this PyTorch or this processor has no such operator
             found = None
-        if found is None or not torch.equal(found[samples].double(), expected):
-            _log_unused(problem, _name(way))
-            continue
+        if found is not None and torch.equal(found[samples].double(), expected):
+            yield way
+
+
+def _fastest(problem: _Problem, byte_ways: list[ByteWay], largest: int) -> ByteWay | None:
+    signal, weight = _byte_operands(problem, largest)
+    plain = problem._replace(byte_ways=())
+    other = _exact_way(plain) or partial(_in_float64, problem.ways[-1])
+    fastest = None
+    least = _seconds(lambda: other(signal.to(weight.dtype), weight, problem.geometry))
+    for way in byte_ways:
         seconds = _seconds(partial(way, signal, weight, problem.geometry))
         anew = _seconds(partial(_with_new_weights, way, signal, weight, problem.geometry))
         seconds += max(0.0, anew - seconds) / _USES
@@ -258,6 +286,11 @@ def _faster_byte_way(problem: _Problem) -> ByteWay | None:
     if fastest is not None:
         _tell(plain, _name(fastest))
     return fastest
+
+
+def _byte_operands(problem: _Problem, largest: int) -> tuple[Tensor, Tensor]:
+    signal, weight = _extreme_operands(problem, largest)
+    return signal.to(torch.uint8), _even(weight)
 
 
 def _with_new_weights(way: ByteWay, signal: Tensor, weight: Tensor, geometry: Hashable) -> None:
@@ -328,8 +361,12 @@ def _dense_in_memory(tensor: Tensor) -> tuple[Tensor, bool]:
     return tensor.contiguous(), False
 
 
-def _extreme_operands(problem: _Problem) -> tuple[Tensor, Tensor]:
+def _extreme_operands(problem: _Problem, largest: int = _LARGEST) -> tuple[Tensor, Tensor]:
     """Return odd integers of up to 8 bits whose sums come near the accumulator's limit.
+
+    Args:
+        problem: what their sizes are for.
+        largest: of the signal, an odd number.
 
     Odd ones, since a lost bit shows in them; where there are so many inputs that the sums would go
     beyond, some of the signal is zero. The same values each time, and no random number of the
@@ -339,12 +376,13 @@ def _extreme_operands(problem: _Problem) -> tuple[Tensor, Tensor]:
     fan_in = math.prod(problem.weight_shape[1:])
     signal = np.empty(problem.signal_shape, np.float32)
     # Samples in turn: as large as they can be, and of all magnitudes.
-    for start, least in ((0, _STRONG), (1, 1)):
-        pattern = _odd(random, least, _SIGNAL_PERIOD)
-        share = ACCUMULATOR_LIMIT / (fan_in * (least + _LARGEST) / 2 * _MEAN)
+    strong = int(_STRONG_PART * largest) | 1  # 225 of 255
+    for start, least in ((0, strong), (1, 1)):
+        pattern = _odd(random, least, largest, _SIGNAL_PERIOD)
+        share = ACCUMULATOR_LIMIT / (fan_in * (least + largest) / 2 * _MEAN)
         pattern[random.random(len(pattern)) > share] = 0
         signal[start::2] = np.resize(pattern, signal[start::2].shape)
-    magnitude = np.resize(_odd(random, _STRONG, _WEIGHT_PERIOD), problem.weight_shape)
+    magnitude = np.resize(_odd(random, _STRONG, _LARGEST, _WEIGHT_PERIOD), problem.weight_shape)
     # Channels in turn: both signs; ones, whose small sums show small errors; positive; negative.
     signs = random.choice(np.array([-1, 1], np.float32), _SIGNAL_PERIOD)
     weight = magnitude * np.resize(signs, magnitude.shape)
@@ -362,9 +400,11 @@ def _extreme_operands(problem: _Problem) -> tuple[Tensor, Tensor]:
     return placed[0], placed[1]
 
 
-def _odd(random: np.random.Generator, least: int, size: int) -> npt.NDArray[np.float32]:
-    """Return random odd numbers from an odd one to 255."""
-    return (random.integers(least // 2, _LARGEST // 2 + 1, size) * 2 + 1).astype(np.float32)
+def _odd(
+    random: np.random.Generator, least: int, largest: int, size: int
+) -> npt.NDArray[np.float32]:
+    """Return random odd numbers from one odd number to another."""
+    return (random.integers(least // 2, largest // 2 + 1, size) * 2 + 1).astype(np.float32)
 
 
 #: Settings of ``torch.backends`` that may decide an algorithm, by device type; PyTorch has an old

@@ -15,14 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tandem_hw.arithmetic import exact_sums, integer_products, synapses
-from tandem_hw.arithmetic.exact_sums import _even, _extreme_operands, chosen_ways, exact_sum
+from tandem_hw.arithmetic import exact_sums, integer_products, sum_trials, synapses
+from tandem_hw.arithmetic.chosen_ways import chosen_ways
+from tandem_hw.arithmetic.exact_sums import exact_sum
 from tandem_hw.arithmetic.integer_products import (
     convolve_bytes,
     multiply_bytes,
     multiply_bytes_as_points,
 )
 from tandem_hw.arithmetic.memory_order import MemoryOrder, columns_of_image
+from tandem_hw.arithmetic.sum_trials import _even, _extreme_operands
 from tandem_hw.arithmetic.synapses import _convolve_unfolded, convolve, dense
 from tandem_hw.network.synapses.geometry import Geometry
 from tests.helpers.byte_products import bytes_preferred, has_bytes, needs_bytes, seconds_of
@@ -104,7 +106,7 @@ def test_a_convolution_over_one_axis_runs_on_bytes() -> None:
 
 
 def test_bytes_are_not_used_where_they_are_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact_sums, "_seconds", seconds_of(bytes_are=2.0))
+    monkeypatch.setattr(sum_trials, "_seconds", seconds_of(bytes_are=2.0))
     signal, weight = operands()
     assert torch.equal(convolve(signal, weight, SAME), exact(signal, weight))
     assert ways() == ["_convolve_channels_last"]
@@ -164,7 +166,8 @@ def bytes_in_pairs(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor
     halves = weight.flatten(1) / 2
     products = patches[:, None] * halves[:, :, None]
     pairs = (products[:, :, ::2] + products[:, :, 1::2]).clamp(-(2**15), 2**15 - 1)
-    return 2 * pairs.sum(2).unflatten(2, signal.shape[2:])
+    sums: Tensor = pairs.sum(2).unflatten(2, signal.shape[2:])
+    return 2 * sums
 
 
 def absent_bytes(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -176,7 +179,7 @@ def test_bytes_that_are_wrong_or_not_there_are_not_used(
     way: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     signal, weight = operands()
-    with caplog.at_level(logging.DEBUG, "tandem_hw.arithmetic.exact_sums"):
+    with caplog.at_level(logging.DEBUG, "tandem_hw.arithmetic.sum_trials"):
         found = exact_sum((_convolve_unfolded,), signal, weight, SAME, (way,))
     assert torch.equal(found, exact(signal, weight))
     assert ways() == ["_convolve_unfolded"]
@@ -229,7 +232,7 @@ def test_without_vnni_every_signal_is_summed_exactly() -> None:
 
 
 def test_the_weights_of_a_trial_are_even_and_reach_the_ends_of_a_byte() -> None:
-    problem = exact_sums._Problem(
+    problem = sum_trials.Problem(
         (),
         None,
         torch.Size((3, 90)),

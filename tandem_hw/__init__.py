@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tandem_hw.conversion.convert import convert
+    from tandem_hw.conversion.preparation.prepare import prepare
     from tandem_hw.data.datasets import load_dataset
     from tandem_hw.data.event_data import bin_events, event_dataset
     from tandem_hw.export.c99.writer import write_c
@@ -64,6 +65,7 @@ __all__ = [
     "load_checkpoint",
     "load_dataset",
     "make_backend",
+    "prepare",
     "quantize_inputs",
     "read_net",
     "read_netx",
@@ -89,6 +91,7 @@ _HOMES = {
     "load_checkpoint": "learning.checkpoint",
     "load_dataset": "data.datasets",
     "make_backend": "sim.registry",
+    "prepare": "conversion.preparation.prepare",
     "quantize_inputs": "network.inputs",
     "read_net": "export.net_file",
     "read_netx": "export.netx_reader",

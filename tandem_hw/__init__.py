@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tandem_hw.network.recording import Recording
     from tandem_hw.sim.registry import make_backend
     from tandem_hw.training.loop import TrainingOptions, train
+    from tandem_hw.training.warm_start import load_parameters
     from tandem_hw.verification.step import compare, verify
 
     __version__: str
@@ -64,6 +65,7 @@ __all__ = [
     "from_nir",
     "load_checkpoint",
     "load_dataset",
+    "load_parameters",
     "make_backend",
     "prepare",
     "quantize_inputs",
@@ -90,6 +92,7 @@ _HOMES = {
     "from_nir": "export.nir_import",
     "load_checkpoint": "learning.checkpoint",
     "load_dataset": "data.datasets",
+    "load_parameters": "training.warm_start",
     "make_backend": "sim.registry",
     "prepare": "conversion.preparation.prepare",
     "quantize_inputs": "network.inputs",

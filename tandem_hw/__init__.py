@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tandem_hw.export.nir_import import from_nir
     from tandem_hw.export.nir_reader import read_nir
     from tandem_hw.export.nir_writer import write_nir
-    from tandem_hw.learning.checkpoint import load_checkpoint
+    from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from tandem_hw.learning.model import TandemNetwork
     from tandem_hw.network.inputs import quantize_inputs
     from tandem_hw.network.quantized import QuantizedNetwork
@@ -53,6 +53,7 @@ if _program.endswith("/tandem-hw") or (_program == "-m" and __name__ in sys.orig
     sys.excepthook = _without_a_word
 
 __all__ = [
+    "Checkpoint",
     "QuantizedNetwork",
     "Recording",
     "TandemNetwork",
@@ -72,6 +73,7 @@ __all__ = [
     "read_net",
     "read_netx",
     "read_nir",
+    "save_checkpoint",
     "train",
     "verify",
     "write_c",
@@ -80,6 +82,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Checkpoint": "learning.checkpoint",
     "QuantizedNetwork": "network.quantized",
     "Recording": "network.recording",
     "TandemNetwork": "learning.model",
@@ -99,6 +102,7 @@ _HOMES = {
     "read_net": "export.net_file",
     "read_netx": "export.netx_reader",
     "read_nir": "export.nir_reader",
+    "save_checkpoint": "learning.checkpoint",
     "train": "training.loop",
     "verify": "verification.step",
     "write_c": "export.c99.writer",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tandem_hw.conversion.convert import convert
+    from tandem_hw.conversion.onnx.from_onnx import from_onnx
     from tandem_hw.conversion.preparation.prepare import prepare
     from tandem_hw.data.datasets import load_dataset
     from tandem_hw.data.event_data import bin_events, event_dataset
@@ -64,6 +65,7 @@ __all__ = [
     "event_dataset",
     "freeze",
     "from_nir",
+    "from_onnx",
     "load_checkpoint",
     "load_dataset",
     "load_parameters",
@@ -93,6 +95,7 @@ _HOMES = {
     "event_dataset": "data.event_data",
     "freeze": "export.freezing",
     "from_nir": "export.nir_import",
+    "from_onnx": "conversion.onnx.from_onnx",
     "load_checkpoint": "learning.checkpoint",
     "load_dataset": "data.datasets",
     "load_parameters": "training.warm_start",

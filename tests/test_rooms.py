@@ -30,7 +30,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ),
     ("sim.loihi2", "sim.lava_cpu", "sim.c", "sim.sana_fe"),  # the backends
     *(("sim.graph",), ("sim.child",), ("sim",)),
-    ("conversion.preparation",),
+    ("conversion.onnx", "conversion.preparation"),
     *(("conversion",), ("export",), ("training",)),
     *(("learning",), ("chip",), ("data",), ("zoo",), ("arithmetic",), ("network",)),
     *(
@@ -51,7 +51,8 @@ LIBRARIES = {
     "scipy": {"chip", "sim.graph"},
     "sanafe": {"sim.sana_fe"},
     "torch": {"cli", "sim", "sim.loihi2", "conversion", "export", "training", "learning", "zoo"}
-    | {"arithmetic", "conversion.preparation"},
+    | {"arithmetic", "conversion.onnx", "conversion.preparation"},
+    "onnx": {"conversion.onnx"},
 }
 #: The rooms that reach PyTorch by no way.
 WITHOUT_TORCH = {"chip", "data", "network", "sweep"}

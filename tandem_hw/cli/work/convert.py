@@ -18,6 +18,7 @@ from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.budget_tables import budget_line
 from tandem_hw.cli.work.samples import Samples, take_samples
 from tandem_hw.conversion.convert import convert
+from tandem_hw.conversion.onnx.from_onnx import OnnxNetwork, from_onnx
 from tandem_hw.conversion.preparation.remedies import Remedy, is_lost, remedies
 from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
 from tandem_hw.data.dataset import Dataset, ImageDataset
@@ -123,6 +124,12 @@ class _Start:
 
 
 def _load(path: Path, data: str, model: str | None, wanted: dict[str, Any]) -> _Start:
+    if path.suffix == ".onnx":
+        if model is not None:
+            raise FileFormatError(
+                f"{path}: is an ONNX file, which has its network; leave --model away"
+            )
+        return _from_ordinary(from_onnx(path), data, wanted, path)
     if is_tandem_checkpoint(path):
         if model is not None:
             raise FileFormatError(
@@ -138,6 +145,24 @@ def _load(path: Path, data: str, model: str | None, wanted: dict[str, Any]) -> _
 
 
 def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) -> _Start:
+    settings, dataset = _settings(data, wanted)
+    ordinary = build(model, dataset.shape, dataset.outputs)
+    load_parameters(ordinary, path)
+    return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
+
+
+def _from_ordinary(ordinary: OnnxNetwork, data: str, wanted: dict[str, Any], path: Path) -> _Start:
+    settings, dataset = _settings(data, wanted)
+    if ordinary.input_shape not in (None, dataset.shape):
+        raise DataError(
+            f"{path}: takes samples of shape {ordinary.input_shape}, those of {dataset.name} have "
+            f"{dataset.shape}; give the data that it was trained with"
+        )
+    return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
+
+
+def _settings(data: str, wanted: dict[str, Any]) -> tuple[dict[str, Any], Dataset]:
+    """Return the settings of a network that has none yet, and the data."""
     settings = {
         "num_steps": wanted["num_steps"] or _NUM_STEPS,
         "reset": wanted["reset"] or "subtract",
@@ -150,9 +175,7 @@ def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) 
     dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
     if settings["encoding"] is None:
         settings["encoding"] = dataset.default_encoding(settings["reset"])
-    ordinary = build(model, dataset.shape, dataset.outputs)
-    load_parameters(ordinary, path)
-    return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
+    return settings, dataset
 
 
 def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
@@ -283,9 +306,14 @@ class _Lost:
             bits = (
                 f"{self._value(inputs.metrics)} with {inputs.name} alone, so give --input-bits 8; "
             )
-        train = f"train {self.data} --init {self.path}"
-        train += f" --model {self.model}" if self.model else ""
-        training = f"train it for a few epochs from here (tandem-hw {train})"
+        if self.path.endswith(".onnx"):
+            training = (
+                "train it for a few epochs from here (from_onnx, convert and train in Python)"
+            )
+        else:
+            train = f"train {self.data} --init {self.path}"
+            train += f" --model {self.model}" if self.model else ""
+            training = f"train it for a few epochs from here (tandem-hw {train})"
         enough = [one for one in self.tried if one.is_enough]
         if enough:
             (one,) = enough

@@ -69,6 +69,7 @@ def imported(name: str) -> Any:
             pytest.skip(f"{name} does not start here: {error}")
 
 
+@pytest.mark.exhaustive  # it takes ten seconds to be imported
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:lightning.*")
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:lightning.*")
 @pytest.mark.filterwarnings("ignore:.*:FutureWarning:lightning.*")

@@ -18,7 +18,7 @@ import torch
 
 from tandem_hw.atomic_write import write_whole
 from tandem_hw.errors import ConversionError, FileFormatError
-from tandem_hw.learning.model import Architecture, TandemNetwork
+from tandem_hw.learning.model import Architecture, TandemNetwork, check_tandem
 from tandem_hw.learning.saved.field_rules import shown, whole
 from tandem_hw.learning.saved.parameters import check_parameters, check_values
 from tandem_hw.learning.torch_file import check_tensors, read_torch_file
@@ -67,18 +67,24 @@ class Checkpoint:
     run: str = ""
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
-    """Write a checkpoint, whole or not at all.
+def save_checkpoint(checkpoint: Checkpoint | TandemNetwork, path: str | os.PathLike[str]) -> None:
+    """Write a checkpoint, whole or not at all; ``load_checkpoint`` reads it.
 
     Args:
-        checkpoint: what to keep.
+        checkpoint: what to keep; a tandem network alone, of a training loop of your own, has no
+            data set's name and no metrics.
         path: where to write, usually ending in ``.pt``.
 
     Raises:
-        ConversionError: the model has been rounded to a format with too few digits, or has values
-            that no file may have.
+        ConversionError: it is no tandem network, the model has been rounded to a format with too
+            few digits, has values that no file may have, or parameters that its architecture does
+            not give.
         FileFormatError: the path cannot be written to.
     """
+    if not isinstance(checkpoint, Checkpoint):
+        check_tandem(checkpoint)
+        check_checkpoint(checkpoint)
+        checkpoint = Checkpoint(checkpoint)
     checkpoint.model.check_precision()
     for name, value in checkpoint.model.state_dict().items():
         try:

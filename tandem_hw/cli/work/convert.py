@@ -18,6 +18,8 @@ from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.budget_tables import budget_line
 from tandem_hw.cli.work.samples import Samples, take_samples
 from tandem_hw.conversion.convert import convert
+from tandem_hw.conversion.onnx.from_onnx import OnnxNetwork, from_onnx
+from tandem_hw.conversion.preparation.remedies import Remedy, is_lost, remedies
 from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
 from tandem_hw.data.dataset import Dataset, ImageDataset
 from tandem_hw.data.datasets import load_dataset
@@ -80,13 +82,20 @@ def run_conversion(
     check_device(device)
     start = _load(model_path, data, model, wanted)
     network, dataset = start.network.to(device).eval(), start.dataset
-    measured = calibrate(network, _calibration_samples(network, dataset, samples), percentile)
+    measuring = _calibration_samples(network, dataset, samples)
+    measured = calibrate(network, measuring, percentile)
     frozen = freeze(network)
     budget = budget_line(frozen, simulation_only)
     given = take_samples(frozen, dataset, test_samples)
     recording = ReferenceBackend(device).run(frozen, given.inputs, given.labels)
     stages = [*_stages(start, given, device), _last_stage(frozen, given, recording)]
-    result = _Result(frozen, stages, measured, summarise(frozen, recording), recording)
+    tried: Sequence[Remedy] = ()
+    if is_lost(given.objective, stages[0].metrics, stages[-1].metrics):
+        inputs, targets = torch.from_numpy(given.inputs), as_tensor(given.wanted)
+        judged = (inputs.to(device), targets.to(device), given.objective, stages[0].metrics)
+        tried = remedies(network, measuring, percentile, *judged)
+    lost = _Lost(given, stages, tried, f"{model_path}", data, model)
+    result = _Result(frozen, stages, measured, summarise(frozen, recording), recording, lost)
     write_network(frozen, out)
     write_json({"data": dataset.name, **result.as_dict(given)}, json_path)
     console = make_console()
@@ -115,6 +124,12 @@ class _Start:
 
 
 def _load(path: Path, data: str, model: str | None, wanted: dict[str, Any]) -> _Start:
+    if path.suffix == ".onnx":
+        if model is not None:
+            raise FileFormatError(
+                f"{path}: is an ONNX file, which has its network; leave --model away"
+            )
+        return _from_ordinary(from_onnx(path), data, wanted, path)
     if is_tandem_checkpoint(path):
         if model is not None:
             raise FileFormatError(
@@ -130,6 +145,24 @@ def _load(path: Path, data: str, model: str | None, wanted: dict[str, Any]) -> _
 
 
 def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) -> _Start:
+    settings, dataset = _settings(data, wanted)
+    ordinary = build(model, dataset.shape, dataset.outputs)
+    load_parameters(ordinary, path)
+    return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
+
+
+def _from_ordinary(ordinary: OnnxNetwork, data: str, wanted: dict[str, Any], path: Path) -> _Start:
+    settings, dataset = _settings(data, wanted)
+    if ordinary.input_shape not in (None, dataset.shape):
+        raise DataError(
+            f"{path}: takes samples of shape {ordinary.input_shape}, those of {dataset.name} have "
+            f"{dataset.shape}; give the data that it was trained with"
+        )
+    return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
+
+
+def _settings(data: str, wanted: dict[str, Any]) -> tuple[dict[str, Any], Dataset]:
+    """Return the settings of a network that has none yet, and the data."""
     settings = {
         "num_steps": wanted["num_steps"] or _NUM_STEPS,
         "reset": wanted["reset"] or "subtract",
@@ -142,9 +175,7 @@ def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) 
     dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
     if settings["encoding"] is None:
         settings["encoding"] = dataset.default_encoding(settings["reset"])
-    ordinary = build(model, dataset.shape, dataset.outputs)
-    load_parameters(ordinary, path)
-    return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
+    return settings, dataset
 
 
 def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
@@ -240,6 +271,67 @@ def _last_stage(network: QuantizedNetwork, given: Samples, recording: Recording)
     return Stage(name, len(network.layers), given.measure(network, recording), last)
 
 
+@dataclass(frozen=True)
+class _Lost:
+    """What a conversion has lost of the ordinary network, and what would bring it back."""
+
+    given: Samples
+    stages: Sequence[Stage]
+    tried: Sequence[Remedy]
+    path: str
+    data: str
+    model: str | None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the network that is written is worse than the ordinary one."""
+        return is_lost(self.given.objective, self.stages[0].metrics, self.stages[-1].metrics)
+
+    def remarks(self) -> list[str]:
+        """Return a line about a loss, with what to do about it."""
+        if not self.is_lost:
+            return []
+        first, last = self.stages[0], self.stages[-1]
+        return [
+            f"LOST: what is written has {self._value(last.metrics)}, the {first.name} "
+            f"{self._value(first.metrics)}; {self._remedy()}"
+        ]
+
+    def _remedy(self) -> str:
+        first, inputs, *_ = self.stages
+        bits = ""
+        if inputs.spiking_layers == 0 and is_lost(
+            self.given.objective, first.metrics, inputs.metrics
+        ):
+            bits = (
+                f"{self._value(inputs.metrics)} with {inputs.name} alone, so give --input-bits 8; "
+            )
+        if self.path.endswith(".onnx"):
+            training = (
+                "train it for a few epochs from here (from_onnx, convert and train in Python)"
+            )
+        else:
+            train = f"train {self.data} --init {self.path}"
+            train += f" --model {self.model}" if self.model else ""
+            training = f"train it for a few epochs from here (tandem-hw {train})"
+        enough = [one for one in self.tried if one.is_enough]
+        if enough:
+            (one,) = enough
+            return (
+                f"{bits}with --firing-delay phased --num-steps {one.num_steps} it has "
+                f"{self._value(one.metrics)}, in a longer time: convert with these, or {training}"
+            )
+        found = " and ".join(
+            f"{self._value(one.metrics)} with --num-steps {one.num_steps}" for one in self.tried
+        )
+        phased = f"--firing-delay phased is not enough ({found}): " if found else ""
+        return f"{bits}{phased}{training}"
+
+    def _value(self, metrics: Mapping[str, float]) -> str:
+        metric = self.given.objective.metric
+        return shown(metric, metrics[metric])
+
+
 #: What is known of neurons that a max pooling consists of: no sample is needed to set them.
 _NOT_MEASURED: Final = LayerCalibration(None, None, 0.0)
 
@@ -253,6 +345,7 @@ class _Result:
     measured: Mapping[str, LayerCalibration]
     activity: Sequence[LayerSummary]
     recording: Recording
+    lost: _Lost
 
     @property
     def silent(self) -> list[str]:
@@ -302,7 +395,7 @@ class _Result:
                 f"SATURATED: states of {', '.join(full)} left the chip's 24 bits on the test "
                 f"samples; measure with more --samples, or use fewer num-steps"
             )
-        return lines
+        return lines + self.lost.remarks()
 
     def as_dict(self, given: Samples) -> dict[str, Any]:
         """Return everything as plain data."""
@@ -330,4 +423,9 @@ class _Result:
                 for layer in self.activity
             ],
             "silent_layers": self.silent,
+            "lost": self.lost.is_lost,
+            "tried": [
+                {"num_steps": one.num_steps, "firing_delay": PHASED, **for_json(one.metrics)}
+                for one in self.lost.tried
+            ],
         }

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.given.model_name import model_file_of, model_option
 from tandem_hw.cli.options import OutputPath, check_outputs, device_option
 from tandem_hw.cli.train import command as train_command
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
@@ -17,8 +18,10 @@ from tandem_hw.ranges import SEEDS
 from tandem_hw.sweep.axes import NOT_VARIED, read_variants, read_vary, seeds
 from tandem_hw.sweep.grid import SEED, Axis, Point, Skipped, plan
 from tandem_hw.sweep.summary import CSV_NAME, JSON_NAME
-from tandem_hw.zoo.catalogue import MODELS
+from tandem_hw.training.run_files import file_digest
 
+#: The name among a training's settings of the SHA-256 of a network's file.
+MODEL_DIGEST = "model_digest"
 #: Exit status where a training failed.
 EXIT_FAILED = 1
 
@@ -85,7 +88,7 @@ def _as_given(param: click.Parameter, value: Any) -> Sequence[str]:
     type=OutputPath(),
     help="Draw the results as PNG; this needs matplotlib.",
 )
-@click.option("--model", type=click.Choice(list(MODELS)), default="lenet", show_default=True)
+@model_option
 @train_options
 @device_option
 @click.pass_context
@@ -116,6 +119,7 @@ def command(
     _refuse_nothing(points, skipped)
     for settings in (run.settings for run in runs.values()):
         inputs = [Path(settings[name]) for name in _paths_read() if settings[name] is not None]
+        inputs += (model_file_of(settings["model"]) or ())[:1]
         outputs = (out / JSON_NAME, out / CSV_NAME, plot_path)
         check_outputs(*outputs, inputs=inputs, data=settings["data"])
     if plot_path is not None:
@@ -186,6 +190,9 @@ def _settings_of(arguments: Sequence[str]) -> dict[str, Any]:
     settings["firing_delay"] = steps_of_delay(
         settings["firing_delay"], settings["num_steps"], ConversionError
     )
+    named = model_file_of(settings["model"])
+    if named is not None:  # with another content it is another training
+        settings[MODEL_DIGEST] = file_digest(named[0])
     return {name: _plain(value) for name, value in sorted(settings.items())}
 
 

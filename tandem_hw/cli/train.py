@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.given.model_name import model_file_of, model_option
 from tandem_hw.cli.options import check_outputs, device_option, verbose_option
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import FileFormatError
 from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
-from tandem_hw.zoo.catalogue import MODELS
 
 
 @click.command("train")
 @click.argument("data", default="digits")
-@click.option("--model", type=click.Choice(list(MODELS)), default="lenet", show_default=True)
+@model_option
 @train_options
 @device_option
 @click.option(
@@ -40,7 +40,7 @@ def command(
     init: Path | None,
     **settings: Any,
 ) -> None:
-    """Train a network of the zoo on DATA.
+    """Train a network of the zoo, or of a file of yours, on DATA.
 
     DATA is digits or diabetes (which come with scikit-learn), npz:PATH (x_train, y_train, x_test,
     y_test), or, with torchvision, mnist, fashion-mnist, cifar10 or cifar100. Events are
@@ -50,6 +50,7 @@ def command(
     """
     options = training_options(settings)
     read = [init, None if options.teacher is None else Path(options.teacher)]
+    read += (model_file_of(model) or ())[:1]
     _check_folder(out, resume, overwrite, read, data)
     check_spiking_options(settings)
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.

@@ -12,6 +12,8 @@ import torch
 from rich.table import Table
 from torch import nn
 
+from tandem_hw.cli.given.model_file import announce, build_model, located
+from tandem_hw.cli.given.model_name import FORM
 from tandem_hw.cli.metrics import for_json, shown
 from tandem_hw.cli.options import check_device, write_json
 from tandem_hw.cli.terminal import make_console, warn
@@ -41,7 +43,6 @@ from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.objectives import as_tensor
 from tandem_hw.training.warm_start import is_tandem_checkpoint, load_parameters
 from tandem_hw.zoo.catalogue import MODELS
-from tandem_hw.zoo.models import build
 
 _NUM_STEPS, _WEIGHT_BITS, _INPUT_BITS = 7, 8, 4
 
@@ -65,7 +66,7 @@ def run_conversion(
         model_path: a state_dict, or a checkpoint.
         data: the data set, as ``load_dataset`` takes it.
         out: the file of the network.
-        model: the network of the zoo whose state_dict it is; None with a checkpoint.
+        model: the network whose state_dict it is, as ``--model`` names it; None with a checkpoint.
         samples: measure with so many training samples.
         test_samples: judge by so many test samples; None for all.
         percentile: share of the activations that can be sent; None for what errs least.
@@ -124,7 +125,7 @@ def _load(path: Path, data: str, model: str | None, wanted: dict[str, Any]) -> _
     if model is None:
         raise FileFormatError(
             f"{path}: holds parameters without their network; say with --model which of "
-            f"{', '.join(MODELS)} it is"
+            f"{', '.join(MODELS)} or {FORM} it is"
         )
     return _from_state_dict(path, data, model, wanted)
 
@@ -142,9 +143,12 @@ def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) 
     dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
     if settings["encoding"] is None:
         settings["encoding"] = dataset.default_encoding(settings["reset"])
-    ordinary = build(model, dataset.shape, dataset.outputs)
+    announce(model)
+    ordinary = build_model(model, dataset.shape, dataset.outputs)
     load_parameters(ordinary, path)
-    return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
+    with located(model):
+        network = convert(ordinary, input_shape=dataset.shape, **settings)
+    return _Start(network, ordinary, dataset)
 
 
 def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:

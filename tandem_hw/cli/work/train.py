@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
+from tandem_hw.cli.given.model_file import announce, build_model, located
 from tandem_hw.cli.metrics import shown, shown_together
 from tandem_hw.cli.options import check_device
 from tandem_hw.cli.terminal import make_console, progress_bars
@@ -30,7 +31,6 @@ from tandem_hw.training.warm_start import (
     load_parameters,
     load_tandem_parameters,
 )
-from tandem_hw.zoo.models import build
 
 #: Column of the progress bar, in rich's markup.
 _COLUMNS = "{task.fields[state]}"
@@ -50,11 +50,11 @@ def run_training(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Train a network of the zoo, and show how it goes.
+    """Train a network, and show how it goes.
 
     Args:
         data: the data set, as ``load_dataset`` takes it.
-        model: a network of the zoo.
+        model: a network of the zoo, or FILE.py:NAME.
         device: where PyTorch computes.
         out: the folder of the training.
         init: a checkpoint or a state_dict to start from, or None.
@@ -71,6 +71,8 @@ def run_training(
     with started_processes(torch.device(place), options.batch_size) as processes:
         with processes.first_goes_ahead():
             dataset = _load(data, settings)
+        if processes.is_first:
+            announce(model)
         seed_everything(options.seed)
         outputs = options.make_objective().outputs(dataset)
         network = _make_network(model, outputs, dataset, init, settings)
@@ -104,12 +106,13 @@ def _load(data: str, settings: dict[str, Any]) -> Dataset:
 def _make_network(
     model: str, outputs: int, dataset: Dataset, init: Path | None, settings: dict[str, Any]
 ) -> TandemNetwork:
-    """Build and convert a network of the zoo, from the start or from trained parameters."""
-    ordinary = build(model, dataset.shape, outputs)
+    """Build and convert a network, from the start or from trained parameters."""
+    ordinary = build_model(model, dataset.shape, outputs)
     is_tandem = init is not None and is_tandem_checkpoint(init)
     if init is not None and not is_tandem:
         load_parameters(ordinary, init)
-    network = convert(ordinary, input_shape=dataset.shape, **settings)
+    with located(model):
+        network = convert(ordinary, input_shape=dataset.shape, **settings)
     if init is not None and is_tandem:
         load_tandem_parameters(network, init)
     elif init is not None:

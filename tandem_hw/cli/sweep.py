@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.given.config_file import given_in_file, used_options
 from tandem_hw.cli.given.model_name import model_file_of, model_option
-from tandem_hw.cli.options import OutputPath, check_outputs, device_option
+from tandem_hw.cli.options import OutputPath, check_outputs, device_option, is_output
 from tandem_hw.cli.train import command as train_command
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import ConversionError, TandemError
@@ -32,13 +33,20 @@ class SweepCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, and keep the arguments of ``train`` in ``ctx.obj``."""
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        rest = super().parse_args(ctx, args)
+        words = given_in_file(ctx) | {name: one for name, one in given.items() if _is_word(one)}
         ctx.obj = [
             word
             for param in self.params
             if param.name in {one.name for one in train_command.params} - {*NOT_VARIED}
-            for word in _as_given(param, given.get(param.name or ""))
+            for word in _as_given(param, words.get(param.name or ""))
         ]
-        return super().parse_args(ctx, args)
+        return rest
+
+
+def _is_word(value: Any) -> bool:
+    """Whether a parser found a parameter on the command line; what stands for nothing varies."""
+    return value is True or isinstance(value, str | list)
 
 
 def _as_given(param: click.Parameter, value: Any) -> Sequence[str]:
@@ -129,7 +137,9 @@ def command(
     from tandem_hw.cli.work.sweep import Place, run_sweep  # rich, which help need not wait for
 
     place = Place(jobs, threads, scheduler)
-    if not run_sweep(axes, points, skipped, out, place, plot_path):
+    varied = {f"--{axis.name}" for axis in axes if axis.name != SEED}
+    used = used_options(context, lambda one: is_output(one) or bool(varied & {*one.opts}))
+    if not run_sweep(axes, points, skipped, out, place, plot_path, used):
         raise click.exceptions.Exit(EXIT_FAILED)
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.given.config_file import OPTIONS_NAME, used_options
 from tandem_hw.cli.given.model_name import model_file_of, model_option
 from tandem_hw.cli.options import check_outputs, device_option, verbose_option
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import FileFormatError
+from tandem_hw.sweep.axes import NOT_VARIED
 from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
 
 
@@ -24,12 +26,15 @@ from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder for checkpoint.pt, last.pt and metrics.json.",
+    help="Folder for checkpoint.pt, last.pt, metrics.json and run.toml.",
 )
 @click.option("--resume", is_flag=True, help="Continue from last.pt in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier training in the folder.")
 @verbose_option
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     data: str,
     model: str,
     device: str,
@@ -56,8 +61,11 @@ def command(
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.train import run_training
 
+    used = used_options(context, lambda param: param.name in NOT_VARIED)
     run_training(
-        data, model, device, out, init, options, settings, resume=resume, overwrite=overwrite
+        *(data, model, device, out, init, options, settings, used),
+        resume=resume,
+        overwrite=overwrite,
     )
     if verbose:
         from tandem_hw.cli.work.arithmetic_tables import show_ways
@@ -68,7 +76,9 @@ def command(
 def _check_folder(
     out: Path, resume: bool, overwrite: bool, read: Sequence[Path | None], data: str
 ) -> None:
-    check_outputs(*(out / name for name in WRITTEN_NAMES), inputs=read, data=data)
+    # A training that is resumed keeps its options, which may be what --config names.
+    written = WRITTEN_NAMES if resume else (*WRITTEN_NAMES, OPTIONS_NAME)
+    check_outputs(*(out / name for name in written), inputs=read, data=data)
     if resume and overwrite:
         raise FileFormatError(
             f"{out}: --resume keeps a training and --overwrite replaces it; give one"

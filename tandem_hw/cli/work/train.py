@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
+from tandem_hw.cli.given.config_file import OPTIONS_NAME, write_options
 from tandem_hw.cli.given.model_file import announce, build_model, located
 from tandem_hw.cli.metrics import shown, shown_together
 from tandem_hw.cli.options import check_device
@@ -46,6 +47,7 @@ def run_training(
     init: Path | None,
     options: TrainingOptions,
     settings: dict[str, Any],
+    used: dict[str, Any],
     *,
     resume: bool,
     overwrite: bool,
@@ -60,6 +62,8 @@ def run_training(
         init: a checkpoint or a state_dict to start from, or None.
         options: how to train.
         settings: what ``convert`` makes the network with.
+        used: all options, as ``run.toml`` has them, which is written after the first epoch: till
+            then an earlier training of the folder is what a file there is of.
         resume: continue what is in the folder.
         overwrite: take its place.
 
@@ -76,7 +80,13 @@ def run_training(
         seed_everything(options.seed)
         outputs = options.make_objective().outputs(dataset)
         network = _make_network(model, outputs, dataset, init, settings)
+        kept = _Kept(out / OPTIONS_NAME, used)
         with progress_bars(_COLUMNS, disable=not processes.is_first) as progress:
+
+            def told(epoch: dict[str, Any]) -> None:
+                kept.write()
+                progress.console.print(describe_epoch(epoch))
+
             summary = train(
                 network,
                 dataset,
@@ -86,7 +96,7 @@ def run_training(
                 resume=resume,
                 overwrite=overwrite,
                 report=_Bar(progress),
-                epoch_done=lambda epoch: progress.console.print(describe_epoch(epoch)),
+                epoch_done=told,
             )
     if processes.is_first:
         console = make_console()
@@ -121,6 +131,20 @@ def _make_network(
             network, torch.from_numpy(dataset.integers(samples, network.architecture.input))
         )
     return network
+
+
+class _Kept:
+    """The options of a training, to be written once."""
+
+    def __init__(self, path: Path, options: dict[str, Any]) -> None:
+        self.path, self.options = path, options
+        self.is_written = False
+
+    def write(self) -> None:
+        """Write them, the first time that it is called."""
+        if not self.is_written:
+            write_options(self.path, "train", self.options)
+            self.is_written = True
 
 
 class _Bar:

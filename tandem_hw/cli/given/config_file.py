@@ -268,13 +268,16 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float) else str(value)
 
 
-def write_options(path: Path, command: str, options: Mapping[str, Any]) -> None:
+def write_options(
+    path: Path, command: str, options: Mapping[str, Any], remark: str | None = None
+) -> None:
     """Write the options of a command as TOML, whole or not at all.
 
     Args:
         path: the file.
         command: its name.
         options: as ``used_options`` returns them.
+        remark: a line that is said above them, or None.
 
     Raises:
         FileFormatError: the path cannot be written to.
@@ -285,5 +288,6 @@ def write_options(path: Path, command: str, options: Mapping[str, Any]) -> None:
     comment = (
         f"# What tandem-hw {command} ran with (tandem-hw {installed_version()}).\n"
         f"# tandem-hw {command} --config THIS_FILE --out FOLDER does it again.\n"
+        f"{'' if remark is None else f'# {remark}'}\n"
     )
     write_whole(path, (comment + tomli_w.dumps(dict(options))).encode())

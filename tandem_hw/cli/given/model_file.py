@@ -19,7 +19,6 @@ from typing import Any, Final
 from torch import nn
 
 from tandem_hw.cli.given.model_name import model_file_of, near_names, parsed, syntax_fault
-from tandem_hw.cli.process.streams import say
 from tandem_hw.errors import ConversionError, TandemError
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.zoo.models import build
@@ -28,15 +27,14 @@ from tandem_hw.zoo.models import build
 _MODULE: Final = "tandem_hw_model_file_"
 
 
-def announce(model: str) -> None:
-    """Say that a file's code is run, if a file is what makes the network.
+def announcement(model: str) -> str | None:
+    """Return what is said before a file's code is run; None where none makes the network.
 
     Args:
         model: the value of ``--model``.
     """
     named = model_file_of(model)
-    if named is not None:
-        say(f"running the code of {named[0]}, which --model names")
+    return None if named is None else f"running the code of {named[0]}, which --model names"
 
 
 def build_model(model: str, input_shape: tuple[int, ...], outputs: int) -> nn.Module:

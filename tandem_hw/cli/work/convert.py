@@ -12,10 +12,11 @@ import torch
 from rich.table import Table
 from torch import nn
 
-from tandem_hw.cli.given.model_file import announce, build_model, located
+from tandem_hw.cli.given.model_file import announcement, build_model, located
 from tandem_hw.cli.given.model_name import FORM
 from tandem_hw.cli.metrics import for_json, shown
 from tandem_hw.cli.options import check_device, write_json
+from tandem_hw.cli.process.streams import say
 from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.budget_tables import budget_line
 from tandem_hw.cli.work.samples import Samples, take_samples
@@ -143,7 +144,9 @@ def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) 
     dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
     if settings["encoding"] is None:
         settings["encoding"] = dataset.default_encoding(settings["reset"])
-    announce(model)
+    said = announcement(model)
+    if said is not None:
+        say(said)
     ordinary = build_model(model, dataset.shape, dataset.outputs)
     load_parameters(ordinary, path)
     with located(model):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
 from rich.progress import Progress
 
 from tandem_hw.cli.given.config_file import OPTIONS_NAME, write_options
-from tandem_hw.cli.given.model_file import announce, build_model, located
+from tandem_hw.cli.given.model_file import announcement, build_model, located
+from tandem_hw.cli.given.resumed import keep_longer, resumed
 from tandem_hw.cli.metrics import shown, shown_together
 from tandem_hw.cli.options import check_device
+from tandem_hw.cli.process.streams import say
 from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
@@ -49,7 +53,6 @@ def run_training(
     settings: dict[str, Any],
     used: dict[str, Any],
     *,
-    resume: bool,
     overwrite: bool,
 ) -> None:
     """Train a network, and show how it goes.
@@ -64,27 +67,74 @@ def run_training(
         settings: what ``convert`` makes the network with.
         used: all options, as ``run.toml`` has them, which is written after the first epoch: till
             then an earlier training of the folder is what a file there is of.
-        resume: continue what is in the folder.
-        overwrite: take its place.
+        overwrite: take the place of an earlier training in the folder.
 
     Raises:
         TandemError: the device, the data or the folder cannot be used, or do not fit each other.
     """
+
+    def made(dataset: Dataset, outputs: int) -> TandemNetwork:
+        return _make_network(model, outputs, dataset, init, settings)
+
+    keep = partial(write_options, out / OPTIONS_NAME, "train", used)
+    _train(data, model, device, out, options, settings, made, keep, overwrite=overwrite)
+
+
+def resume_training(context: click.Context, out: Path, data: str | None, model: str) -> None:
+    """Go on with the training in a folder, and show how it goes.
+
+    Args:
+        context: of the command, whose options are those of the training where they are not given.
+        out: the folder.
+        data: the data set that was given, or None.
+        model: as for ``run_training``; only looked at if it was given.
+
+    Raises:
+        TandemError: there is nothing to go on with, or what was given is another training's.
+    """
+    found = resumed(context, out, data)
+
+    def made(dataset: Dataset, outputs: int) -> TandemNetwork:
+        if found.network is not None:
+            return found.network
+        return _make_network(model, outputs, dataset, None, found.settings)
+
+    _train(
+        *(found.data, model if found.network is None else None, found.device, out),
+        *(found.options, found.settings, made, partial(keep_longer, out, found.options)),
+        remark=found.remark,
+    )
+
+
+def _train(
+    data: str,
+    model: str | None,
+    device: str,
+    out: Path,
+    options: TrainingOptions,
+    settings: dict[str, Any],
+    made: Callable[[Dataset, int], TandemNetwork],
+    keep: Callable[[], None],
+    *,
+    overwrite: bool = False,
+    remark: str | None = None,
+) -> None:
+    """Train a network, from the start or, with a remark, from where it was left."""
     place = own_device(device)
     check_device(place)
     with started_processes(torch.device(place), options.batch_size) as processes:
         with processes.first_goes_ahead():
             dataset = _load(data, settings)
         if processes.is_first:
-            announce(model)
+            for line in filter(None, (remark, None if model is None else announcement(model))):
+                say(line)
         seed_everything(options.seed)
-        outputs = options.make_objective().outputs(dataset)
-        network = _make_network(model, outputs, dataset, init, settings)
-        kept = _Kept(out / OPTIONS_NAME, used)
+        network = made(dataset, options.make_objective().outputs(dataset))
         with progress_bars(_COLUMNS, disable=not processes.is_first) as progress:
+            kept = _Once(keep)
 
             def told(epoch: dict[str, Any]) -> None:
-                kept.write()
+                kept()
                 progress.console.print(describe_epoch(epoch))
 
             summary = train(
@@ -93,7 +143,7 @@ def run_training(
                 options,
                 out,
                 device=place,
-                resume=resume,
+                resume=remark is not None,
                 overwrite=overwrite,
                 report=_Bar(progress),
                 epoch_done=told,
@@ -133,18 +183,17 @@ def _make_network(
     return network
 
 
-class _Kept:
-    """The options of a training, to be written once."""
+class _Once:
+    """Does something the first time that it is called."""
 
-    def __init__(self, path: Path, options: dict[str, Any]) -> None:
-        self.path, self.options = path, options
-        self.is_written = False
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action: Callable[[], None] | None = action
 
-    def write(self) -> None:
-        """Write them, the first time that it is called."""
-        if not self.is_written:
-            write_options(self.path, "train", self.options)
-            self.is_written = True
+    def __call__(self) -> None:
+        """Do it, or nothing."""
+        action, self.action = self.action, None
+        if action is not None:
+            action()
 
 
 class _Bar:

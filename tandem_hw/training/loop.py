@@ -35,7 +35,7 @@ from tandem_hw.training.methods.learning_rate import laid_out_anew, make_schedul
 from tandem_hw.training.methods.mixing import Mixture
 from tandem_hw.training.methods.optimizers import make_optimizer
 from tandem_hw.training.methods.task_loss import TaskLoss
-from tandem_hw.training.objectives import Objective
+from tandem_hw.training.objectives import Objective, meaning_of
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.training.progress import EpochProgress, StepReport
 from tandem_hw.training.resuming.last_checkpoint import (
@@ -152,6 +152,7 @@ class _Run:
         architecture = model.architecture
         dataset.check_fit(architecture.input, architecture.options.num_steps)
         self.objective.check_outputs(dataset, model.outputs)
+        model.meaning = meaning_of(self.objective, dataset)
         self.data = TrainingData(
             dataset, self.objective, options, architecture.input, device, processes
         )
@@ -372,6 +373,7 @@ class _Run:
             return None
         kept = last.training["best_checkpoint"]
         model = rebuilt(last.model.architecture, kept["parameters"])
+        model.meaning = self.model.meaning
         return Checkpoint(model, last.data, list(kept["metrics"]), run=last.run)
 
     def _tie(self, last: Checkpoint, best: Checkpoint | None) -> None:

@@ -41,7 +41,7 @@ from tandem_hw.network.inputs import default_scale
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.training.objectives import as_tensor
+from tandem_hw.training.objectives import as_tensor, fitting_objective, meaning_of
 from tandem_hw.training.warm_start import is_tandem_checkpoint, load_parameters
 from tandem_hw.zoo.catalogue import MODELS
 
@@ -83,6 +83,8 @@ def run_conversion(
     start = _load(model_path, data, model, wanted)
     network, dataset = start.network.to(device).eval(), start.dataset
     measured = calibrate(network, _calibration_samples(network, dataset, samples), percentile)
+    if network.meaning is None:
+        network.meaning = meaning_of(fitting_objective(dataset, network.outputs), dataset)
     frozen = freeze(network)
     budget = budget_line(frozen, simulation_only)
     given = take_samples(frozen, dataset, test_samples)
@@ -182,6 +184,7 @@ def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
     )
     network = TandemNetwork(architecture)
     network.load_state_dict(trained.state_dict())
+    network.meaning = trained.meaning
     steps = architecture.options.num_steps
     return _Start(network, None, load_dataset(data, num_steps=steps, input_bits=bits), remark)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tandem_hw.learning.checkpoint import load_checkpoint
     from tandem_hw.learning.model import TandemNetwork
     from tandem_hw.network.inputs import quantize_inputs
+    from tandem_hw.network.output_meaning import OutputMeaning
     from tandem_hw.network.quantized import QuantizedNetwork
     from tandem_hw.network.recording import Recording
     from tandem_hw.sim.registry import make_backend
@@ -51,6 +52,7 @@ if _program.endswith("/tandem-hw") or (_program == "-m" and __name__ in sys.orig
     sys.excepthook = _without_a_word
 
 __all__ = [
+    "OutputMeaning",
     "QuantizedNetwork",
     "Recording",
     "TandemNetwork",
@@ -76,6 +78,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "OutputMeaning": "network.output_meaning",
     "QuantizedNetwork": "network.quantized",
     "Recording": "network.recording",
     "TandemNetwork": "learning.model",

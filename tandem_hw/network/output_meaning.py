@@ -88,6 +88,19 @@ class OutputMeaning:
         """Return what a class is called: its name, or its number."""
         return self.class_names[label] if label < len(self.class_names) else str(label)
 
+    def classes_differ(self, other: OutputMeaning | None) -> str:
+        """Say how the classes of another network are other ones; "" where both may be the same.
+
+        They may be where one of the two has no names.
+
+        Args:
+            other: what another network's outputs mean, or None.
+        """
+        others = () if other is None else other.class_names
+        if not self.class_names or not others or self.class_names == others:
+            return ""
+        return f"its classes are {_some(self.class_names)}, not {_some(others)}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data; names that are none go without saying."""
         names = {_CLASS_NAMES: list(self.class_names)} if self.class_names else {}

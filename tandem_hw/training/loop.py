@@ -307,6 +307,10 @@ class _Run:
         check_same_network(path, checkpoint.model.architecture, self.model.architecture)
         if checkpoint.data != self.dataset.name:
             raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
+        meaning = checkpoint.model.meaning
+        difference = "" if meaning is None else meaning.classes_differ(self.model.meaning)
+        if difference:
+            raise DataError(f"{path}: {difference}; resume with the data that it was trained on")
         self.options.check_same(state.get("options", {}), path)
         if checkpoint.model.state_dict().keys() != self.model.state_dict().keys():
             raise DataError(

@@ -92,6 +92,20 @@ def test_names_that_cannot_be_kept_are_refused_before_anything_is_trained(tmp_pa
     assert not (tmp_path / "new").exists()
 
 
+def test_a_training_goes_on_with_its_classes_and_learns_from_the_same(tmp_path: Path) -> None:
+    options = replace(OPTIONS, epochs=1)
+    train(make_model(), named(), options, tmp_path)
+    other = named(NAMES[::-1])
+    message = "its classes are left, middle, right, not right, middle, left; "
+    with pytest.raises(DataError, match=rf"last\.pt: {message}resume with the data that it was"):
+        train(make_model(), other, options, tmp_path, resume=True)
+    taught = replace(options, teacher=str(tmp_path / "checkpoint.pt"))
+    with pytest.raises(DataError, match=rf"teacher .*checkpoint\.pt: {message}give one that was"):
+        train(make_model(), other, taught, tmp_path / "taught")
+    for data in (named(), make_data()):
+        train(make_model(), data, options, tmp_path, resume=True)
+
+
 def test_a_network_is_judged_by_what_it_was_trained_for() -> None:
     data = named()
     assert meaning_of(make_objective("classification"), data) == MEANING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,9 @@ def run_training(
         return _make_network(model, outputs, dataset, init, settings)
 
     keep = partial(write_options, out / OPTIONS_NAME, "train", used)
-    _train(data, model, device, out, options, settings, made, keep, overwrite=overwrite)
+    told = announcement(model)
+    start = _Start(data, device, settings, made, keep, (told,))
+    _train(start, options, out, resume=False, overwrite=overwrite)
 
 
 def resume_training(context: click.Context, out: Path, data: str | None, model: str) -> None:
@@ -99,42 +102,52 @@ def resume_training(context: click.Context, out: Path, data: str | None, model: 
             return found.network
         return _make_network(model, outputs, dataset, None, found.settings)
 
-    _train(
-        *(found.data, model if found.network is None else None, found.device, out),
-        *(found.options, found.settings, made, partial(keep_longer, out, found.options)),
-        remark=found.remark,
-    )
+    told = announcement(model) if found.network is None else None
+    keep = partial(keep_longer, out, found.options)
+    lines = (found.remark, told)
+    start = _Start(found.data, found.device, found.settings, made, keep, lines)
+    _train(start, found.options, out, resume=True, overwrite=False)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a training starts with.
+
+    Attributes:
+        data: the data set.
+        device: where PyTorch computes.
+        settings: of the network; how it is sent samples is filled in where nobody said.
+        made: makes the network for the data and a number of outputs.
+        keep: keeps the options, after the first epoch.
+        told: lines that are said before, or None in their places.
+    """
+
+    data: str
+    device: str
+    settings: dict[str, Any]
+    made: Callable[[Dataset, int], TandemNetwork]
+    keep: Callable[[], None]
+    told: tuple[str | None, ...]
 
 
 def _train(
-    data: str,
-    model: str | None,
-    device: str,
-    out: Path,
-    options: TrainingOptions,
-    settings: dict[str, Any],
-    made: Callable[[Dataset, int], TandemNetwork],
-    keep: Callable[[], None],
-    *,
-    overwrite: bool = False,
-    remark: str | None = None,
+    start: _Start, options: TrainingOptions, out: Path, *, resume: bool, overwrite: bool
 ) -> None:
-    """Train a network, from the start or, with a remark, from where it was left."""
-    place = own_device(device)
+    """Train, and show how it goes."""
+    place = own_device(start.device)
     check_device(place)
     with started_processes(torch.device(place), options.batch_size) as processes:
         with processes.first_goes_ahead():
-            dataset = _load(data, settings)
-        if processes.is_first:
-            for line in filter(None, (remark, None if model is None else announcement(model))):
-                say(line)
+            dataset = _load(start.data, start.settings)
+        for line in filter(None, start.told if processes.is_first else ()):
+            say(line)
         seed_everything(options.seed)
-        network = made(dataset, options.make_objective().outputs(dataset))
+        network = start.made(dataset, options.make_objective().outputs(dataset))
         with progress_bars(_COLUMNS, disable=not processes.is_first) as progress:
-            kept = _Once(keep)
+            keep = _Once(start.keep)
 
             def told(epoch: dict[str, Any]) -> None:
-                kept()
+                keep()
                 progress.console.print(describe_epoch(epoch))
 
             summary = train(
@@ -143,7 +156,7 @@ def _train(
                 options,
                 out,
                 device=place,
-                resume=remark is not None,
+                resume=resume,
                 overwrite=overwrite,
                 report=_Bar(progress),
                 epoch_done=told,

@@ -29,7 +29,10 @@ def state_of(folder: Path) -> dict[str, Any]:
     return load_checkpoint(folder / "last.pt").training
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    ["plain", pytest.param("warm-up, sgd and an average", marks=pytest.mark.exhaustive)],
+)
 def test_a_finished_training_goes_on_with_the_rate_of_all_epochs(tmp_path: Path, way: str) -> None:
     options = replace(OPTIONS, **WAYS[way])
     first = train(make_model(), make_data(), options, tmp_path / "run")
@@ -69,6 +72,7 @@ def test_a_finished_training_goes_on_with_the_rate_of_all_epochs(tmp_path: Path,
         train(make_model(), make_data(), longer, tmp_path / "run", resume=True)
 
 
+@pytest.mark.exhaustive
 def test_what_is_left_of_an_unfinished_training_may_be_made_longer(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(make_model(), make_data(), OPTIONS, tmp_path / "run", report=interrupt_in(2, 3))

@@ -136,6 +136,7 @@ def test_a_network_of_a_file_is_trained_and_needs_the_file_no_more(here: Path) -
     )
 
 
+@pytest.mark.exhaustive
 def test_the_same_seed_gives_the_same_network(here: Path) -> None:
     for name in ("one", "two"):
         torch.rand(7)

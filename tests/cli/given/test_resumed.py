@@ -99,6 +99,7 @@ def test_nothing_but_the_folder_is_needed(
     assert told("cut") == told("whole")
 
 
+@pytest.mark.exhaustive
 def test_the_same_options_may_be_given_again(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken_off(monkeypatch, *WAYS["mlp"], "--out", "cut")
     shutil.copytree("cut", "other")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from tandem_hw.learning.model import TandemNetwork
     from tandem_hw.network.inputs import quantize_inputs
+    from tandem_hw.network.output_meaning import OutputMeaning
     from tandem_hw.network.quantized import QuantizedNetwork
     from tandem_hw.network.recording import Recording
     from tandem_hw.sim.registry import make_backend
@@ -55,6 +56,7 @@ if _program.endswith("/tandem-hw") or (_program == "-m" and __name__ in sys.orig
 
 __all__ = [
     "Checkpoint",
+    "OutputMeaning",
     "QuantizedNetwork",
     "Recording",
     "TandemNetwork",
@@ -85,6 +87,7 @@ __all__ = [
 
 _HOMES = {
     "Checkpoint": "learning.checkpoint",
+    "OutputMeaning": "network.output_meaning",
     "QuantizedNetwork": "network.quantized",
     "Recording": "network.recording",
     "TandemNetwork": "learning.model",

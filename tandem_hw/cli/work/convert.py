@@ -12,8 +12,11 @@ import torch
 from rich.table import Table
 from torch import nn
 
+from tandem_hw.cli.given.model_file import announcement, build_model, located
+from tandem_hw.cli.given.model_name import FORM
 from tandem_hw.cli.metrics import for_json, shown
 from tandem_hw.cli.options import check_device, write_json
+from tandem_hw.cli.process.streams import say
 from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.budget_tables import budget_line
 from tandem_hw.cli.work.samples import Samples, take_samples
@@ -40,10 +43,9 @@ from tandem_hw.network.inputs import default_scale
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.training.objectives import as_tensor
+from tandem_hw.training.objectives import as_tensor, fitting_objective, meaning_of
 from tandem_hw.training.warm_start import is_tandem_checkpoint, load_parameters
 from tandem_hw.zoo.catalogue import MODELS
-from tandem_hw.zoo.models import build
 
 _NUM_STEPS, _WEIGHT_BITS, _INPUT_BITS = 7, 8, 4
 
@@ -67,7 +69,7 @@ def run_conversion(
         model_path: a state_dict, or a checkpoint.
         data: the data set, as ``load_dataset`` takes it.
         out: the file of the network.
-        model: the network of the zoo whose state_dict it is; None with a checkpoint.
+        model: the network whose state_dict it is, as ``--model`` names it; None with a checkpoint.
         samples: measure with so many training samples.
         test_samples: judge by so many test samples; None for all.
         percentile: share of the activations that can be sent; None for what errs least.
@@ -84,6 +86,8 @@ def run_conversion(
     network, dataset = start.network.to(device).eval(), start.dataset
     measuring = _calibration_samples(network, dataset, samples)
     measured = calibrate(network, measuring, percentile)
+    if network.meaning is None:
+        network.meaning = meaning_of(fitting_objective(dataset, network.outputs), dataset)
     frozen = freeze(network)
     budget = budget_line(frozen, simulation_only)
     given = take_samples(frozen, dataset, test_samples)
@@ -139,16 +143,21 @@ def _load(path: Path, data: str, model: str | None, wanted: dict[str, Any]) -> _
     if model is None:
         raise FileFormatError(
             f"{path}: holds parameters without their network; say with --model which of "
-            f"{', '.join(MODELS)} it is"
+            f"{', '.join(MODELS)} or {FORM} it is"
         )
     return _from_state_dict(path, data, model, wanted)
 
 
 def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) -> _Start:
     settings, dataset = _settings(data, wanted)
-    ordinary = build(model, dataset.shape, dataset.outputs)
+    said = announcement(model)
+    if said is not None:
+        say(said)
+    ordinary = build_model(model, dataset.shape, dataset.outputs)
     load_parameters(ordinary, path)
-    return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
+    with located(model):
+        network = convert(ordinary, input_shape=dataset.shape, **settings)
+    return _Start(network, ordinary, dataset)
 
 
 def _from_ordinary(ordinary: OnnxNetwork, data: str, wanted: dict[str, Any], path: Path) -> _Start:
@@ -206,6 +215,7 @@ def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
     )
     network = TandemNetwork(architecture)
     network.load_state_dict(trained.state_dict())
+    network.meaning = trained.meaning
     steps = architecture.options.num_steps
     return _Start(network, None, load_dataset(data, num_steps=steps, input_bits=bits), remark)
 

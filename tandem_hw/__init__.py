@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tandem_hw.conversion.convert import convert
     from tandem_hw.data.datasets import load_dataset
     from tandem_hw.data.event_data import bin_events, event_dataset
+    from tandem_hw.data.own.arrays import array_dataset, image_dataset, signal_dataset
     from tandem_hw.export.c99.writer import write_c
     from tandem_hw.export.freezing import freeze
     from tandem_hw.export.net_file import read_net, write_net
@@ -55,12 +56,14 @@ __all__ = [
     "Recording",
     "TandemNetwork",
     "TrainingOptions",
+    "array_dataset",
     "bin_events",
     "compare",
     "convert",
     "event_dataset",
     "freeze",
     "from_nir",
+    "image_dataset",
     "load_checkpoint",
     "load_dataset",
     "make_backend",
@@ -68,6 +71,7 @@ __all__ = [
     "read_net",
     "read_netx",
     "read_nir",
+    "signal_dataset",
     "train",
     "verify",
     "write_c",
@@ -80,12 +84,14 @@ _HOMES = {
     "Recording": "network.recording",
     "TandemNetwork": "learning.model",
     "TrainingOptions": "training.loop",
+    "array_dataset": "data.own.arrays",
     "bin_events": "data.event_data",
     "compare": "verification.step",
     "convert": "conversion.convert",
     "event_dataset": "data.event_data",
     "freeze": "export.freezing",
     "from_nir": "export.nir_import",
+    "image_dataset": "data.own.arrays",
     "load_checkpoint": "learning.checkpoint",
     "load_dataset": "data.datasets",
     "make_backend": "sim.registry",
@@ -93,6 +99,7 @@ _HOMES = {
     "read_net": "export.net_file",
     "read_netx": "export.netx_reader",
     "read_nir": "export.nir_reader",
+    "signal_dataset": "data.own.arrays",
     "train": "training.loop",
     "verify": "verification.step",
     "write_c": "export.c99.writer",

@@ -10,17 +10,22 @@ from tandem_hw.data.catalogue import (
     DIABETES,
     DIGITS,
     EVENTS_PREFIX,
+    FOLDER_PREFIX,
     KNOWN_SPECS,
     MOVING_DIGITS,
+    NPY_PREFIX,
     NPZ_PREFIX,
     TONIC,
     TORCHVISION,
     data_source,
+    own_data,
 )
 from tandem_hw.data.dataset import Dataset, Need
 from tandem_hw.data.event_file import load_event_file
-from tandem_hw.data.images import load_diabetes, load_digits, load_npz, load_torchvision
+from tandem_hw.data.images import load_diabetes, load_digits, load_torchvision
 from tandem_hw.data.moving_digits import moving_digits
+from tandem_hw.data.own.array_files import load_npy, load_npz
+from tandem_hw.data.own.image_folder import load_image_folder
 from tandem_hw.data.tonic_datasets import load_tonic
 from tandem_hw.errors import DataError
 
@@ -29,7 +34,15 @@ _IMAGES: Final[Mapping[str, Callable[[str, Need, Path], Dataset]]] = {
     DIGITS: lambda _, need, __: load_digits(need),
     DIABETES: lambda _, need, __: load_diabetes(need),
     **dict.fromkeys(TORCHVISION, load_torchvision),
-    f"{NPZ_PREFIX}PATH": lambda spec, need, path: load_npz(path, need, name=spec),
+    f"{NPZ_PREFIX}PATH": lambda spec, need, path: load_npz(
+        path, need, name=spec, options=own_data(spec).options
+    ),
+    f"{NPY_PREFIX}PATH": lambda spec, need, path: load_npy(
+        path, need, name=spec, options=own_data(spec).options
+    ),
+    f"{FOLDER_PREFIX}PATH": lambda spec, need, path: load_image_folder(
+        path, need, name=spec, options=own_data(spec).options
+    ),
 }
 #: Events: called with the number of bins and the width of a count besides.
 _EVENTS: Final[Mapping[str, Callable[[str, Need, Path, int, int], Dataset]]] = {
@@ -53,9 +66,9 @@ def load_dataset(
 
     Args:
         spec: images: "digits" (8x8, comes with scikit-learn), "mnist", "fashion-mnist",
-            "cifar10", "cifar100" (through torchvision, downloaded once) or "npz:PATH". Such a file
-            holds x_train, y_train, x_test and y_test; images are uint8 or floats in [0, 1],
-            [N, H, W], [N, H, W, C], [N, C, H, W] or [N, features]. Events: "moving-digits" (made
+            "cifar10", "cifar100" (through torchvision, downloaded once), "npz:PATH" or "npy:PATH",
+            arrays in a file or a folder (``tandem_hw.data.own.array_files``), or "folder:PATH",
+            files of images (``tandem_hw.data.own.image_folder``). Events: "moving-digits" (made
             here), "nmnist", "dvs-gesture", "cifar10-dvs", "shd" (through tonic, downloaded once) or
             "events:PATH" (``tandem_hw.data.event_file``).
         need: "test" leaves the training part out, and a file need not have one.

@@ -1,4 +1,4 @@
-"""Data sets of images and of features: scikit-learn's, torchvision's, and npz files."""
+"""Data sets of images and of features by name: scikit-learn's and torchvision's."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from tandem_hw.data.dataset import ImageDataset, Images, Labels, Need, Targets
 from tandem_hw.data.npz_arrays import (
     LabelArray,
     check_labels,
-    check_targets,
-    count_classes,
-    read_arrays,
 )
 from tandem_hw.data.own.layouts import check_samples
 from tandem_hw.data.splits import split_validation
@@ -110,44 +107,3 @@ def _from_torchvision(
     checked = check_samples(images, spec, "images")
     _, classes = TORCHVISION[spec]
     return checked, Labels(check_labels(labels, len(images), spec, "labels"), classes)
-
-
-def load_npz(path: Path, need: Need, *, name: str) -> ImageDataset:
-    """Load images, and labels or targets, from an npz file (``load_dataset`` says which arrays).
-
-    Args:
-        path: the file.
-        need: "test" leaves the training part out, and the file need not have one; test images that
-            are large then stay in the file (``NpzFile.read``).
-        name: the spec.
-
-    Raises:
-        DataError: the file cannot be read, or an array does not fit.
-    """
-    train_names = ["x_train", "y_train"] if need == "all" else []
-    # A test alone goes through the samples part by part.
-    left_in_file = ["x_test"] if need == "test" else []
-    names = [*train_names, "x_test", "y_test"]
-    arrays = read_arrays(path, names, optional=["y_train"], left_in_file=left_in_file)
-    parts: dict[str, tuple[Images, npt.NDArray[Any]]] = {}
-    for part in ("train", "test") if need == "all" else ("test",):
-        images = check_samples(arrays[f"x_{part}"], path, f"x_{part}")
-        check = check_targets if arrays[f"y_{part}"].dtype.kind == "f" else check_labels
-        parts[part] = images, check(arrays[f"y_{part}"], len(images), path, f"y_{part}")
-    x_test, y_test = parts["test"]
-    x_train, y_train = parts.get("train", (x_test[:0], y_test[:0]))
-    if x_train.shape[1:] != x_test.shape[1:] or x_train.dtype != x_test.dtype:
-        raise DataError(
-            f"{path}: x_train has samples {x_train.shape[1:]} of {x_train.dtype}, x_test "
-            f"{x_test.shape[1:]} of {x_test.dtype}; they must be alike"
-        )
-    if y_train.dtype != y_test.dtype or y_train.shape[1:] != y_test.shape[1:]:
-        raise DataError(
-            f"{path}: y_train is {y_train.dtype} {y_train.shape}, y_test {y_test.dtype} "
-            f"{y_test.shape}; both hold labels, or targets with as many values a sample"
-        )
-    # The numbers of the file say what they are; from here on their type does.
-    if y_test.dtype.kind == "f":
-        return ImageDataset(name, x_train, Targets(y_train), x_test, Targets(y_test))
-    classes = count_classes(arrays, path)
-    return ImageDataset(name, x_train, Labels(y_train, classes), x_test, Labels(y_test, classes))

@@ -82,7 +82,9 @@ def _read(
         ) from error
 
 
-def check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: str) -> LabelArray:
+def check_labels(
+    labels: npt.NDArray[Any], samples: int, where: object, name: str, *, any_number: bool = False
+) -> LabelArray:
     """Check labels and return them as int64.
 
     Args:
@@ -90,6 +92,7 @@ def check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: st
         samples: how many there have to be.
         where: the file or data set, for messages.
         name: the array, for messages.
+        any_number: integers need not be from 0.
 
     Raises:
         DataError: they are not ``samples`` integers from 0; one-hot labels are named as such.
@@ -105,6 +108,8 @@ def check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: st
     if samples == 0:
         raise DataError(f"{where}: {name} is empty")
     low, high = int(labels.min()), int(labels.max())
+    if any_number and high <= np.iinfo(np.int64).max:
+        return labels.astype(np.int64)
     if low < 0 or high >= CLASSES_MAX:
         raise DataError(
             f"{where}: {name} spans {low} to {high}; allowed are labels from 0 to {CLASSES_MAX - 1}"

@@ -299,7 +299,12 @@ def split_test(
 
 
 def joined(
-    name: str, x_train: Pixels, wanted_train: Wanted, x_test: Pixels, wanted_test: Wanted
+    name: str,
+    x_train: Pixels,
+    wanted_train: Wanted,
+    x_test: Pixels,
+    wanted_test: Wanted,
+    where: object = None,
 ) -> ImageDataset:
     """Join both parts, whose samples have to be alike.
 
@@ -309,13 +314,14 @@ def joined(
         wanted_train: what is wanted of them.
         x_test: as ``x_train``.
         wanted_test: as ``wanted_train``.
+        where: the file, for messages; by default the name.
 
     Raises:
         DataError: shape or type of a sample differs.
     """
     if x_train.shape[1:] != x_test.shape[1:] or x_train.dtype != x_test.dtype:
         raise DataError(
-            f"{name}: x_train has samples {x_train.shape[1:]} of {x_train.dtype}, x_test "
+            f"{where or name}: x_train has samples {x_train.shape[1:]} of {x_train.dtype}, x_test "
             f"{x_test.shape[1:]} of {x_test.dtype}; they must be alike"
         )
     train, test = streamed_if_large(x_train), streamed_if_large(x_test)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tandem_hw.data.datasets import load_dataset
     from tandem_hw.data.event_data import bin_events, event_dataset
     from tandem_hw.data.own.arrays import array_dataset, image_dataset, signal_dataset
+    from tandem_hw.data.own.torch_objects import torch_dataset
     from tandem_hw.export.c99.writer import write_c
     from tandem_hw.export.freezing import freeze
     from tandem_hw.export.net_file import read_net, write_net
@@ -72,6 +73,7 @@ __all__ = [
     "read_netx",
     "read_nir",
     "signal_dataset",
+    "torch_dataset",
     "train",
     "verify",
     "write_c",
@@ -100,6 +102,7 @@ _HOMES = {
     "read_netx": "export.netx_reader",
     "read_nir": "export.nir_reader",
     "signal_dataset": "data.own.arrays",
+    "torch_dataset": "data.own.torch_objects",
     "train": "training.loop",
     "verify": "verification.step",
     "write_c": "export.c99.writer",

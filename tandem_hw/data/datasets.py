@@ -26,6 +26,7 @@ from tandem_hw.data.images import load_diabetes, load_digits, load_torchvision
 from tandem_hw.data.moving_digits import moving_digits
 from tandem_hw.data.own.array_files import load_npy, load_npz
 from tandem_hw.data.own.image_folder import load_image_folder
+from tandem_hw.data.own.torch_objects import MAKERS
 from tandem_hw.data.tonic_datasets import load_tonic
 from tandem_hw.errors import DataError
 
@@ -82,7 +83,13 @@ def load_dataset(
 
     Raises:
         DataError: the spec is unknown, or its data cannot be had, are damaged or do not fit.
+        TypeError: the spec is no text.
     """
+    if not isinstance(spec, str):
+        raise TypeError(
+            f'load_dataset takes a name such as "digits" or "npz:PATH", found '
+            f"{type(spec).__name__}; other data sets are made by {MAKERS}"
+        )
     prefix, colon, _ = spec.partition(":")
     name = f"{prefix}:PATH" if colon else spec
     if name in _IMAGES:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from rich.table import Table
 from torch import nn
@@ -21,7 +20,8 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
 from tandem_hw.data.dataset import Dataset, ImageDataset
 from tandem_hw.data.datasets import load_dataset
-from tandem_hw.errors import ConversionError, DataError, FileFormatError
+from tandem_hw.data.integers import training_integers
+from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.export.files import write_network
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.architecture import Architecture
@@ -80,7 +80,11 @@ def run_conversion(
     check_device(device)
     start = _load(model_path, data, model, wanted)
     network, dataset = start.network.to(device).eval(), start.dataset
-    measured = calibrate(network, _calibration_samples(network, dataset, samples), percentile)
+    architecture = network.architecture
+    integers = training_integers(
+        dataset, architecture.input, architecture.options.num_steps, samples
+    )
+    measured = calibrate(network, torch.from_numpy(integers), percentile)
     frozen = freeze(network)
     budget = budget_line(frozen, simulation_only)
     given = take_samples(frozen, dataset, test_samples)
@@ -209,17 +213,6 @@ def _firing_delay(
                 f"delay, or leave --reset away"
             )
     return steps_of_delay(delay, num_steps, ConversionError)
-
-
-def _calibration_samples(network: TandemNetwork, dataset: Dataset, samples: int) -> torch.Tensor:
-    """Return training samples from all over the training part, which may be sorted by class."""
-    spec = network.architecture.input
-    dataset.check_fit(spec, network.architecture.options.num_steps)
-    found = len(dataset.x_train)
-    if not found:
-        raise DataError(f"{dataset.name}: has no training samples to measure with")
-    chosen = np.linspace(0, found - 1, min(samples, found)).astype(np.int64)
-    return torch.from_numpy(dataset.integers(dataset.x_train[chosen], spec))
 
 
 # The table ---------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tandem_hw.data.event_data import bin_events, event_dataset
     from tandem_hw.data.own.arrays import array_dataset, image_dataset, signal_dataset
     from tandem_hw.data.own.torch_objects import torch_dataset
+    from tandem_hw.data.recordings.files import read_events
     from tandem_hw.export.c99.writer import write_c
     from tandem_hw.export.freezing import freeze
     from tandem_hw.export.net_file import read_net, write_net
@@ -69,6 +70,7 @@ __all__ = [
     "load_dataset",
     "make_backend",
     "quantize_inputs",
+    "read_events",
     "read_net",
     "read_netx",
     "read_nir",
@@ -98,6 +100,7 @@ _HOMES = {
     "load_dataset": "data.datasets",
     "make_backend": "sim.registry",
     "quantize_inputs": "network.inputs",
+    "read_events": "data.recordings.files",
     "read_net": "export.net_file",
     "read_netx": "export.netx_reader",
     "read_nir": "export.nir_reader",

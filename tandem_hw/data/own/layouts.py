@@ -75,7 +75,8 @@ def check_samples(
         low, high = samples.min(), samples.max()
         if not (low >= 0 and high <= 1):  # not a number compares false
             raise DataError(
-                f"{where}: {name} spans {low} to {high}; floats must be finite and in 0.0 to 1.0"
+                f"{where}: {name} spans {low} to {high}; floats must be finite and in 0.0 to "
+                f"1.0, or their range is said (docs/data.md)"
             )
     samples = arranged(samples, layout or _told_by(samples.shape, where, name), where, name)
     if isinstance(samples, np.memmap) and samples.dtype == native:

@@ -189,7 +189,7 @@ def program(path: Path) -> None:
 
 
 def huge(path: Path) -> None:
-    Image.new("1", (20000, 10000)).save(path)
+    Image.new("L", (200, 100)).save(path)
 
 
 FILES: list[tuple[Callable[[Path], None], str]] = [
@@ -206,8 +206,12 @@ FILES: list[tuple[Callable[[Path], None], str]] = [
 
 @pytest.mark.parametrize(("damage", "message"), FILES)
 def test_files_that_are_no_plain_images_are_named(
-    tmp_path: Path, damage: Callable[[Path], None], message: str
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9000)
     make(tmp_path)
     damage(tmp_path / "dog" / "2.png")
     with pytest.raises(DataError, match=rf"dog/2\.png: .*{re.escape(message)}"):

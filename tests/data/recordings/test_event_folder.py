@@ -155,19 +155,20 @@ def test_recordings_go_from_the_camera_to_a_simulated_sample(tmp_path: Path) -> 
     pytest.importorskip("aedat")
     make(tmp_path / "data", 10)
     out, net = tmp_path / "run", tmp_path / "n.net"
-    data = f"events:{tmp_path / 'data'},window=0.03,stride=0.01"
+    data = f"events:{tmp_path / 'data'},window=0.03,stride=0.01,downsample=2"
     done = run(
-        *("train", data, "--model", "lenet", "--num-steps", 5, "--epochs", 10, "--out", out),
+        *("train", data, "--model", "lenet", "--num-steps", 5, "--epochs", 6, "--out", out),
         *("--batch-size", 8, "--learning-rate", 0.005),
     )
     assert done.exit_code == 0, done.output
     done = run("export", out / "checkpoint.pt", "--out", net)
     assert done.exit_code == 0, done.output
     write_aedat4(tmp_path / "new.aedat4", bars(1, 77), (SIDE, SIDE))
-    one = f"events:{tmp_path / 'new.aedat4'},window=0.03,label=0"
+    one = f"events:{tmp_path / 'new.aedat4'},window=0.03,downsample=2,label=0"
     done = run("simulate", net, "--data", one, "--backend", "reference")
     assert done.exit_code == 0, done.output
     assert "2 samples" in done.output
-    done = run("verify", net, "--data", data, "--backends", "reference,c")
+    checkpoint = ("--checkpoint", out / "checkpoint.pt")
+    done = run("verify", net, "--data", data, "--backends", "reference", *checkpoint)
     assert done.exit_code == 0, done.output
     assert "MATCH" in done.output

@@ -125,7 +125,10 @@ def test_signals_text_labels_and_targets() -> None:
 
 
 def test_an_image_folder_of_torchvision_is_the_folder(tmp_path: Path) -> None:
-    vision = pytest.importorskip("torchvision")
+    try:
+        import torchvision as vision
+    except (ImportError, RuntimeError):  # the latter where it does not match PyTorch
+        pytest.skip("torchvision cannot be imported")
     from PIL import Image
 
     from tandem_hw import load_dataset

@@ -231,6 +231,15 @@ def cut_aedat4(folder: Path) -> None:
     (folder / "a.aedat4").write_bytes((folder / "a.aedat4").read_bytes()[:-9])
 
 
+def wrong_aedat4(folder: Path) -> None:
+    """Damage at which the decoder aborts its process."""
+    write_aedat4(folder / "a.aedat4", made(30), (3, 4))
+    content = bytearray((folder / "a.aedat4").read_bytes())
+    place = content.index(b"EVTS", content.index(b"</dv>")) - 4
+    content[place : place + 4] = b"\xff\xff\xff\x7f"
+    (folder / "a.aedat4").write_bytes(content)
+
+
 def other_hdf5(folder: Path) -> None:
     with h5py.File(folder / "a.h5", "w") as file:
         file["images"] = np.zeros(3)
@@ -292,6 +301,7 @@ FILES: list[tuple[str, Callable[[Path], Any], str]] = [
     ("a.dat", raw("a.dat", DAT + bytes([0, 8, 1])), "ends within an event"),
     ("a.aedat4", raw("a.aedat4", b"nothing"), "cannot be read as AEDAT4"),
     ("a.aedat4", cut_aedat4, "cannot be read as AEDAT4"),
+    ("a.aedat4", wrong_aedat4, "it is damaged, copy it again"),
     ("a.aedat4", no_events, "has 0 streams of events"),
     ("a.aedat4", two_cameras, "has 2 streams of events"),
     ("a.h5", raw("a.h5", b"nothing"), "cannot be read as HDF5"),

@@ -125,7 +125,11 @@ def _refuse_unknown(found: Mapping[str, tuple[tuple[Path, ...], Labels]], path: 
 
 def _from_folder(path: Path, suffixes: Set[str]) -> dict[str, LabelledFiles]:
     if not path.is_dir():
-        fault = "is not an ordinary file or folder" if path.exists() else "there is no such folder"
+        fault = (
+            "is not an ordinary file or folder"
+            if path.exists()
+            else "there is no such file or folder"
+        )
         raise DataError(f"{path}: {fault}")
     folders, files = _visible(path)
     lists = {one.stem.lower(): one for one in files if one.suffix.lower() == ".csv"}
@@ -240,7 +244,7 @@ def _from_csv(path: Path) -> dict[str, LabelledFiles]:
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a CSV file ({error})") from error
     if len(rows) < 2:
-        raise DataError(f"{path}: has {len(rows)} lines; a line of names and one for each file are")
+        raise DataError(f"{path}: has {len(rows)} lines; give one of names, and one for each file")
     columns = _columns(path, rows[0])
     found: dict[str, list[tuple[Path, str]]] = {}
     for number, row in enumerate(rows[1:], start=2):

@@ -81,7 +81,7 @@ def read_npz(path: Path) -> EventRecording:
     arrays = read_arrays(path, read_names(path))
     size = arrays.pop("sensor_size", None)
     if size is not None and (size.dtype.kind not in "iu" or size.shape not in ((2,), (3,))):
-        raise DataError(f"{path}: sensor_size is {size.dtype} {size.shape}; (width, height) is")
+        raise DataError(f"{path}: sensor_size is {size.dtype} {size.shape}; give (width, height)")
     return _recording(arrays, None if size is None else (int(size[0]), int(size[1])), path)
 
 
@@ -196,5 +196,5 @@ def _recording(
             )
         fields[field] = found
     if fields["t"].ndim != 1:
-        raise DataError(f"{path}: t has shape {fields['t'].shape}; one time for each event is")
+        raise DataError(f"{path}: t has shape {fields['t'].shape}; give one time for each event")
     return recording_of(fields, size, path)

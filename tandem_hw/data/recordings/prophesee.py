@@ -46,7 +46,7 @@ def read_raw(path: Path) -> EventRecording:
     text, content = _opened(path)
     found = re.search(r"^% format (EVT\d+)|^% evt (\d)\.(\d)", text, re.MULTILINE)
     if found is None:
-        raise DataError(f'{path}: does not say its format; a line "% evt 3.0" or "% format" is')
+        raise DataError(f'{path}: does not say its format; a line such as "% evt 3.0" is needed')
     name = found.group(1) or f"EVT{found.group(2)}{found.group(3).replace('0', '')}"
     if name not in _FORMATS:
         raise DataError(f"{path}: is in {name}; read are {', '.join(_FORMATS)}")

@@ -325,7 +325,7 @@ def test_options_are_checked(tmp_path: Path, options: str, message: str) -> None
 def test_a_folder_may_be_called_as_an_option_is(tmp_path: Path) -> None:
     make(tmp_path / "a,size=3")
     assert load(tmp_path / "a,size=3").shape == (1, 5, 6)
-    with pytest.raises(DataError, match="there is no such folder"):
+    with pytest.raises(DataError, match="there is no such file or folder"):
         load(tmp_path / "b", ",size=3")
     with pytest.raises(DataError, match="names no file; give folder:PATH"):
         load_dataset("folder:")

@@ -289,7 +289,7 @@ def npz_of(**arrays: Any) -> Callable[[Path], None]:
 
 DAT = b"% Version 2\n"
 FILES: list[tuple[str, Callable[[Path], Any], str]] = [
-    ("a.raw", raw("a.raw", b""), 'does not say its format; a line "% evt 3.0"'),
+    ("a.raw", raw("a.raw", b""), 'does not say its format; a line such as "% evt 3.0"'),
     ("a.raw", raw("a.raw", b"\x93garbage"), "does not say its format"),
     ("a.raw", raw("a.raw", b"% evt 3.0"), "ends within its header"),
     ("a.raw", raw("a.raw", header("4.0")), "is in EVT4; read are EVT2, EVT21, EVT3"),
@@ -322,7 +322,7 @@ FILES: list[tuple[str, Callable[[Path], Any], str]] = [
         "t holds float64 that are not finite",
     ),
     ("a.npz", npz_of(x=[0.5], y=[1], t=[1], p=[1]), "x is float64 (1,); whole numbers"),
-    ("a.npz", npz_of(x=[1], y=[1], t=1, p=[1]), "t has shape (); one time for each event"),
+    ("a.npz", npz_of(x=[1], y=[1], t=1, p=[1]), "t has shape (); give one time for each event"),
     ("a.npz", npz_of(x=[1], y=[1], t=[1], p=[1], sensor_size=3), "sensor_size is int64 ()"),
     ("a.bin", raw("a.bin", b""), "is no recording by its name; read are files that end in .aedat4"),
     ("b.raw", raw("a.raw", b"x"), "b.raw: there is no such file"),

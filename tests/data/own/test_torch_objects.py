@@ -157,6 +157,7 @@ def test_an_image_folder_of_torchvision_is_the_folder(tmp_path: Path) -> None:
         assert data.y_train.tolist() == own.y_train[order].tolist()
 
 
+@pytest.mark.exhaustive  # importing the package takes seconds
 def test_tables_of_hugging_face(tmp_path: Path) -> None:
     tables = pytest.importorskip("datasets")
     from PIL import Image

@@ -150,6 +150,7 @@ def test_a_single_recording_needs_its_class_and_is_not_trained_on(tmp_path: Path
     assert data.y_test.tolist() == [1, 1, 1]
 
 
+@pytest.mark.exhaustive
 def test_recordings_go_from_the_camera_to_a_simulated_sample(tmp_path: Path) -> None:
     """From folders of HDF5 files, through the command line, to a single AEDAT4 file."""
     pytest.importorskip("aedat")

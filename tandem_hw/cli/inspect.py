@@ -23,15 +23,18 @@ from tandem_hw.cli.options import (
 )
 @json_option
 @report_option
-def command(
-    network_path: Path, chip: bool, json_path: Path | None, report_path: Path | None
-) -> None:
+def command(network_path: Path, chip: bool, json_path: Path | None, report: Path | None) -> None:
     """Show the layers of NET, their integers, and what their states are proven to stay within."""
-    check_outputs(json_path, report_path, inputs=[network_path])
-    wanted = wanted_report(report_path)
+    check_outputs(json_path, report, inputs=[network_path])
+    wanted = wanted_report(report)
     # NumPy and h5py take a moment, which help and a refused argument need not wait for.
     from tandem_hw.cli.terminal import make_console, warn
-    from tandem_hw.cli.work.network_tables import describe, layer_table, window_words
+    from tandem_hw.cli.work.network_tables import (
+        describe,
+        layer_table,
+        meaning_words,
+        window_words,
+    )
     from tandem_hw.network.saturation import unproven_lines
 
     network = load_network(network_path)
@@ -49,6 +52,8 @@ def command(
         f"{window_words(network)}, reset {network.reset}, readout {network.readout}\n"
         f"digest {network.digest}",
     )
+    if network.meaning is not None:
+        console.print(meaning_words(network.meaning))
     description = describe(network)
     if budget is not None:
         from tandem_hw.cli.work.budget_tables import budget_table, energy_line, time_line

@@ -72,7 +72,7 @@ def command(
     final_states: bool,
     json_path: Path | None,
     plot_path: Path | None,
-    report_path: Path | None,
+    report: Path | None,
     report_sample: int | None,
     early_exit: tuple[float, ...] | str | None,
     verbose: bool,
@@ -81,19 +81,18 @@ def command(
 ) -> None:
     """Run NET on a backend and show how good it is, its spikes and its synaptic operations.
 
-    The data tell what it is judged by: accuracy with labels, mean squared error with real targets,
-    and against the image itself where it puts out as many values.
+    It is judged by what it was trained for. Where NET does not say that, the data tell: accuracy
+    with labels, mean squared error with real targets, and against the image itself where it puts
+    out as many values.
     """
-    check_outputs(
-        recording_path, json_path, plot_path, report_path, inputs=[network_path], data=data
-    )
+    check_outputs(recording_path, json_path, plot_path, report, inputs=[network_path], data=data)
     if final_states and recording_path is None:
         raise TandemError("--final-states keeps states in a recording; give --recording too")
     if plot_path is not None:
         from tandem_hw.report.plots import check_plot  # needs NumPy
 
         check_plot(plot_path)
-    report = wanted_report(report_path, report_sample)
+    wanted = wanted_report(report, report_sample)
     network = load_network(network_path)
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.simulate import Results, simulate
@@ -104,7 +103,7 @@ def command(
         runner,
         data,
         samples,
-        Results(recording_path, final_states, json_path, plot_path, early_exit, device, report),
+        Results(recording_path, final_states, json_path, plot_path, early_exit, device, wanted),
     )
     if verbose:
         from tandem_hw.cli.work.arithmetic_tables import show_ways

@@ -49,7 +49,7 @@ def command(
     checkpoint: Path | None,
     samples: int | None,
     json_path: Path | None,
-    report_path: Path | None,
+    report: Path | None,
     report_sample: int | None,
     device: str,
     **options: Any,
@@ -62,7 +62,7 @@ def command(
 
     The exit status is 0 if all are equal, 1 if they differ or a layer never fired, 2 on an error.
     """
-    check_outputs(json_path, report_path, inputs=[network_path, checkpoint], data=data)
+    check_outputs(json_path, report, inputs=[network_path, checkpoint], data=data)
     backends = ",".join(default_backends()) if backends is None else backends
     names = [name.strip() for name in backends.split(",")]
     if not all(names):
@@ -71,7 +71,7 @@ def command(
         )
     for name in names:
         check_name(name)
-    wanted = wanted_report(report_path, report_sample)
+    wanted = wanted_report(report, report_sample)
     network = load_network(network_path)
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.work.verify import verify

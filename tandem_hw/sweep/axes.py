@@ -23,7 +23,10 @@ _THEN: Final = "then"
 #: What is said of an option that takes no value.
 _WITH_FLAG: Final[Mapping[str, bool]] = {"yes": True, "no": False}
 #: Options of ``train`` that say where a training is and how it is shown, not what it is.
-NOT_VARIED: Final = ("out", "resume", "overwrite", "verbose", "help")
+NOT_VARIED: Final = (
+    *("out", "resume", "overwrite", "verbose", "report", "report_sample"),
+    *("help", "config"),
+)
 
 
 def read_vary(text: str, options: Mapping[str, bool]) -> Axis:
@@ -40,8 +43,9 @@ def read_vary(text: str, options: Mapping[str, bool]) -> Axis:
     name = name.strip().removeprefix("--").replace("_", "-")
     if not separator or not values_text.strip():
         raise TandemError(f'--vary "{text}" has no values; give --vary num-steps=2,4,7')
-    if name not in options or name in NOT_VARIED:
-        known = ", ".join(one for one in options if one not in NOT_VARIED)
+    varied = [one for one in options if one.replace("-", "_") not in NOT_VARIED]
+    if name not in varied:
+        known = ", ".join(varied)
         raise TandemError(f'--vary: "{name}" is no option of train that can be varied: {known}')
     values = [one.strip() for one in values_text.split(";" if ";" in values_text else ",")]
     if not all(values) or len(set(values)) < len(values):

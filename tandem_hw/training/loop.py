@@ -7,9 +7,9 @@ the test set is looked at once, at the end.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.own.torch_objects import given_dataset
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.learning.checkpoint import (
     Checkpoint,
@@ -31,15 +32,21 @@ from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.training.distributed import Processes, own_device, started_processes
 from tandem_hw.training.methods.averaging import WeightAverage
 from tandem_hw.training.methods.distillation import Teacher
-from tandem_hw.training.methods.learning_rate import make_schedule
+from tandem_hw.training.methods.learning_rate import laid_out_anew, make_schedule
 from tandem_hw.training.methods.mixing import Mixture
 from tandem_hw.training.methods.optimizers import make_optimizer
 from tandem_hw.training.methods.task_loss import TaskLoss
-from tandem_hw.training.objectives import Objective
+from tandem_hw.training.objectives import Objective, meaning_of
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.training.progress import EpochProgress, StepReport
+from tandem_hw.training.reading.streamed_batches import StreamedInputs, in_batches
+from tandem_hw.training.resuming.last_checkpoint import (
+    check_same_network,
+    load_last,
+    state_reported,
+)
 from tandem_hw.training.resuming.optimizer_state import restore_optimizer
-from tandem_hw.training.resuming.state_fields import check_epochs, check_random, check_state
+from tandem_hw.training.resuming.state_fields import check_epochs, check_random
 from tandem_hw.training.run_files import BEST_NAME, LAST_NAME, METRICS_NAME
 from tandem_hw.training.run_folder import (
     RunIdentity,
@@ -59,8 +66,6 @@ from tandem_hw.training.synop_penalty import SynOpPenalty
 __all__ = ["StepReport", "TrainingOptions", "evaluate", "seed_everything", "train"]
 
 _EVALUATION_BATCH = 256
-#: What PyTorch raises for states that it cannot take up.
-_BY_PYTORCH = (RuntimeError, TypeError, ValueError)
 
 
 def seed_everything(seed: int) -> None:
@@ -72,9 +77,9 @@ def seed_everything(seed: int) -> None:
 
 def train(
     model: TandemNetwork,
-    dataset: Dataset,
+    dataset: Any,
     options: TrainingOptions,
-    folder: Path,
+    folder: Path | str,
     *,
     device: str = "cpu",
     resume: bool = False,
@@ -88,13 +93,17 @@ def train(
 
     Args:
         model: a fresh tandem network; with ``resume`` its parameters are read from the folder.
-        dataset: images or events, and labels or targets.
+        dataset: images or events, and labels or targets: a ``Dataset`` of tandem-hw, a data set of
+            PyTorch, torchvision or Hugging Face or a loader of one, or a pair of these to train and
+            to test on (``tandem_hw.torch_dataset`` says what becomes of them).
         options: how to train.
         folder: receives ``last.pt``, ``checkpoint.pt`` (best on validation data) and
             ``metrics.json``, each written whole or not at all after every epoch
             (``tandem_hw.training.run_folder``). One training at a time writes there.
         device: where to train, for instance "cpu" or "cuda".
-        resume: continue from ``last.pt``, to the same result as without the break.
+        resume: continue from ``last.pt``, to the same result as without the break. With more epochs
+            than it was begun with it goes on after these, with the learning rate of a training of
+            as many from there on: it is another result than that of so many from the first.
         overwrite: take the place of an earlier training, whose files stay until the first epoch of
             this one is whole; not looked at with ``resume``.
         report: told after every step, on a GPU one step late.
@@ -110,8 +119,15 @@ def train(
             loss is infinite or not a number.
         FileFormatError: the folder cannot be written to, holds a training or is in use by one, or
             there is nothing to resume, or its files belong to different trainings.
+        TypeError: there is no data set, or no options.
     """
     check_tandem(model)
+    dataset = given_dataset(dataset, "train")
+    if not isinstance(options, TrainingOptions):
+        raise TypeError(
+            f"train takes options as TrainingOptions, found {type(options).__name__}; give "
+            f"tandem_hw.TrainingOptions(epochs=5), for instance"
+        )
     place = torch.device(own_device(device))
     with started_processes(place, options.batch_size) as processes, ExitStack() as claim:
         run = _Run(model, dataset, options, Path(folder), place, processes)
@@ -147,6 +163,7 @@ class _Run:
         architecture = model.architecture
         dataset.check_fit(architecture.input, architecture.options.num_steps)
         self.objective.check_outputs(dataset, model.outputs)
+        model.meaning = meaning_of(self.objective, dataset)
         self.data = TrainingData(
             dataset, self.objective, options, architecture.input, device, processes
         )
@@ -161,6 +178,8 @@ class _Run:
         self.epoch = 0
         self.best: float | None = None
         self.metrics: list[dict[str, Any]] = []
+        #: Of each time that it was made longer: after which epoch, how many were planned, and are.
+        self.extensions: list[list[int]] = []
         self.identity = RunIdentity("")
         #: The best model so far, as the content of ``checkpoint.pt``.
         self.best_checkpoint: dict[str, Any] = {}
@@ -187,8 +206,7 @@ class _Run:
         if self.options.synop_weight:
             penalty = SynOpPenalty(self.model, self.options.penalty)
         progress = EpochProgress(self.objective, self.options, epoch, self.data.batches, report)
-        for indices in self.data.order(epoch):
-            inputs, targets = self.data.take(indices)
+        for inputs, targets in self.data.taken(epoch):
             mixture = self.data.mixture(inputs)
             with progress.told_first():
                 loss, outputs = self._step(inputs, targets, mixture, spiking, activity, penalty)
@@ -263,6 +281,8 @@ class _Run:
             "processes": self.processes.count,
             "best_checkpoint": self.best_checkpoint,
         }
+        if self.extensions:
+            state["extensions"] = self.extensions
         if self.identity.replaces:
             state["replaces"] = dict(self.identity.replaces)
         if self.average is not None:
@@ -292,23 +312,15 @@ class _Run:
     def restore(self) -> None:
         """Take up the state that ``last.pt`` left."""
         path = self.folder / LAST_NAME
-        if not path.exists():
-            raise FileFormatError(
-                f"{path}: does not exist, so no epoch of a training in this folder was finished; "
-                f"start it without --resume"
-            )
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_last(self.folder)
         state = checkpoint.training
-        with _reported(path):
-            check_state(state)
-        difference = checkpoint.model.architecture.difference(self.model.architecture)
-        if difference:
-            raise DataError(
-                f"{path}: holds another network, which was made with {difference}; a resumed "
-                f"training keeps its network, so give the options that it was given"
-            )
+        check_same_network(path, checkpoint.model.architecture, self.model.architecture)
         if checkpoint.data != self.dataset.name:
             raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
+        meaning = checkpoint.model.meaning
+        difference = "" if meaning is None else meaning.classes_differ(self.model.meaning)
+        if difference:
+            raise DataError(f"{path}: {difference}; resume with the data that it was trained on")
         self.options.check_same(state.get("options", {}), path)
         if checkpoint.model.state_dict().keys() != self.model.state_dict().keys():
             raise DataError(
@@ -327,7 +339,7 @@ class _Run:
                 f"{self.processes.count}; resume with torchrun --nproc-per-node {before}, or the "
                 f"result would be another"
             )
-        with _reported(path):
+        with state_reported(path):
             best = self._take_up(checkpoint)
         self.metrics = checkpoint.metrics
         self.identity = RunIdentity(checkpoint.run)
@@ -339,7 +351,7 @@ class _Run:
         state = last.training
         self.model.load_state_dict(last.model.state_dict())
         steps = state["epoch"] * self.data.batches
-        restore_optimizer(self.optimizer, self.schedule, state, steps)
+        self._restore_optimizer(state, steps)
         if self.average is not None:
             self.average.restore(state["average"])
         self.epoch, self.best = state["epoch"], state["best"]
@@ -356,12 +368,26 @@ class _Run:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
         return best
 
+    def _restore_optimizer(self, state: dict[str, Any], steps: int) -> None:
+        """Take up the optimizer and its schedule, which is laid out anew over more epochs."""
+        epochs = state.get("options", {}).get("epochs", self.options.epochs)
+        self.extensions = [list(one) for one in state.get("extensions", [])]
+        if epochs == self.options.epochs:
+            restore_optimizer(self.optimizer, self.schedule, state, steps)
+            return
+        planned = replace(self.options, epochs=epochs)
+        before = make_schedule(self.optimizer, planned, self.data.batches)
+        restore_optimizer(self.optimizer, before, state, steps)
+        self.schedule = laid_out_anew(self.optimizer, self.options, self.data.batches, steps)
+        self.extensions.append([state["epoch"], epochs, self.options.epochs])
+
     def _restored_best(self, last: Checkpoint) -> Checkpoint | None:
         """Return the best model that ``last.pt`` holds; None if it is older than its having one."""
         if not last.run and "best_checkpoint" not in last.training:
             return None
         kept = last.training["best_checkpoint"]
         model = rebuilt(last.model.architecture, kept["parameters"])
+        model.meaning = self.model.meaning
         return Checkpoint(model, last.data, list(kept["metrics"]), run=last.run)
 
     def _tie(self, last: Checkpoint, best: Checkpoint | None) -> None:
@@ -402,8 +428,10 @@ class _Run:
         return summary
 
     def _summary(self) -> dict[str, Any]:
-        identity = {"run": self.identity.run} if self.identity.run else {}
-        return identity | {
+        about: dict[str, Any] = {"run": self.identity.run} if self.identity.run else {}
+        if self.extensions:
+            about["extensions"] = self.extensions
+        return about | {
             "data": self.dataset.name,
             "architecture": self.model.architecture.to_dict(),
             "options": asdict(self.options),
@@ -411,22 +439,10 @@ class _Run:
         }
 
 
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    """Turn what is wrong with a state of a training into an error that names its file."""
-    try:
-        yield
-    except (ConversionError, ArithmeticError, AttributeError, LookupError, *_BY_PYTORCH) as error:
-        reason = str(error).partition("\n")[0]
-        raise FileFormatError(
-            f"{path}: the state of the training is damaged ({reason}); train again"
-        ) from error
-
-
 @torch.no_grad()
 def evaluate(
     model: TandemNetwork,
-    inputs: Tensor,
+    inputs: Tensor | StreamedInputs,
     targets: Tensor,
     objective: Objective,
     spiking: int | None = None,
@@ -436,7 +452,7 @@ def evaluate(
 
     Args:
         model: the tandem network; left in the mode it was in.
-        inputs: uint8 [samples, *sample_shape], on the model's device.
+        inputs: uint8 [samples, *sample_shape], on the model's device, or streamed to it.
         targets: [samples, ...], as the objective has them.
         objective: what is measured.
         spiking: as in ``TandemNetwork.forward``.
@@ -447,10 +463,7 @@ def evaluate(
     was_training = model.training
     model.eval()
     outputs = torch.cat(
-        [
-            model(inputs[start : start + _EVALUATION_BATCH], observe, spiking=spiking)
-            for start in range(0, len(targets), _EVALUATION_BATCH)
-        ]
+        [model(batch, observe, spiking=spiking) for batch in in_batches(inputs, _EVALUATION_BATCH)]
     )
     model.train(was_training)
     return objective.measure(outputs, targets)

@@ -81,7 +81,7 @@ def command(
     verify: bool,
     recording_path: Path | None,
     json_path: Path | None,
-    report_path: Path | None,
+    report: Path | None,
     report_sample: int | None,
     **board: Any,
 ) -> None:
@@ -104,8 +104,8 @@ def command(
     from tandem_hw.sim.reference import ReferenceBackend
     from tandem_hw.verification.step import compare
 
-    check_outputs(recording_path, json_path, report_path, inputs=[network_path], data=data)
-    wanted = wanted_report(report_path, report_sample)
+    check_outputs(recording_path, json_path, report, inputs=[network_path], data=data)
+    wanted = wanted_report(report, report_sample)
     network = load_network(network_path)
     runner.check_network(network)
     given = load_samples(network, data, samples)
@@ -115,20 +115,20 @@ def command(
         recording = runner.run(network, given.inputs, given.labels, follow(progress, runner.name))
     if recording_path is not None:
         recording.save(recording_path)
-    recordings, report = [recording], None
+    recordings, compared = [recording], None
     if verify:
         recordings.insert(0, ReferenceBackend().run(network, given.inputs, given.labels))
-        report = compare(network, recordings)
+        compared = compare(network, recordings)
     metrics = {found.backend: given.measure(network, found) for found in recordings}
     judged = {"objective": given.objective.name, **for_json(metrics[runner.name])}
-    write_json({**describe(runner, network, recording, report), **judged}, json_path)
+    write_json({**describe(runner, network, recording, compared), **judged}, json_path)
     if wanted is not None:
         from tandem_hw.cli.work.look.pages import write_board_report
 
         runners = [ReferenceBackend(), runner][-len(recordings) :]
-        write_board_report(wanted, network, given, recordings, metrics, report, runners)
-    _show(runner, network, recording, report, metrics)
-    if report is not None and not report.match:
+        write_board_report(wanted, network, given, recordings, metrics, compared, runners)
+    _show(runner, network, recording, compared, metrics)
+    if compared is not None and not compared.match:
         raise click.exceptions.Exit(EXIT_MISMATCH)
 
 

@@ -14,7 +14,6 @@ from tandem_hw.errors import TandemError
 
 report_option = click.option(
     "--report",
-    "report_path",
     type=OutputPath(),
     help="Write a report as one HTML file, for a browser; this needs jinja2 and matplotlib.",
 )

@@ -42,13 +42,13 @@ def command(
     reference. What simulate --json and verify --json wrote into the folder as simulate.json and
     verify.json is shown as well.
     """
-    path = out or folder / "report.html"
     from tandem_hw.cli.work.look.run_folder import read_run_folder
 
-    wanted = wanted_report(path, report_sample)
     found = read_run_folder(folder)
+    path = out or folder / "report.html"
     files = [folder / name for name in (*FILE_NAMES, *FURTHER_NAMES)]
     check_outputs(path, inputs=files, data=data or found.data)
+    wanted = wanted_report(path, report_sample)
     # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
     from tandem_hw.cli.terminal import make_console
     from tandem_hw.cli.work.look.folder_page import write_folder_report

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import RunResults
+from tandem_hw.network.recording import RunResults, confusion_matrix
 from tandem_hw.plain_text import plain
 from tandem_hw.report.page.content import Cell, Picture, Sample, Section, Table, cells
 from tandem_hw.report.page.svg import FAINT, SERIES, svg_of
-from tandem_hw.report.plots import as_picture, confusion_matrix
+from tandem_hw.report.plots import as_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,21 +32,21 @@ _IMAGES_MAX: Final = 6
 _PIXELS_MAX: Final = 96
 
 
-def class_names(network: QuantizedNetwork) -> tuple[str, ...]:
-    """Return what the classes are called: as the network says, otherwise by their number."""
-    meaning = getattr(network, "meaning", None)
-    names: tuple[str, ...] = () if meaning is None else tuple(meaning.class_names)
-    return (*names, *map(str, range(len(names), network.outputs)))
+def all_names(known: Sequence[str], classes: int) -> tuple[str, ...]:
+    """Return what the classes are called: by their names, otherwise by their numbers.
 
-
-def class_name(network: QuantizedNetwork, label: int) -> str:
-    """Return what the class of a label is called, which the network may not know."""
-    names = class_names(network)
-    return names[label] if label < len(names) else str(label)
+    Args:
+        known: the names of the first ones, or of none.
+        classes: how many there are.
+    """
+    return (*known[:classes], *map(str, range(len(known), classes)))
 
 
 def classification_section(
-    network: QuantizedNetwork, run: RunResults, inputs: npt.NDArray[np.uint8]
+    network: QuantizedNetwork,
+    run: RunResults,
+    inputs: npt.NDArray[np.uint8],
+    known: Sequence[str] = (),
 ) -> Section:
     """Return the confusion matrix of a run, and some samples that were misjudged.
 
@@ -54,9 +54,10 @@ def classification_section(
         network: what ran.
         run: what came out, with labels.
         inputs: what went in, uint8 [samples, *network.sample_shape].
+        known: names of the classes, or none.
     """
     assert run.label is not None  # it is a classification
-    names = class_names(network)
+    names = all_names(known, network.outputs)
     matrix = confusion_matrix(run.prediction, run.label, len(names))
     table = (_matrix_table if len(names) <= _CLASSES_MAX else _pairs_table)(matrix, names)
     wrong = np.flatnonzero(run.prediction != run.label)

@@ -188,6 +188,11 @@ def test_a_network_that_never_spiked_has_curves_alone(here: Path) -> None:
     assert page.headings[1:] == ["Training", "Options, versions, digests"]
 
 
+def training_data(folder: Path) -> Path:
+    """Return the file that the training in a folder was given."""
+    return Path(written_json(folder / "run" / "metrics.json")["data"].removeprefix("npz:"))
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -199,7 +204,11 @@ def test_a_network_that_never_spiked_has_curves_alone(here: Path) -> None:
         ("verify a.net --report a.txt", "a.txt: reports are HTML"),
         ("inspect a.net --report a.txt", "a.txt: reports are HTML"),
         ("train digits --out new --report new/last.pt", "new/last.pt: is given twice"),
-        ("report run --out run/metrics.json", "reports are HTML"),
+        ("report run --out run/metrics.json", "would be written over run/metrics.json, which is"),
+        ("report run --out run/linked.html", "would be written over run/metrics.json, which is"),
+        ("report run --data npz:a.npz --out a.npz", "would be written over a.npz, which is read"),
+        ("report run --out data.html", "data.html: would be written over"),
+        ("report run --out run/a.txt", "reports are HTML"),
         ("report missing", "missing: holds no training, metrics.json is missing"),
         ("report a.net", "a.net: holds no training"),
         ("report run --report-sample 40", "has samples 0 to 39 to run, sample 40"),
@@ -215,6 +224,8 @@ def test_mistakes_give_one_line_and_exit_status_2(
         raise AssertionError("work began")
 
     monkeypatch.setattr(simulate_command, "run_samples", begin)
+    (here / "run" / "linked.html").hardlink_to(here / "run" / "metrics.json")
+    (here / "data.html").symlink_to(training_data(here))
     before = sorted(here.rglob("*"))
     result = run(*line.split())
     assert result.exit_code == 2, result.output

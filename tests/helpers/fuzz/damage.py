@@ -109,6 +109,8 @@ def edit_npz(path: Path, random: Random) -> None:
             arrays[name] = other_array(arrays[name], random)
         except TypeError:  # fields are no numbers
             arrays[name] = arrays[name]["t"]
+        except ValueError:  # an edit before this one has put a text there
+            arrays[name] = arrays[name][None]
     np.savez(path, **arrays)
 
 
@@ -180,7 +182,8 @@ def _edit_link(group: Any, name: str, random: Random) -> None:
         del group[name]
     elif how == 1:
         other = random.choice(("x", f"{name}2", "7"))
-        if other not in group:
+        # A link that an edit before this one has led nowhere has nothing to copy.
+        if other not in group and group.get(name) is not None:
             group.copy(group[name], other)
     elif how == 2:
         del group[name]

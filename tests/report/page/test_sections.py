@@ -25,7 +25,7 @@ from tandem_hw.report.page.chip_map import chip_picture
 from tandem_hw.report.page.content import Section
 from tandem_hw.report.page.curves import training_section
 from tandem_hw.report.page.judgement import (
-    class_names,
+    all_names,
     classification_section,
     reconstruction_section,
     regression_section,
@@ -125,7 +125,7 @@ def test_a_confusion_matrix_counts_and_shows_the_worst_mistakes() -> None:
 
 def test_more_classes_than_a_matrix_shows_give_the_pairs_that_are_confused_most() -> None:
     network = small_network()
-    many = SimpleNamespace(outputs=25, input=network.input, meaning=None)
+    many = SimpleNamespace(outputs=25, input=network.input)
     label = np.repeat(np.arange(25), 4)
     prediction = label.copy()
     prediction[[0, 1, 2, 40]] = [7, 7, 7, 3]
@@ -141,10 +141,16 @@ def test_more_classes_than_a_matrix_shows_give_the_pairs_that_are_confused_most(
     ]
 
 
-def test_classes_are_called_as_the_network_says() -> None:
-    network: Any = SimpleNamespace(outputs=3, meaning=SimpleNamespace(class_names=("cat", "<dog>")))
-    assert class_names(network) == ("cat", "<dog>", "2")
-    assert class_names(small_network()) == ("0", "1", "2")
+def test_classes_are_called_by_their_names() -> None:
+    assert all_names(("cat", "<dog>"), 3) == ("cat", "<dog>", "2")
+    assert all_names((), 3) == ("0", "1", "2")
+    network = small_network()
+    run = recorded(network, np.arange(SAMPLES) % 3)
+    names = ("a", "b", "<i>")
+    section = classification_section(network, run, random_inputs(network, SAMPLES), names)
+    assert section.tables[0].columns == ("true class", *names)
+    assert [row[0].text for row in section.tables[0].rows] == list(names)
+    assert all(" taken for " in sample.caption for sample in section.samples)
 
 
 def test_events_are_shown_as_their_sum() -> None:

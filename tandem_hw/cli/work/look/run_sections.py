@@ -24,7 +24,7 @@ from tandem_hw.network.saturation import (
 )
 from tandem_hw.report.page.content import Figure, Section, Table, cells
 from tandem_hw.report.page.judgement import (
-    class_name,
+    all_names,
     classification_section,
     reconstruction_section,
     regression_section,
@@ -122,7 +122,7 @@ def judgement_section(network: QuantizedNetwork, given: Samples, run: RunResults
     """Return how good a run was, sample by sample."""
     objective = given.objective.name
     if objective == "classification":
-        return classification_section(network, run, given.inputs)
+        return classification_section(network, run, given.inputs, given.class_names(network))
     outputs = real_values(network, run)
     wanted = given.wanted.values.astype(np.float32).reshape(outputs.shape)
     if objective == "regression":
@@ -150,7 +150,8 @@ def sample_section(
     index = sample if sample is not None else 0 if found is None else found.sample
     words = f"Sample {index}"
     if given.labels is not None:
-        words += f" of class {class_name(network, int(given.labels[index]))}"
+        names = all_names(given.class_names(network), network.outputs)
+        words += f" of class {names[given.labels[index]]}"
     chosen: list[Backend] = [ReferenceBackend()]
     if found is not None:
         by_name = {runner.name: runner for runner in runners}

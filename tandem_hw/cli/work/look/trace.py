@@ -15,7 +15,7 @@ from tandem_hw.cli.work.look.raster_text import alphabet_of, potential_lines, ra
 from tandem_hw.cli.work.samples import Samples, load_samples
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
-from tandem_hw.report.page.judgement import class_name
+from tandem_hw.report.page.judgement import all_names
 from tandem_hw.report.page.steps import TracedNeuron, chosen_neuron, steps_file
 from tandem_hw.sim.backend import Backend
 from tandem_hw.sim.step_trace import (
@@ -124,7 +124,8 @@ def _show(
     names = ", ".join(trace.backend for trace in traces)
     of_class = ""
     if given.labels is not None:
-        of_class = f" (class {class_name(network, int(given.labels[wanted.sample]))})"
+        called = all_names(given.class_names(network), network.outputs)
+        of_class = f" (class {called[given.labels[wanted.sample]]})"
     console.print(f"sample {wanted.sample}{of_class} on {names}")
     alphabet = alphabet_of(sys.stdout.encoding)
     for layer in layers:

@@ -88,7 +88,7 @@ def _rate_curve(rates: Sequence[float]) -> Picture:
 
     words = f"up to {max(rates):.4g}, in the end {rates[-1]:.4g}"
     svg = svg_of(draw, "curve-rate", "Learning rate over the training", f"{words}.")
-    return Picture(svg, f"Learning rate as it was planned: {words}.")
+    return Picture(svg, f"Learning rate as the options plan it from the first epoch: {words}.")
 
 
 def _table(epochs: Sequence[Mapping[str, Any]]) -> Table:

@@ -142,7 +142,7 @@ def test_a_training_is_shown_as_it_ends_and_from_its_folder(here: Path) -> None:
             shown.texts
         )
         assert any(text.startswith("Sample 7 of class 1") for text in shown.texts)
-        assert any(text.startswith("Learning rate as it was planned") for text in shown.texts)
+        assert any(text.startswith("Learning rate as the options plan it") for text in shown.texts)
         options = {row[0]: row[1] for row in shown.table("option")[1:]}
         assert options["batch size"] == "20"
     assert page.texts[3] == "MATCH on reference, shortened (24 samples, verify.json)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,10 @@ class Samples:
     def labels(self) -> npt.NDArray[np.int64] | None:
         """int64 [samples], or None where there are targets."""
         return self.wanted.values if isinstance(self.wanted, Labels) else None
+
+    def first(self, number: int) -> Samples:
+        """Return the first so many of the samples."""
+        return replace(self, inputs=self.inputs[:number], wanted=self.wanted[:number])
 
     def measure(self, network: QuantizedNetwork, run: RunResults) -> dict[str, float]:
         """Return the objective's numbers for a run of these samples.

@@ -18,6 +18,7 @@ from tandem_hw.cli.options import (
     network_argument,
     samples_option,
 )
+from tandem_hw.cli.output.written_files import overwrite_option
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.sim.registry import check_name
@@ -38,6 +39,7 @@ from tandem_hw.sim.registry import check_name
 )
 @samples_option
 @json_option
+@overwrite_option
 @device_option
 @backend_options
 def command(

@@ -114,7 +114,7 @@ def test_every_combination_is_trained_and_its_integers_are_measured(
         lines = list(csv.DictReader(file))
     assert [float(line["accuracy"]) for line in lines[:2]] == accuracies
     assert f"{100 * np.mean(accuracies):.2f} ± " in result.output
-    assert "wrote out/sweep.json and out/sweep.csv" in result.output
+    assert "wrote out/sweep.json\nwrote out/sweep.csv\n" in result.output
 
 
 def test_a_training_of_a_sweep_is_the_one_that_train_gives(here: Path, trainer: InProcess) -> None:

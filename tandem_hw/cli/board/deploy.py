@@ -24,6 +24,7 @@ from tandem_hw.cli.options import (
     samples_option,
     write_json,
 )
+from tandem_hw.cli.output.written_files import overwrite_option, written_lines
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.sim.loihi2.host import PROFILES
 
@@ -43,10 +44,11 @@ if TYPE_CHECKING:
 @click.option(
     "--recording",
     "recording_path",
-    type=OutputPath(),
+    type=OutputPath(".npz"),
     help="Write spike counts, potentials and predictions as npz.",
 )
 @json_option
+@overwrite_option
 @click.option(
     "--period",
     type=click.IntRange(min=1),
@@ -95,7 +97,7 @@ def command(
     require_available(runner)
     # What follows needs PyTorch, whose import takes seconds.
     from tandem_hw.cli.metrics import for_json
-    from tandem_hw.cli.terminal import follow, progress_bars
+    from tandem_hw.cli.terminal import follow, make_console, progress_bars
     from tandem_hw.cli.work.samples import load_samples
     from tandem_hw.sim.reference import ReferenceBackend
     from tandem_hw.verification.step import compare
@@ -116,6 +118,8 @@ def command(
     judged = {"objective": given.objective.name, **for_json(metrics[runner.name])}
     write_json({**describe(runner, network, recording, report), **judged}, json_path)
     _show(runner, network, recording, report, metrics)
+    for line in written_lines(recording_path, json_path):
+        make_console().print(line)
     if report is not None and not report.match:
         raise click.exceptions.Exit(EXIT_MISMATCH)
 

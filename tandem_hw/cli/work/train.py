@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from tandem_hw.cli.metrics import shown, shown_together
 from tandem_hw.cli.options import check_device
+from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
@@ -23,7 +24,7 @@ from tandem_hw.training.loop import (
     train,
 )
 from tandem_hw.training.options import TrainingOptions
-from tandem_hw.training.run_files import BEST_NAME
+from tandem_hw.training.run_files import FILE_NAMES
 from tandem_hw.training.warm_start import (
     calibrate_thresholds,
     is_tandem_checkpoint,
@@ -88,9 +89,11 @@ def run_training(
             )
     if processes.is_first:
         console = make_console()
-        console.print(describe_test(summary, len(dataset.y_test), out / BEST_NAME))
+        console.print(describe_test(summary, len(dataset.y_test)))
         if summary.get("silent_layers"):
             console.print(describe_silence(summary["silent_layers"]), style="red")
+        for line in written_lines(*(out / name for name in FILE_NAMES)):
+            console.print(line)
 
 
 def _load(data: str, settings: dict[str, Any]) -> Dataset:
@@ -153,7 +156,7 @@ def describe_epoch(epoch: dict[str, Any]) -> str:
     )
 
 
-def describe_test(summary: dict[str, Any], samples: int, checkpoint: Path) -> str:
+def describe_test(summary: dict[str, Any], samples: int) -> str:
     """Return one line about the test set."""
     ordinary = summary["options"]["schedule"] == "ordinary"
     network = "ordinary network" if ordinary else "integer network"
@@ -164,7 +167,7 @@ def describe_test(summary: dict[str, Any], samples: int, checkpoint: Path) -> st
             if name.startswith("test_")
         }
     )
-    return f"test {numbers} of the {network} ({samples} samples); wrote {checkpoint}"
+    return f"test {numbers} of the {network} ({samples} samples)"
 
 
 def describe_silence(layers: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from tandem_hw.chip.timing import check_period
 from tandem_hw.cli.metrics import shown_together
 from tandem_hw.cli.options import backend_from_options, write_json
+from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.terminal import follow, make_console, progress_bars
 from tandem_hw.cli.work.run_tables import describe_report, show_report
 from tandem_hw.cli.work.samples import Samples, load_samples
@@ -129,7 +130,7 @@ def verify(
     for one in few:
         one.show_few()
     console = make_console()
-    for line in _left_out_lines(chosen.left_out):
+    for line in (*_left_out_lines(chosen.left_out), *written_lines(json_path)):
         console.print(line)
     return match
 

@@ -224,10 +224,10 @@ def outputs_with_suffixes() -> Iterator[tuple[str, str]]:
         yield line, suffixes[name]
 
 
-OUTPUTS = sorted(outputs_with_suffixes())
+NAMED = sorted(outputs_with_suffixes())
 
 
-@pytest.mark.parametrize(("line", "suffix"), OUTPUTS)
+@pytest.mark.parametrize(("line", "suffix"), NAMED)
 def test_what_is_there_is_replaced_only_where_that_is_asked_for(
     here: Path, line: str, suffix: str
 ) -> None:
@@ -242,7 +242,7 @@ def test_what_is_there_is_replaced_only_where_that_is_asked_for(
     assert "--overwrite" in {option for one in command.params for option in one.opts}
 
 
-@pytest.mark.parametrize(("line", "suffix"), OUTPUTS)
+@pytest.mark.parametrize(("line", "suffix"), NAMED)
 def test_a_name_of_another_kind_of_files_is_refused(here: Path, line: str, suffix: str) -> None:
     before = content_of(here)
     result = run(*line.replace("OUT", "new.txt").split())

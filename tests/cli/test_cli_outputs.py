@@ -88,7 +88,7 @@ READ = {
 #: Commands whose --out is a folder; what they write there has tests of its own.
 INTO_FOLDERS = ("train", "sweep")
 #: Commands that read no file.
-READ_NOTHING = ("conformance",)
+READ_NOTHING = ("conformance", "doctor")
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -216,7 +216,10 @@ def test_outputs_that_are_files_of_their_own_are_written(
 def outputs_with_suffixes() -> Iterator[tuple[str, str]]:
     """Yield every command that writes files, with each of its outputs and that one's suffix."""
     suffixes = {"json_path": ".json", "recording_path": ".npz", "plot_path": ".png", "out": ".net"}
-    for line in {line for line, _ in commands()} | {"conformance --backend c --json OUT"}:
+    for line in {line for line, _ in commands()} | {
+        "conformance --backend c --json OUT",
+        "doctor --json OUT",
+    }:
         command = main.get_command(click.Context(main), line.split()[0])
         assert command is not None
         (name,) = [one.name for one in command.params if line.split()[-2] in one.opts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -92,21 +93,25 @@ def warn(console: Console, lines: Iterable[str]) -> None:
 
 
 @contextmanager
-def progress_bars(*columns: str, disable: bool = False) -> Iterator[Progress]:
+def progress_bars(
+    *, columns: Sequence[ProgressColumn] | None = None, disable: bool = False
+) -> Iterator[Progress]:
     """Show progress bars on standard error, so that standard output stays clean.
 
     Args:
-        columns: further columns in rich's markup, filled from a task's fields.
+        columns: what a line consists of; a bar, how much is done and the time where it is None.
         disable: show nothing.
     """
     console = make_console(stderr=True)
-    with Progress(
+    usual: tuple[ProgressColumn, ...] = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        *(TextColumn(column) for column in columns),
+    )
+    with Progress(
+        *(usual if columns is None else columns),
         console=console,
         transient=True,
         disable=disable or not console.is_interactive,  # in a file it would leave an empty line

@@ -12,7 +12,26 @@ from tandem_hw.cli.options import check_outputs, device_option, verbose_option
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import FileFormatError
 from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
+from tandem_hw.training.watching.log_names import LOGS, check_logs
 from tandem_hw.zoo.catalogue import MODELS
+
+
+class LogNames(click.ParamType):  # type: ignore[type-arg]
+    """The type of names of logs, with commas between them."""
+
+    name = "names"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the names, if there are such logs."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        for name in names:
+            if name not in LOGS:
+                self.fail(f"{name!r} is no log; there are {', '.join(LOGS)}", param, ctx)
+        return names
 
 
 @click.command("train")
@@ -28,6 +47,12 @@ from tandem_hw.zoo.catalogue import MODELS
 )
 @click.option("--resume", is_flag=True, help="Continue from last.pt in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier training in the folder.")
+@click.option(
+    "--log",
+    type=LogNames(),
+    default=(),
+    help=f"Also log every epoch in the folder: {', '.join(LOGS)}, with commas between them.",
+)
 @verbose_option
 def command(
     data: str,
@@ -37,6 +62,7 @@ def command(
     resume: bool,
     overwrite: bool,
     verbose: bool,
+    log: tuple[str, ...],
     init: Path | None,
     **settings: Any,
 ) -> None:
@@ -48,6 +74,7 @@ def command(
 
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """
+    check_logs(log)
     options = training_options(settings)
     read = [init, None if options.teacher is None else Path(options.teacher)]
     _check_folder(out, resume, overwrite, read, data)
@@ -56,7 +83,10 @@ def command(
     from tandem_hw.cli.work.train import run_training
 
     run_training(
-        data, model, device, out, init, options, settings, resume=resume, overwrite=overwrite
+        *(data, model, device, out, init, options, settings),
+        resume=resume,
+        overwrite=overwrite,
+        log=log,
     )
     if verbose:
         from tandem_hw.cli.work.arithmetic_tables import show_ways

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress
 
-from tandem_hw.cli.metrics import shown, shown_together
+from tandem_hw.cli.metrics import shown_together
 from tandem_hw.cli.options import check_device
 from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.terminal import make_console, progress_bars
@@ -18,11 +17,7 @@ from tandem_hw.data.dataset import Dataset
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.distributed import own_device, started_processes
-from tandem_hw.training.loop import (
-    StepReport,
-    seed_everything,
-    train,
-)
+from tandem_hw.training.loop import seed_everything, train
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.training.run_files import FILE_NAMES
 from tandem_hw.training.warm_start import (
@@ -31,10 +26,11 @@ from tandem_hw.training.warm_start import (
     load_parameters,
     load_tandem_parameters,
 )
+from tandem_hw.training.watching.bar import TrainingBar, training_columns
+from tandem_hw.training.watching.log_names import CSV, CSV_NAME, TENSORBOARD, TENSORBOARD_NAME
+from tandem_hw.training.watching.words import describe_epoch
 from tandem_hw.zoo.models import build
 
-#: Column of the progress bar, in rich's markup.
-_COLUMNS = "{task.fields[state]}"
 #: Training samples by which the thresholds of an ordinary network are set.
 _CALIBRATION_SAMPLES = 1024
 
@@ -50,6 +46,7 @@ def run_training(
     *,
     resume: bool,
     overwrite: bool,
+    log: Sequence[str] = (),
 ) -> None:
     """Train a network of the zoo, and show how it goes.
 
@@ -63,6 +60,7 @@ def run_training(
         settings: what ``convert`` makes the network with.
         resume: continue what is in the folder.
         overwrite: take its place.
+        log: see ``train``.
 
     Raises:
         TandemError: the device, the data or the folder cannot be used, or do not fit each other.
@@ -75,7 +73,9 @@ def run_training(
         seed_everything(options.seed)
         outputs = options.make_objective().outputs(dataset)
         network = _make_network(model, outputs, dataset, init, settings)
-        with progress_bars(_COLUMNS, disable=not processes.is_first) as progress:
+        columns = training_columns()
+        with progress_bars(columns=columns, disable=not processes.is_first) as progress:
+            bar = TrainingBar(progress)
             summary = train(
                 network,
                 dataset,
@@ -84,15 +84,20 @@ def run_training(
                 device=place,
                 resume=resume,
                 overwrite=overwrite,
-                report=_Bar(progress),
-                epoch_done=lambda epoch: progress.console.print(describe_epoch(epoch)),
+                report=bar.step,
+                epoch_done=lambda epoch: progress.console.print(
+                    describe_epoch(epoch, bar.seconds_of_epoch())
+                ),
+                log=log,
             )
     if processes.is_first:
         console = make_console()
         console.print(describe_test(summary, len(dataset.y_test)))
         if summary.get("silent_layers"):
             console.print(describe_silence(summary["silent_layers"]), style="red")
-        for line in written_lines(*(out / name for name in FILE_NAMES)):
+        logs = {CSV: CSV_NAME, TENSORBOARD: TENSORBOARD_NAME}
+        names = (*FILE_NAMES, *(logs[name] for name in log))
+        for line in written_lines(*(out / name for name in names)):
             console.print(line)
 
 
@@ -121,39 +126,6 @@ def _make_network(
             network, torch.from_numpy(dataset.integers(samples, network.architecture.input))
         )
     return network
-
-
-class _Bar:
-    """One progress bar, filled anew in every epoch."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.task = progress.add_task("training", total=None, state="")
-
-    def __call__(self, step: StepReport) -> None:
-        """Show how far the epoch is and how it goes."""
-        self.progress.update(
-            self.task,
-            description=f"epoch {step.epoch}/{step.epochs}",
-            completed=step.batch,
-            total=step.batches,
-            state=f"loss {step.loss:.4f}  {shown(step.metric_name, step.metric)}  "
-            f"spike rate {step.spike_rate:.3f}",
-        )
-
-
-def describe_epoch(epoch: dict[str, Any]) -> str:
-    """Return one line about an epoch's metrics."""
-    name = "accuracy" if "accuracy" in epoch else "mse"
-    validation = epoch[f"validation_{name}"]
-    held_out = "" if validation is None else f", validation {shown(name, validation)}"
-    spiking = epoch.get("spiking_layers")
-    spike = "layer spikes" if spiking == 1 else "layers spike"
-    stage = "" if spiking is None else f", {spiking} {spike}"
-    return (
-        f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, {shown(name, epoch[name])}"
-        f"{held_out}, spike rate {epoch['spike_rate']:.3f}{stage}"
-    )
 
 
 def describe_test(summary: dict[str, Any], samples: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -44,7 +45,7 @@ def test_a_training_is_shown_where_somebody_looks_on(tmp_path: Path, terminal: T
 
 @pytest.mark.parametrize("how", [{"quiet": True}, {"report": lambda _: None}])
 def test_a_training_is_silent_where_that_is_wanted_or_somebody_shows_it(
-    tmp_path: Path, terminal: Terminal, how: dict[str, object]
+    tmp_path: Path, terminal: Terminal, how: dict[str, Any]
 ) -> None:
     run(tmp_path, **how)
     assert terminal.getvalue() == ""

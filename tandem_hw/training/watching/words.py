@@ -32,7 +32,7 @@ def describe_epoch(epoch: Mapping[str, Any], seconds: float | None = None) -> st
     took = "" if seconds is None else f", {seconds:.1f} s"
     return (
         f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, {shown(name, epoch[name])}"
-        f"{held_out}, spike rate {epoch['spike_rate']:.3f}{stage}{took}"
+        f"{held_out}, spike rate {epoch['spike_rate']:.3f}{took}{stage}"
     )
 
 

@@ -12,7 +12,7 @@ from tandem_hw.cli.options import check_outputs, device_option, verbose_option
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import FileFormatError
 from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
-from tandem_hw.training.watching.log_names import LOGS, check_logs
+from tandem_hw.training.watching.log_names import LOGS, check_logs, check_logs_free
 from tandem_hw.zoo.catalogue import MODELS
 
 
@@ -75,6 +75,8 @@ def command(
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """
     check_logs(log)
+    if not (resume or overwrite):
+        check_logs_free(log, out)
     options = training_options(settings)
     read = [init, None if options.teacher is None else Path(options.teacher)]
     _check_folder(out, resume, overwrite, read, data)

@@ -57,6 +57,7 @@ from tandem_hw.training.spike_rate import FiringLayers, SpikeRate
 from tandem_hw.training.synop_penalty import SynOpPenalty
 from tandem_hw.training.watching.bar import shown_by_itself
 from tandem_hw.training.watching.epoch_times import EpochClock
+from tandem_hw.training.watching.log_names import check_logs_free
 from tandem_hw.training.watching.logs import open_logs
 
 __all__ = ["StepReport", "TrainingOptions", "evaluate", "seed_everything", "train"]
@@ -123,6 +124,8 @@ def train(
     """
     check_tandem(model)
     logs = open_logs(log, Path(folder))
+    if not (resume or overwrite):
+        check_logs_free(log, Path(folder))
     place = torch.device(own_device(device))
     with started_processes(place, options.batch_size) as processes, ExitStack() as claim:
         run = _Run(model, dataset, options, Path(folder), place, processes)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from tandem_hw.errors import BackendUnavailableError, DataError, how_to_install
+from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError, how_to_install
 
 CSV: Final = "csv"
 TENSORBOARD: Final = "tensorboard"
@@ -35,4 +36,21 @@ def check_logs(names: Sequence[str]) -> None:
         raise BackendUnavailableError(
             f"log {TENSORBOARD}: tensorboard is not installed; {how_to_install(TENSORBOARD)}, or "
             f"leave it out"
+        )
+
+
+def check_logs_free(names: Sequence[str], folder: Path) -> None:
+    """Refuse to write over a table that is not this training's.
+
+    Args:
+        names: of the logs.
+        folder: where a training begins that neither is resumed nor overwrites another one.
+
+    Raises:
+        FileFormatError: there is such a file.
+    """
+    path = folder / CSV_NAME
+    if CSV in names and path.exists():
+        raise FileFormatError(
+            f"{path}: is there already; replace it with --overwrite, or give another --out"
         )

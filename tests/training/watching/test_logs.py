@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tandem_hw.errors import BackendUnavailableError, DataError
+from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError
 from tandem_hw.training.watching.epoch_times import EpochClock
 from tandem_hw.training.watching.log_names import check_logs
 from tests.helpers.command_line import run as run_command
@@ -99,6 +99,16 @@ def test_what_cannot_be_logged_is_refused_before_the_training(
     with pytest.raises(DataError, match=message):
         run(tmp_path / "run", log=names)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_table_that_is_there_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("precious", encoding="utf-8")
+    message = r"metrics\.csv: is there already; replace it with --overwrite"
+    with pytest.raises(FileFormatError, match=message):
+        run(tmp_path, log=["csv"])
+    assert (tmp_path / "metrics.csv").read_text(encoding="utf-8") == "precious"
+    run(tmp_path, log=["csv"], overwrite=True)
+    assert len(rows(tmp_path)) == 3
 
 
 def test_a_missing_extra_is_said_before_any_work(

@@ -306,7 +306,7 @@ def test_all_options_of_train_are_options_of_a_sweep() -> None:
         command = main.get_command(click.Context(main), name)
         assert command is not None
         names[name] = {option for one in command.params for option in one.opts}
-    assert names["train"] - names["sweep"] == {"--resume", "--overwrite", "--verbose"}
+    assert names["train"] - names["sweep"] == {"--resume", "--overwrite", "--log", "--verbose"}
     assert names["sweep"] - names["train"] == {
         *("--vary", "--variant", "--seeds", "--jobs", "--threads", "--scheduler", "--plot")
     }

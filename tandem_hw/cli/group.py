@@ -35,6 +35,7 @@ COMMANDS = {
     "verify": "tandem_hw.cli.verify",
     "deploy": "tandem_hw.cli.board.deploy",
     "conformance": "tandem_hw.cli.board.conformance",
+    "doctor": "tandem_hw.cli.look.doctor",
 }
 
 

@@ -1,9 +1,14 @@
-"""The versions of tandem-hw and of other packages that are installed."""
+"""The versions of what is installed: tandem-hw, and what a run depends on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib import metadata
+from typing import Final
+
+#: Packages whose versions reports tell, where they are installed.
+_PACKAGES: Final = (
+    *("numpy", "torch", "h5py", "scipy", "lava-nc", "lava-dl", "lava-loihi", "nxcore", "sanafe"),
+)
 
 
 def installed_version() -> str:
@@ -14,10 +19,10 @@ def installed_version() -> str:
         return "(not installed)"
 
 
-def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of those packages that are installed, by name."""
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that a run may depend on, of those that are installed."""
     found = {}
-    for name in packages:
+    for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

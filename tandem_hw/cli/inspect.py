@@ -14,6 +14,7 @@ from tandem_hw.cli.options import (
     network_argument,
     write_json,
 )
+from tandem_hw.cli.output.written_files import overwrite_option, written_lines
 
 
 @click.command("inspect")
@@ -22,6 +23,7 @@ from tandem_hw.cli.options import (
     "--chip", is_flag=True, help="Estimate cores, chips, steps, time and energy on Loihi 2."
 )
 @json_option
+@overwrite_option
 @report_option
 def command(network_path: Path, chip: bool, json_path: Path | None, report: Path | None) -> None:
     """Show the layers of NET, their integers, and what their states are proven to stay within."""
@@ -31,7 +33,7 @@ def command(network_path: Path, chip: bool, json_path: Path | None, report: Path
     from tandem_hw.cli.terminal import make_console, warn
     from tandem_hw.cli.work.network_tables import (
         describe,
-        layer_table,
+        layer_tables,
         meaning_words,
         window_words,
     )
@@ -44,7 +46,8 @@ def command(network_path: Path, chip: bool, json_path: Path | None, report: Path
 
         budget = chip_budget(network)
     console = make_console()
-    console.print(layer_table(network))
+    for table in layer_tables(network, console.width):
+        console.print(table)
     warn(console, unproven_lines(network))
     spec = network.input
     console.print(
@@ -68,3 +71,5 @@ def command(network_path: Path, chip: bool, json_path: Path | None, report: Path
         from tandem_hw.cli.work.look.network_page import write_network_report
 
         write_network_report(wanted, network, with_chip=chip)
+    for line in written_lines(json_path, report):
+        console.print(line)

@@ -22,6 +22,7 @@ from tandem_hw.cli.options import (
     samples_option,
     verbose_option,
 )
+from tandem_hw.cli.output.written_files import overwrite_option
 from tandem_hw.errors import TandemError
 from tandem_hw.sim.registry import BACKENDS
 
@@ -36,7 +37,7 @@ from tandem_hw.sim.registry import BACKENDS
 @click.option(
     "--recording",
     "recording_path",
-    type=OutputPath(),
+    type=OutputPath(".npz"),
     help="Write spike counts, potentials and predictions as npz.",
 )
 @click.option(
@@ -60,6 +61,7 @@ from tandem_hw.sim.registry import BACKENDS
     "counted readout); without one, or with several, a curve. Backend reference.",
 )
 @report_options
+@overwrite_option
 @verbose_option
 @device_option
 @backend_options

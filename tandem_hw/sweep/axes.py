@@ -24,7 +24,7 @@ _THEN: Final = "then"
 _WITH_FLAG: Final[Mapping[str, bool]] = {"yes": True, "no": False}
 #: Options of ``train`` that say where a training is and how it is shown, not what it is.
 NOT_VARIED: Final = (
-    *("out", "resume", "overwrite", "verbose", "report", "report_sample"),
+    *("out", "resume", "overwrite", "verbose", "log", "report", "report_sample"),
     *("help", "config"),
 )
 

@@ -6,6 +6,7 @@ once where there is none.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,10 @@ from tandem_hw.cli.options import (
     samples_option,
     write_json,
 )
+from tandem_hw.cli.output.written_files import overwrite_option, written_lines
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.sim.loihi2.host import PROFILES
+from tandem_hw.version import installed_version, package_versions
 
 if TYPE_CHECKING:
     from tandem_hw.network.quantized import QuantizedNetwork
@@ -44,11 +47,12 @@ if TYPE_CHECKING:
 @click.option(
     "--recording",
     "recording_path",
-    type=OutputPath(),
+    type=OutputPath(".npz"),
     help="Write spike counts, potentials and predictions as npz.",
 )
 @json_option
 @report_options
+@overwrite_option
 @click.option(
     "--period",
     type=click.IntRange(min=1),
@@ -74,6 +78,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds that the run may take, waiting for a board included.",
 )
+@click.option(
+    "--failure-folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the report and the log of a run that fails there [default: "
+    "deploy-failure-DATE-TIME].",
+)
 def command(
     network_path: Path,
     data: str,
@@ -94,12 +104,14 @@ def command(
     # These need NumPy and h5py, but no PyTorch.
     from tandem_hw.sim.backend import require_available
     from tandem_hw.sim.loihi2.backend import Loihi2Backend
+    from tandem_hw.sim.loihi2.failure import default_folder
 
+    board["failure_folder"] = board["failure_folder"] or default_folder()
     runner = Loihi2Backend(**board)
     require_available(runner)
     # What follows needs PyTorch, whose import takes seconds.
     from tandem_hw.cli.metrics import for_json
-    from tandem_hw.cli.terminal import follow, progress_bars
+    from tandem_hw.cli.terminal import follow, make_console, progress_bars
     from tandem_hw.cli.work.samples import load_samples
     from tandem_hw.sim.reference import ReferenceBackend
     from tandem_hw.verification.step import compare
@@ -128,6 +140,8 @@ def command(
         runners = [ReferenceBackend(), runner][-len(recordings) :]
         write_board_report(wanted, network, given, recordings, metrics, compared, runners)
     _show(runner, network, recording, compared, metrics)
+    for line in written_lines(recording_path, json_path, report):
+        make_console().print(line)
     if compared is not None and not compared.match:
         raise click.exceptions.Exit(EXIT_MISMATCH)
 
@@ -159,6 +173,9 @@ def describe(
         "estimated": estimate_of_run(network, recording)[0],
         **activity_dict(summarise(network, recording)),
         "seconds": recording.seconds,
+        "tandem_hw": installed_version(),
+        "python": platform.python_version(),
+        "packages": package_versions(),
         "verification": None if report is None else report.to_dict(),
     }
 

@@ -1,1 +1,1 @@
-"""Commands that look at what happened."""
+"""The commands that look at what there is: at a result, or at this machine."""

@@ -14,7 +14,7 @@ from tandem_hw.errors import TandemError
 
 report_option = click.option(
     "--report",
-    type=OutputPath(),
+    type=OutputPath(".html"),
     help="Write a report as one HTML file, for a browser; this needs jinja2 and matplotlib.",
 )
 report_sample_option = click.option(

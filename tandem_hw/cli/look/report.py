@@ -8,6 +8,7 @@ import click
 
 from tandem_hw.cli.look.options import report_sample_option, wanted_report
 from tandem_hw.cli.options import OutputPath, check_outputs, samples_option
+from tandem_hw.cli.output.written_files import overwrite_option, written_lines
 from tandem_hw.data.catalogue import KNOWN_SPECS
 from tandem_hw.training.run_files import FILE_NAMES
 
@@ -29,6 +30,7 @@ FURTHER_NAMES = ("simulate.json", "verify.json")
 )
 @samples_option
 @report_sample_option
+@overwrite_option
 def command(
     folder: Path,
     out: Path | None,
@@ -55,4 +57,5 @@ def command(
 
     assert wanted is not None  # it has a path
     write_folder_report(wanted, folder, data, samples)
-    make_console().print(f"wrote {path}")
+    for line in written_lines(path):
+        make_console().print(line)

@@ -17,6 +17,7 @@ from tandem_hw.cli.options import (
     load_network,
     network_argument,
 )
+from tandem_hw.cli.output.written_files import overwrite_option
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.errors import ComparisonRefusedError, TandemError
 from tandem_hw.sim.registry import check_name
@@ -76,6 +77,7 @@ class Neurons(click.ParamType):  # type: ignore[type-arg]
     type=OutputPath(),
     help="Draw rasters and potentials as .svg or .png; this needs matplotlib.",
 )
+@overwrite_option
 @device_option
 @backend_options
 def command(

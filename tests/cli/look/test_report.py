@@ -174,9 +174,9 @@ def test_without_its_data_a_training_is_shown_by_its_curves_and_network(tmp_path
         "The network",
         "Options, versions, digests",
     ]
-    refused = run("report", tmp_path / "run", "--data", "rows")
+    refused = run("report", tmp_path / "run", "--overwrite", "--data", "rows")
     assert refused.exit_code == 2
-    refused = run("report", tmp_path / "run", "--report-sample", 3)
+    refused = run("report", tmp_path / "run", "--overwrite", "--report-sample", 3)
     assert refused.exit_code == 2
     assert "--report-sample 3: there are no test samples; give --data" in refused.output
 
@@ -196,7 +196,7 @@ def training_data(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("simulate a.net --report a.pdf", "a.pdf: reports are HTML"),
+        ("simulate a.net --report a.pdf", "a.pdf: ends in .pdf, and what is written there is html"),
         ("simulate a.net --report a.net", "a.net: would be written over a.net"),
         ("simulate a.net --report a.json --json a.json", "a.json: is given twice"),
         ("simulate a.net --report run", "run: is a folder"),

@@ -73,6 +73,8 @@ def write_verification_report(
     pairs: CountPairs,
     runners: Sequence[Backend],
     measured: Section | None = None,
+    everything: Samples | None = None,
+    others: Sequence[VerificationReport] = (),
 ) -> None:
     """Write the report of ``verify``, or of ``deploy --verify``.
 
@@ -86,13 +88,15 @@ def write_verification_report(
         pairs: the spike counts of the first two.
         runners: the backends, in their order.
         measured: what a board measured, or None.
+        everything: all samples, where these are some of them.
+        others: further comparisons, on other samples, of which the verdict is told.
     """
     layers, first = report.activity, runs[0]
     page = Page(
         f"{wanted.name} on {', '.join(report.backends)}",
         wanted.command,
         [
-            *comparison_verdicts(report),
+            *(one for found in (report, *others) for one in comparison_verdicts(found)),
             *saturation_verdicts(network, runs),
             *(
                 Verdict("neutral", f"{name}: {shown_together(metrics[name])}")
@@ -112,7 +116,7 @@ def write_verification_report(
                 tables=[page_table(comparison_table(report))],
                 pictures=pairs.pictures(),
             ),
-            sample_section(network, given, wanted.sample, report, runners),
+            sample_section(network, everything or given, wanted.sample, report, runners),
             judgement_section(network, given, first),
             activity_section(network, runs, layers),
             *([] if measured is None else [measured]),

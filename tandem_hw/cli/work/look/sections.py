@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table as RichTable
 
 from tandem_hw.chip.budget import chip_budget
 from tandem_hw.cli.work.budget_tables import budget_table, energy_line, time_line
-from tandem_hw.cli.work.network_tables import layer_table, window_words
+from tandem_hw.cli.work.network_tables import layer_tables, window_words
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
@@ -21,10 +21,10 @@ from tandem_hw.network.saturation import head_room_bits, unproven_lines
 from tandem_hw.report.page.chip_map import chip_picture
 from tandem_hw.report.page.content import Section, Table, cells
 from tandem_hw.report.page.layers import head_room_picture, weight_pictures
-from tandem_hw.version import installed_version, installed_versions
+from tandem_hw.version import installed_version, package_versions
 
-#: Packages that results may depend on.
-_PACKAGES = ("torch", "numpy", "lava-nc", "lava-dl", "lava-loihi", "sanafe", "h5py", "scipy")
+#: A page has room for tables of any width.
+_ANY_WIDTH: Final = 1 << 16
 
 
 def page_table(table: RichTable) -> Table:
@@ -48,7 +48,7 @@ def network_section(network: QuantizedNetwork) -> Section:
     )
     return Section(
         "network", "The network", [text], unproven_lines(network),
-        [page_table(layer_table(network))], weight_pictures(network),
+        [page_table(table) for table in layer_tables(network, _ANY_WIDTH)], weight_pictures(network),
     )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def provenance_section(
     versions = {
         "tandem-hw": installed_version(),
         "Python": platform.python_version(),
-        **installed_versions(_PACKAGES),
+        **package_versions(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
     tables = [

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tandem_hw.atomic_write import write_whole
+from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.terminal import follow, make_console, progress_bars
 from tandem_hw.cli.work.look.raster_text import alphabet_of, potential_lines, raster_lines
 from tandem_hw.cli.work.samples import Samples, load_samples
@@ -149,5 +150,5 @@ def _show(
         console.print(
             "EQUAL, but no neuron fired, and equal silence proves nothing", style="yellow"
         )
-    if wanted.plot is not None:
-        console.print(f"wrote {wanted.plot}")
+    for line in written_lines(wanted.plot):
+        console.print(line)

@@ -210,7 +210,7 @@ def test_the_address_for_reports_is_that_of_the_project() -> None:
         ("model.net --data npz:none.npz --board a", r"none\.npz: there is no such file"),
         ("model.net --data npz:data.npz --board a --samples 9", "has 4 test samples, 9 were asked"),
         ("model.net --data npz:data.npz --board a --period 6", "a period of 6 steps cannot run on"),
-        ("model.net --data npz:data.npz --board a --report a.png", "a.png: reports are HTML"),
+        ("model.net --data npz:data.npz --board a --report a.png", "a.png: ends in .png"),
         (
             "model.net --data npz:data.npz --board a --report a.html --report-sample 4",
             "has samples 0 to 3 to run, sample 4",

@@ -46,10 +46,9 @@ def network_section(network: QuantizedNetwork) -> Section:
         f"Input {spec.shape}, {spec.bits} bits, scale {spec.scale:.6g}, encoding {spec.encoding}; "
         f"{window_words(network)}, reset {network.reset}, readout {network.readout}."
     )
-    return Section(
-        "network", "The network", [text], unproven_lines(network),
-        [page_table(table) for table in layer_tables(network, _ANY_WIDTH)], weight_pictures(network),
-    )  # fmt: skip
+    tables = [page_table(table) for table in layer_tables(network, _ANY_WIDTH)]
+    warnings, pictures = unproven_lines(network), weight_pictures(network)
+    return Section("network", "The network", [text], warnings, tables, pictures)
 
 
 def bounds_section(network: QuantizedNetwork) -> Section:

@@ -34,6 +34,7 @@ COMMANDS = {
     "verify": "tandem_hw.cli.verify",
     "deploy": "tandem_hw.cli.board.deploy",
     "conformance": "tandem_hw.cli.board.conformance",
+    "examples": "tandem_hw.cli.examples",
 }
 
 

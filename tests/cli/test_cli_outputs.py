@@ -84,8 +84,8 @@ READ = {
     "checkpoint": "model.pt",
     "init": "model.pt",
 }
-#: Commands whose --out is a folder; what they write there has tests of its own.
-INTO_FOLDERS = ("train", "sweep")
+#: Commands whose output is a folder; what they write there has tests of its own.
+INTO_FOLDERS = ("train", "sweep", "examples")
 #: Commands that read no file.
 READ_NOTHING = ("conformance",)
 

@@ -1,0 +1,66 @@
+"""``tandem-hw examples``: the networks that come with the package, and what to try on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tandem_hw.atomic_write import write_whole
+from tandem_hw.cli.metrics import shown_together
+from tandem_hw.errors import FileFormatError
+from tandem_hw.examples.catalogue import EXAMPLES, Example, read_record
+
+
+@click.command("examples")
+@click.option(
+    "--copy",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Copy the files into a folder, which is made if it is not there.",
+)
+@click.option("--overwrite", is_flag=True, help="With --copy: replace files of the same names.")
+def command(folder: Path | None, overwrite: bool) -> None:
+    """List the trained networks that come with tandem-hw.
+
+    Where a command takes NET, example:NAME stands for the file of one of them.
+    """
+    if folder is not None:
+        copy(folder, overwrite)
+        return
+    record = read_record()
+    for example in EXAMPLES.values():
+        measured = shown_together(record[example.name]["metrics"])
+        click.echo(f"{example.spec}: {example.purpose}; {measured}")
+        for line in lines_to_try(example):
+            click.echo(f"    tandem-hw {line}")
+
+
+def lines_to_try(example: Example) -> list[str]:
+    """Return the arguments of commands to try on an example."""
+    data = f"--data {example.data}"
+    return [
+        f"inspect {example.spec} --chip",
+        f"simulate {example.spec} {data}",
+        f"verify {example.spec} {data} --samples 20",
+        f"export {example.spec} --out {example.name.replace('-', '_')}.c",
+    ]
+
+
+def copy(folder: Path, overwrite: bool) -> None:
+    """Copy the files of all examples.
+
+    Args:
+        folder: where to; it is made if it is not there.
+        overwrite: replace files that are there.
+
+    Raises:
+        FileFormatError: a file is there already, or cannot be written.
+    """
+    targets = {folder / example.path.name: example.path for example in EXAMPLES.values()}
+    for target in targets:
+        if target.exists() and not overwrite:
+            raise FileFormatError(f"{target}: is there already; replace it with --overwrite")
+    for target, source in targets.items():
+        write_whole(target, source.read_bytes())
+        click.echo(f"wrote {target}")

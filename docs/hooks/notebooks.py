@@ -1,5 +1,8 @@
 """A page of each notebook: its texts, its code, and the outputs that are stored in it."""
 
+# mypy: disable-error-code="no-untyped-call"
+# nbformat carries no types for some of its functions.
+
 from __future__ import annotations
 
 import posixpath

@@ -67,7 +67,8 @@ def command_line() -> str:
 def of_command(command: click.Command, context: click.Context) -> list[str]:
     """Return the section of a command."""
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    rows = [record for one in command.params if (record := one.get_help_record(context))]
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    rows = [record for one in options if (record := one.get_help_record(context))]
     table = [f"| {code(names)} | {plain(text)} |" for names, text in rows]
     head = [f"## {context.info_name}", f"```text\n{usage}\n```", paragraphs(command)]
     return [*head, "\n".join(["| option | what it does |", "|---|---|", *table])]

@@ -1,5 +1,8 @@
 """The tutorials, executed: by the tests, and by ``make notebooks`` to store what comes out."""
 
+# mypy: disable-error-code="no-untyped-call"
+# nbformat carries no types for some of its functions.
+
 from __future__ import annotations
 
 import os

@@ -28,7 +28,7 @@ os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["
 warnings.simplefilter("ignore")
 """
 _SECONDS: Final = 120
-_NUMBER: Final = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
 _SPACE: Final = re.compile(r"[\s┏━┳┓┃┡╇┩│└─┴┘]+")
 
 

@@ -15,6 +15,7 @@ DEMO := runs/demo
 # A worker for each core, but not more memory than a laptop has; one that is idle takes over tests.
 PYTEST := -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 MINUTES := 30
+CASES := 100
 export PYTHON HASHES
 
 TIMES := 100
@@ -40,9 +41,11 @@ test-everything: setup
 	@environment/make-venv.sh 3.11 $(WITHOUT_LAVA)
 	$(WITHOUT_LAVA)/bin/python $(PYTEST)
 
-# Damaged files of every format for so long, each with a limit of memory and time.
+# Damaged files of every format for so long, each with a limit of memory and time; then so many at
+# the command line.
 fuzz: setup
 	$(BIN)/python -m tests.helpers.fuzz --minutes $(MINUTES)
+	$(BIN)/python -m tests.helpers.fuzz.at_command_line --cases $(CASES)
 
 kill-test: setup
 	$(BIN)/python -m tests.helpers.kills $(TIMES) $(SEED)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.result import device_option, finish, json_option, timings
 from tandem_hw.arithmetic import synapses
-from tandem_hw.arithmetic.exact_sums import chosen_ways
+from tandem_hw.arithmetic.chosen_ways import chosen_ways
 from tandem_hw.arithmetic.gpu.fused_window import run_window, step_by_step
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters
 from tandem_hw.arithmetic.spikes.packed_spikes import SpikePacker

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from benchmarks.equality import different
 from benchmarks.result import finish, json_option
 from tandem_hw.conformance.oracle import record
-from tandem_hw.network.network_digest import network_digest
+from tandem_hw.network.digests.network_digest import network_digest
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend

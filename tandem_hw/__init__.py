@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tandem_hw.conversion.convert import convert
+    from tandem_hw.conversion.onnx.from_onnx import from_onnx
+    from tandem_hw.conversion.preparation.prepare import prepare
     from tandem_hw.data.datasets import load_dataset
     from tandem_hw.data.event_data import bin_events, event_dataset
     from tandem_hw.export.c99.writer import write_c
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
     from tandem_hw.export.nir_import import from_nir
     from tandem_hw.export.nir_reader import read_nir
     from tandem_hw.export.nir_writer import write_nir
-    from tandem_hw.learning.checkpoint import load_checkpoint
+    from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from tandem_hw.learning.model import TandemNetwork
     from tandem_hw.network.inputs import quantize_inputs
+    from tandem_hw.network.output_meaning import OutputMeaning
     from tandem_hw.network.quantized import QuantizedNetwork
     from tandem_hw.network.recording import Recording
     from tandem_hw.sim.registry import make_backend
     from tandem_hw.training.loop import TrainingOptions, train
+    from tandem_hw.training.warm_start import load_parameters
     from tandem_hw.verification.step import compare, verify
 
     __version__: str
@@ -51,6 +55,8 @@ if _program.endswith("/tandem-hw") or (_program == "-m" and __name__ in sys.orig
     sys.excepthook = _without_a_word
 
 __all__ = [
+    "Checkpoint",
+    "OutputMeaning",
     "QuantizedNetwork",
     "Recording",
     "TandemNetwork",
@@ -61,13 +67,17 @@ __all__ = [
     "event_dataset",
     "freeze",
     "from_nir",
+    "from_onnx",
     "load_checkpoint",
     "load_dataset",
+    "load_parameters",
     "make_backend",
+    "prepare",
     "quantize_inputs",
     "read_net",
     "read_netx",
     "read_nir",
+    "save_checkpoint",
     "train",
     "verify",
     "write_c",
@@ -76,6 +86,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Checkpoint": "learning.checkpoint",
+    "OutputMeaning": "network.output_meaning",
     "QuantizedNetwork": "network.quantized",
     "Recording": "network.recording",
     "TandemNetwork": "learning.model",
@@ -86,13 +98,17 @@ _HOMES = {
     "event_dataset": "data.event_data",
     "freeze": "export.freezing",
     "from_nir": "export.nir_import",
+    "from_onnx": "conversion.onnx.from_onnx",
     "load_checkpoint": "learning.checkpoint",
     "load_dataset": "data.datasets",
+    "load_parameters": "training.warm_start",
     "make_backend": "sim.registry",
+    "prepare": "conversion.preparation.prepare",
     "quantize_inputs": "network.inputs",
     "read_net": "export.net_file",
     "read_netx": "export.netx_reader",
     "read_nir": "export.nir_reader",
+    "save_checkpoint": "learning.checkpoint",
     "train": "training.loop",
     "verify": "verification.step",
     "write_c": "export.c99.writer",

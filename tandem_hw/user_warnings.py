@@ -34,6 +34,10 @@ class UncheckedFileWarning(TandemWarning):
     """A file has no checksums: a value that was damaged is taken for the right one."""
 
 
+class UnusedParametersWarning(TandemWarning):
+    """A file holds parameters beside those of the network that is loaded."""
+
+
 class SilentLayerWarning(TandemWarning):
     """A layer does nothing on the samples that a network is measured with."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.fuzz import case
+from tests.helpers.fuzz import at_command_line, case
 from tests.helpers.fuzz.formats import FORMATS
 
 #: Cases of each format.
@@ -31,3 +31,11 @@ def test_damaged_files_are_refused_in_a_line_or_used(name: str, tmp_path: Path) 
     refused = [message for message in messages if message is not None]
     assert len(refused) > _CASES // 4
     assert len(set(refused)) > 3
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", at_command_line.COMMANDS)
+def test_commands_refuse_damaged_files_in_a_line(name: str) -> None:
+    results = [at_command_line.faults_of(name, number) for number in range(4)]
+    assert "refused" in {outcome for outcome, _ in results}
+    assert [fault for _, faults in results for fault in faults] == []

@@ -30,7 +30,9 @@ LINES: tuple[tuple[str, ...], ...] = (
         ("sim.registry",),
     ),
     ("sim.loihi2", "sim.lava_cpu", "sim.c", "sim.sana_fe"),  # the backends
-    *(("sim.graph",), ("sim.child",), ("sim",), ("conversion",), ("export",), ("training",)),
+    *(("sim.graph",), ("sim.child",), ("sim",)),
+    ("conversion.onnx", "conversion.preparation"),
+    *(("conversion",), ("export",), ("training",)),
     *(("learning",), ("chip",), ("data",), ("zoo",), ("arithmetic",), ("network",)),
     *(
         ("examples",),
@@ -51,7 +53,8 @@ LIBRARIES = {
     "scipy": {"chip", "sim.graph"},
     "sanafe": {"sim.sana_fe"},
     "torch": {"cli", "sim", "sim.loihi2", "conversion", "export", "training", "learning", "zoo"}
-    | {"arithmetic"},
+    | {"arithmetic", "conversion.onnx", "conversion.preparation"},
+    "onnx": {"conversion.onnx"},
 }
 #: The rooms that reach PyTorch by no way.
 WITHOUT_TORCH = {"chip", "data", "network", "sweep"}

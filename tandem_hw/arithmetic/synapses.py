@@ -29,13 +29,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tandem_hw.arithmetic.exact_sums import ByteWay, Way, exact_sum
+from tandem_hw.arithmetic.exact_sums import exact_sum
 from tandem_hw.arithmetic.integer_products import (
     convolve_bytes,
     multiply_bytes,
     multiply_bytes_as_points,
 )
 from tandem_hw.arithmetic.memory_order import ImageShape, MemoryOrder, columns_of_image
+from tandem_hw.arithmetic.sum_trials import ByteWay, Way
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d
 from tandem_hw.network.synapses.dense import Dense, OneToOne
 from tandem_hw.network.synapses.geometry import Geometry, TransposedGeometry, row_geometry

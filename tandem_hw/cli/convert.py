@@ -25,10 +25,11 @@ from tandem_hw.export.c99.written_files import written_paths
 def command(model_path: Path, out: Path, json_path: Path | None, **wanted: Any) -> None:
     """Turn the trained network MODEL into integers, without training it, and write them.
 
-    MODEL is a state_dict of one of the zoo's networks, or a checkpoint, such as that of an ordinary
-    network (train --schedule ordinary). Thresholds and the room for potentials are measured on
-    training samples, and a table shows how good the network is with each further layer on integers.
-    The thresholds of a network that was trained spiking are set anew too: export keeps them.
+    MODEL is a state_dict of one of the zoo's networks, an ONNX file of any network (.onnx), or a
+    checkpoint, such as that of an ordinary network (train --schedule ordinary). Thresholds and the
+    room for potentials are measured on training samples, and a table shows how good the network is
+    with each further layer on integers. The thresholds of a network that was trained spiking are
+    set anew too: export keeps them.
     """
     check_outputs(*written_paths(out), json_path, inputs=[model_path], data=wanted["data"])
     from tandem_hw.export.files import check_name  # needs NumPy and h5py alone

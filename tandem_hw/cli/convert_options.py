@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import click
 
+from tandem_hw.cli.given.model_name import MODEL_HELP, ModelName
 from tandem_hw.cli.options import (
     WIDTHS_HELP,
     FiringDelay,
@@ -20,7 +21,6 @@ from tandem_hw.data.catalogue import KNOWN_SPECS
 from tandem_hw.learning.spiking_options import PERCENTILES
 from tandem_hw.network.choices import Encoding, Reset
 from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_RANGE
-from tandem_hw.zoo.catalogue import MODELS
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -41,8 +41,8 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--model",
-        type=click.Choice(list(MODELS)),
-        help="The network of the zoo whose state_dict MODEL is.",
+        type=ModelName(),
+        help=f"The network whose state_dict MODEL is. {MODEL_HELP}",
     ),
     click.option(
         "--num-steps",

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.given.config_file import with_config
 from tandem_hw.cli.process.exit_status import EXIT_DONE, EXIT_ERROR, EXIT_MISMATCH, exit_after
 from tandem_hw.cli.process.signals import Interruption, Interruptions, signals_raised
 from tandem_hw.cli.process.streams import say, standard_streams
@@ -48,12 +49,12 @@ class TandemGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command."""
+        """Import one command, which then takes its options from a file as well."""
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(COMMANDS[cmd_name]).command
         assert isinstance(command, click.Command)
-        return command
+        return with_config(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -26,7 +26,12 @@ def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
     check_outputs(json_path, inputs=[network_path])
     # NumPy and h5py take a moment, which help and a refused argument need not wait for.
     from tandem_hw.cli.terminal import make_console, warn
-    from tandem_hw.cli.work.network_tables import describe, layer_table, window_words
+    from tandem_hw.cli.work.network_tables import (
+        describe,
+        layer_table,
+        meaning_words,
+        window_words,
+    )
     from tandem_hw.network.saturation import unproven_lines
 
     network = load_network(network_path)
@@ -44,6 +49,8 @@ def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
         f"{window_words(network)}, reset {network.reset}, readout {network.readout}\n"
         f"digest {network.digest}",
     )
+    if network.meaning is not None:
+        console.print(meaning_words(network.meaning))
     description = describe(network)
     if budget is not None:
         from tandem_hw.cli.work.budget_tables import budget_table, energy_line, time_line

@@ -16,6 +16,7 @@ import click
 
 from tandem_hw import atomic_write
 from tandem_hw.atomic_write import require_writable
+from tandem_hw.cli.given.config_file import COMMAND, command_record, config_path
 from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
 from tandem_hw.errors import BackendUnavailableError, ConversionError, FileFormatError
 from tandem_hw.examples.catalogue import PREFIX, example_path
@@ -273,8 +274,8 @@ def check_outputs(
 ) -> None:
     """Refuse outputs that cannot be written, or would take the place of what is read.
 
-    Every command calls this before any work. Files are compared, not names: a hard link or a
-    symbolic link to an input is that input.
+    Every command calls this before any work. A file of its options is read as well. Files are
+    compared, not names: a hard link or a symbolic link to an input is that input.
 
     Args:
         outputs: what will be written; None for an option that was not given.
@@ -285,7 +286,9 @@ def check_outputs(
         FileFormatError: a path cannot be written to, is given twice, or is an input.
     """
     source = None if data is None else data_source(data)
-    read = [path for path in (*inputs, source) if path is not None]
+    context = click.get_current_context(silent=True)
+    options = None if context is None else config_path(context)
+    read = [path for path in (*inputs, source, options) if path is not None]
     written: list[Path] = []
     for path in filter(None, outputs):
         require_writable(path)
@@ -317,6 +320,18 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def write_json(content: dict[str, Any], path: Path | None) -> None:
-    """Write plain data as JSON, whole or not at all; nothing without a path."""
-    if path is not None:
-        atomic_write.write_json(path, content)
+    """Write plain data as JSON, whole or not at all; nothing without a path.
+
+    Within a command, what it was given is written beside, for ``--config`` to read again.
+    """
+    if path is None:
+        return
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        content = {**content, COMMAND: command_record(context, is_output)}
+    atomic_write.write_json(path, content)
+
+
+def is_output(param: click.Parameter) -> bool:
+    """Whether a parameter of a command names what it writes."""
+    return param.name == "out" or isinstance(param.type, OutputPath)

@@ -77,8 +77,9 @@ def command(
 ) -> None:
     """Run NET on a backend and show how good it is, its spikes and its synaptic operations.
 
-    The data tell what it is judged by: accuracy with labels, mean squared error with real targets,
-    and against the image itself where it puts out as many values.
+    It is judged by what it was trained for. Where NET does not say that, the data tell: accuracy
+    with labels, mean squared error with real targets, and against the image itself where it puts
+    out as many values.
     """
     check_outputs(recording_path, json_path, plot_path, inputs=[network_path], data=data)
     if final_states and recording_path is None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from tandem_hw.cli.options import OutputPath, check_outputs, device_option
+from tandem_hw.cli.given.config_file import given_in_file, used_options
+from tandem_hw.cli.given.model_name import model_file_of, model_option
+from tandem_hw.cli.options import OutputPath, check_outputs, device_option, is_output
 from tandem_hw.cli.train import command as train_command
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import ConversionError, TandemError
@@ -17,8 +19,10 @@ from tandem_hw.ranges import SEEDS
 from tandem_hw.sweep.axes import NOT_VARIED, read_variants, read_vary, seeds
 from tandem_hw.sweep.grid import SEED, Axis, Point, Skipped, plan
 from tandem_hw.sweep.summary import CSV_NAME, JSON_NAME
-from tandem_hw.zoo.catalogue import MODELS
+from tandem_hw.training.run_files import file_digest
 
+#: The name among a training's settings of the SHA-256 of a network's file.
+MODEL_DIGEST = "model_digest"
 #: Exit status where a training failed.
 EXIT_FAILED = 1
 
@@ -29,13 +33,20 @@ class SweepCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, and keep the arguments of ``train`` in ``ctx.obj``."""
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        rest = super().parse_args(ctx, args)
+        words = given_in_file(ctx) | {name: one for name, one in given.items() if _is_word(one)}
         ctx.obj = [
             word
             for param in self.params
             if param.name in {one.name for one in train_command.params} - {*NOT_VARIED}
-            for word in _as_given(param, given.get(param.name or ""))
+            for word in _as_given(param, words.get(param.name or ""))
         ]
-        return super().parse_args(ctx, args)
+        return rest
+
+
+def _is_word(value: Any) -> bool:
+    """Whether a parser found a parameter on the command line; what stands for nothing varies."""
+    return value is True or isinstance(value, str | list)
 
 
 def _as_given(param: click.Parameter, value: Any) -> Sequence[str]:
@@ -85,7 +96,7 @@ def _as_given(param: click.Parameter, value: Any) -> Sequence[str]:
     type=OutputPath(),
     help="Draw the results as PNG; this needs matplotlib.",
 )
-@click.option("--model", type=click.Choice(list(MODELS)), default="lenet", show_default=True)
+@model_option
 @train_options
 @device_option
 @click.pass_context
@@ -116,6 +127,7 @@ def command(
     _refuse_nothing(points, skipped)
     for settings in (run.settings for run in runs.values()):
         inputs = [Path(settings[name]) for name in _paths_read() if settings[name] is not None]
+        inputs += (model_file_of(settings["model"]) or ())[:1]
         outputs = (out / JSON_NAME, out / CSV_NAME, plot_path)
         check_outputs(*outputs, inputs=inputs, data=settings["data"])
     if plot_path is not None:
@@ -125,7 +137,9 @@ def command(
     from tandem_hw.cli.work.sweep import Place, run_sweep  # rich, which help need not wait for
 
     place = Place(jobs, threads, scheduler)
-    if not run_sweep(axes, points, skipped, out, place, plot_path):
+    varied = {f"--{axis.name}" for axis in axes if axis.name != SEED}
+    used = used_options(context, lambda one: is_output(one) or bool(varied & {*one.opts}))
+    if not run_sweep(axes, points, skipped, out, place, plot_path, used):
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
@@ -186,6 +200,9 @@ def _settings_of(arguments: Sequence[str]) -> dict[str, Any]:
     settings["firing_delay"] = steps_of_delay(
         settings["firing_delay"], settings["num_steps"], ConversionError
     )
+    named = model_file_of(settings["model"])
+    if named is not None:  # with another content it is another training
+        settings[MODEL_DIGEST] = file_digest(named[0])
     return {name: _plain(value) for name, value in sorted(settings.items())}
 
 

@@ -8,39 +8,48 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.given.config_file import OPTIONS_NAME, is_given, used_options
+from tandem_hw.cli.given.model_name import model_file_of, model_option
 from tandem_hw.cli.options import check_outputs, device_option, verbose_option
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import FileFormatError
+from tandem_hw.sweep.axes import NOT_VARIED
 from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
-from tandem_hw.zoo.catalogue import MODELS
 
 
 @click.command("train")
 @click.argument("data", default="digits")
-@click.option("--model", type=click.Choice(list(MODELS)), default="lenet", show_default=True)
+@model_option
 @train_options
 @device_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    required=True,
-    help="Folder for checkpoint.pt, last.pt and metrics.json.",
+    help="Folder for checkpoint.pt, last.pt, metrics.json and run.toml.",
 )
-@click.option("--resume", is_flag=True, help="Continue from last.pt in the folder.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue from last.pt in the folder, which needs nothing else: train --resume DIR. What "
+    "is given beside it has to be as it was, but for more --epochs.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier training in the folder.")
 @verbose_option
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     data: str,
     model: str,
     device: str,
-    out: Path,
+    out: Path | None,
     resume: bool,
     overwrite: bool,
     verbose: bool,
     init: Path | None,
     **settings: Any,
 ) -> None:
-    """Train a network of the zoo on DATA.
+    """Train a network of the zoo, or of a file of yours, on DATA.
 
     DATA is digits or diabetes (which come with scikit-learn), npz:PATH (x_train, y_train, x_test,
     y_test), or, with torchvision, mnist, fashion-mnist, cifar10 or cifar100. Events are
@@ -48,26 +57,59 @@ def command(
 
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """
-    options = training_options(settings)
-    read = [init, None if options.teacher is None else Path(options.teacher)]
-    _check_folder(out, resume, overwrite, read, data)
-    check_spiking_options(settings)
-    # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
-    from tandem_hw.cli.work.train import run_training
+    if resume:
+        folder = _folder_to_resume(context, out, data)
+        _check_folder(folder, resume, overwrite, [], None)
+        # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
+        from tandem_hw.cli.work.train import resume_training
 
-    run_training(
-        data, model, device, out, init, options, settings, resume=resume, overwrite=overwrite
-    )
+        resume_training(context, folder, data if _is_data(context, out) else None, model)
+    else:
+        if out is None:
+            raise click.UsageError("Missing option '--out'.", context)
+        options = training_options(settings)
+        read = [init, None if options.teacher is None else Path(options.teacher)]
+        read += (model_file_of(model) or ())[:1]
+        _check_folder(out, resume, overwrite, read, data)
+        check_spiking_options(settings)
+        from tandem_hw.cli.work.train import run_training  # PyTorch, as above
+
+        used = used_options(context, lambda param: param.name in NOT_VARIED)
+        run_training(data, model, device, out, init, options, settings, used, overwrite=overwrite)
     if verbose:
         from tandem_hw.cli.work.arithmetic_tables import show_ways
 
         show_ways()
 
 
+def _is_data(context: click.Context, out: Path | None) -> bool:
+    """Whether a training that is resumed was given data: a single argument is its folder."""
+    return out is not None and is_given(context, "data")
+
+
+def _folder_to_resume(context: click.Context, out: Path | None, data: str) -> Path:
+    """Return the folder that ``--resume`` is given, by ``--out`` or in the place of DATA."""
+    if out is not None:
+        return out
+    if not is_given(context, "data"):
+        raise click.UsageError(
+            "Missing option '--out'. --resume needs the folder of a training: train --resume DIR.",
+            context,
+        )
+    if not Path(data).is_dir():
+        raise FileFormatError(
+            f"{data}: is no folder; --resume needs that of a training: train --resume DIR, or "
+            f"--out DIR"
+        )
+    return Path(data)
+
+
 def _check_folder(
-    out: Path, resume: bool, overwrite: bool, read: Sequence[Path | None], data: str
+    out: Path, resume: bool, overwrite: bool, read: Sequence[Path | None], data: str | None
 ) -> None:
-    check_outputs(*(out / name for name in WRITTEN_NAMES), inputs=read, data=data)
+    # A training that is resumed keeps its options, which may be what --config names.
+    written = WRITTEN_NAMES if resume else (*WRITTEN_NAMES, OPTIONS_NAME)
+    check_outputs(*(out / name for name in written), inputs=read, data=data)
     if resume and overwrite:
         raise FileFormatError(
             f"{out}: --resume keeps a training and --overwrite replaces it; give one"

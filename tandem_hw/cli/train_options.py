@@ -293,9 +293,9 @@ _TRAINING: tuple[Decorator, ...] = (
 
 
 def _use_recipe(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
-    """Put a recipe's values in the place of the options' defaults."""
+    """Put a recipe's values in the place of the options' defaults; those of a file win."""
     if name is not None:
-        context.default_map = {**(context.default_map or {}), **RECIPES[name].settings}
+        context.default_map = {**RECIPES[name].settings, **(context.default_map or {})}
     return name
 
 

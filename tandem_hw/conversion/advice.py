@@ -44,6 +44,8 @@ _NAMES: Final = {
     "use BatchNorm1d or BatchNorm2d": "syncbatchnorm",
 }
 _BY_NAME: Final = {name: advice for advice, names in _NAMES.items() for name in names.split()}
+#: What is proposed for functions that act on every value alone.
+_OF_ACTIVATIONS: Final = (_ACTIVATION, _CEILING, _PROBABILITY)
 #: Parts of names, where no whole name fits.
 _BY_PART: Final = {
     "maxpool": _POOLING,
@@ -56,6 +58,11 @@ _BY_PART: Final = {
 }
 
 
+def is_activation(name: str) -> bool:
+    """Whether a function or class is known as an activation."""
+    return _BY_NAME.get(_plain(name)) in _OF_ACTIVATIONS
+
+
 def proposal(*names: str) -> str:
     """Return what to use instead, as the end of a message, or nothing.
 
@@ -63,10 +70,14 @@ def proposal(*names: str) -> str:
         names: of a function, or of the classes of a module, the most special one first.
     """
     for name in names:
-        plain = name.lower().replace("_", "")
+        plain = _plain(name)
         if plain in _BY_NAME:
             return f"; {_BY_NAME[plain]}"
         for part, advice in _BY_PART.items():
             if part in plain:
                 return f"; {advice}"
     return ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")

@@ -63,10 +63,14 @@ def read_as_it_is(
     Raises:
         ConversionError: names all that has no exact counterpart.
     """
-    dtype = dtype_of(network)
-    batch = _real(spec, _integers(spec, _SAMPLES[0], _SEED), network, dtype)
-    with borrowed(network, dtype):
+    with borrowed(network, dtype_of(network)):
+        batch = batch_for(network, spec)
         return read_network(network, batch, readout, check=check, pools_maxima=pools_maxima)
+
+
+def batch_for(network: nn.Module, spec: InputSpec) -> Tensor:
+    """Return a few random samples that a network is read on, of its type and on its device."""
+    return _real(spec, _integers(spec, _SAMPLES[0], _SEED), network, dtype_of(network))
 
 
 def check_conversion(

@@ -130,7 +130,7 @@ def convert(
         initial_potential = 0.0 if samples is None else starting_potential(reset)
     if encoding is None:
         encoding = default_encoding(reset)
-    spec = _input_spec(input_shape, input_bits, encoding)
+    spec = input_spec(input_shape, input_bits, encoding)
     options = SpikingOptions(
         num_steps=num_steps,
         reset=reset,
@@ -183,7 +183,12 @@ def convert(
     return model
 
 
-def _input_spec(shape: tuple[int, ...], bits: int, encoding: Encoding) -> InputSpec:
+def input_spec(shape: tuple[int, ...], bits: int, encoding: Encoding) -> InputSpec:
+    """Describe the input of a network.
+
+    Raises:
+        ConversionError: there is no such shape, or no such width.
+    """
     if not isinstance(shape, Iterable):
         raise ConversionError(
             f"input_shape is {shape!r}; give the shape of one sample as a tuple, such as ({shape},)"

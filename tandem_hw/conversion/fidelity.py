@@ -23,6 +23,7 @@ _BATCH: Final = 64
 #: Shares of equal results, and of explained variance, below which a conversion is warned of.
 _EQUAL_MIN: Final = 0.95
 _EXPLAINED_MIN: Final = 0.9
+_PHASED: Final = 'convert with firing_delay="phased", with which counts are of whole windows, or '
 _REMEDY: Final = (
     "train the model for a few epochs from here (tandem_hw.train), or use more num_steps; "
     "model(samples, spiking=k), in which the first k layers spike, shows where it is lost"
@@ -53,13 +54,14 @@ def warn_of_loss(model: TandemNetwork, samples: Tensor) -> None:
         equal = chosen == integer.amax(1)
         if float(equal.double().mean()) < _EQUAL_MIN:
             count = int((~equal).sum())
-            _warn(f"gives another result than the ordinary one for {count} of", samples)
+            _warn(model, f"gives another result than the ordinary one for {count} of", samples)
         return
     missed = (integer - ordinary).double().square().sum()
     variance = (ordinary - ordinary.mean(0)).double().square().sum()
     explained = max(0.0, 1 - float(missed / variance)) if float(variance) > 0 else 1.0
     if explained < _EXPLAINED_MIN:
-        _warn(f"explains {explained:.0%} of the variance of the ordinary one's results on", samples)
+        found = f"explains {explained:.0%} of the variance of the ordinary one's results on"
+        _warn(model, found, samples)
 
 
 def _outputs(model: TandemNetwork, samples: Tensor, spiking: int | None) -> Tensor:
@@ -78,5 +80,7 @@ def _are_classes(model: TandemNetwork) -> bool:
     return model.outputs > 1 and math.prod(model.output_shape[1:]) == 1
 
 
-def _warn(found: str, samples: Tensor) -> None:
-    warn_caller(f"the integer network {found} {len(samples)} samples; {_REMEDY}", ConversionWarning)
+def _warn(model: TandemNetwork, found: str, samples: Tensor) -> None:
+    options = model.architecture.options
+    remedy = _REMEDY if options.phased or options.reset != "subtract" else f"{_PHASED}{_REMEDY}"
+    warn_caller(f"the integer network {found} {len(samples)} samples; {remedy}", ConversionWarning)

@@ -56,8 +56,20 @@ def read_network(
         ConversionError: names all that has no exact counterpart, and what is supported.
     """
     reader = Reader(batch, check, pools_maxima)
+    refusals = refusals_of(reader, network, batch, readout)
+    if refusals:
+        raise ConversionError(*_together(refusals))
+    return reader.found
+
+
+def refusals_of(reader: Reader, network: nn.Module, batch: Tensor, readout: Readout) -> list[str]:
+    """Let a reader read a network; return what it refuses, as the forward pass meets it.
+
+    Raises:
+        ForwardError: the network does not take such samples, and nothing else is refused.
+    """
     try:
-        reader.finish(record(network, batch, reader, hooks=check), readout)
+        reader.finish(record(network, batch, reader, hooks=reader.check), readout)
     except ForwardError as error:
         reader.failed(error)
         if not reader.refusals:
@@ -65,10 +77,8 @@ def read_network(
         reader.refusals[str(error)] = None
     except ConversionError as error:
         reader.refusals[str(error)] = None
-    if reader.refusals:
-        order = [*reader.met, *reader.refusals]  # as the forward pass meets them
-        raise ConversionError(*_together(sorted(reader.refusals, key=order.index)))
-    return reader.found
+    order = [*reader.met, *reader.refusals]
+    return sorted(reader.refusals, key=order.index)
 
 
 def _together(refusals: list[str]) -> list[str]:

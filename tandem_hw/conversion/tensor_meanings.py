@@ -84,6 +84,16 @@ class TensorMeanings(ABC):
     ) -> Value:
         """Return what a function or method makes of a value, or refuse it."""
 
+    def refused(self, path: str, messages: tuple[str, ...], call: Call) -> Value:
+        """Return what the result of an operation means that was refused.
+
+        Args:
+            path: its name.
+            messages: why, and why what it takes in was.
+            call: its arguments and result.
+        """
+        return Refused(messages)
+
     def meaning(self, tensor: Tensor, call: Call | None = None) -> Value | None:
         """Return what a tensor means, or None where it does not come from the input.
 
@@ -201,15 +211,17 @@ class TensorMeanings(ABC):
     def _note(self, path: str, call: Call, read: Callable[[], Value]) -> None:
         """Have an operation read and keep what its results mean."""
         values = [value for _, value in self._meanings(call)]
+        was_refused = False
         try:
             result = read()
             _check_digits(path, result, call)
         except ConversionError as error:
+            was_refused = True
             messages = dict.fromkeys([f"{error}{_HOOK if call.in_hook else ''}"])
             self.met |= messages
             for value in values:
                 messages |= dict.fromkeys(value.messages if isinstance(value, Refused) else ())
-            result = Refused(tuple(messages))
+            result = self.refused(path, tuple(messages), call)
         results = list(tensors_in(call.result))
         for tensor in call.overwritten:
             self._spoil_aliases(path, tensor)
@@ -220,7 +232,7 @@ class TensorMeanings(ABC):
         for value in values:
             if value is not result:
                 self.unused.pop(id(value), None)
-                if not isinstance(result, Ended | Refused):
+                if not (was_refused or isinstance(result, Ended | Refused)):
                     self.unused[id(result)] = result
 
     def _spoil_aliases(self, path: str, changed: Tensor) -> None:

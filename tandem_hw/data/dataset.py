@@ -28,6 +28,7 @@ class Labels:
     Attributes:
         values: int64 [samples], from 0; integers of any type become that.
         classes: how many there are; the samples need not show all of them.
+        names: what the classes are called, in their order; None where they have no names.
 
     Raises:
         DataError: the values are no labels of these classes.
@@ -35,6 +36,7 @@ class Labels:
 
     values: npt.NDArray[np.int64]
     classes: int
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -57,7 +59,7 @@ class Labels:
 
     def __getitem__(self, rows: Any) -> Labels:
         """Return the labels of some samples, chosen by a slice or by indices."""
-        return Labels(self.values[rows], self.classes)
+        return Labels(self.values[rows], self.classes, self.names)
 
     @property
     def outputs(self) -> int:

@@ -89,6 +89,7 @@ def integer_network(model: TandemNetwork) -> QuantizedNetwork:
         readout=architecture.readout,
         readout_scale=readout_scale,
         firing_delay=architecture.options.firing_delay,
+        meaning=model.meaning,
     )
 
 

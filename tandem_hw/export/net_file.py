@@ -25,8 +25,9 @@ from tandem_hw.export.hdf5_tree import FORMAT, VERSION, Group, check_same, read_
 from tandem_hw.export.items import Array, Items, shown
 from tandem_hw.export.netx_weights import netx_changes
 from tandem_hw.network.choices import Encoding, Readout, Reset
+from tandem_hw.network.digests.network_digest import network_digest
 from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
-from tandem_hw.network.network_digest import network_digest
+from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Shape, require_quantized
 from tandem_hw.network.synapses.catalogue import SYNAPSE_KINDS
 from tandem_hw.network.synapses.convolutions import Conv2d, Convolution
@@ -181,7 +182,8 @@ def network_attributes(
 ) -> dict[str, int | float | str]:
     """Return what a file says of a network as a whole, whatever its format.
 
-    A firing delay of 0 goes without saying, as in files that are older than it.
+    A firing delay of 0 goes without saying, and so does a meaning that nobody has said, as in files
+    that are older than these.
 
     Args:
         network: which.
@@ -197,6 +199,7 @@ def network_attributes(
         "input_scale": network.input.scale,
         "input_encoding": network.input.encoding,
         **({"firing_delay": network.firing_delay} if network.firing_delay else {}),
+        **({} if network.meaning is None else network.meaning.to_attributes()),
     }
 
 
@@ -331,6 +334,7 @@ def _read_network(tree: Group) -> QuantizedNetwork:
         tree.choice_attribute("readout", get_args(Readout)),
         tree.float_attribute("readout_scale"),
         tree.integer_attribute("firing_delay") if version == DELAY_VERSION else 0,
+        OutputMeaning.from_attributes(tree.attributes),
     )
 
 

@@ -28,8 +28,9 @@ from tandem_hw.export.nir_writer import (
     synapse_node,
 )
 from tandem_hw.network.choices import Encoding, Readout, Reset
+from tandem_hw.network.digests.network_digest import network_digest
 from tandem_hw.network.layers import INPUT_SOURCE, Input, Layer, Neurons
-from tandem_hw.network.network_digest import network_digest
+from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork, Shape
 from tandem_hw.network.synapses.geometry import LENGTH_MAX
 
@@ -151,6 +152,7 @@ def _network(graph: TreeItems) -> QuantizedNetwork:
         metadata.choice("readout", get_args(Readout)),
         metadata.real("readout_scale"),
         metadata.integer("firing_delay") if metadata.has("firing_delay") else 0,
+        OutputMeaning.from_attributes(metadata.tree),
     )
 
 

@@ -17,12 +17,13 @@ from typing import Any
 import torch
 
 from tandem_hw.atomic_write import write_whole
-from tandem_hw.errors import ConversionError, FileFormatError
-from tandem_hw.learning.model import Architecture, TandemNetwork
+from tandem_hw.errors import ConversionError, FileFormatError, NetworkError
+from tandem_hw.learning.model import Architecture, TandemNetwork, check_tandem
 from tandem_hw.learning.saved.field_rules import shown, whole
 from tandem_hw.learning.saved.parameters import check_parameters, check_values
 from tandem_hw.learning.torch_file import check_tensors, read_torch_file
 from tandem_hw.learning.weights_in_effect import check_storable, restore_pruning, without_pruning
+from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.plain_text import plain
 from tandem_hw.pointer_file import refuse_pointer
 
@@ -67,18 +68,24 @@ class Checkpoint:
     run: str = ""
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
-    """Write a checkpoint, whole or not at all.
+def save_checkpoint(checkpoint: Checkpoint | TandemNetwork, path: str | os.PathLike[str]) -> None:
+    """Write a checkpoint, whole or not at all; ``load_checkpoint`` reads it.
 
     Args:
-        checkpoint: what to keep.
+        checkpoint: what to keep; a tandem network alone, of a training loop of your own, has no
+            data set's name and no metrics.
         path: where to write, usually ending in ``.pt``.
 
     Raises:
-        ConversionError: the model has been rounded to a format with too few digits, or has values
-            that no file may have.
+        ConversionError: it is no tandem network, the model has been rounded to a format with too
+            few digits, has values that no file may have, or parameters that its architecture does
+            not give.
         FileFormatError: the path cannot be written to.
     """
+    if not isinstance(checkpoint, Checkpoint):
+        check_tandem(checkpoint)
+        check_checkpoint(checkpoint)
+        checkpoint = Checkpoint(checkpoint)
     checkpoint.model.check_precision()
     for name, value in checkpoint.model.state_dict().items():
         try:
@@ -100,6 +107,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     }
     if checkpoint.run:
         content["run"] = checkpoint.run
+    if checkpoint.model.meaning is not None:
+        content["meaning"] = checkpoint.model.meaning.to_dict()
     # Given a path, torch.save would write the temporary file's random name into the file; given a
     # file on a full disk, it ends in an error of its own.
     in_memory = io.BytesIO()
@@ -146,8 +155,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         architecture = Architecture.from_dict(content["architecture"])
         model = rebuilt(architecture, content["parameters"], version)
+        if "meaning" in content:
+            model.meaning = OutputMeaning.from_dict(content["meaning"])
+            model.meaning.check_outputs(model.outputs)
     except (
         ConversionError,
+        NetworkError,
         ArithmeticError,
         AttributeError,
         LookupError,

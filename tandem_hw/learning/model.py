@@ -24,6 +24,7 @@ from tandem_hw.learning.passes.deferred_pass import DeferredPass, may_be_deferre
 from tandem_hw.learning.per_layer.assignment import check_channel_thresholds
 from tandem_hw.learning.precision import check_precision
 from tandem_hw.learning.quantizer import IntegerParameters
+from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.network.quantized import Shape
 from tandem_hw.network.synapses.geometry import LENGTH_MAX, VALUES_MAX
 
@@ -76,9 +77,12 @@ class TandemNetwork(nn.Module):
         launches_whole_passes: on a GPU, record the passes of a training and launch them as a whole
             (``tandem_hw.learning.passes``): several times faster, for some more memory. A second
             backward pass through one output is refused then.
+        meaning: what the outputs mean, which ``train`` says and checkpoints and networks that are
+            made of it keep; None where nobody has said.
     """
 
     launches_whole_passes: bool = True
+    meaning: OutputMeaning | None = None
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()

@@ -26,6 +26,7 @@ from tandem_hw.network.bounds import (
     window_bounds,
 )
 from tandem_hw.network.choices import Encoding, Readout, Reset, check_firing_delay
+from tandem_hw.network.digests.network_digest import network_digest
 from tandem_hw.network.fixed_point import (
     DECAY_UNITY,
     NUM_STEPS_RANGE,
@@ -33,7 +34,7 @@ from tandem_hw.network.fixed_point import (
 )
 from tandem_hw.network.input_spec import InputSpec
 from tandem_hw.network.layers import Layer
-from tandem_hw.network.network_digest import network_digest
+from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.network.synapses.geometry import Shape
 from tandem_hw.network.synapses.kind import plain_integers
 from tandem_hw.network.wiring import Wiring, wire
@@ -68,6 +69,7 @@ class QuantizedNetwork:
         firing_delay: steps d of its window that a firing layer waits before its first spike, 0 to
             num_steps - 1, with reset "subtract" alone. It takes input in steps 1 ... T and may
             fire in steps 1 + d ... T + d, which the next layer takes as its steps 1 ... T.
+        meaning: what the outputs mean, where that is known; no part of the digest.
     """
 
     input: InputSpec
@@ -77,6 +79,7 @@ class QuantizedNetwork:
     readout: Readout = "potential"
     readout_scale: float = 1.0
     firing_delay: int = 0
+    meaning: OutputMeaning | None = None
 
     def __post_init__(self) -> None:
         """Check that the layers fit each other and the arithmetic."""
@@ -92,6 +95,8 @@ class QuantizedNetwork:
         if not self.layers:
             raise NetworkError("the network has no layers")
         self._check_readout()
+        if self.meaning is not None:
+            self.meaning.check_outputs(self.outputs)
         for layer in self.layers:
             self._check_neurons(layer)
         for layer, interval in zip(self.layers, self.step_intervals, strict=True):
@@ -238,7 +243,10 @@ class QuantizedNetwork:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over every field and array: two networks with one digest are the same network."""
+        """SHA-256 over every array and every field but ``meaning``, which changes no result.
+
+        Two networks with one digest are the same network.
+        """
         return network_digest(self)
 
 

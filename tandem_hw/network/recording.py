@@ -172,3 +172,21 @@ class Recording(RunResults):
         if self.label is not None:
             arrays["label"] = self.label
         return arrays
+
+
+def confusion_matrix(
+    prediction: npt.NDArray[np.int64], label: npt.NDArray[np.int64], classes: int
+) -> npt.NDArray[np.int64]:
+    """Return how many samples of each class were taken for which.
+
+    Args:
+        prediction: int64 [samples], 0 to classes - 1.
+        label: int64 [samples], 0 to classes - 1.
+        classes: number of rows and columns.
+
+    Returns:
+        int64 [classes, classes]: a row for each true class, a column for each predicted one.
+    """
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (label, prediction), 1)
+    return matrix

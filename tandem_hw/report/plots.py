@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,8 @@ from tandem_hw.atomic_write import write_whole
 from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_install
 from tandem_hw.network.activity import LayerSummary, summarise
 from tandem_hw.network.quantized import QuantizedNetwork
-from tandem_hw.network.recording import RunResults
+from tandem_hw.network.recording import RunResults, confusion_matrix
+from tandem_hw.plain_text import plain
 from tandem_hw.temporaries import temporary_folder
 from tandem_hw.training.objective_names import ObjectiveName
 
@@ -34,6 +36,8 @@ _ROWS_MAX: Final = 4
 _PAIRS_A_ROW: Final = 2
 #: A confusion matrix of more classes has no numbers in its cells: they would not be legible.
 _NUMBERED_CLASSES_MAX: Final = 20
+#: Characters of the name of a class beside it.
+_TICK_LENGTH_MAX: Final = 60
 #: Inches; a layer's bar and its name take a quarter of one.
 _HALF_SIZE: Final = 5.0
 _LAYER_HEIGHT: Final = 0.25
@@ -136,7 +140,8 @@ def draw(
     result, rates = figure.subfigures(1, 2)
     if objective == "classification":
         classes = max(network.outputs, int(wanted.max()) + 1)
-        draw_confusion_matrix(result.subplots(), run.prediction, wanted, classes)
+        names = () if network.meaning is None else network.meaning.class_names
+        draw_confusion_matrix(result.subplots(), run.prediction, wanted, classes, names)
     elif objective == "regression":
         draw_regression(result.subplots(), real_values(network, run), wanted)
     else:
@@ -147,7 +152,11 @@ def draw(
 
 
 def draw_confusion_matrix(
-    axes: Axes, prediction: npt.NDArray[np.int64], label: npt.NDArray[np.int64], classes: int
+    axes: Axes,
+    prediction: npt.NDArray[np.int64],
+    label: npt.NDArray[np.int64],
+    classes: int,
+    names: Sequence[str] = (),
 ) -> None:
     """Draw how many samples of each class were taken for which.
 
@@ -156,18 +165,27 @@ def draw_confusion_matrix(
         prediction: int64 [samples], 0 to classes - 1.
         label: int64 [samples], 0 to classes - 1.
         classes: number of rows and columns.
+        names: of the first classes; the others have their numbers.
     """
-    matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (label, prediction), 1)
+    matrix = confusion_matrix(prediction, label, classes)
     axes.imshow(matrix, cmap="Blues")
     axes.set(title="confusion matrix", xlabel="predicted class", ylabel="true class")
     if classes > _NUMBERED_CLASSES_MAX:
         return
     axes.set(xticks=range(classes), yticks=range(classes))
+    if names:
+        shown = [_tick(names[one]) if one < len(names) else str(one) for one in range(classes)]
+        axes.set_xticklabels(shown, rotation=90)
+        axes.set_yticklabels(shown)
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             dark = count > matrix.max() / 2
             axes.text(column, row, str(count), ha="center", va="center", color="w" if dark else "k")
+
+
+def _tick(name: str) -> str:
+    """Return the name of a class as matplotlib shows it as it is, in plain characters."""
+    return plain(name, _TICK_LENGTH_MAX).replace("$", r"\$")
 
 
 def draw_regression(axes: Axes, outputs: Values, targets: Values) -> None:

@@ -16,7 +16,7 @@ from tandem_hw.export.freezing import integer_network
 from tandem_hw.learning.kinds.kind import ObservedNeurons
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.quantizer import IntegerParameters
-from tandem_hw.network.parameter_digest import parameter_digest
+from tandem_hw.network.digests.parameter_digest import parameter_digest
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.batch_results import BatchResults

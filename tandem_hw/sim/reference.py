@@ -28,7 +28,7 @@ from tandem_hw.arithmetic.spikes.trains import summed
 from tandem_hw.arithmetic.states.exact_states import ExactState
 from tandem_hw.arithmetic.synapses import synapse_of
 from tandem_hw.network.bounds import reach
-from tandem_hw.network.parameter_digest import parameter_digest
+from tandem_hw.network.digests.parameter_digest import parameter_digest
 from tandem_hw.network.quantized import Layer, QuantizedNetwork, check_inputs
 from tandem_hw.sim.backend import Backend, Progress, SimulationResult
 from tandem_hw.sim.batch_results import BatchResults

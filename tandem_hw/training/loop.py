@@ -7,9 +7,9 @@ the test set is looked at once, at the end.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,20 @@ from tandem_hw.learning.model import TandemNetwork, check_tandem
 from tandem_hw.training.distributed import Processes, own_device, started_processes
 from tandem_hw.training.methods.averaging import WeightAverage
 from tandem_hw.training.methods.distillation import Teacher
-from tandem_hw.training.methods.learning_rate import make_schedule
+from tandem_hw.training.methods.learning_rate import laid_out_anew, make_schedule
 from tandem_hw.training.methods.mixing import Mixture
 from tandem_hw.training.methods.optimizers import make_optimizer
 from tandem_hw.training.methods.task_loss import TaskLoss
-from tandem_hw.training.objectives import Objective
+from tandem_hw.training.objectives import Objective, meaning_of
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.training.progress import EpochProgress, StepReport
+from tandem_hw.training.resuming.last_checkpoint import (
+    check_same_network,
+    load_last,
+    state_reported,
+)
 from tandem_hw.training.resuming.optimizer_state import restore_optimizer
-from tandem_hw.training.resuming.state_fields import check_epochs, check_random, check_state
+from tandem_hw.training.resuming.state_fields import check_epochs, check_random
 from tandem_hw.training.run_files import BEST_NAME, LAST_NAME, METRICS_NAME
 from tandem_hw.training.run_folder import (
     RunIdentity,
@@ -59,8 +64,6 @@ from tandem_hw.training.synop_penalty import SynOpPenalty
 __all__ = ["StepReport", "TrainingOptions", "evaluate", "seed_everything", "train"]
 
 _EVALUATION_BATCH = 256
-#: What PyTorch raises for states that it cannot take up.
-_BY_PYTORCH = (RuntimeError, TypeError, ValueError)
 
 
 def seed_everything(seed: int) -> None:
@@ -94,7 +97,9 @@ def train(
             ``metrics.json``, each written whole or not at all after every epoch
             (``tandem_hw.training.run_folder``). One training at a time writes there.
         device: where to train, for instance "cpu" or "cuda".
-        resume: continue from ``last.pt``, to the same result as without the break.
+        resume: continue from ``last.pt``, to the same result as without the break. With more epochs
+            than it was begun with it goes on after these, with the learning rate of a training of
+            as many from there on: it is another result than that of so many from the first.
         overwrite: take the place of an earlier training, whose files stay until the first epoch of
             this one is whole; not looked at with ``resume``.
         report: told after every step, on a GPU one step late.
@@ -147,6 +152,7 @@ class _Run:
         architecture = model.architecture
         dataset.check_fit(architecture.input, architecture.options.num_steps)
         self.objective.check_outputs(dataset, model.outputs)
+        model.meaning = meaning_of(self.objective, dataset)
         self.data = TrainingData(
             dataset, self.objective, options, architecture.input, device, processes
         )
@@ -161,6 +167,8 @@ class _Run:
         self.epoch = 0
         self.best: float | None = None
         self.metrics: list[dict[str, Any]] = []
+        #: Of each time that it was made longer: after which epoch, how many were planned, and are.
+        self.extensions: list[list[int]] = []
         self.identity = RunIdentity("")
         #: The best model so far, as the content of ``checkpoint.pt``.
         self.best_checkpoint: dict[str, Any] = {}
@@ -263,6 +271,8 @@ class _Run:
             "processes": self.processes.count,
             "best_checkpoint": self.best_checkpoint,
         }
+        if self.extensions:
+            state["extensions"] = self.extensions
         if self.identity.replaces:
             state["replaces"] = dict(self.identity.replaces)
         if self.average is not None:
@@ -292,23 +302,15 @@ class _Run:
     def restore(self) -> None:
         """Take up the state that ``last.pt`` left."""
         path = self.folder / LAST_NAME
-        if not path.exists():
-            raise FileFormatError(
-                f"{path}: does not exist, so no epoch of a training in this folder was finished; "
-                f"start it without --resume"
-            )
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_last(self.folder)
         state = checkpoint.training
-        with _reported(path):
-            check_state(state)
-        difference = checkpoint.model.architecture.difference(self.model.architecture)
-        if difference:
-            raise DataError(
-                f"{path}: holds another network, which was made with {difference}; a resumed "
-                f"training keeps its network, so give the options that it was given"
-            )
+        check_same_network(path, checkpoint.model.architecture, self.model.architecture)
         if checkpoint.data != self.dataset.name:
             raise DataError(f"{path}: was trained on {checkpoint.data}, not on {self.dataset.name}")
+        meaning = checkpoint.model.meaning
+        difference = "" if meaning is None else meaning.classes_differ(self.model.meaning)
+        if difference:
+            raise DataError(f"{path}: {difference}; resume with the data that it was trained on")
         self.options.check_same(state.get("options", {}), path)
         if checkpoint.model.state_dict().keys() != self.model.state_dict().keys():
             raise DataError(
@@ -327,7 +329,7 @@ class _Run:
                 f"{self.processes.count}; resume with torchrun --nproc-per-node {before}, or the "
                 f"result would be another"
             )
-        with _reported(path):
+        with state_reported(path):
             best = self._take_up(checkpoint)
         self.metrics = checkpoint.metrics
         self.identity = RunIdentity(checkpoint.run)
@@ -339,7 +341,7 @@ class _Run:
         state = last.training
         self.model.load_state_dict(last.model.state_dict())
         steps = state["epoch"] * self.data.batches
-        restore_optimizer(self.optimizer, self.schedule, state, steps)
+        self._restore_optimizer(state, steps)
         if self.average is not None:
             self.average.restore(state["average"])
         self.epoch, self.best = state["epoch"], state["best"]
@@ -356,12 +358,26 @@ class _Run:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
         return best
 
+    def _restore_optimizer(self, state: dict[str, Any], steps: int) -> None:
+        """Take up the optimizer and its schedule, which is laid out anew over more epochs."""
+        epochs = state.get("options", {}).get("epochs", self.options.epochs)
+        self.extensions = [list(one) for one in state.get("extensions", [])]
+        if epochs == self.options.epochs:
+            restore_optimizer(self.optimizer, self.schedule, state, steps)
+            return
+        planned = replace(self.options, epochs=epochs)
+        before = make_schedule(self.optimizer, planned, self.data.batches)
+        restore_optimizer(self.optimizer, before, state, steps)
+        self.schedule = laid_out_anew(self.optimizer, self.options, self.data.batches, steps)
+        self.extensions.append([state["epoch"], epochs, self.options.epochs])
+
     def _restored_best(self, last: Checkpoint) -> Checkpoint | None:
         """Return the best model that ``last.pt`` holds; None if it is older than its having one."""
         if not last.run and "best_checkpoint" not in last.training:
             return None
         kept = last.training["best_checkpoint"]
         model = rebuilt(last.model.architecture, kept["parameters"])
+        model.meaning = self.model.meaning
         return Checkpoint(model, last.data, list(kept["metrics"]), run=last.run)
 
     def _tie(self, last: Checkpoint, best: Checkpoint | None) -> None:
@@ -402,25 +418,15 @@ class _Run:
         return summary
 
     def _summary(self) -> dict[str, Any]:
-        identity = {"run": self.identity.run} if self.identity.run else {}
-        return identity | {
+        about: dict[str, Any] = {"run": self.identity.run} if self.identity.run else {}
+        if self.extensions:
+            about["extensions"] = self.extensions
+        return about | {
             "data": self.dataset.name,
             "architecture": self.model.architecture.to_dict(),
             "options": asdict(self.options),
             "epochs": self.metrics,
         }
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    """Turn what is wrong with a state of a training into an error that names its file."""
-    try:
-        yield
-    except (ConversionError, ArithmeticError, AttributeError, LookupError, *_BY_PYTORCH) as error:
-        reason = str(error).partition("\n")[0]
-        raise FileFormatError(
-            f"{path}: the state of the training is damaged ({reason}); train again"
-        ) from error
 
 
 @torch.no_grad()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 from tandem_hw.errors import DataError
+from tandem_hw.network.output_meaning import ObjectiveName
 from tandem_hw.ranges import SHARE
 
-ObjectiveName = Literal["classification", "regression", "reconstruction"]
+__all__ = ["ObjectiveName", "check_objective"]
 
 
 def check_objective(name: str, label_smoothing: float) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tandem_hw.data.dataset import Dataset, ImageDataset, Labels, Targets, Wanted
 from tandem_hw.errors import DataError
+from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
 from tandem_hw.training.objective_names import ObjectiveName, check_objective
@@ -271,6 +272,45 @@ def fitting_objective(dataset: Dataset, outputs: int) -> Objective:
         f"{dataset.name}: has {found}{image}, and the network {outputs} outputs, which suit none "
         f"of these; give the data that it was trained for"
     )
+
+
+def objective_of(meaning: OutputMeaning | None, dataset: Dataset, outputs: int) -> Objective:
+    """Return what a network is judged by: what it was trained for, where that is known.
+
+    Args:
+        meaning: of the network's outputs, or None; then as ``fitting_objective``.
+        dataset: what the network is judged on.
+        outputs: number of the network's outputs.
+
+    Raises:
+        DataError: the data are none of this kind.
+    """
+    if meaning is None:
+        return fitting_objective(dataset, outputs)
+    objective = _OBJECTIVES[meaning.objective]()
+    try:
+        objective.check_outputs(dataset, outputs)
+    except DataError as error:
+        raise DataError(
+            f"{error}; this network was trained for {meaning.objective}, so give data for that"
+        ) from error
+    return objective
+
+
+def meaning_of(objective: Objective, dataset: Dataset) -> OutputMeaning:
+    """Return what the outputs of a network mean that is trained on a data set.
+
+    Args:
+        objective: what it is trained for.
+        dataset: has the names of the classes, or none.
+
+    Raises:
+        NetworkError: the names are none that can be kept.
+    """
+    labels = dataset.wanted_test
+    has_names = isinstance(objective, Classification) and isinstance(labels, Labels)
+    names = labels.names if has_names and isinstance(labels, Labels) else None
+    return OutputMeaning(objective.name, names or ())
 
 
 def real_values(network: QuantizedNetwork, run: RunResults) -> npt.NDArray[np.float32]:

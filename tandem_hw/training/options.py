@@ -253,7 +253,7 @@ class TrainingOptions:
                 )
 
     def check_same(self, before: Mapping[str, Any], path: Path) -> None:
-        """Refuse to resume a training that began with other options.
+        """Refuse to resume a training that began with other options; more epochs may follow.
 
         Args:
             before: the options that it began with, by name.
@@ -267,16 +267,27 @@ class TrainingOptions:
             found = before.get(name, defaults[name])
             if name == "teacher" and None not in (found, value):
                 continue  # the file may have moved; its digest tells whether it is the same
+            if name == "epochs" and found in range(1, value) and self._check_longer(found, path):
+                continue
             if found != value:
-                longer = (
-                    f"; to train longer, start from its result in another folder: "
-                    f"--init {path.parent / BEST_NAME} --out ANOTHER"
-                )
                 raise DataError(
                     f"{path}: was trained with {name} {found}, not {value}; a resumed training "
                     f"keeps its options, or the result would be another"
-                    f"{longer if name == 'epochs' else ''}"
+                    f"{' (more epochs can be added)' if name == 'epochs' else ''}"
                 )
+
+    def _check_longer(self, epochs: int, path: Path) -> bool:
+        """Refuse more epochs where one plan goes over all of them; otherwise return True."""
+        plans = {"schedule": "progressive", "learning_rate_schedule": "one-cycle"}
+        for name, planned in plans.items():
+            if getattr(self, name) == planned:
+                raise DataError(
+                    f'{path}: was trained with epochs {epochs} and {name} "{planned}", which is '
+                    f"one plan for all of them and cannot be made longer; to train longer, start "
+                    f"from its result in another folder: --init {path.parent / BEST_NAME} --out "
+                    f"ANOTHER"
+                )
+        return True
 
     def make_objective(self) -> Objective:
         """Return the objective that these options name."""

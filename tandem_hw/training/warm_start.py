@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,16 @@ from tandem_hw.learning.calibration import calibrate_thresholds
 from tandem_hw.learning.checkpoint import FORMAT, load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.learning.per_layer.assignment import without_own
-from tandem_hw.learning.saved.foreign_parameters import find_parameters, without_wrapper
+from tandem_hw.learning.saved.foreign_parameters import (
+    find_parameters,
+    what_differs,
+    without_wrapper,
+)
 from tandem_hw.learning.saved.parameters import check_values
 from tandem_hw.learning.torch_file import is_archive, read_torch_file
 from tandem_hw.learning.weights_in_effect import plain_state
 from tandem_hw.pointer_file import refuse_pointer
-from tandem_hw.user_warnings import UncheckedFileWarning, warn_caller
+from tandem_hw.user_warnings import UncheckedFileWarning, UnusedParametersWarning, warn_caller
 
 __all__ = [
     "calibrate_thresholds",
@@ -29,16 +33,18 @@ __all__ = [
 ]
 
 
-#: So many names of parameters are listed in a message.
-_NAMES_SHOWN = 3
+#: How PyTorch names what it does not take from a file.
+_FOREIGN = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+)")
 
 
 def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
     """Load the parameters of an ordinary network, saved as ``torch.save(network.state_dict())``.
 
     They may lie in a dictionary within what was saved, such as ``{"state_dict": ...}``, and have
-    the names that ``DataParallel`` or ``torch.compile`` gives. The file is read with
-    ``torch.load(weights_only=True)``, which runs no code from it; a file of the format before
+    the names that ``DataParallel``, ``torch.compile`` or a module around the network gives, as in a
+    checkpoint of PyTorch Lightning ("module.", "_orig_mod.", "model.", "net." and so on). What
+    stands beside the network there is named in an ``UnusedParametersWarning``. The file is read
+    with ``torch.load(weights_only=True)``, which runs no code from it; a file of the format before
     PyTorch 1.6 has no checksums, which an ``UncheckedFileWarning`` says.
 
     Args:
@@ -47,7 +53,8 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
 
     Raises:
         FileFormatError: the file is missing, damaged, a tandem-hw checkpoint, or of another
-            network, or a value in it is not finite.
+            network (lines below the message name every parameter that does not fit, and one that
+            is near), or a value in it is not finite.
     """
     content = _read(Path(path))
     if content.get("format") == FORMAT:
@@ -59,21 +66,22 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
             f"torch.save",
             UncheckedFileWarning,
         )
+    wanted = network.state_dict()
     try:
-        parameters = find_parameters(content)
+        found, left_over = without_wrapper(find_parameters(content), wanted)
     except ValueError as error:
         raise FileFormatError(
             f"{path}: {error}; save them with torch.save(network.state_dict())"
         ) from error
-    wanted = network.state_dict()
-    found = without_wrapper(parameters, wanted)
     try:
         network.load_state_dict(found)
     except (RuntimeError, TypeError, AttributeError, ValueError, LookupError) as error:
+        summary, lines = what_differs(found, wanted)
         raise FileFormatError(
-            f"{path}: holds parameters of another network ({_what_differs(found, wanted)}); give "
-            f"the same --model as it was trained with; a network that is not of the zoo is turned "
-            f"into a tandem network in Python, by tandem_hw.convert"
+            f"{path}: holds parameters of another network ({summary}); give "
+            f"the same --model as it was trained with; a network that is not of the zoo is named as FILE.py:NAME, or turned "
+            f"into a tandem network in Python, by tandem_hw.convert",
+            *lines,
         ) from error
     for name, value in network.state_dict().items():
         try:
@@ -82,6 +90,12 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
         except ConversionError as error:
             reason = f"{path}: {error}; save an earlier state of the training"
             raise FileFormatError(reason) from error
+    if left_over:
+        warn_caller(
+            f"{path}: {', '.join(left_over)} stand beside the network's parameters and are not "
+            f"used; if they belong to the network, it is another one",
+            UnusedParametersWarning,
+        )
 
 
 def load_tandem_parameters(model: TandemNetwork, path: str | os.PathLike[str]) -> None:
@@ -134,8 +148,11 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = read_torch_file(path)
     except Exception as error:  # a damaged pickle may make the unpickler raise whatever there is
+        objects = sorted(set(_FOREIGN.findall(str(error))))
+        holds = f" (it holds {', '.join(objects)}, and no code of a file is run)" if objects else ""
         raise FileFormatError(
-            f"{path}: cannot be read as parameters; save them with torch.save(network.state_dict())"
+            f"{path}: cannot be read as parameters{holds}; save them with "
+            f"torch.save(network.state_dict())"
         ) from error
     if not isinstance(content, dict):
         raise FileFormatError(
@@ -143,23 +160,3 @@ def _read(path: Path) -> dict[str, Any]:
             f"torch.save(network.state_dict())"
         )
     return content
-
-
-def _what_differs(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Say which parameters are missing, unexpected, or of another shape."""
-    others = [
-        f"{name} {list(getattr(found[name], 'shape', ()))} instead of {list(value.shape)}"
-        for name, value in wanted.items()
-        if name in found and getattr(found[name], "shape", None) != value.shape
-    ]
-    kinds = {
-        "missing": [name for name in wanted if name not in found],
-        "unexpected": [str(name) for name in found if name not in wanted],
-        "of another shape": others,
-    }
-    return "; ".join(f"{what}: {_some(names)}" for what, names in kinds.items() if names)
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tandem_hw.network.parameter_digest import digest_of_layer
+from tandem_hw.network.digests.parameter_digest import digest_of_layer
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
 from tandem_hw.network.recording import Recording
 from tandem_hw.verification.comparability import check_comparable

@@ -13,16 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tandem_hw.arithmetic import exact_sums
+from tandem_hw.arithmetic import exact_sums, sum_trials
 from tandem_hw.arithmetic import synapses as synapses_module
+from tandem_hw.arithmetic.chosen_ways import chosen_ways
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
-from tandem_hw.arithmetic.exact_sums import (
-    _extreme_operands,
-    _Problem,
-    chosen_ways,
-    exact_arithmetic,
-    exact_sum,
-)
+from tandem_hw.arithmetic.exact_sums import exact_arithmetic, exact_sum
+from tandem_hw.arithmetic.library_settings import library_settings
+from tandem_hw.arithmetic.sum_trials import Problem, _extreme_operands
 from tandem_hw.arithmetic.synapses import (
     _convolve_unfolded,
     convolve,
@@ -42,9 +39,9 @@ needs_nnpack = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
-    exact_sums._exact_way.cache_clear()
+    sum_trials.exact_way.cache_clear()
     yield
-    exact_sums._exact_way.cache_clear()
+    sum_trials.exact_way.cache_clear()
 
 
 def operands(batch: int, channels: int = 14, size: int = 8) -> tuple[Tensor, Tensor]:
@@ -172,7 +169,7 @@ def test_an_algorithm_that_rounds_is_not_used(
 ) -> None:
     signal, weight = operands(16)
     expected = exact(signal, weight)
-    with caplog.at_level(logging.DEBUG, "tandem_hw.arithmetic.exact_sums"):
+    with caplog.at_level(logging.DEBUG, "tandem_hw.arithmetic.sum_trials"):
         found = exact_sum((rounding, _convolve_unfolded), signal, weight, SAME)
     assert torch.equal(found, expected)
     assert found.dtype == torch.float32
@@ -237,14 +234,14 @@ def test_each_problem_is_tried_once_and_again_when_a_setting_changes() -> None:
     assert added() == 1
     with exact_arithmetic("cpu"):
         assert added() == 1
-    assert exact_sums._exact_way.cache_info().maxsize == 4096
+    assert sum_trials.exact_way.cache_info().maxsize == 4096
 
 
 def test_trying_uses_up_no_random_number_and_keeps_no_graph() -> None:
     state = torch.get_rng_state()
     signal, weight = operands(2)
     found = convolve(signal, weight, SAME)
-    assert exact_sums._exact_way.cache_info().misses == 1
+    assert sum_trials.exact_way.cache_info().misses == 1
     assert torch.equal(torch.get_rng_state(), state)
     assert not found.requires_grad
 
@@ -253,7 +250,7 @@ def test_trying_uses_up_no_random_number_and_keeps_no_graph() -> None:
 @pytest.mark.parametrize("last", [False, True])
 def test_the_operands_of_a_trial_are_extreme(shape: tuple[int, ...], last: bool) -> None:
     signal_shape = {4: (3, shape[1], 9, 9), 3: (3, shape[1], 9), 2: (3, shape[1])}[len(shape)]
-    problem = _Problem(
+    problem = Problem(
         (),
         None,
         torch.Size(signal_shape),
@@ -285,7 +282,7 @@ def test_the_operands_of_a_trial_are_extreme(shape: tuple[int, ...], last: bool)
 
 @pytest.mark.parametrize("fan_in", [1, 100, 512, 3000, 100_000])
 def test_sums_of_a_trial_stay_below_what_float32_holds(fan_in: int) -> None:
-    problem = _Problem(
+    problem = Problem(
         (),
         None,
         torch.Size((64, fan_in)),
@@ -348,8 +345,8 @@ def test_settings_by_the_new_and_the_old_interface_at_once_are_read() -> None:
         with pytest.raises(RuntimeError, match="mix of the legacy and new"):
             torch.get_float32_matmul_precision()
         assert torch.equal(dense(flat, rows).double(), flat.double() @ rows.double().T)
-        assert "mixed" in exact_sums.library_settings("cpu")
-        assert "bf16" in exact_sums.library_settings("cpu")
+        assert "mixed" in library_settings("cpu")
+        assert "bf16" in library_settings("cpu")
     finally:
         matmul.fp32_precision = before
 
@@ -468,7 +465,7 @@ def test_an_algorithm_that_this_machine_lacks_is_not_used() -> None:
     signal, weight = operands(4)
     found = exact_sum((out_of_memory, _convolve_unfolded), signal, weight, SAME)
     assert torch.equal(found, exact(signal, weight))
-    exact_sums._exact_way.cache_clear()
+    sum_trials.exact_way.cache_clear()
     with pytest.raises(RuntimeError, match="no such algorithm"):
         exact_sum((out_of_memory,), signal, weight, SAME)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,18 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tandem_hw.arithmetic import exact_sums, integer_products, synapses
-from tandem_hw.arithmetic.exact_sums import _even, _extreme_operands, chosen_ways, exact_sum
+from tandem_hw.arithmetic import exact_sums, integer_products, sum_trials, synapses
+from tandem_hw.arithmetic.chosen_ways import chosen_ways
+from tandem_hw.arithmetic.exact_sums import exact_sum
 from tandem_hw.arithmetic.integer_products import (
     convolve_bytes,
     multiply_bytes,
     multiply_bytes_as_points,
 )
 from tandem_hw.arithmetic.memory_order import MemoryOrder, columns_of_image
+from tandem_hw.arithmetic.sum_trials import _even, _extreme_operands
 from tandem_hw.arithmetic.synapses import _convolve_unfolded, convolve, dense
 from tandem_hw.network.synapses.geometry import Geometry
 from tests.helpers.byte_products import bytes_preferred, has_bytes, needs_bytes, seconds_of
 from tests.helpers.onednn import onednn
+from tests.helpers.project import ROOT
 
 SAME = Geometry((1, 1), (1, 1))
 
@@ -100,7 +106,7 @@ def test_a_convolution_over_one_axis_runs_on_bytes() -> None:
 
 
 def test_bytes_are_not_used_where_they_are_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact_sums, "_seconds", seconds_of(bytes_are=2.0))
+    monkeypatch.setattr(sum_trials, "_seconds", seconds_of(bytes_are=2.0))
     signal, weight = operands()
     assert torch.equal(convolve(signal, weight, SAME), exact(signal, weight))
     assert ways() == ["_convolve_channels_last"]
@@ -149,8 +155,19 @@ def test_weights_that_are_changed_in_place_are_packed_again() -> None:
 
 
 def wrong_bytes(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """Let pairs of products be cut off at 16 bits, as processors without VNNI do."""
-    return _convolve_unfolded(signal.float().clamp_max(128), weight, geometry)
+    """Lose what is large, even of small signals."""
+    return _convolve_unfolded(signal.float().clamp_max(100), weight, geometry)
+
+
+def bytes_in_pairs(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Cut pairs of products off at 16 bits, as processors without VNNI do."""
+    assert geometry == SAME
+    patches = torch.nn.functional.unfold(signal.float(), 3, padding=1)
+    halves = weight.flatten(1) / 2
+    products = patches[:, None] * halves[:, :, None]
+    pairs = (products[:, :, ::2] + products[:, :, 1::2]).clamp(-(2**15), 2**15 - 1)
+    sums: Tensor = pairs.sum(2).unflatten(2, signal.shape[2:])
+    return 2 * sums
 
 
 def absent_bytes(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -162,7 +179,7 @@ def test_bytes_that_are_wrong_or_not_there_are_not_used(
     way: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     signal, weight = operands()
-    with caplog.at_level(logging.DEBUG, "tandem_hw.arithmetic.exact_sums"):
+    with caplog.at_level(logging.DEBUG, "tandem_hw.arithmetic.sum_trials"):
         found = exact_sum((_convolve_unfolded,), signal, weight, SAME, (way,))
     assert torch.equal(found, exact(signal, weight))
     assert ways() == ["_convolve_unfolded"]
@@ -170,8 +187,52 @@ def test_bytes_that_are_wrong_or_not_there_are_not_used(
     assert record.getMessage().startswith(f"{way.__name__} is not exact for signals (4, 8, 8, 8)")
 
 
+def test_bytes_that_add_in_pairs_are_used_for_signals_that_do_not_saturate() -> None:
+    signal, weight = operands()
+    assert not torch.equal(bytes_in_pairs(signal, weight, SAME), exact(signal, weight))
+    small = signal.clamp_max(127)
+    for one, used in ((small, True), (signal, False), (small.clamp_max(1), True)):
+        calls = []
+
+        def counted(signal: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+            calls.append(signal)  # noqa: B023
+            return bytes_in_pairs(signal, weight, geometry)
+
+        found = exact_sum((_convolve_unfolded,), one, weight, SAME, (counted,))
+        assert torch.equal(found, exact(one, weight))
+        assert any(given is one for given in calls) == used
+    assert ways()[-1] == "counted"
+
+
+@needs_bytes
+@pytest.mark.exhaustive
+def test_without_vnni_every_signal_is_summed_exactly() -> None:
+    """oneDNN takes the instructions that it may use from the environment, as it is loaded."""
+    program = (
+        "from tests.arithmetic.test_integer_products import *\n"
+        "with bytes_preferred():\n"
+        "    signal, weight = operands(channels=64)\n"
+        "    for one in (signal, signal.clamp_max(127), signal.clamp_max(1)):\n"
+        "        assert torch.equal(convolve(one, weight, SAME), exact(one, weight))\n"
+        "        rows, columns = one.flatten(1), weight.flatten(1).repeat(1, 8)[:, : 64 * 64]\n"
+        "        expected = rows.double() @ columns.double().T\n"
+        "        assert torch.equal(dense(rows, columns).double(), expected)\n"
+        "    print(*ways())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "convolve_bytes" in done.stdout
+
+
 def test_the_weights_of_a_trial_are_even_and_reach_the_ends_of_a_byte() -> None:
-    problem = exact_sums._Problem(
+    problem = sum_trials.Problem(
         (),
         None,
         torch.Size((3, 90)),

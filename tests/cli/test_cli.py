@@ -115,7 +115,7 @@ def test_every_command_explains_itself(name: str) -> None:
 def test_train_leaves_checkpoints_and_metrics(workspace: Workspace, tmp_path: Path) -> None:
     result = succeed("train", workspace.data, *TRAINING, "--out", tmp_path / "run")
     found = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert found == ["checkpoint.pt", "last.pt", "metrics.json"]
+    assert found == ["checkpoint.pt", "last.pt", "metrics.json", "run.toml"]
     metrics = written_json(tmp_path / "run" / "metrics.json")
     assert len(metrics["epochs"]) == 3
     assert metrics["epochs"][0]["spike_rate"] > 0

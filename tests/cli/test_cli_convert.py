@@ -16,6 +16,7 @@ from tandem_hw.cli.group import _warnings_in_a_line
 from tandem_hw.conversion.convert import convert
 from tandem_hw.export.net_file import read_net
 from tandem_hw.learning.checkpoint import Checkpoint, save_checkpoint
+from tandem_hw.zoo.models import build
 from tests.helpers.command_line import run, succeed, written_json
 from tests.helpers.row_images import SHAPE, trained_mlp, write_data
 
@@ -78,6 +79,50 @@ def test_a_state_dict_becomes_a_file_with_a_table_of_where_accuracy_goes(
         *("--json", simulated),
     )
     assert written_json(simulated)["accuracy"] == content["stages"][-1]["accuracy"]
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold an ordinary network of random weights, and data that it labels itself."""
+    folder = tmp_path_factory.mktemp("untrained")
+    images = np.random.default_rng(0).integers(0, 256, (160, 6, 6), dtype=np.uint8)
+    real = torch.from_numpy(images).float()[:, None] / 255
+    torch.manual_seed(1)
+    network = build("mlp", SHAPE, 3)
+    network(real)  # statistics
+    network.eval()
+    with torch.no_grad():
+        network[-1].bias -= network(real).mean(0)
+        labels = network(real).argmax(1).numpy()
+    parts = {"train": slice(100), "test": slice(100, None)}
+    arrays = {f"x_{name}": images[part] for name, part in parts.items()}
+    arrays |= {f"y_{name}": labels[part] for name, part in parts.items()}
+    np.savez(folder / "data.npz", **arrays)
+    torch.save(network.state_dict(), folder / "ann.pt")
+    return folder
+
+
+def test_a_loss_of_more_than_a_point_is_said_with_what_brings_it_back(
+    untrained: Path, tmp_path: Path
+) -> None:
+    folder = untrained
+    arguments = (folder / "ann.pt", "--model", "mlp")
+    content, output = converted(folder, tmp_path, *arguments, "--num-steps", 1)
+    first, *_, last = content["stages"]
+    assert first["accuracy"] - last["accuracy"] > 0.01
+    assert content["lost"] is True
+    assert (
+        f"LOST: what is written has accuracy {last['accuracy']:.2%}, the ordinary network accuracy "
+        f"{first['accuracy']:.2%}; "
+    ) in output
+    assert f"train npz:{folder / 'data.npz'} --init {folder / 'ann.pt'} --model mlp" in output
+    (tried,) = content["tried"]
+    assert (tried["num_steps"], tried["firing_delay"]) == (3, "phased")
+    assert f"accuracy {tried['accuracy']:.2%}" in output
+    again, output = converted(
+        *(folder, tmp_path, *arguments, "--num-steps", 3, "--firing-delay", "phased")
+    )
+    assert again["stages"][-1]["accuracy"] == tried["accuracy"]
 
 
 def test_a_checkpoint_keeps_its_options_but_for_those_that_are_given(
@@ -240,8 +285,9 @@ def test_a_mistake_gives_one_clear_line_and_no_file(
     data = [] if "--data" in arguments else ["--data", "npz:data.npz"]
     result = run("convert", *arguments.split(), *data, "--out", "new.net")
     assert result.exit_code == 2
-    (line,) = result.stderr.splitlines()
+    line, *names = result.stderr.splitlines()
     assert re.search(MISTAKES[arguments], line), line
+    assert bool(names) == ("another network" in line)  # each that does not fit in a line
     assert not Path("new.net").exists()
 
 

@@ -34,6 +34,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images, labels = np.full((4, *SHAPE[1:]), 200, np.uint8), np.arange(4) % 3
     np.savez(folder / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     write_net(freeze(save_model(folder / "model.pt", seed=0)), folder / "model.net")
+    (folder / "own.toml").write_text("# No option\n", encoding="utf-8")
     return folder
 
 
@@ -83,11 +84,10 @@ READ = {
     "model_path": "model.pt",
     "checkpoint": "model.pt",
     "init": "model.pt",
+    "config": "own.toml",
 }
 #: Commands whose output is a folder; what they write there has tests of its own.
 INTO_FOLDERS = ("train", "sweep", "examples")
-#: Commands that read no file.
-READ_NOTHING = ("conformance",)
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -112,12 +112,17 @@ def outputs_of(name: str, command: click.Command) -> Iterator[tuple[str, str]]:
         read.append("data.npz")
     for output in outputs:
         others = [
-            f"{p.opts[0]} {'new.net' if p in outputs else 'some'}"
+            f"{p.opts[0]} {'new.net' if p in outputs else some_value(p)}"
             for p in command.params
             if p.required and isinstance(p, click.Option) and p is not output
         ]
         line = " ".join([*given, *others, output.opts[0], "OUT"])
         yield from ((line, file) for file in dict.fromkeys(read))
+
+
+def some_value(param: click.Parameter) -> str:
+    choices = param.type.choices if isinstance(param.type, click.Choice) else ("some",)
+    return str(choices[0])
 
 
 EVENTS = "simulate model.net --data events:data.npz --json OUT"
@@ -129,8 +134,7 @@ def test_every_command_and_output_is_among_the_cases() -> None:
     for name in ("simulate", "deploy", "verify", "convert"):
         assert (name, "--json", "data.npz") in found
     assert {("convert", "--out", "data.npz"), ("export", "--out", "model.pt")} <= found
-    others = {*INTO_FOLDERS, *READ_NOTHING}
-    assert {name for name, _, _ in found} | others == set(COMMANDS)
+    assert {name for name, _, _ in found} | {*INTO_FOLDERS} == set(COMMANDS)
 
 
 @pytest.mark.parametrize(("command", "file"), CASES)

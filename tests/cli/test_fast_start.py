@@ -87,6 +87,11 @@ REFUSALS = {
     "trian": "No such command 'trian'. Did you mean 'train'?",
     "train --modle lenet --out a": "No such option '--modle'",
     "train --model lenot --out a": "'lenot' is not one of 'mlp', 'lenet'",
+    "train --model none.py:Net --out a": "none.py: there is no such file; --model takes FILE.py:NA",
+    "train --model net.py --out a": "net.py: the name of a network is missing; give --model net.p",
+    "train --model wrong.py:Net --out a": "wrong.py:2: ",
+    "train --config a.toml --out a": 'a.toml: train has no option "epoch"; did you mean epochs?',
+    "verify --config a.toml": 'a.toml: verify has no option "epoch"',
     "train --reset none --out a": "'none' is not one of 'subtract', 'zero'",
     "train --augmentation much --out a": "'much' is not one of 'none', 'mnist', 'cifar'",
     "train --recipe soup --out a": "'soup' is not one of 'mnist'",
@@ -123,6 +128,9 @@ def test_refused_arguments_load_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "full" / "last.pt").touch()
     for name in ("a.net", "a.pt"):
         (tmp_path / name).touch()
+    (tmp_path / "net.py").write_text("raise SystemExit(9)\n", encoding="utf-8")  # it is not run
+    (tmp_path / "a.toml").write_text("epoch = 1\n", encoding="utf-8")
+    (tmp_path / "wrong.py").write_text("\nclass\n", encoding="utf-8")
     results = run_in_a_child(tmp_path, *REFUSALS)
     for (line, reason), (status, out, err, loaded) in zip(REFUSALS.items(), results, strict=True):
         assert (status, out, loaded) == (2, "", []), (line, err)

@@ -251,11 +251,14 @@ def test_a_network_that_suits_neither_is_refused(trained: Trained, tmp_path: Pat
     last = changed(
         last, weight=last.synapses[0].weight[[0, 0, 0]], bias=last.neurons.bias[[0, 0, 0]]
     )
-    write_net(replace(network, layers=(*network.layers[:-1], last)), tmp_path / "three.net")
-    result = run("simulate", tmp_path / "three.net", "--data", trained.data)
-    assert result.exit_code == 2
-    needed = "has 1 target values a sample and samples of 16 values, and the network 3 outputs"
-    assert needed in result.stderr
+    three = replace(network, layers=(*network.layers[:-1], last))
+    unknown = "has 1 target values a sample and samples of 16 values, and the network 3 outputs"
+    known = f"this network was trained for {trained.objective}, so give data for that"
+    for meaning, needed in ((None, unknown), (network.meaning, known)):
+        write_net(replace(three, meaning=meaning), tmp_path / "three.net")
+        result = run("simulate", tmp_path / "three.net", "--data", trained.data)
+        assert result.exit_code == 2
+        assert needed in result.stderr
 
 
 def test_what_json_cannot_say_is_null(trained: Trained, tmp_path: Path) -> None:

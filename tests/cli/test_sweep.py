@@ -117,6 +117,24 @@ def test_every_combination_is_trained_and_its_integers_are_measured(
     assert "wrote out/sweep.json and out/sweep.csv" in result.output
 
 
+def test_a_network_of_a_file_is_another_training_with_another_content(
+    here: Path, trainer: InProcess
+) -> None:
+    text = (
+        "from torch import nn\n"
+        "def net():\n"
+        "    body = nn.Linear(36, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)\n"
+        "    return nn.Sequential(nn.Flatten(), *body)\n"
+    )
+    Path("own.py").write_text(text, encoding="utf-8")
+    for content, trained in ((text, 1), (text, 1), (text.replace("8", "9"), 2)):
+        Path("own.py").write_text(content, encoding="utf-8")
+        sweep("--model", "own.py:net")
+        assert len(trainer.trained) == trained
+    networks = [read_net(path) for path in Path("out").glob("runs/*/model.net")]
+    assert sorted(network.layers[0].num_neurons for network in networks) == [8, 9]
+
+
 def test_a_training_of_a_sweep_is_the_one_that_train_gives(here: Path, trainer: InProcess) -> None:
     sweep("--weight-bits", 4, "--learn-thresholds", "--vary", "seed=3,5")
     succeed("train", "npz:data.npz", *SHARED, "--weight-bits", 4, "--learn-thresholds", "--seed", 5,

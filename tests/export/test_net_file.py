@@ -18,9 +18,9 @@ from tandem_hw.export import net_file
 from tandem_hw.export.hdf5_tree import write_tree
 from tandem_hw.export.net_file import _network_tree, read_net, write_net
 from tandem_hw.network.choices import Readout, Reset
+from tandem_hw.network.digests.network_digest import network_digest
 from tandem_hw.network.fixed_point import weight_limit
 from tandem_hw.network.layers import Input, Layer
-from tandem_hw.network.network_digest import network_digest
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.network.synapses.dense import Dense
 from tests.helpers.networks import networks as graphs

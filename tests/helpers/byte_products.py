@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tandem_hw.arithmetic import exact_sums
+from tandem_hw.arithmetic import chosen_ways, exact_sums, sum_trials
 from tandem_hw.arithmetic.integer_products import multiply_bytes
 
 
@@ -32,13 +32,13 @@ def seconds_of(bytes_are: float) -> Any:
 @contextmanager
 def bytes_preferred() -> Iterator[None]:
     """Try bytes for small sums as well, and let them be faster than anything."""
-    caches = (exact_sums._exact_way, exact_sums._faster_byte_way)
+    caches = (sum_trials.exact_way, sum_trials.faster_byte_way)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact_sums, "_LEAST_PRODUCTS", 0)
-        patch.setattr(exact_sums, "_seconds", seconds_of(bytes_are=0.0))
+        patch.setattr(sum_trials, "_seconds", seconds_of(bytes_are=0.0))
         for cache in caches:
             cache.cache_clear()
-        exact_sums._CHOSEN.clear()
+        chosen_ways._CHOSEN.clear()
         try:
             yield
         finally:

@@ -46,6 +46,8 @@ def run_networks(runs: Sequence[Run], folder: Path, words: Sequence[str]) -> lis
         parts.append(_DUMP.replace("@", str(index)).replace("%", str(folder / f"inputs{index}")))
     calls = "".join(f"    dump{index}();\n" for index in range(len(runs)))
     defines = "".join(f"#define N{index}_RECORD\n" for index in range(len(runs)))
+    # Every other one lists its events as a small processor does.
+    defines += "".join(f"#define N{index}_TOGETHER 4\n" for index in range(1, len(runs), 2))
     main = f"int main(void)\n{{\n{calls}    return 0;\n}}\n"
     text = f"{defines}#include <stdio.h>\n#include <stdlib.h>\n{''.join(parts)}{main}"
     (folder / "main.c").write_text(text, encoding="ascii")

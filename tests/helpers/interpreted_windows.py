@@ -19,7 +19,7 @@ import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
 import triton.runtime.interpreter  # type: ignore[import-not-found, import-untyped, unused-ignore]
 from torch import Tensor
 
-from tandem_hw.arithmetic.exact_sums import chosen_ways
+from tandem_hw.arithmetic.chosen_ways import chosen_ways
 from tandem_hw.arithmetic.gpu import fused_window
 from tandem_hw.arithmetic.gpu.fused_window import count_window, run_window, step_by_step
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters

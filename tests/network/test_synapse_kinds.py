@@ -19,8 +19,8 @@ from tandem_hw.conformance.oracle import run_sample
 from tandem_hw.errors import NetworkError
 from tandem_hw.export.net_file import read_net, write_net
 from tandem_hw.export.nir_writer import network_tree, why_inexact
+from tandem_hw.network.digests.parameter_digest import digest_of_layer
 from tandem_hw.network.layers import Neurons, chain
-from tandem_hw.network.parameter_digest import digest_of_layer
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.network.synapses.catalogue import SYNAPSE_KINDS
 from tandem_hw.network.synapses.convolutions import Conv1d, Conv2d, ConvTranspose2d

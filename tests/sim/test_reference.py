@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tandem_hw.arithmetic.exact_sums import chosen_ways
+from tandem_hw.arithmetic.chosen_ways import chosen_ways
 from tandem_hw.conformance import oracle
 from tandem_hw.conformance.layers import dense_layer, network_of
 from tandem_hw.errors import BackendUnavailableError, DataError

@@ -184,7 +184,7 @@ def test_every_step_is_reported_and_each_epoch_when_it_is_written(tmp_path: Path
 
 
 OTHER_OPTIONS = {
-    "epochs": 4,
+    "epochs": 2,
     "batch_size": 8,
     "learning_rate": 0.02,
     "weight_decay": 0.1,
@@ -250,12 +250,6 @@ def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=message):
         train(make_model(), make_data(), OPTIONS, tmp_path, resume=True)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_resumed_training_with_more_epochs_is_told_how_to_train_longer(whole: Whole) -> None:
-    options = replace(OPTIONS, epochs=OPTIONS.epochs + 1)
-    with pytest.raises(DataError, match=r"to train longer, .*: --init .*checkpoint\.pt --out"):
-        train(make_model(), make_data(), options, whole[0], resume=True)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_a_message(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from tandem_hw.training.warm_start import (
     load_parameters,
     load_tandem_parameters,
 )
-from tandem_hw.user_warnings import UncheckedFileWarning
+from tandem_hw.user_warnings import UncheckedFileWarning, UnusedParametersWarning
 from tests.helpers.present import present
 from tests.helpers.rounding import rounding_bound
 
@@ -57,9 +58,13 @@ def _prefixed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Te
 WRAPPED: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
     "DataParallel": lambda state: _prefixed(state, "module."),
     "compiled": lambda state: _prefixed(state, "_orig_mod."),
+    **{
+        wrapper: lambda state, wrapper=wrapper: _prefixed(state, f"{wrapper}.")  # type: ignore[misc]
+        for wrapper in ("model", "net", "backbone", "any.thing")
+    },
     "both": lambda state: _prefixed(state, "_orig_mod.module."),
     "state_dict": lambda state: {"epoch": 3, "state_dict": state},
-    "model": lambda state: {"model": _prefixed(state, "module."), "args": {"lr": 0.1}},
+    "a model": lambda state: {"model": _prefixed(state, "module."), "args": {"lr": 0.1}},
     "deeper": lambda state: {"best": {"model": state}, "optimizer": {"state": {0: {}}}},
 }
 
@@ -72,6 +77,71 @@ def test_parameters_are_found_in_what_training_programs_save(tmp_path: Path, cas
     load_parameters(fresh, tmp_path / "ann.pt")
     for name, value in trained.state_dict().items():
         assert torch.equal(fresh.state_dict()[name], value), name
+
+
+LIGHTNING: dict[str, Any] = {
+    "epoch": 1,
+    "pytorch-lightning_version": "2.5",
+    "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 1}}}},
+    "callbacks": {"ModelCheckpoint": {"best_model_score": torch.zeros(()), "dirpath": "runs"}},
+    "optimizer_states": [{"state": {0: {"step": torch.zeros(())}}, "param_groups": [{"lr": 0.1}]}],
+    "hyper_parameters": {"lr": 0.1},
+}
+
+
+def test_parameters_beside_the_network_are_named(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trained, fresh = ordinary(), ordinary()
+    state = {"loss.weight": torch.ones(3), **_prefixed(trained.state_dict(), "net.")}
+    state["metric.threshold"] = torch.ones(1)
+    torch.save(LIGHTNING | {"state_dict": state}, tmp_path / "last.ckpt")
+    with pytest.warns(
+        UnusedParametersWarning, match=r"last\.ckpt: loss\.weight, metric\.threshold stand beside"
+    ):
+        load_parameters(fresh, tmp_path / "last.ckpt")
+    for name, value in trained.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], value), name
+
+
+def test_a_network_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    state = ordinary().state_dict()
+    torch.save(_prefixed(state, "net.") | _prefixed(state, "ema."), tmp_path / "ann.pt")
+    with pytest.raises(FileFormatError, match=r"parameters 2 times, below net\., ema\.; one is"):
+        load_parameters(ordinary(), tmp_path / "ann.pt")
+
+
+def test_every_name_that_does_not_fit_is_listed_with_one_that_is_near(tmp_path: Path) -> None:
+    state = ordinary().state_dict()
+    state["fc.weight"] = state.pop("0.weight")
+    state["backbone.3.bias"] = state.pop("3.bias")
+    state["1.weight"] = torch.ones(7)
+    torch.save(state, tmp_path / "ann.pt")
+    fresh = ordinary()
+    with pytest.raises(FileFormatError, match="holds parameters of another network") as refused:
+        load_parameters(fresh, tmp_path / "ann.pt")
+    assert str(refused.value).splitlines()[1:] == [
+        "missing 0.weight [6, 8]; did you mean fc.weight?",
+        "missing 3.bias [3]; did you mean backbone.3.bias?",
+        "unexpected fc.weight [6, 8]",
+        "unexpected backbone.3.bias [3]",
+        "of another shape 1.weight [7] instead of [6]",
+    ]
+    many = {f"layer{number}.weight": torch.ones(1) for number in range(60)}
+    torch.save(many, tmp_path / "ann.pt")
+    with pytest.raises(FileFormatError, match=r"\nand 29 more") as refused:
+        load_parameters(fresh, tmp_path / "ann.pt")
+
+
+class Foreign:
+    """An object that a program saved along with its parameters."""
+
+
+def test_a_file_with_other_objects_is_refused_by_their_class(tmp_path: Path) -> None:
+    torch.save({"state_dict": ordinary().state_dict(), "config": Foreign()}, tmp_path / "ann.pt")
+    with pytest.raises(
+        FileFormatError, match=r"\(it holds tests\.training\.test_warm_start\.Foreign, and no code"
+    ):
+        load_parameters(ordinary(), tmp_path / "ann.pt")
 
 
 def test_parameters_that_are_not_the_only_ones_are_refused(tmp_path: Path) -> None:
@@ -172,7 +242,9 @@ def test_a_damaged_file_is_refused_or_was_not_touched(tmp_path: Path, zipped: bo
         path.write_bytes(damaged if random.rand() < 0.7 else whole[:place])
         fresh = ordinary()
         message = refusal(fresh, path)
-        assert "\n" not in message
+        first, *names = message.split("\n")  # a damaged name is shown in its own line
+        assert all(re.match("missing|unexpected|of another shape", line) for line in names)
+        assert first or not names
         refused += bool(message)
         if zipped and not message:  # the older files have no checksums
             assert all(torch.equal(fresh.state_dict()[name], trained[name]) for name in trained)
@@ -278,7 +350,8 @@ def test_at_most_three_names_of_each_kind_are_listed(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     message = (
         r"network \(missing: 0\.weight, 0\.bias, 1\.weight and 4 more; unexpected: layer0, layer1, "
-        r"layer2 and 2 more\); give the same --model .* by tandem_hw\.convert$"
+        r"layer2 and 2 more\); give the same --model .* by tandem_hw\.convert"
+        r"\nmissing 0\.weight \[3, 2\]\nmissing 0\.bias \[3\]\n"
     )
     with pytest.raises(FileFormatError, match=message):
         load_parameters(network, path)

@@ -85,7 +85,7 @@ def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     built: list[str] = []
     monkeypatch.setattr(train_command, "train", stop)
     monkeypatch.setattr(train_command, "load_dataset", data_like)
-    monkeypatch.setattr(train_command, "build", small)
+    monkeypatch.setattr(train_command, "build_model", small)
     return run
 
 

@@ -5,7 +5,7 @@ kernel of ``window_kernel`` reads the synaptic inputs once and writes membranes,
 bits and the extremes. It is used on CUDA where Triton is there, and tried first, once for each
 device, window, reset and size: on states in range, at the threshold, and so large that they round.
 Where it cannot be compiled, or gives another number, the window runs step by step as everywhere
-else; nobody is told but the logger, at level DEBUG, and ``exact_sums.chosen_ways``.
+else; nobody is told but the logger, at level DEBUG, and ``chosen_ways.chosen_ways``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tandem_hw.arithmetic.exact_sums import ChosenWay, remember_choice
+from tandem_hw.arithmetic.chosen_ways import ChosenWay, remember_choice
 from tandem_hw.arithmetic.gpu.launches import refuse_while_recording
 from tandem_hw.arithmetic.gpu.window_kernel import compiled
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from tandem_hw.arithmetic.exact_sums import chosen_ways
+from tandem_hw.arithmetic.chosen_ways import chosen_ways
 from tandem_hw.cli.terminal import make_console
 
 

@@ -12,12 +12,17 @@ import torch
 from rich.table import Table
 from torch import nn
 
+from tandem_hw.cli.given.model_file import announcement, build_model, located
+from tandem_hw.cli.given.model_name import FORM
 from tandem_hw.cli.metrics import for_json, shown
 from tandem_hw.cli.options import check_device, write_json
+from tandem_hw.cli.process.streams import say
 from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.budget_tables import budget_line
 from tandem_hw.cli.work.samples import Samples, take_samples
 from tandem_hw.conversion.convert import convert
+from tandem_hw.conversion.onnx.from_onnx import OnnxNetwork, from_onnx
+from tandem_hw.conversion.preparation.remedies import Remedy, is_lost, remedies
 from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
 from tandem_hw.data.dataset import Dataset, ImageDataset
 from tandem_hw.data.datasets import load_dataset
@@ -38,10 +43,9 @@ from tandem_hw.network.inputs import default_scale
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
 from tandem_hw.network.recording import Recording
 from tandem_hw.sim.reference import ReferenceBackend
-from tandem_hw.training.objectives import as_tensor
+from tandem_hw.training.objectives import as_tensor, fitting_objective, meaning_of
 from tandem_hw.training.warm_start import is_tandem_checkpoint, load_parameters
 from tandem_hw.zoo.catalogue import MODELS
-from tandem_hw.zoo.models import build
 
 _NUM_STEPS, _WEIGHT_BITS, _INPUT_BITS = 7, 8, 4
 
@@ -65,7 +69,7 @@ def run_conversion(
         model_path: a state_dict, or a checkpoint.
         data: the data set, as ``load_dataset`` takes it.
         out: the file of the network.
-        model: the network of the zoo whose state_dict it is; None with a checkpoint.
+        model: the network whose state_dict it is, as ``--model`` names it; None with a checkpoint.
         samples: measure with so many training samples.
         test_samples: judge by so many test samples; None for all.
         percentile: share of the activations that can be sent; None for what errs least.
@@ -80,13 +84,22 @@ def run_conversion(
     check_device(device)
     start = _load(model_path, data, model, wanted)
     network, dataset = start.network.to(device).eval(), start.dataset
-    measured = calibrate(network, _calibration_samples(network, dataset, samples), percentile)
+    measuring = _calibration_samples(network, dataset, samples)
+    measured = calibrate(network, measuring, percentile)
+    if network.meaning is None:
+        network.meaning = meaning_of(fitting_objective(dataset, network.outputs), dataset)
     frozen = freeze(network)
     budget = budget_line(frozen, simulation_only)
     given = take_samples(frozen, dataset, test_samples)
     recording = ReferenceBackend(device).run(frozen, given.inputs, given.labels)
     stages = [*_stages(start, given, device), _last_stage(frozen, given, recording)]
-    result = _Result(frozen, stages, measured, summarise(frozen, recording), recording)
+    tried: Sequence[Remedy] = ()
+    if is_lost(given.objective, stages[0].metrics, stages[-1].metrics):
+        inputs, targets = torch.from_numpy(given.inputs), as_tensor(given.wanted)
+        judged = (inputs.to(device), targets.to(device), given.objective, stages[0].metrics)
+        tried = remedies(network, measuring, percentile, *judged)
+    lost = _Lost(given, stages, tried, f"{model_path}", data, model)
+    result = _Result(frozen, stages, measured, summarise(frozen, recording), recording, lost)
     write_network(frozen, out)
     write_json({"data": dataset.name, **result.as_dict(given)}, json_path)
     console = make_console()
@@ -115,6 +128,12 @@ class _Start:
 
 
 def _load(path: Path, data: str, model: str | None, wanted: dict[str, Any]) -> _Start:
+    if path.suffix == ".onnx":
+        if model is not None:
+            raise FileFormatError(
+                f"{path}: is an ONNX file, which has its network; leave --model away"
+            )
+        return _from_ordinary(from_onnx(path), data, wanted, path)
     if is_tandem_checkpoint(path):
         if model is not None:
             raise FileFormatError(
@@ -124,12 +143,35 @@ def _load(path: Path, data: str, model: str | None, wanted: dict[str, Any]) -> _
     if model is None:
         raise FileFormatError(
             f"{path}: holds parameters without their network; say with --model which of "
-            f"{', '.join(MODELS)} it is"
+            f"{', '.join(MODELS)} or {FORM} it is"
         )
     return _from_state_dict(path, data, model, wanted)
 
 
 def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) -> _Start:
+    settings, dataset = _settings(data, wanted)
+    said = announcement(model)
+    if said is not None:
+        say(said)
+    ordinary = build_model(model, dataset.shape, dataset.outputs)
+    load_parameters(ordinary, path)
+    with located(model):
+        network = convert(ordinary, input_shape=dataset.shape, **settings)
+    return _Start(network, ordinary, dataset)
+
+
+def _from_ordinary(ordinary: OnnxNetwork, data: str, wanted: dict[str, Any], path: Path) -> _Start:
+    settings, dataset = _settings(data, wanted)
+    if ordinary.input_shape not in (None, dataset.shape):
+        raise DataError(
+            f"{path}: takes samples of shape {ordinary.input_shape}, those of {dataset.name} have "
+            f"{dataset.shape}; give the data that it was trained with"
+        )
+    return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
+
+
+def _settings(data: str, wanted: dict[str, Any]) -> tuple[dict[str, Any], Dataset]:
+    """Return the settings of a network that has none yet, and the data."""
     settings = {
         "num_steps": wanted["num_steps"] or _NUM_STEPS,
         "reset": wanted["reset"] or "subtract",
@@ -142,9 +184,7 @@ def _from_state_dict(path: Path, data: str, model: str, wanted: dict[str, Any]) 
     dataset = load_dataset(data, num_steps=settings["num_steps"], input_bits=settings["input_bits"])
     if settings["encoding"] is None:
         settings["encoding"] = dataset.default_encoding(settings["reset"])
-    ordinary = build(model, dataset.shape, dataset.outputs)
-    load_parameters(ordinary, path)
-    return _Start(convert(ordinary, input_shape=dataset.shape, **settings), ordinary, dataset)
+    return settings, dataset
 
 
 def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
@@ -175,6 +215,7 @@ def _from_checkpoint(path: Path, data: str, wanted: dict[str, Any]) -> _Start:
     )
     network = TandemNetwork(architecture)
     network.load_state_dict(trained.state_dict())
+    network.meaning = trained.meaning
     steps = architecture.options.num_steps
     return _Start(network, None, load_dataset(data, num_steps=steps, input_bits=bits), remark)
 
@@ -240,6 +281,67 @@ def _last_stage(network: QuantizedNetwork, given: Samples, recording: Recording)
     return Stage(name, len(network.layers), given.measure(network, recording), last)
 
 
+@dataclass(frozen=True)
+class _Lost:
+    """What a conversion has lost of the ordinary network, and what would bring it back."""
+
+    given: Samples
+    stages: Sequence[Stage]
+    tried: Sequence[Remedy]
+    path: str
+    data: str
+    model: str | None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the network that is written is worse than the ordinary one."""
+        return is_lost(self.given.objective, self.stages[0].metrics, self.stages[-1].metrics)
+
+    def remarks(self) -> list[str]:
+        """Return a line about a loss, with what to do about it."""
+        if not self.is_lost:
+            return []
+        first, last = self.stages[0], self.stages[-1]
+        return [
+            f"LOST: what is written has {self._value(last.metrics)}, the {first.name} "
+            f"{self._value(first.metrics)}; {self._remedy()}"
+        ]
+
+    def _remedy(self) -> str:
+        first, inputs, *_ = self.stages
+        bits = ""
+        if inputs.spiking_layers == 0 and is_lost(
+            self.given.objective, first.metrics, inputs.metrics
+        ):
+            bits = (
+                f"{self._value(inputs.metrics)} with {inputs.name} alone, so give --input-bits 8; "
+            )
+        if self.path.endswith(".onnx"):
+            training = (
+                "train it for a few epochs from here (from_onnx, convert and train in Python)"
+            )
+        else:
+            train = f"train {self.data} --init {self.path}"
+            train += f" --model {self.model}" if self.model else ""
+            training = f"train it for a few epochs from here (tandem-hw {train})"
+        enough = [one for one in self.tried if one.is_enough]
+        if enough:
+            (one,) = enough
+            return (
+                f"{bits}with --firing-delay phased --num-steps {one.num_steps} it has "
+                f"{self._value(one.metrics)}, in a longer time: convert with these, or {training}"
+            )
+        found = " and ".join(
+            f"{self._value(one.metrics)} with --num-steps {one.num_steps}" for one in self.tried
+        )
+        phased = f"--firing-delay phased is not enough ({found}): " if found else ""
+        return f"{bits}{phased}{training}"
+
+    def _value(self, metrics: Mapping[str, float]) -> str:
+        metric = self.given.objective.metric
+        return shown(metric, metrics[metric])
+
+
 #: What is known of neurons that a max pooling consists of: no sample is needed to set them.
 _NOT_MEASURED: Final = LayerCalibration(None, None, 0.0)
 
@@ -253,6 +355,7 @@ class _Result:
     measured: Mapping[str, LayerCalibration]
     activity: Sequence[LayerSummary]
     recording: Recording
+    lost: _Lost
 
     @property
     def silent(self) -> list[str]:
@@ -302,7 +405,7 @@ class _Result:
                 f"SATURATED: states of {', '.join(full)} left the chip's 24 bits on the test "
                 f"samples; measure with more --samples, or use fewer num-steps"
             )
-        return lines
+        return lines + self.lost.remarks()
 
     def as_dict(self, given: Samples) -> dict[str, Any]:
         """Return everything as plain data."""
@@ -330,4 +433,9 @@ class _Result:
                 for layer in self.activity
             ],
             "silent_layers": self.silent,
+            "lost": self.lost.is_lost,
+            "tried": [
+                {"num_steps": one.num_steps, "firing_delay": PHASED, **for_json(one.metrics)}
+                for one in self.lost.tried
+            ],
         }

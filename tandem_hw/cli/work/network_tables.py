@@ -9,10 +9,12 @@ from rich.table import Table
 from tandem_hw.network.choices import is_phased
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.layers import INPUT_SOURCE
+from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.saturation import beyond
 from tandem_hw.network.synapses.dense import OneToOne
 from tandem_hw.network.wiring import Connection
+from tandem_hw.plain_text import plain
 
 
 def describe(network: QuantizedNetwork) -> dict[str, Any]:
@@ -29,6 +31,7 @@ def describe(network: QuantizedNetwork) -> dict[str, Any]:
         "reset": network.reset,
         "readout": network.readout,
         "firing_delay": network.firing_delay,
+        "meaning": None if network.meaning is None else network.meaning.to_dict(),
         "digest": network.digest,
         "layers": [
             {
@@ -81,6 +84,12 @@ def window_words(network: QuantizedNetwork) -> str:
     # In a window of one step nothing is left to wait for: phased without a delay.
     waits = f", firing_delay {delay}" if delay or phased else ""
     return f"num_steps {num_steps}{waits}{' (phased)' if phased else ''}"
+
+
+def meaning_words(meaning: OutputMeaning) -> str:
+    """Say what a network was trained for, and what its classes are called."""
+    names = f"; classes: {', '.join(meaning.class_names)}" if meaning.class_names else ""
+    return plain(f"trained for {meaning.objective}{names}")
 
 
 def layer_table(network: QuantizedNetwork) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 
@@ -11,9 +11,17 @@ from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.samples import Samples
 from tandem_hw.network.activity import LayerSummary, activity_dict, total
-from tandem_hw.network.recording import RunResults
+from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.network.recording import RunResults, confusion_matrix
 from tandem_hw.network.saturation import head_room_line, saturation_lines
+from tandem_hw.plain_text import plain
 from tandem_hw.verification.step import VerificationReport
+
+#: Classes of a confusion matrix in JSON, and in a table of the terminal.
+CONFUSION_CLASSES_MAX: Final = 128
+CONFUSION_SHOWN_MAX: Final = 10
+#: Characters of the name of a class in that table.
+_NAME_SHOWN: Final = 24
 
 
 def describe_run(
@@ -85,6 +93,47 @@ def activity_table(layers: Sequence[LayerSummary], title: str) -> Table:
             str(layer.macs),
             f"{layer.synops_per_sample / layer.macs:.2f}",
         )
+    return table
+
+
+def confusion(network: QuantizedNetwork, run: RunResults, given: Samples) -> dict[str, Any] | None:
+    """Return how many samples of each class were taken for which, as plain data.
+
+    Args:
+        network: what ran.
+        run: what came out.
+        given: the samples.
+
+    Returns:
+        "classes", a name or a number each, and "counts", a row for each true class and a column for
+        each predicted one; None of what is no classification, or has more classes than
+        ``CONFUSION_CLASSES_MAX``.
+    """
+    if given.labels is None or given.objective.name != "classification":
+        return None
+    if network.outputs > CONFUSION_CLASSES_MAX:
+        return None
+    names, numbers = given.class_names(network), range(network.outputs)
+    counts = confusion_matrix(run.prediction, given.labels, network.outputs)
+    return {
+        "classes": [names[one] if one < len(names) else str(one) for one in numbers],
+        "counts": counts.tolist(),
+    }
+
+
+def confusion_table(found: Mapping[str, Any]) -> Table:
+    """Return a table of what ``confusion`` found: a row for each true class.
+
+    Args:
+        found: of ``CONFUSION_SHOWN_MAX`` classes at most; more do not fit a terminal.
+    """
+    names = [plain(name, _NAME_SHOWN) for name in found["classes"]]
+    table = Table(title="samples of a class (rows) taken for which (columns)")
+    table.add_column("class")
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    for name, row in zip(names, found["counts"], strict=True):
+        table.add_row(name, *map(str, row))
     return table
 
 

@@ -12,9 +12,10 @@ from tandem_hw.data.dataset import Dataset, Labels, Wanted
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.integers import integers_of
 from tandem_hw.errors import DataError
+from tandem_hw.network.output_meaning import class_order
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
-from tandem_hw.training.objectives import Objective, as_tensor, fitting_objective, real_values
+from tandem_hw.training.objectives import Objective, as_tensor, objective_of, real_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,16 @@ class Samples:
     def labels(self) -> npt.NDArray[np.int64] | None:
         """int64 [samples], or None where there are targets."""
         return self.wanted.values if isinstance(self.wanted, Labels) else None
+
+    def class_names(self, network: QuantizedNetwork) -> tuple[str, ...]:
+        """Return what the classes are called, as the network knows them or else the data do.
+
+        Args:
+            network: what runs.
+        """
+        known = () if network.meaning is None else network.meaning.class_names
+        labels = self.wanted.names if isinstance(self.wanted, Labels) else None
+        return known or labels or ()
 
     def measure(self, network: QuantizedNetwork, run: RunResults) -> dict[str, float]:
         """Return the objective's numbers for a run of these samples.
@@ -72,7 +83,24 @@ def take_samples(network: QuantizedNetwork, dataset: Dataset, samples: int | Non
         raise DataError(
             f"{dataset.name}: has {found} test samples, {samples} were asked for; give fewer"
         )
-    objective = fitting_objective(dataset, network.outputs)
+    objective = objective_of(network.meaning, dataset, network.outputs)
     wanted = objective.wanted(dataset, "test")[:samples]
+    if isinstance(wanted, Labels):
+        wanted = _numbered_by_name(wanted, network, dataset.name)
     inputs = integers_of(dataset, dataset.x_test[:samples], network.input)
     return Samples(inputs, wanted, objective)
+
+
+def _numbered_by_name(labels: Labels, network: QuantizedNetwork, owner: str) -> Labels:
+    """Return labels with the numbers that the network has for classes of their names.
+
+    Where one of the two has no names, the numbers are the same.
+
+    Raises:
+        DataError: the network has no class of a name.
+    """
+    known = () if network.meaning is None else network.meaning.class_names
+    if not known or labels.names is None or labels.names == known[: len(labels.names)]:
+        return labels
+    order = np.array(class_order(labels.names, known, owner), np.int64)
+    return Labels(order[labels.values], len(known), known)

@@ -13,7 +13,15 @@ from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.cli.work.arithmetic_tables import describe_ways
 from tandem_hw.cli.work.budget_tables import estimate_of_run
 from tandem_hw.cli.work.early_exit import early_exit_tables, judge_early_exits
-from tandem_hw.cli.work.run_tables import activity_table, describe_run, last_line, modelled_line
+from tandem_hw.cli.work.run_tables import (
+    CONFUSION_SHOWN_MAX,
+    activity_table,
+    confusion,
+    confusion_table,
+    describe_run,
+    last_line,
+    modelled_line,
+)
 from tandem_hw.cli.work.samples import Samples, load_samples
 from tandem_hw.network.activity import summarise
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -72,6 +80,7 @@ def simulate(
     judged = {"objective": given.objective.name, **for_json(metrics)}
     saturation = summarise_saturation(network, [run])
     early = _early_exits(network, given, run, wanted)
+    confused = confusion(network, run, given)
     estimate, estimate_lines = estimate_of_run(network, run)
     modelled = run.extra.get("modelled")
     write_json(
@@ -82,6 +91,7 @@ def simulate(
             "saturation": [asdict(layer) for layer in saturation],
             "arithmetic": describe_ways(),
             "chip": estimate,
+            **({} if confused is None else {"confusion": confused}),
             **({} if early is None else {"early_exit": early}),
             **({} if modelled is None else {"modelled": modelled}),
         },
@@ -93,6 +103,8 @@ def simulate(
     console.print(activity_table(layers, f"{len(run)} samples on {runner.name}"))
     lines = saturation_lines(saturation) if saturation else uncounted_lines(network, runner.name)
     warn(console, lines)
+    if given.class_names(network) and confused and network.outputs <= CONFUSION_SHOWN_MAX:
+        console.print(confusion_table(confused))
     console.print(f"{shown_together(metrics)}, {last_line(run, layers)}")
     for line in estimate_lines:
         console.print(line)

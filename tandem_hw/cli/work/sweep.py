@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tandem_hw.cli.given.config_file import OPTIONS_NAME, write_options
 from tandem_hw.cli.metrics import shown
 from tandem_hw.cli.terminal import make_console, progress_bars, warn
 from tandem_hw.sim.cores import cores
@@ -56,6 +57,7 @@ def run_sweep(
     folder: Path,
     place: Place,
     plot: Path | None,
+    used: Mapping[str, Any],
 ) -> bool:
     """Train what is not finished, and show and write what is known of all.
 
@@ -66,6 +68,7 @@ def run_sweep(
         folder: of the sweep.
         place: where to train.
         plot: a PNG file, or None.
+        used: all options, which ``run.toml`` gets.
 
     Returns:
         Whether all trainings are finished.
@@ -84,6 +87,7 @@ def run_sweep(
     warn(console, without_seed)
     sweep = _Sweep(axes, points, skipped, folder, console)
     sweep.find_finished()
+    write_options(folder / OPTIONS_NAME, "sweep", used)
     if sweep.unfinished:
         with sweep.shown(), place.opened(sweep.unfinished) as start:
             execute(sweep.unfinished, partial(folder_of, folder), start, sweep.ended)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
 from rich.progress import Progress
 
+from tandem_hw.cli.given.config_file import OPTIONS_NAME, write_options
+from tandem_hw.cli.given.model_file import announcement, build_model, located
+from tandem_hw.cli.given.resumed import keep_longer, resumed
 from tandem_hw.cli.metrics import shown, shown_together
 from tandem_hw.cli.options import check_device
+from tandem_hw.cli.process.streams import say
 from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
@@ -30,7 +37,6 @@ from tandem_hw.training.warm_start import (
     load_parameters,
     load_tandem_parameters,
 )
-from tandem_hw.zoo.models import build
 
 #: Column of the progress bar, in rich's markup.
 _COLUMNS = "{task.fields[state]}"
@@ -46,35 +52,104 @@ def run_training(
     init: Path | None,
     options: TrainingOptions,
     settings: dict[str, Any],
+    used: dict[str, Any],
     *,
-    resume: bool,
     overwrite: bool,
 ) -> None:
-    """Train a network of the zoo, and show how it goes.
+    """Train a network, and show how it goes.
 
     Args:
         data: the data set, as ``load_dataset`` takes it.
-        model: a network of the zoo.
+        model: a network of the zoo, or FILE.py:NAME.
         device: where PyTorch computes.
         out: the folder of the training.
         init: a checkpoint or a state_dict to start from, or None.
         options: how to train.
         settings: what ``convert`` makes the network with.
-        resume: continue what is in the folder.
-        overwrite: take its place.
+        used: all options, as ``run.toml`` has them, which is written after the first epoch: till
+            then an earlier training of the folder is what a file there is of.
+        overwrite: take the place of an earlier training in the folder.
 
     Raises:
         TandemError: the device, the data or the folder cannot be used, or do not fit each other.
     """
-    place = own_device(device)
+
+    def made(dataset: Dataset, outputs: int) -> TandemNetwork:
+        return _make_network(model, outputs, dataset, init, settings)
+
+    keep = partial(write_options, out / OPTIONS_NAME, "train", used)
+    told = announcement(model)
+    start = _Start(data, device, settings, made, keep, (told,))
+    _train(start, options, out, resume=False, overwrite=overwrite)
+
+
+def resume_training(context: click.Context, out: Path, data: str | None, model: str) -> None:
+    """Go on with the training in a folder, and show how it goes.
+
+    Args:
+        context: of the command, whose options are those of the training where they are not given.
+        out: the folder.
+        data: the data set that was given, or None.
+        model: as for ``run_training``; only looked at if it was given.
+
+    Raises:
+        TandemError: there is nothing to go on with, or what was given is another training's.
+    """
+    found = resumed(context, out, data)
+
+    def made(dataset: Dataset, outputs: int) -> TandemNetwork:
+        if found.network is not None:
+            return found.network
+        return _make_network(model, outputs, dataset, None, found.settings)
+
+    told = announcement(model) if found.network is None else None
+    keep = partial(keep_longer, out, found.options)
+    lines = (found.remark, told)
+    start = _Start(found.data, found.device, found.settings, made, keep, lines)
+    _train(start, found.options, out, resume=True, overwrite=False)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a training starts with.
+
+    Attributes:
+        data: the data set.
+        device: where PyTorch computes.
+        settings: of the network; how it is sent samples is filled in where nobody said.
+        made: makes the network for the data and a number of outputs.
+        keep: keeps the options, after the first epoch.
+        told: lines that are said before, or None in their places.
+    """
+
+    data: str
+    device: str
+    settings: dict[str, Any]
+    made: Callable[[Dataset, int], TandemNetwork]
+    keep: Callable[[], None]
+    told: tuple[str | None, ...]
+
+
+def _train(
+    start: _Start, options: TrainingOptions, out: Path, *, resume: bool, overwrite: bool
+) -> None:
+    """Train, and show how it goes."""
+    place = own_device(start.device)
     check_device(place)
     with started_processes(torch.device(place), options.batch_size) as processes:
         with processes.first_goes_ahead():
-            dataset = _load(data, settings)
+            dataset = _load(start.data, start.settings)
+        for line in filter(None, start.told if processes.is_first else ()):
+            say(line)
         seed_everything(options.seed)
-        outputs = options.make_objective().outputs(dataset)
-        network = _make_network(model, outputs, dataset, init, settings)
+        network = start.made(dataset, options.make_objective().outputs(dataset))
         with progress_bars(_COLUMNS, disable=not processes.is_first) as progress:
+            keep = _Once(start.keep)
+
+            def told(epoch: dict[str, Any]) -> None:
+                keep()
+                progress.console.print(describe_epoch(epoch))
+
             summary = train(
                 network,
                 dataset,
@@ -84,7 +159,7 @@ def run_training(
                 resume=resume,
                 overwrite=overwrite,
                 report=_Bar(progress),
-                epoch_done=lambda epoch: progress.console.print(describe_epoch(epoch)),
+                epoch_done=told,
             )
     if processes.is_first:
         console = make_console()
@@ -104,12 +179,13 @@ def _load(data: str, settings: dict[str, Any]) -> Dataset:
 def _make_network(
     model: str, outputs: int, dataset: Dataset, init: Path | None, settings: dict[str, Any]
 ) -> TandemNetwork:
-    """Build and convert a network of the zoo, from the start or from trained parameters."""
-    ordinary = build(model, dataset.shape, outputs)
+    """Build and convert a network, from the start or from trained parameters."""
+    ordinary = build_model(model, dataset.shape, outputs)
     is_tandem = init is not None and is_tandem_checkpoint(init)
     if init is not None and not is_tandem:
         load_parameters(ordinary, init)
-    network = convert(ordinary, input_shape=dataset.shape, **settings)
+    with located(model):
+        network = convert(ordinary, input_shape=dataset.shape, **settings)
     if init is not None and is_tandem:
         load_tandem_parameters(network, init)
     elif init is not None:
@@ -118,6 +194,19 @@ def _make_network(
             network, torch.from_numpy(dataset.integers(samples, network.architecture.input))
         )
     return network
+
+
+class _Once:
+    """Does something the first time that it is called."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action: Callable[[], None] | None = action
+
+    def __call__(self) -> None:
+        """Do it, or nothing."""
+        action, self.action = self.action, None
+        if action is not None:
+            action()
 
 
 class _Bar:

@@ -12,7 +12,7 @@ from tandem_hw.errors import BackendError
 from tandem_hw.export.c99.plan import make_plan
 from tandem_hw.export.c99.synapses import summed_synapses
 from tandem_hw.export.c99.text import smallest_type
-from tandem_hw.network.parameter_digest import parameter_digest
+from tandem_hw.network.digests.parameter_digest import parameter_digest
 from tandem_hw.network.quantized import QuantizedNetwork
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
+from tandem_hw.export.c99.events import FUNCTIONS, LIST, TOGETHER, ones_of
 from tandem_hw.export.c99.identifiers import comment
 from tandem_hw.export.c99.neurons import NeuronCode, count_type
 from tandem_hw.export.c99.plan import LayerPlan, make_plan
@@ -20,7 +19,6 @@ from tandem_hw.export.c99.templates import (
     HEADER,
     INTERFACE,
     LIMITS,
-    LIST,
     RECORD,
     RECORD_STATE,
 )
@@ -29,8 +27,9 @@ from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.version import installed_version
 
 _BITS: Final = 8
-#: Neurons that are listed at a time.
+#: Neurons that are listed at a time, and on a wide processor.
 _TOGETHER: Final = 4
+_TOGETHER_IF_WIDE: Final = 8
 
 
 @dataclass(frozen=True)
@@ -164,10 +163,12 @@ class _Source:
         sources = {path.source for plan in plans for path in plan.summed}
         lines = [f"typedef {count_type(self.network.num_steps)} {prefix}_count;"]
         if sources:
-            most = max(map(self._size, sources)) + _TOGETHER
-            event = self._event = "uint16_t" if most <= 1 << 16 else "uint32_t"
+            most = max(map(self._size, sources))
+            event = self._event = "uint16_t" if most + _TOGETHER <= 1 << 16 else "uint32_t"
+            lines.append(self._filled(TOGETHER))
             lines.append(f"typedef {event} {prefix}_event;")
-            lines.append(arrays.state(f"{prefix}_events", event, most))
+            length = f"{most} + {prefix.upper()}_TOGETHER"
+            lines.append(arrays.state(f"{prefix}_events", event, length, most + _TOGETHER))
         if self.spike_bytes:
             lines.append(arrays.state(f"{prefix}_spikes", "uint8_t", self.spike_bytes))
         for plan in plans:
@@ -182,15 +183,21 @@ class _Source:
         arrays.state_bytes += 4
         lines.append(self._filled(RECORD_STATE, layers=len(plans)))
         if f"{prefix}_find(" in layers:
-            ones = np.array([_ones(bits) for bits in range(1 << _TOGETHER)])
-            lines.append(arrays.constant(f"{prefix}_ones", ones, self._event))
+            lines.append(f"#if {prefix.upper()}_TOGETHER == 4")
+            lines.append(arrays.constant(f"{prefix}_ones", ones_of(_TOGETHER), self._event))
+            lines.append("#else")
+            # On a wide processor, whose memory nobody counts.
+            lines.append(
+                Arrays().constant(f"{prefix}_ones", ones_of(_TOGETHER_IF_WIDE), self._event)
+            )
+            lines.append("#endif")
         lines += self._functions(layers + self.neurons[-1].result())
         return "\n".join(lines)
 
     def _functions(self, code: str) -> list[str]:
         """Return the functions that code calls, and those that these call, before them."""
         found: list[str] = []
-        for name, template in reversed(list(ARITHMETIC.items())):
+        for name, template in reversed([*ARITHMETIC.items(), *FUNCTIONS.items()]):
             if f"{self.prefix}_{name}(" in code:
                 listed = filled(LIST[self._event]) if name == "find" else ""
                 found[:0] = ["", self._filled(template, list=listed)]
@@ -421,9 +428,3 @@ _WHAT_COMES_IN: Final = {
 }
 #: Where sums of each type are.
 _MEMBERS: Final = {"int16_t": "narrow", "int32_t": "wide"}
-
-
-def _ones(bits: int) -> list[int]:
-    """Return which of four bits are set, filled up to four numbers."""
-    found = [bit for bit in range(_TOGETHER) if bits >> bit & 1]
-    return found + [0] * (_TOGETHER - len(found))

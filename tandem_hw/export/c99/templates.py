@@ -131,66 +131,6 @@ ARITHMETIC: Final[Mapping[str, str]] = {
             return (int32_t)((int64_t)state * kept / $unity);
         }
         """,
-    "four": """
-        /* Four bytes as a number, the first one lowest. */
-        static uint32_t ${prefix}_four(const uint8_t *bytes)
-        {
-        #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-            uint32_t four;
-            memcpy(&four, bytes, 4);
-            return four;
-        #else
-            return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16
-                | (uint32_t)bytes[3] << 24;
-        #endif
-        }
-        """,
-    "find": """
-        /* Lists the neurons that fired: of four bytes of 0 or 1 at a time, whose bits a product
-           packs and another one counts. */
-        static uint32_t ${prefix}_find(const uint8_t *spikes, uint32_t neurons)
-        {
-            uint32_t found = 0, at = 0;
-            for (; at + 4 <= neurons; at += 4) {
-                const uint32_t four = ${prefix}_four(spikes + at);
-                const ${prefix}_event *ones = ${prefix}_ones[four * 0x10204080u >> 28];
-                ${prefix}_event *events = ${prefix}_events + found;
-                $list
-                found += four * 0x01010101u >> 24;
-            }
-            for (; at < neurons; ++at) {
-                ${prefix}_events[found] = (${prefix}_event)at;
-                found += spikes[at];
-            }
-            return found;
-        }
-        """,
-    "find_input": """
-        /* Lists the inputs that are not 0. */
-        static uint32_t ${prefix}_find_input(const uint8_t *frame)
-        {
-            uint32_t found = 0;
-            for (uint32_t at = 0; at < ${PREFIX}_INPUTS; ++at) {
-                ${prefix}_events[found] = (${prefix}_event)at;
-                found += frame[at] != 0;
-            }
-            return found;
-        }
-        """,
-}
-
-#: How four neurons are listed, by the type of a neuron's number: four of 16 bits in one addition.
-LIST: Final[Mapping[str, str]] = {
-    "uint16_t": """
-        uint64_t four_events;
-        memcpy(&four_events, ones, 8);
-        four_events += at * UINT64_C(0x0001000100010001);
-        memcpy(events, &four_events, 8);
-        """,
-    "uint32_t": """
-        for (uint32_t one = 0; one < 4; ++one)
-            events[one] = at + ones[one];
-        """,
 }
 
 #: What the backend records beside the result, before the layers.

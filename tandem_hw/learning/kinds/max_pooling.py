@@ -51,7 +51,6 @@ class TandemMaxPool(LayerKind):
         self.options = options
         self.channels = shape[0]
         self.windows = _windows(spec, shape)
-        self._pool = MAX_POOLINGS[len(self.windows)]
         self._arguments: tuple[Any, ...] = (
             *(spec.kernel, spec.stride, spec.padding, spec.dilation, spec.ceil_mode),
         )
@@ -83,7 +82,8 @@ class TandemMaxPool(LayerKind):
             signal: what comes in.
             observe: told what the neurons of each layer did, in evaluation.
         """
-        counts = self._pool(signal.counts, *self._arguments)
+        pool = MAX_POOLINGS[len(self.windows)]  # no attribute, since pickle takes no such function
+        counts = pool(signal.counts, *self._arguments)
         if signal.train is None:
             return replace(signal, counts=counts)
         if observe is not None and not self.training:

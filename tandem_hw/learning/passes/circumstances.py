@@ -14,7 +14,7 @@ import torch
 import torch.nn.modules.module as module_hooks
 from torch import Tensor, nn
 
-from tandem_hw.arithmetic.exact_sums import library_settings
+from tandem_hw.arithmetic.library_settings import library_settings
 from tandem_hw.learning.kinds.kind import FleetingObserver, Observer
 
 #: Types of a module's attributes that are compared; of others it is asked whether they are the

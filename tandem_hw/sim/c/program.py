@@ -141,9 +141,11 @@ def _results(
     count_dtype = count_type(network.num_steps).removesuffix("_t")
 
     def read(name: str, dtype: str, *shape: int) -> npt.NDArray[Any]:
+        return np.array(mapped(name, dtype, *shape))
+
+    def mapped(name: str, dtype: str, *shape: int) -> npt.NDArray[Any]:
         try:
-            values = np.fromfile(folder / name, dtype)
-            return values.reshape(shape)
+            return np.memmap(folder / name, dtype, "r").reshape(shape)
         except (OSError, ValueError) as error:
             raise BackendError(
                 f"the compiled network ended without its results ({error}); run it again"
@@ -153,7 +155,7 @@ def _results(
     for index, layer in enumerate(layers):
         if layer.fires:
             shape = (samples, *layer.output_shape)
-            counts[layer.name] = read(f"counts-{index}", count_dtype, *shape).astype(np.int32)
+            counts[layer.name] = mapped(f"counts-{index}", count_dtype, *shape).astype(np.int32)
             if keep_final_state:
                 final[layer.name] = read(f"final-{index}", "int32", *shape)
     results = read("results", "int32", samples, network.outputs)

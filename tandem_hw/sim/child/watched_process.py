@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import select
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tandem_hw.errors import BackendError
@@ -71,12 +73,36 @@ def run_watched(
             start_new_session=True,
         )
     try:
-        _wait(process, name, progress, start_timeout, stall_timeout)
+        with _pauses(process) as pause:
+            _wait(process, name, progress, start_timeout, stall_timeout, pause)
         if process.returncode != 0:
             reason, *last_lines = _reason(process.returncode, error_file, log)
             raise BackendError(f"{name} failed: {reason}", *last_lines)
     finally:
         _end_group(process)
+
+
+@contextlib.contextmanager
+def _pauses(process: subprocess.Popen[bytes]) -> Iterator[Callable[[float], object]]:
+    """Give what waits so many seconds, and no longer than the process runs where that is told."""
+    ending = _ending(process)
+    if ending is None:
+        yield time.sleep
+        return
+    try:
+        waiting = select.poll()
+        waiting.register(ending, select.POLLIN)
+        yield lambda seconds: waiting.poll(1000 * seconds)
+    finally:
+        os.close(ending)
+
+
+def _ending(process: subprocess.Popen[bytes]) -> int | None:
+    """Return a descriptor that can be read once the process has ended, from Linux 5.3 on."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            return os.pidfd_open(process.pid)
+    return None
 
 
 def _wait(
@@ -85,8 +111,9 @@ def _wait(
     progress: Callable[[], int],
     start_timeout: float,
     stall_timeout: float,
+    pause: Callable[[float], object],
 ) -> None:
-    seen, since, pause = 0, time.monotonic(), _FIRST_POLL_SECONDS
+    seen, since, seconds = 0, time.monotonic(), _FIRST_POLL_SECONDS
     while process.poll() is None:
         now = progress()
         if now != seen:
@@ -102,8 +129,8 @@ def _wait(
                 f"{name} hangs: no step finished in {stall_timeout:g} seconds after step {seen}; "
                 f"it was ended. Raise the stall timeout (--stall-timeout) if steps take this long"
             )
-        time.sleep(pause)
-        pause = min(2 * pause, _POLL_SECONDS)
+        pause(seconds)
+        seconds = min(2 * seconds, _POLL_SECONDS)
 
 
 def _reason(returncode: int, error_file: Path | None, log: Path) -> list[str]:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from lava.magma.core.process.process import AbstractProcess
 
 from tandem_hw.chip.axis_order import from_lava
+from tandem_hw.network.digests.parameter_digest import parameter_digest
 from tandem_hw.network.fixed_point import STATE_FRACTION_BITS, VTH_MAX
-from tandem_hw.network.parameter_digest import parameter_digest
 from tandem_hw.sim.graph.layers import LayerProcesses
 from tandem_hw.sim.graph.processes.integrate_and_fire import IF
 from tandem_hw.sim.graph.synapses import weights_of_process

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import sanafe
 
-from tandem_hw.network.parameter_digest import parameter_digest
+from tandem_hw.network.digests.parameter_digest import parameter_digest
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.synapses.convolutions import CONVOLUTIONS
 from tandem_hw.network.synapses.dense import Dense, OneToOne

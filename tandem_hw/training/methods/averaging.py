@@ -43,6 +43,7 @@ class WeightAverage:
         device = next(followed.parameters()).device
         with torch.random.fork_rng([]):  # a model that is built draws numbers
             self.model = rebuilt(followed.architecture, state).to(device)
+        self.model.meaning = followed.meaning
 
     @torch.no_grad()
     def update(self, step: int) -> None:

@@ -35,7 +35,8 @@ class Teacher:
 
     Raises:
         FileFormatError: the file is missing, damaged or no checkpoint.
-        DataError: its network takes other integers or has another number of outputs.
+        DataError: its network takes other integers, or has another number of outputs or other
+            classes.
     """
 
     def __init__(self, path: str, pupil: TandemNetwork, device: torch.device) -> None:
@@ -88,4 +89,10 @@ def _check_fit(path: str, teacher: TandemNetwork, pupil: TandemNetwork) -> None:
         raise DataError(
             f"teacher {path}: has {teacher.outputs} outputs, the network that it shall teach "
             f"{pupil.outputs}; give one that was trained on the same data"
+        )
+    difference = "" if teacher.meaning is None else teacher.meaning.classes_differ(pupil.meaning)
+    if difference:
+        raise DataError(
+            f"teacher {path}: {difference}; give one that was trained on the same classes in the "
+            f"same order"
         )

@@ -43,6 +43,29 @@ def make_schedule(
     return LambdaLR(optimizer, partial(cosine_share, rising=rising, steps=steps))
 
 
+def laid_out_anew(
+    optimizer: torch.optim.Optimizer, options: TrainingOptions, batches: int, done: int
+) -> LRScheduler:
+    """Return the schedule of a training that is made longer, standing where that one stands.
+
+    From here on the rate is that of a training of all these epochs; it jumps up to it.
+
+    Args:
+        optimizer: that was scheduled before; its rates are set.
+        options: with all epochs that there shall be, and a cosine.
+        batches: number of steps of an epoch.
+        done: how many steps were done.
+    """
+    schedule = make_schedule(optimizer, options, batches)
+    share = cosine_share(done, options.warm_up * batches, options.epochs * batches)
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * share
+    rates = [group["lr"] for group in optimizer.param_groups]
+    moved = {"last_epoch": done, "_step_count": done + 1, "_last_lr": rates}
+    schedule.load_state_dict(schedule.state_dict() | moved)
+    return schedule
+
+
 def cosine_share(step: int, rising: int, steps: int) -> float:
     """Return the share of a cosine schedule.
 

@@ -20,6 +20,7 @@ from tandem_hw.learning.saved.field_rules import (
     optional,
     or_none,
     whole,
+    whole_numbers,
 )
 from tandem_hw.training.options import EPOCHS_MAX, TrainingOptions
 from tandem_hw.training.run_folder import metrics_text
@@ -42,6 +43,12 @@ _DIGESTS: Final = Rule(
     lambda one: isinstance(one, dict) and all(map(TEXT.fits, [*one.keys(), *one.values()])),
 )
 
+_EPOCHS: Final = whole_numbers(range(1, EPOCHS_MAX + 1), range(3, 4))
+_EXTENSIONS: Final = Rule(
+    "lists of an epoch and two numbers of epochs",
+    lambda one: isinstance(one, list) and all(map(_EPOCHS.fits, one)),
+)
+
 #: Fields that may be missing came later, or belong to some trainings alone.
 STATE: Final[Rules] = {
     "options": optional(_NAMED),
@@ -56,6 +63,7 @@ STATE: Final[Rules] = {
     "replaces": optional(_DIGESTS),
     "average": optional(_NAMED),
     "teacher": optional(TEXT),
+    "extensions": optional(_EXTENSIONS),
 }
 _OPTIONS: Final[Rules] = {entry.name: optional(_PLAIN) for entry in fields(TrainingOptions)}
 _BEST: Final[Rules] = {"parameters": _NAMED, "metrics": of_type(list, "a list of epochs")}

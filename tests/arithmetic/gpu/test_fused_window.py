@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tandem_hw.arithmetic.exact_sums import chosen_ways
+from tandem_hw.arithmetic.chosen_ways import chosen_ways
 from tandem_hw.arithmetic.gpu import fused_window, window_kernel
 from tandem_hw.arithmetic.gpu.fused_window import run_window, step_by_step
 from tandem_hw.arithmetic.neuron_parameters import NeuronParameters

@@ -18,7 +18,10 @@ import click
 
 from tests.helpers.fuzz import case
 from tests.helpers.fuzz.formats import FORMATS
-from tests.helpers.fuzz.worker import BATCH, SECONDS_MAX
+from tests.helpers.fuzz.worker import BATCH
+
+#: Seconds on the clock for a batch; a case that waits for something hangs.
+_PATIENCE = 1200
 
 
 @click.command()
@@ -91,7 +94,7 @@ def _run_batch(name: str, start: int) -> list[dict[str, Any]]:
                     command,
                     capture_output=True,
                     text=True,
-                    timeout=BATCH * SECONDS_MAX,
+                    timeout=_PATIENCE,
                     check=False,
                 )
                 output, ending = done.stdout, f"ended with {done.returncode}: {done.stderr[-300:]}"

@@ -180,7 +180,8 @@ def _edit_link(group: Any, name: str, random: Random) -> None:
         del group[name]
     elif how == 1:
         other = random.choice(("x", f"{name}2", "7"))
-        if other not in group:
+        # A link that an edit before this one has led nowhere has nothing to copy.
+        if other not in group and group.get(name) is not None:
             group.copy(group[name], other)
     elif how == 2:
         del group[name]

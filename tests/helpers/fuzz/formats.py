@@ -30,7 +30,8 @@ from tandem_hw.export.nir_import import from_nir
 from tandem_hw.export.nir_writer import write_nir
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tandem_hw.learning.model import TandemNetwork
-from tandem_hw.network.network_digest import network_digest
+from tandem_hw.network.digests.network_digest import network_digest
+from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.network.quantized import InputSpec, QuantizedNetwork
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.training.run_files import LAST_NAME
@@ -72,7 +73,7 @@ class Format:
 def _networks() -> list[QuantizedNetwork]:
     waiting = TandemNetwork(_model(firing_delay=3).architecture).eval()
     return [
-        small_network(),
+        replace(small_network(), meaning=OutputMeaning("classification", ("cat", "Bär"))),
         small_file_network(),
         small_graph_network(),
         small_image_network(),

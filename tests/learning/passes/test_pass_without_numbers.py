@@ -28,7 +28,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         reads.append(len(checks._conditions))
 
     monkeypatch.setattr(neurons, "exact_arithmetic", lambda *_: nullcontext())
-    monkeypatch.setattr(exact_sums, "_exact_way", lambda problem: problem.ways[0])
+    monkeypatch.setattr(exact_sums, "exact_way", lambda problem: problem.ways[0])
     monkeypatch.setitem(exact_sums._SCOPE.settings, "meta", ())
     monkeypatch.setattr(DeferredChecks, "failed", not_read)
     monkeypatch.setattr(

@@ -87,7 +87,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     monkeypatch.setattr(recorded_pass, "LaunchRecorder", OperationRecorder)
     monkeypatch.setattr(OperationRecorder, "launches", 0)
     # A GPU has no packed weights of oneDNN, which no operation could be repeated into.
-    monkeypatch.setattr(exact_sums, "_faster_byte_way", lambda _: None)
+    monkeypatch.setattr(exact_sums, "faster_byte_way", lambda _: None)
     return OperationRecorder
 
 

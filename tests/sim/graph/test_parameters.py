@@ -21,7 +21,7 @@ from tests.helpers.sabotage import other_layer, with_layer
 pytest.importorskip("lava.magma", reason="Lava is not installed; it needs Python 3.10")
 
 from tandem_hw.chip.timing import board_period, default_period
-from tandem_hw.network.parameter_digest import digest_of_layer
+from tandem_hw.network.digests.parameter_digest import digest_of_layer
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
 from tandem_hw.sim.graph.layers import LayerProcesses, connect_layers
 from tandem_hw.sim.graph.parameters import digest_of_processes

@@ -39,7 +39,7 @@ def test_a_training_writes_what_the_table_knows() -> None:
         state = load_checkpoint(path).training
         check_state(state)
         written |= state.keys()
-    assert written == STATE.keys() - {"random_cuda", "teacher", "replaces"}
+    assert written == STATE.keys() - {"random_cuda", "teacher", "replaces", "extensions"}
     check_state(PLAIN)
     check_epochs(PLAIN, METRICS, "accuracy")
 
@@ -71,6 +71,11 @@ def test_a_missing_field_is_named(name: str) -> None:
         ("average", 3, "the average is 3; allowed are names with values"),
         ("options", 3, "the options is 3; allowed are names with values"),
         ("options", {"epochs": torch.ones(2)}, "the epochs of its options is a Tensor; allowed ar"),
+        ("extensions", {}, "the extensions is .*; allowed are lists of an epoch"),
+        ("extensions", [3, 3, 4], "the extensions is .*; allowed are lists of an epoch"),
+        ("extensions", [[3, 3]], "the extensions is .*; allowed are lists of an epoch"),
+        ("extensions", [[3, 3, "4"]], "the extensions is .*; allowed are lists of an epoch"),
+        ("extensions", [[0, 3, 4]], "the extensions is .*; allowed are lists of an epoch"),
         ("options", {"warp": 3}, "the 'warp' of its options is not known"),
         ("best_checkpoint", {"parameters": {}}, "the metrics of its best model is missing"),
         ("warp", 3, "the 'warp' is not known"),

@@ -16,8 +16,8 @@ from tandem_hw.arithmetic.synapses import WeightedSynapse, synapse_of
 from tandem_hw.conversion.convert import convert
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.model import TandemNetwork
+from tandem_hw.network.digests.parameter_digest import digest_of_layer, parameter_digest
 from tandem_hw.network.layers import Layer
-from tandem_hw.network.parameter_digest import digest_of_layer, parameter_digest
 from tandem_hw.network.quantized import QuantizedNetwork, Reset
 from tandem_hw.network.synapses.kind import Synapses
 from tandem_hw.sim import reference as reference_module

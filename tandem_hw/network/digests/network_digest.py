@@ -39,6 +39,8 @@ def network_digest(network: Any, said: Collection[str] = ()) -> str:
 def _described(network: Any, said: Collection[str]) -> Iterator[_Item]:
     yield "type", type(network).__name__
     for entry in fields(network):
+        if entry.name == "meaning":
+            continue  # nothing that is computed depends on it
         value = getattr(network, entry.name)
         if entry.name == "firing_delay" and value == 0:
             continue  # there was none when the digests of the first files were made

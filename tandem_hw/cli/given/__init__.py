@@ -1,0 +1,1 @@
+"""What users give a command beside its options: files with networks of theirs, and with options."""

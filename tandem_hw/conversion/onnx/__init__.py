@@ -1,0 +1,1 @@
+"""Ordinary networks from ONNX files."""

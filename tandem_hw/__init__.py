@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tandem_hw.conversion.preparation.prepare import prepare
     from tandem_hw.data.datasets import load_dataset
     from tandem_hw.data.event_data import bin_events, event_dataset
+    from tandem_hw.data.own.arrays import array_dataset, image_dataset, signal_dataset
+    from tandem_hw.data.own.torch_objects import torch_dataset
+    from tandem_hw.data.recordings.files import read_events
     from tandem_hw.export.c99.writer import write_c
     from tandem_hw.export.freezing import freeze
     from tandem_hw.export.net_file import read_net, write_net
@@ -61,6 +64,7 @@ __all__ = [
     "Recording",
     "TandemNetwork",
     "TrainingOptions",
+    "array_dataset",
     "bin_events",
     "compare",
     "convert",
@@ -68,16 +72,20 @@ __all__ = [
     "freeze",
     "from_nir",
     "from_onnx",
+    "image_dataset",
     "load_checkpoint",
     "load_dataset",
     "load_parameters",
     "make_backend",
     "prepare",
     "quantize_inputs",
+    "read_events",
     "read_net",
     "read_netx",
     "read_nir",
     "save_checkpoint",
+    "signal_dataset",
+    "torch_dataset",
     "train",
     "verify",
     "write_c",
@@ -92,6 +100,7 @@ _HOMES = {
     "Recording": "network.recording",
     "TandemNetwork": "learning.model",
     "TrainingOptions": "training.loop",
+    "array_dataset": "data.own.arrays",
     "bin_events": "data.event_data",
     "compare": "verification.step",
     "convert": "conversion.convert",
@@ -99,16 +108,20 @@ _HOMES = {
     "freeze": "export.freezing",
     "from_nir": "export.nir_import",
     "from_onnx": "conversion.onnx.from_onnx",
+    "image_dataset": "data.own.arrays",
     "load_checkpoint": "learning.checkpoint",
     "load_dataset": "data.datasets",
     "load_parameters": "training.warm_start",
     "make_backend": "sim.registry",
     "prepare": "conversion.preparation.prepare",
     "quantize_inputs": "network.inputs",
+    "read_events": "data.recordings.files",
     "read_net": "export.net_file",
     "read_netx": "export.netx_reader",
     "read_nir": "export.nir_reader",
     "save_checkpoint": "learning.checkpoint",
+    "signal_dataset": "data.own.arrays",
+    "torch_dataset": "data.own.torch_objects",
     "train": "training.loop",
     "verify": "verification.step",
     "write_c": "export.c99.writer",

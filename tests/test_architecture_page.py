@@ -103,7 +103,11 @@ def test_modules_named_in_a_row_of_a_room_are_in_that_room() -> None:
         ),
         ("A backend", ("LavaCpuBackend", '"lava-cpu"'), "tandem_hw/sim/lava_cpu/"),
         ("A data set", ('"nmnist"',), "no folder"),
-        ("An encoding", tuple(f'"{name}"' for name in get_args(Encoding)), "no folder"),
+        (
+            "An encoding",
+            tuple(f'"{name}"' for name in get_args(Encoding)),
+            "tandem_hw/data/recordings/",  # where a file's parts are called as an encoding is
+        ),
         ("An export format", ("write_nir", "read_nir", "is_nir"), "tandem_hw/export/nir_"),
     ],
 )

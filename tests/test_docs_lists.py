@@ -86,8 +86,8 @@ def test_the_page_on_events_names_the_same_data_sets_of_events_as_the_readme() -
 @pytest.mark.parametrize("kind", TABLES)
 def test_commands_in_documents_name_what_there_is(kind: str) -> None:
     found = [name for page in PAGES.values() for name in NAMED_IN_COMMANDS[kind].findall(page)]
+    found = [re.sub(r"^(npz|npy|folder|events):.*", r"\1:PATH", name) for name in found]
     names = {part.rstrip(".,;") for name in found for part in name.split(",")}
-    names = {re.sub(r"^(npz|events):.*", r"\1:PATH", name) for name in names}
     names = {name for name in names if not re.fullmatch(r"[A-Z]+|-.*|…", name)}
     if kind == "model":
         names = {name for name in names if model_file_of(name) is None}

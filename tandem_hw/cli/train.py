@@ -51,9 +51,11 @@ def command(
 ) -> None:
     """Train a network of the zoo, or of a file of yours, on DATA.
 
-    DATA is digits or diabetes (which come with scikit-learn), npz:PATH (x_train, y_train, x_test,
-    y_test), or, with torchvision, mnist, fashion-mnist, cifar10 or cifar100. Events are
-    moving-digits (made here), events:PATH, or, with tonic, nmnist, dvs-gesture, cifar10-dvs or shd.
+    DATA is digits or diabetes (which come with scikit-learn), npz:PATH (a file of x_train, y_train,
+    x_test, y_test; of signals npz:PATH,layout=NCL) or npy:PATH (a folder of them), folder:PATH
+    (images in a folder for each class, or by a CSV file), or, with torchvision, mnist,
+    fashion-mnist, cifar10 or cifar100. Events are moving-digits (made here), events:PATH, or, with
+    tonic, nmnist, dvs-gesture, cifar10-dvs or shd.
 
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """

@@ -5,19 +5,23 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterable
+from typing import Any, Final
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tandem_hw.conversion.borrowed_network import device_of, unwrapped
 from tandem_hw.conversion.check import check_conversion, read_as_it_is
 from tandem_hw.conversion.fidelity import warn_of_loss
 from tandem_hw.conversion.layer_reader import NORMS, SUPPORTED, check_finite
 from tandem_hw.conversion.read_values import ReadNetwork
+from tandem_hw.data.integers import training_integers
+from tandem_hw.data.own.torch_objects import given_dataset
 from tandem_hw.errors import ConversionError, DataError, NetworkError
 from tandem_hw.export.freezing import integer_network
 from tandem_hw.learning.architecture import Architecture
-from tandem_hw.learning.calibration import Samples, calibrate, check_samples, starting_potential
+from tandem_hw.learning.calibration import calibrate, check_samples, starting_potential
 from tandem_hw.learning.kinds.max_pooling import TandemMaxPool, can_pool_maxima
 from tandem_hw.learning.layers import SpikingOptions, TandemLayer, Twin
 from tandem_hw.learning.model import TandemNetwork
@@ -31,6 +35,9 @@ from tandem_hw.network.quantized import Encoding, InputSpec, Readout, Reset
 from tandem_hw.user_warnings import ConversionWarning, warn_caller
 
 __all__ = ["SUPPORTED", "convert"]
+
+#: Samples of a data set that a network is measured on.
+_SAMPLES: Final = 1024
 
 
 def convert(
@@ -51,7 +58,7 @@ def convert(
     learn_thresholds: bool = False,
     thresholds_per_channel: bool = False,
     firing_delay: int | Phased = 0,
-    samples: Samples | None = None,
+    samples: Any = None,
     percentile: float | None = None,
     check: bool = True,
 ) -> TandemNetwork:
@@ -109,10 +116,12 @@ def convert(
             what was read is converted as it is.
         samples: some hundred training samples as the model takes them, uint8
             [samples, *sample_shape], integers of ``input_bits`` that ``tandem_hw.quantize_inputs``
-            makes. Every layer's ``activation_max`` and the room for its potentials are measured on
-            them (``tandem_hw.learning.calibration.calibrate``), so that a network whose weights are
-            trained can be frozen as it is; if it then gives other results than the ordinary one, a
-            ``ConversionWarning`` says for how many. Without them a training has to follow.
+            makes; or a data set, of tandem-hw or as ``tandem_hw.torch_dataset`` takes it, of whose
+            training part 1024 samples are taken. Every layer's ``activation_max`` and the room for
+            its potentials are measured on them (``tandem_hw.learning.calibration.calibrate``), so
+            that a network whose weights are trained can be frozen as it is; if it then gives other
+            results than the ordinary one, a ``ConversionWarning`` says for how many. Without them a
+            training has to follow.
         percentile: with samples, share of the positive activations in per cent that a neuron can
             send; by default each layer's ceiling is the one of the least squared error.
 
@@ -123,6 +132,8 @@ def convert(
         ConversionError: layers or options have no exact counterpart; the message names all of them
             and says what is supported. Or a layer computes something else than what it is read as,
             the model could not be frozen, or the samples are not what the model takes.
+        DataError: a data set given as samples does not fit the network, or cannot be read.
+        TypeError: the samples are a text or something else that holds none.
     """
     if percentile is not None and samples is None:
         raise ConversionError("percentile says how samples are looked at; give samples as well")
@@ -144,6 +155,9 @@ def convert(
         firing_delay=steps_of_delay(firing_delay, num_steps, ConversionError),
     )
     network = unwrapped(network)
+    if samples is not None and not isinstance(samples, Tensor | np.ndarray | list):
+        dataset = given_dataset(samples, "convert(samples=...)")
+        samples = training_integers(dataset, spec, num_steps, _SAMPLES)
     check_network_precision(network)
     for path, module in network.named_modules():
         check_finite(path or "0", module, dict(module.named_parameters(recurse=False)))

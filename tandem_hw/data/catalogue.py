@@ -5,13 +5,26 @@ Without NumPy: the options of the command line are made from these names.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tandem_hw.errors import DataError
 
 NPZ_PREFIX: Final = "npz:"
+NPY_PREFIX: Final = "npy:"
+FOLDER_PREFIX: Final = "folder:"
 EVENTS_PREFIX: Final = "events:"
+#: What may be said behind a path, as in "folder:PATH,size=32", by the prefix.
+OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    NPZ_PREFIX: ("layout", "range"),
+    NPY_PREFIX: ("layout", "range"),
+    FOLDER_PREFIX: ("size", "color"),
+    EVENTS_PREFIX: ("window", "stride", "sensor", "downsample", "fields", "label"),
+}
+_OPTION: Final = re.compile(r"([a-z_]+)=(.*)", re.DOTALL)
 DIGITS: Final = "digits"
 #: A regression: ten measurements, and how far a disease has got a year later (scikit-learn).
 DIABETES: Final = "diabetes"
@@ -31,24 +44,56 @@ KNOWN_SPECS: Final = (
     DIABETES,
     *TORCHVISION,
     f"{NPZ_PREFIX}PATH",
+    f"{NPY_PREFIX}PATH",
+    f"{FOLDER_PREFIX}PATH",
     MOVING_DIGITS,
     *TONIC,
     f"{EVENTS_PREFIX}PATH",
 )
 
 
-def path_in(spec: str) -> Path:
-    """Return the path behind a prefix; a shell does not expand "~" there.
+@dataclass(frozen=True)
+class OwnData:
+    """Data of the user's own, as the command line names them.
+
+    Attributes:
+        path: the file or folder.
+        options: what is said behind it, by name.
+    """
+
+    path: Path
+    options: Mapping[str, str]
+
+
+def own_data(spec: str) -> OwnData:
+    """Return what stands behind a prefix: a path, in which "~" is the home folder, and options.
 
     Args:
-        spec: "npz:PATH" or "events:PATH".
+        spec: "npz:PATH", "folder:PATH,size=32" and the like.
 
     Raises:
-        DataError: no path is there, or its home folder is not known.
+        DataError: no path is there, its home folder is not known, or an option is unknown or given
+            twice.
     """
-    prefix, _, name = spec.partition(":")
-    if not name:
+    prefix, _, rest = spec.partition(":")
+    options: dict[str, str] = {}
+    while (found := _OPTION.fullmatch(rest.rpartition(",")[2])) and "," in rest:
+        if _expanded(rest, spec).exists():
+            break  # a file that is called so
+        name, value = found.groups()
+        allowed = OPTIONS[f"{prefix}:"]
+        if name not in allowed or name in options:
+            fault = "is given twice" if name in options else "is unknown"
+            raise DataError(f"{spec}: option {name} {fault}; there are {', '.join(allowed)}")
+        options[name] = value
+        rest = rest.rpartition(",")[0]
+    if not rest:
         raise DataError(f'data set "{spec}" names no file; give {prefix}:PATH')
+    return OwnData(_expanded(rest, spec), options)
+
+
+def _expanded(name: str, spec: str) -> Path:
+    """Return a path; a shell does not expand "~" behind a prefix."""
     try:
         return Path(name).expanduser()
     except RuntimeError as error:
@@ -78,6 +123,6 @@ def data_source(spec: str) -> Path | None:
     Returns:
         None where nothing of the user's is read, or the spec is unknown.
     """
-    if spec.startswith((NPZ_PREFIX, EVENTS_PREFIX)):
-        return path_in(spec)
+    if spec.startswith(tuple(OPTIONS)):
+        return own_data(spec).path
     return downloads() if spec in (*TORCHVISION, *TONIC) else None

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.data.catalogue import MOVING_DIGITS
+from tandem_hw.data.own.streamed import StreamedSamples
 from tandem_hw.errors import DataError
 from tandem_hw.network.choices import Encoding, Reset, default_encoding, encodings_for
 from tandem_hw.network.inputs import check_brightness, quantize_inputs
 from tandem_hw.network.quantized import InputSpec
 
+#: ``StreamedSamples`` stand in for an array: what is chosen of them is read by ``numpy.asarray``.
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | npt.NDArray[np.float64]
+#: Streamed samples that are looked at together.
+_READ_AT_ONCE: Final = 256
 #: Which parts are loaded.
 Need = Literal["all", "test"]
 
@@ -28,10 +32,10 @@ class Labels:
     Attributes:
         values: int64 [samples], from 0; integers of any type become that.
         classes: how many there are; the samples need not show all of them.
-        names: what the classes are called, in their order; None where they have no names.
+        names: what the user calls each class, by its number; None where they are called by it.
 
     Raises:
-        DataError: the values are no labels of these classes.
+        DataError: the values are no labels of these classes, or the names are not theirs.
     """
 
     values: npt.NDArray[np.int64]
@@ -52,6 +56,14 @@ class Labels:
                 f"{self.classes - 1}, for {self.classes} classes"
             )
         object.__setattr__(self, "values", values.astype(np.int64, copy=False))
+        if self.names is None:
+            return
+        object.__setattr__(self, "names", tuple(map(str, self.names)))
+        if len(set(self.names)) != self.classes or len(self.names) != self.classes:
+            raise DataError(
+                f"labels have the class names {self.names}; {self.classes} different ones are "
+                f"needed, one for each class"
+            )
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -141,6 +153,11 @@ class Dataset(ABC):
                 f"outputs, the test part {type(test).__name__} for {test.outputs}; give both "
                 f"labels of as many classes, or targets of as many values"
             )
+        if isinstance(train, Labels) and isinstance(test, Labels) and train.names != test.names:
+            raise DataError(
+                f"{self.name}: the training part has the class names {train.names}, the test part "
+                f"{test.names}; give both the same, in the same order"
+            )
 
     @property
     def y_train(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
@@ -188,8 +205,14 @@ class Dataset(ABC):
         if tuple(self.shape) != spec.shape:
             raise DataError(
                 f"{self.name}: samples have shape {tuple(self.shape)}; the network takes "
-                f"{spec.shape}"
+                f"{spec.shape}{self._remedy(spec)}"
             )
+
+    def _remedy(self, spec: InputSpec) -> str:
+        """Return what to do about signals that were taken for images."""
+        if tuple(self.shape) != (1, *spec.shape) or len(spec.shape) != 2:
+            return ""
+        return "; if they are signals of several channels, say layout NCL (docs/data.md)"
 
     @abstractmethod
     def integers(self, samples: Images, spec: InputSpec) -> npt.NDArray[np.uint8]:
@@ -206,12 +229,12 @@ class Dataset(ABC):
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset(Dataset):
-    """Images and what is wanted of them, in two parts.
+    """Images, signals or measurements and what is wanted of them, in two parts.
 
     Attributes:
         name: the spec that it was loaded by.
-        x_train: uint8 (0 to 255), float32 or float64 (0.0 to 1.0), [N, C, H, W] or [N, features];
-            no samples where only the test part was asked for.
+        x_train: uint8 (0 to 255), float32 or float64 (0.0 to 1.0), [N, C, H, W], [N, C, length] or
+            [N, features], in memory or streamed; no samples where only the test part was asked for.
         wanted_train: their labels, or targets [N] or [N, values].
         x_test: as ``x_train``.
         wanted_test: as ``wanted_train``.
@@ -219,7 +242,7 @@ class ImageDataset(Dataset):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample, (C, H, W) or (features,)."""
+        """Shape of one sample, (C, H, W), (C, length) or (features,)."""
         return tuple(self.x_test.shape[1:])
 
     def check_fit(self, spec: InputSpec, num_steps: int) -> None:
@@ -232,8 +255,25 @@ class ImageDataset(Dataset):
         super().check_fit(spec, num_steps)
         for part, images in (("x_train", self.x_train), ("x_test", self.x_test)):
             if images.size:
-                check_brightness(images, spec.bits, spec.scale, f"{self.name}: {part}")
+                _check_brightness(images, spec, f"{self.name}: {part}")
 
     def integers(self, samples: Images, spec: InputSpec) -> npt.NDArray[np.uint8]:
         """Quantize images (``tandem_hw.quantize_inputs``)."""
-        return quantize_inputs(samples, spec.bits, spec.scale)
+        images: Any = np.asarray(samples)
+        return quantize_inputs(images, spec.bits, spec.scale)
+
+
+def _check_brightness(images: Images, spec: InputSpec, where: str) -> None:
+    """Refuse images that are all dark; of streamed ones, no more are read than it takes."""
+    if not isinstance(images, StreamedSamples):
+        check_brightness(images, spec.bits, spec.scale, where)
+        return
+    for start in range(0, len(images), _READ_AT_ONCE):
+        part = np.asarray(images[start : start + _READ_AT_ONCE])
+        try:
+            check_brightness(part, spec.bits, spec.scale, where)
+        except DataError:
+            if start + _READ_AT_ONCE >= len(images):
+                raise
+        else:
+            return

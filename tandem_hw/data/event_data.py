@@ -2,7 +2,7 @@
 
 A recording of t_first to t_last, in whole units of time, is cut into num_steps bins of
 (t_last - t_first) // num_steps + 1 units. So every event is in exactly one bin. The network takes
-the counts of bin t in step t (encoding "events"). tonic does the binning and the augmentation.
+the counts of bin t in step t (encoding "events"). Transforms of tonic's augment.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from tandem_hw.data.dataset import Dataset, Images, Labels
 from tandem_hw.data.npz_arrays import LabelArray, check_labels
+from tandem_hw.data.recordings.counting import Windows, count_events, plain_events
 from tandem_hw.errors import DataError, TandemError, how_to_install
 from tandem_hw.network.choices import encodings_for
 from tandem_hw.network.fixed_point import INPUT_BITS_RANGE, NUM_STEPS_RANGE
@@ -115,7 +116,11 @@ class EventDataset(Dataset):
 
 
 def event_dataset(
-    name: str, train: BinnedEvents | None, test: BinnedEvents, classes: int | None = None
+    name: str,
+    train: BinnedEvents | None,
+    test: BinnedEvents,
+    classes: int | None = None,
+    class_names: tuple[str, ...] | None = None,
 ) -> EventDataset:
     """Join two parts to a data set; what was clipped is logged as a warning.
 
@@ -124,6 +129,7 @@ def event_dataset(
         train: None for a data set that is there to be tested on.
         test: the other part, of the same shape.
         classes: number of labels, by default the highest one's number plus one.
+        class_names: what the user calls each class, by its number.
 
     Raises:
         DataError: the parts are not alike.
@@ -147,8 +153,8 @@ def event_dataset(
         )
     return EventDataset(
         name,
-        *(train.counts, Labels(train.labels, classes)),
-        *(test.counts, Labels(test.labels, classes)),
+        *(train.counts, Labels(train.labels, classes, class_names)),
+        *(test.counts, Labels(test.labels, classes, class_names)),
         input_bits=test.input_bits,
         clipped=clipped,
     )
@@ -162,13 +168,16 @@ def bin_events(
     sensor_size: tuple[int, int, int] | None = None,
     transform: Callable[[Any], Any] | None = None,
     copies: int = 1,
+    window: int | None = None,
+    stride: int | None = None,
     name: str | None = None,
 ) -> BinnedEvents:
-    """Count the events of every recording in bins of time; tonic does it.
+    """Count the events of every recording in bins of time.
 
     Args:
         recordings: a tonic data set, or anything with its ``len`` and ``[]``. Events are a
-            structured array with whole numbers in the fields x, t, p and, on a plane, y.
+            structured array with whole numbers in the fields x, t, p and, on a plane, y. Times that
+            are floats are seconds and become microseconds; polarities -1 and 1 become 0 and 1.
         num_steps: number of bins, which is the length T of the network's window.
         input_bits: width of a count, 1 to 8.
         sensor_size: (width, height, polarities) after ``transform``; by default that of
@@ -178,15 +187,19 @@ def bin_events(
             from NumPy's global random numbers.
         copies: times that the recordings are gone through, each time with ``transform`` anew: with
             an augmentation the data set grows so many times.
+        window: length of a window, in the recordings' unit of time (microseconds where times are
+            seconds): a recording then gives a sample for each of its windows, with its label. The
+            windows slide from the first event on, and end before the last one does.
+        stride: from the start of a window to that of the next, by default the window.
         name: the data set in messages, by default its class.
 
     Returns:
         The counts [copies * N, num_steps, polarities, height, width]; without y
-        [..., polarities, units], or [..., units] where there is one polarity; and the labels.
+        [..., polarities, units], or [..., units] where there is one polarity; and the labels. With
+        windows as many samples as there are windows.
 
     Raises:
-        DataError: tonic is missing, an argument is out of range, or a recording cannot be read or
-            does not fit.
+        DataError: an argument is out of range, or a recording cannot be read or does not fit.
     """
     check_binning(num_steps, input_bits)
     if copies < 1:
@@ -195,24 +208,58 @@ def bin_events(
     size = _sensor_size(getattr(recordings, "sensor_size", None), sensor_size, name)
     if not len(recordings):
         raise DataError(f"{name}: there are no recordings")
-    counts: Counts | None = None
-    labels, clipped = [], 0
+    windows = None
+    if window is not None or stride is not None:
+        windows = Windows(_given(window, stride), _given(stride, window))
+    room = _Samples(copies * len(recordings))
     for row in range(copies * len(recordings)):
         index = row % len(recordings)
         where = f"{name}: recording {index}"
         events, label = _read_recording(recordings, index, transform, where)
-        frames = _count(_plain_events(events, size, where), size, num_steps, where)
-        if counts is None:
-            counts = np.zeros((copies * len(recordings), *frames.shape), np.uint8)
-        elif frames.shape != counts.shape[1:]:
-            raise DataError(f"{where}: has fields {events.dtype.names}, others have other ones")
-        counts[row], lost = clip_counts(frames, input_bits)
-        clipped += lost
-        labels.append(label)
-    assert counts is not None
-    return BinnedEvents(
-        counts, check_labels(np.asarray(labels), len(counts), name, "labels"), input_bits, clipped
-    )
+        plain = plain_events(events, size, where)
+        for counts, lost in count_events(plain, size, num_steps, input_bits, windows, where):
+            if room.shape not in (None, counts.shape):
+                raise DataError(f"{where}: has fields {events.dtype.names}, others have other ones")
+            room.add(counts, label, lost)
+    counts = room.counts
+    labels = check_labels(np.asarray(room.labels), len(counts), name, "labels")
+    return BinnedEvents(counts, labels, input_bits, room.clipped)
+
+
+def _given(one: int | None, other: int | None) -> Any:
+    return other if one is None else one
+
+
+class _Samples:
+    """Counts that come one sample after the other, at least as many as was said."""
+
+    def __init__(self, expected: int) -> None:
+        self._expected, self._filled = expected, 0
+        self._room: Counts | None = None
+        self.labels: list[Any] = []
+        self.clipped = 0
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of a sample; None before the first."""
+        return None if self._room is None else self._room.shape[1:]
+
+    @property
+    def counts(self) -> Counts:
+        """Counts of all samples."""
+        assert self._room is not None  # there is a recording, and a window of each
+        return self._room[: self._filled]
+
+    def add(self, counts: Counts, label: Any, lost: int) -> None:
+        """Take in a sample."""
+        if self._room is None:
+            self._room = np.zeros((self._expected, *counts.shape), np.uint8)
+        if self._filled == len(self._room):
+            self._room = np.concatenate([self._room, np.zeros_like(self._room)])
+        self._room[self._filled] = counts
+        self._filled += 1
+        self.labels.append(label)
+        self.clipped += lost
 
 
 def check_binning(num_steps: int, input_bits: int) -> None:
@@ -253,7 +300,7 @@ def import_tonic() -> Any:
         import tonic.transforms
     except ImportError as error:
         raise DataError(
-            f"event recordings need tonic, which cannot be imported ({error}): {_INSTALL}"
+            f"event data sets by name need tonic, which cannot be imported ({error}): {_INSTALL}"
         ) from error
     return tonic
 
@@ -298,70 +345,3 @@ def _read_recording(
             f"{where}: cannot be read or transformed ({error}); check the files and the transform"
         ) from error
     return events, label
-
-
-def _plain_events(events: Any, size: tuple[int, int, int], where: str) -> npt.NDArray[Any]:
-    """Check one recording and return a copy of int64 fields, sorted by time.
-
-    tonic looks its bins up in sorted times, counts backward from negative places, and writes into
-    what it is given.
-    """
-    names = getattr(getattr(events, "dtype", None), "names", None) or ()
-    wanted = [name for name in ("x", "y", "t", "p") if name in names]
-    if not {"x", "t", "p"} <= set(wanted):
-        raise DataError(
-            f"{where}: is {type(events).__name__} with fields {names}; a structured array with x, "
-            f"t, p and perhaps y is needed"
-        )
-    width, height, polarities = size
-    if "y" not in wanted and height != 1:
-        raise DataError(f"{where}: has no field y, and the sensor's height is {height}, not 1")
-    for name in wanted:
-        if events[name].dtype.kind not in "iub":
-            raise DataError(
-                f"{where}: {name} is {events[name].dtype}; whole numbers are needed, times for "
-                f"instance in microseconds"
-            )
-    plain = np.empty(len(events), [(name, np.int64) for name in wanted])
-    for name in wanted:
-        plain[name] = events[name]
-    if polarities == 1 and len(np.unique(plain["p"])) == 1:
-        plain["p"] = 0  # such sensors write any number there
-    limits = {"x": width, "y": height, "p": polarities}
-    for name in wanted:
-        if name in limits and len(plain):
-            low, high = int(plain[name].min()), int(plain[name].max())
-            if low < 0 or high >= limits[name]:
-                raise DataError(
-                    f"{where}: {name} spans {low} to {high}; allowed are 0 to {limits[name] - 1} "
-                    f"with sensor_size {size}"
-                )
-    return plain[np.argsort(plain["t"], kind="stable")]
-
-
-def _count(
-    events: npt.NDArray[Any], size: tuple[int, int, int], num_steps: int, where: str
-) -> npt.NDArray[np.int16]:
-    """Return the counts of one recording, [num_steps, ...]."""
-    width, height, polarities = size
-    plane = "y" in (events.dtype.names or ())
-    if not len(events):
-        shape = (num_steps, *((polarities, height, width) if plane else (polarities, width)))
-        frames = np.zeros(shape, np.int16)
-    else:
-        first, last = int(events["t"][0]), int(events["t"][-1])
-        # Not n_time_bins: tonic rounds its bins down then and leaves out what comes last.
-        window = (last - first) // num_steps + 1
-        frames = import_tonic().transforms.ToFrame(
-            sensor_size=size,
-            time_window=window,
-            start_time=first,
-            end_time=first + window * num_steps,
-        )(events)
-        # tonic counts in 16 bits.
-        if frames.min() < 0 or int(frames.sum(dtype=np.int64)) != len(events):
-            raise DataError(
-                f"{where}: {len(events)} events, of which one pixel has more than 32767 in a bin; "
-                f"take more steps or a transform that drops events"
-            )
-    return frames if plane or polarities > 1 else frames[:, 0]

@@ -10,14 +10,15 @@ y_PART          [N], integers from 0                    labels
 x_PART          [N, num_steps, C, H, W],                binned: counts, integers from 0
                 [N, num_steps, C, units] or
                 [N, num_steps, units]
-events_PART     [M], structured, integer fields         recorded: one event each, in any order
+events_PART     [M], structured, numeric fields         recorded: one event each, in any order
                 sample, x, t, p and, on a plane, y
-events_PART_F   [M], integers                           the same as one array a field F
+events_PART_F   [M], numbers                            the same as one array a field F
 sensor_size     [3], integers                           recorded: (width, height, polarities)
 =============== ======================================= ============================================
 
-``sample`` is the index of the event's recording, 0 to N - 1; ``t`` is in any unit. A recording
-without events is one of silence. A file holds either kind, the same in both parts.
+``sample`` is the index of the event's recording, 0 to N - 1; ``t`` is in any unit, or seconds as
+floats; ``p`` may be -1 and 1. A recording without events is one of silence. A file holds either
+kind, the same in both parts.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ _BINNED_AXES: Final = (3, 4, 5)
 def load_event_file(
     path: Path, num_steps: int, input_bits: int, need: Need, *, name: str
 ) -> EventDataset:
-    """Load a file of recorded or binned events; recorded ones need tonic.
+    """Load a file of recorded or binned events.
 
     Args:
         path: an npz file in the format above.
@@ -67,7 +68,7 @@ def load_event_file(
         name: the spec.
 
     Raises:
-        DataError: the file cannot be read, does not keep to the format, or tonic is missing.
+        DataError: the file cannot be read, does not keep to the format.
     """
     check_binning(num_steps, input_bits)
     found = read_names(path)
@@ -180,7 +181,8 @@ def _read_fields(path: Path, found: list[str], part: str) -> dict[str, npt.NDArr
         )
     length = fields["sample"].shape
     for name, values in fields.items():
-        if values.dtype.kind not in "iub" or values.ndim != 1 or values.shape != length:
+        kinds = "iubf" if name == "t" else "iub"
+        if values.dtype.kind not in kinds or values.ndim != 1 or values.shape != length:
             raise DataError(
                 f"{path}: {whole}, field {name} is {values.dtype} {values.shape}; integers [M], as "
                 f"many as events, are needed"

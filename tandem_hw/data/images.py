@@ -1,4 +1,4 @@
-"""Data sets of images and of features: scikit-learn's, torchvision's, and npz files."""
+"""Data sets of images and of features by name: scikit-learn's and torchvision's."""
 
 from __future__ import annotations
 
@@ -14,18 +14,14 @@ from tandem_hw.data.dataset import ImageDataset, Images, Labels, Need, Targets
 from tandem_hw.data.npz_arrays import (
     LabelArray,
     check_labels,
-    check_targets,
-    count_classes,
-    read_arrays,
 )
+from tandem_hw.data.own.layouts import check_samples
 from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import DataError, how_to_install
 
 #: Share of scikit-learn's data that is tested on.
 _TEST_FRACTION: Final = 0.2
 _DIABETES_LARGEST: Final = 346.0
-#: Numbers of channels by which the axis order of four-dimensional images is told.
-_CHANNELS: Final = range(1, 5)
 
 
 def load_digits(need: Need) -> ImageDataset:
@@ -108,90 +104,6 @@ def _from_torchvision(
             f'data set "{spec}" could not be downloaded to {folder} or read from there ({error}); '
             f"without a connection, put the data into an npz file and give npz:PATH"
         ) from error
-    checked = _check_images(images, spec, "images")
+    checked = check_samples(images, spec, "images")
     _, classes = TORCHVISION[spec]
     return checked, Labels(check_labels(labels, len(images), spec, "labels"), classes)
-
-
-def load_npz(path: Path, need: Need, *, name: str) -> ImageDataset:
-    """Load images, and labels or targets, from an npz file (``load_dataset`` says which arrays).
-
-    Args:
-        path: the file.
-        need: "test" leaves the training part out, and the file need not have one; test images that
-            are large then stay in the file (``NpzFile.read``).
-        name: the spec.
-
-    Raises:
-        DataError: the file cannot be read, or an array does not fit.
-    """
-    train_names = ["x_train", "y_train"] if need == "all" else []
-    # A test alone goes through the samples part by part.
-    left_in_file = ["x_test"] if need == "test" else []
-    names = [*train_names, "x_test", "y_test"]
-    arrays = read_arrays(path, names, optional=["y_train"], left_in_file=left_in_file)
-    parts: dict[str, tuple[Images, npt.NDArray[Any]]] = {}
-    for part in ("train", "test") if need == "all" else ("test",):
-        images = _check_images(arrays[f"x_{part}"], path, f"x_{part}")
-        check = check_targets if arrays[f"y_{part}"].dtype.kind == "f" else check_labels
-        parts[part] = images, check(arrays[f"y_{part}"], len(images), path, f"y_{part}")
-    x_test, y_test = parts["test"]
-    x_train, y_train = parts.get("train", (x_test[:0], y_test[:0]))
-    if x_train.shape[1:] != x_test.shape[1:] or x_train.dtype != x_test.dtype:
-        raise DataError(
-            f"{path}: x_train has samples {x_train.shape[1:]} of {x_train.dtype}, x_test "
-            f"{x_test.shape[1:]} of {x_test.dtype}; they must be alike"
-        )
-    if y_train.dtype != y_test.dtype or y_train.shape[1:] != y_test.shape[1:]:
-        raise DataError(
-            f"{path}: y_train is {y_train.dtype} {y_train.shape}, y_test {y_test.dtype} "
-            f"{y_test.shape}; both hold labels, or targets with as many values a sample"
-        )
-    # The numbers of the file say what they are; from here on their type does.
-    if y_test.dtype.kind == "f":
-        return ImageDataset(name, x_train, Targets(y_train), x_test, Targets(y_test))
-    classes = count_classes(arrays, path)
-    return ImageDataset(name, x_train, Labels(y_train, classes), x_test, Labels(y_test, classes))
-
-
-# Checks ------------------------------------------------------------------------------------------
-
-
-def _check_images(images: npt.NDArray[Any], where: object, name: str) -> Images:
-    """Check data type and range, and put the channels first."""
-    native = images.dtype.newbyteorder("=")
-    if native not in (np.uint8, np.float32, np.float64):
-        raise DataError(
-            f"{where}: {name} is {images.dtype}; uint8 (0 to 255), float32 or float64 (0.0 to 1.0) "
-            f"is needed"
-        )
-    if images.size == 0:
-        raise DataError(f"{where}: {name} has shape {images.shape}: there are no samples")
-    if native != np.uint8:
-        low, high = images.min(), images.max()
-        if not (low >= 0 and high <= 1):  # not a number compares false
-            raise DataError(
-                f"{where}: {name} spans {low} to {high}; floats must be finite and in 0.0 to 1.0"
-            )
-    if images.ndim == 3:
-        images = images[:, np.newaxis]
-    elif images.ndim == 4:
-        images = _channels_first(images, where, name)
-    elif images.ndim != 2:
-        raise DataError(
-            f"{where}: {name} has shape {images.shape}; allowed are [N, H, W], [N, H, W, C], "
-            f"[N, C, H, W] and [N, features]"
-        )
-    if isinstance(images, np.memmap) and images.dtype == native:
-        return images  # it stays in its file
-    return np.ascontiguousarray(images, native)
-
-
-def _channels_first(images: npt.NDArray[Any], where: object, name: str) -> npt.NDArray[Any]:
-    first, last = images.shape[1] in _CHANNELS, images.shape[3] in _CHANNELS
-    if first == last:
-        raise DataError(
-            f"{where}: {name} has shape {images.shape}, which is ambiguous: exactly one of axis 1 "
-            f"and axis 3 must have 1 to 4 entries, the channels"
-        )
-    return images if first else images.transpose(0, 3, 1, 2)

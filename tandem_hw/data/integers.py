@@ -56,3 +56,28 @@ def integers_of(dataset: Dataset, samples: Images, spec: InputSpec) -> npt.NDArr
             f"temporary files ({error.strerror or error}); name one with room in TMPDIR, or give "
             f"fewer samples"
         ) from error
+
+
+def training_integers(
+    dataset: Dataset, spec: InputSpec, num_steps: int, count: int
+) -> npt.NDArray[np.uint8]:
+    """Return training samples from all over the training part, which may be sorted by class.
+
+    Args:
+        dataset: where they come from.
+        spec: what the network takes.
+        num_steps: length T of its window.
+        count: how many, or fewer where there are no more.
+
+    Returns:
+        uint8 [samples, ...].
+
+    Raises:
+        DataError: the data do not fit the network, or have no training part.
+    """
+    dataset.check_fit(spec, num_steps)
+    found = len(dataset.x_train)
+    if not found:
+        raise DataError(f"{dataset.name}: has no training samples to measure with")
+    chosen = np.linspace(0, found - 1, min(count, found)).astype(np.int64)
+    return dataset.integers(dataset.x_train[chosen], spec)

@@ -16,7 +16,7 @@ from tandem_hw.pointer_file import refuse_pointer
 LabelArray = npt.NDArray[np.int64]
 
 #: A label above this is taken for a mistake: an output layer would get a neuron for each.
-_CLASSES_MAX: Final = 1 << 16
+CLASSES_MAX: Final = 1 << 16
 
 
 def read_names(path: Path) -> list[str]:
@@ -82,7 +82,9 @@ def _read(
         ) from error
 
 
-def check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: str) -> LabelArray:
+def check_labels(
+    labels: npt.NDArray[Any], samples: int, where: object, name: str, *, any_number: bool = False
+) -> LabelArray:
     """Check labels and return them as int64.
 
     Args:
@@ -90,11 +92,12 @@ def check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: st
         samples: how many there have to be.
         where: the file or data set, for messages.
         name: the array, for messages.
+        any_number: integers need not be from 0.
 
     Raises:
         DataError: they are not ``samples`` integers from 0; one-hot labels are named as such.
     """
-    _refuse_one_hot(labels, where, name)
+    refuse_one_hot(labels, where, name)
     if labels.dtype.kind not in "iu":
         raise DataError(f"{where}: {name} is {labels.dtype}; integer labels are needed")
     if labels.shape != (samples,):
@@ -105,10 +108,11 @@ def check_labels(labels: npt.NDArray[Any], samples: int, where: object, name: st
     if samples == 0:
         raise DataError(f"{where}: {name} is empty")
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= _CLASSES_MAX:
+    if any_number and high <= np.iinfo(np.int64).max:
+        return labels.astype(np.int64)
+    if low < 0 or high >= CLASSES_MAX:
         raise DataError(
-            f"{where}: {name} spans {low} to {high}; allowed are labels from 0 to "
-            f"{_CLASSES_MAX - 1}"
+            f"{where}: {name} spans {low} to {high}; allowed are labels from 0 to {CLASSES_MAX - 1}"
         )
     return labels.astype(np.int64)
 
@@ -127,7 +131,7 @@ def check_targets(
     Raises:
         DataError: they have another shape, are one-hot labels, or one is not finite.
     """
-    _refuse_one_hot(targets, where, name)
+    refuse_one_hot(targets, where, name)
     if targets.ndim not in (1, 2) or len(targets) != samples or not targets.size:
         raise DataError(
             f"{where}: {name} has shape {targets.shape}; one target, or one row of targets, for "
@@ -139,7 +143,7 @@ def check_targets(
     return checked
 
 
-def _refuse_one_hot(labels: npt.NDArray[Any], where: object, name: str) -> None:
+def refuse_one_hot(labels: npt.NDArray[Any], where: object, name: str) -> None:
     """Refuse labels with a column for each class; floats would pass for targets."""
     if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind not in "iufb":
         return

@@ -97,7 +97,7 @@ class NpzFile:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f"it is compressed by method {info.compress_type}")
         with self._archive.open(info) as member:
-            shape, fortran, dtype = _read_header(member)
+            shape, fortran, dtype = read_header(member)
             needed = math.prod(shape) * dtype.itemsize
             if needed != info.file_size - member.tell() or not dtype.itemsize:
                 raise ValueError(
@@ -134,8 +134,15 @@ class NpzFile:
         return stored
 
 
-def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, order and data type, with the place after the header."""
+def read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape of an array, whether its order is Fortran's, and its data type.
+
+    Args:
+        member: what ``numpy.save`` wrote, from its first byte; it is left behind the header.
+
+    Raises:
+        ValueError: it is something else, or does not hold plain values.
+    """
     magic = member.read(len(_MAGIC) + 2)
     if not magic.startswith(_MAGIC) or len(magic) != len(_MAGIC) + 2:
         raise ValueError("it is not an array that NumPy wrote")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.data.dataset import Dataset
+from tandem_hw.data.own.torch_objects import given_dataset
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.learning.checkpoint import (
     Checkpoint,
@@ -38,6 +39,7 @@ from tandem_hw.training.methods.task_loss import TaskLoss
 from tandem_hw.training.objectives import Objective, meaning_of
 from tandem_hw.training.options import TrainingOptions
 from tandem_hw.training.progress import EpochProgress, StepReport
+from tandem_hw.training.reading.streamed_batches import StreamedInputs, in_batches
 from tandem_hw.training.resuming.last_checkpoint import (
     check_same_network,
     load_last,
@@ -75,9 +77,9 @@ def seed_everything(seed: int) -> None:
 
 def train(
     model: TandemNetwork,
-    dataset: Dataset,
+    dataset: Any,
     options: TrainingOptions,
-    folder: Path,
+    folder: Path | str,
     *,
     device: str = "cpu",
     resume: bool = False,
@@ -91,7 +93,9 @@ def train(
 
     Args:
         model: a fresh tandem network; with ``resume`` its parameters are read from the folder.
-        dataset: images or events, and labels or targets.
+        dataset: images or events, and labels or targets: a ``Dataset`` of tandem-hw, a data set of
+            PyTorch, torchvision or Hugging Face or a loader of one, or a pair of these to train and
+            to test on (``tandem_hw.torch_dataset`` says what becomes of them).
         options: how to train.
         folder: receives ``last.pt``, ``checkpoint.pt`` (best on validation data) and
             ``metrics.json``, each written whole or not at all after every epoch
@@ -115,8 +119,15 @@ def train(
             loss is infinite or not a number.
         FileFormatError: the folder cannot be written to, holds a training or is in use by one, or
             there is nothing to resume, or its files belong to different trainings.
+        TypeError: there is no data set, or no options.
     """
     check_tandem(model)
+    dataset = given_dataset(dataset, "train")
+    if not isinstance(options, TrainingOptions):
+        raise TypeError(
+            f"train takes options as TrainingOptions, found {type(options).__name__}; give "
+            f"tandem_hw.TrainingOptions(epochs=5), for instance"
+        )
     place = torch.device(own_device(device))
     with started_processes(place, options.batch_size) as processes, ExitStack() as claim:
         run = _Run(model, dataset, options, Path(folder), place, processes)
@@ -195,8 +206,7 @@ class _Run:
         if self.options.synop_weight:
             penalty = SynOpPenalty(self.model, self.options.penalty)
         progress = EpochProgress(self.objective, self.options, epoch, self.data.batches, report)
-        for indices in self.data.order(epoch):
-            inputs, targets = self.data.take(indices)
+        for inputs, targets in self.data.taken(epoch):
             mixture = self.data.mixture(inputs)
             with progress.told_first():
                 loss, outputs = self._step(inputs, targets, mixture, spiking, activity, penalty)
@@ -432,7 +442,7 @@ class _Run:
 @torch.no_grad()
 def evaluate(
     model: TandemNetwork,
-    inputs: Tensor,
+    inputs: Tensor | StreamedInputs,
     targets: Tensor,
     objective: Objective,
     spiking: int | None = None,
@@ -442,7 +452,7 @@ def evaluate(
 
     Args:
         model: the tandem network; left in the mode it was in.
-        inputs: uint8 [samples, *sample_shape], on the model's device.
+        inputs: uint8 [samples, *sample_shape], on the model's device, or streamed to it.
         targets: [samples, ...], as the objective has them.
         objective: what is measured.
         spiking: as in ``TandemNetwork.forward``.
@@ -453,10 +463,7 @@ def evaluate(
     was_training = model.training
     model.eval()
     outputs = torch.cat(
-        [
-            model(inputs[start : start + _EVALUATION_BATCH], observe, spiking=spiking)
-            for start in range(0, len(targets), _EVALUATION_BATCH)
-        ]
+        [model(batch, observe, spiking=spiking) for batch in in_batches(inputs, _EVALUATION_BATCH)]
     )
     model.train(was_training)
     return objective.measure(outputs, targets)

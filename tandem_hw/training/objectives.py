@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tandem_hw.data.dataset import Dataset, ImageDataset, Labels, Targets, Wanted
+from tandem_hw.data.own.streamed import ArraySource, StreamedSamples
 from tandem_hw.errors import DataError
 from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -194,7 +195,13 @@ class Reconstruction(Regression):
             raise DataError(
                 f"{dataset.name}: holds events, which are not reconstructed; give images"
             )
-        samples = dataset.x_train if part == "train" else dataset.x_test
+        given: Any = dataset.x_train if part == "train" else dataset.x_test
+        if isinstance(given, StreamedSamples) and not isinstance(given.source, ArraySource):
+            raise DataError(
+                f"{dataset.name}: is streamed, and what is reconstructed has to be there; give the "
+                f"images as an array (tandem_hw.image_dataset)"
+            )
+        samples = np.asarray(given)
         flat = samples.reshape(len(samples), math.prod(dataset.shape)).astype(np.float32)
         return Targets(flat / 255 if samples.dtype == np.uint8 else flat)
 

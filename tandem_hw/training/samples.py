@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tandem_hw.arithmetic.gpu.transfers import HeldSamples, sent
 from tandem_hw.data.dataset import Dataset, Labels, Wanted
+from tandem_hw.data.own.streamed import StreamedSamples
 from tandem_hw.data.splits import split_validation
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import InputSpec
@@ -21,6 +22,7 @@ from tandem_hw.training.methods.auto_augment import check_policy
 from tandem_hw.training.methods.mixing import Mixture, mixed
 from tandem_hw.training.objectives import Objective, as_tensor
 from tandem_hw.training.options import TrainingOptions, augmentation_named
+from tandem_hw.training.reading.streamed_batches import StreamedInputs, inputs_of, read_batches
 
 #: Seeds of one training lie closer together than this, those of two further apart.
 SEED_STRIDE: Final = 100_003
@@ -30,7 +32,7 @@ _ALONE: Final = Processes()
 
 
 class TrainingData:
-    """Training and validation samples on the device.
+    """Training and validation samples on the device, or streamed to it.
 
     Where an augmentation moves or blanks values alone, the integers are augmented, on the device:
     a 0 stays one, so they are those of the augmented images. An image that is turned, or measured
@@ -77,16 +79,26 @@ class TrainingData:
                 f"height, width) are needed; mix by mixup"
             )
         own = self._augmentation.turns or options.objective == "reconstruction"
-        integers = self._integers(dataset.x_train[fitted])  # refuses what no batch can be made of
-        if self._augmentation.changes and own:
-            self._images = torch.from_numpy(np.ascontiguousarray(dataset.x_train[fitted]))
+        self._turns = self._augmentation.changes and own
+        self._streamed: StreamedSamples | None = None
+        if isinstance(dataset.x_train, StreamedSamples):
+            self._streamed = self._stream(dataset.x_train[fitted])
         else:
-            self._inputs = HeldSamples(integers, device)
-        self.validation = (
-            self._integers(dataset.x_train[held_out]).to(device),
+            integers = self._integers(dataset.x_train[fitted])  # refuses what makes no batch
+            if self._turns:
+                self._images = torch.from_numpy(np.ascontiguousarray(dataset.x_train[fitted]))
+            else:
+                self._inputs = HeldSamples(integers, device)
+        self.validation: tuple[Any, Tensor] = (
+            inputs_of(dataset, dataset.x_train[held_out], spec, device),
             as_tensor(targets[held_out]).to(device),
         )
         self._generator = torch.Generator()
+
+    def _stream(self, samples: StreamedSamples) -> StreamedSamples:
+        """Return training samples that are read batch by batch, once some of them were."""
+        self._integers(np.asarray(samples[: self.options.batch_size]))
+        return samples
 
     def _split(self, targets: Wanted) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Choose validation samples, and of the others as many as the options say."""
@@ -136,19 +148,47 @@ class TrainingData:
             yield self.processes.share(order[start : start + size])
 
     def take(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the integers and the targets of some samples, augmented anew.
+        """Return the integers and the targets of some samples in memory, augmented anew.
 
         Args:
             indices: int64 [batch].
         """
-        targets = self._targets[sent(indices, self.device)]
         if self._inputs is not None:
             inputs = self._inputs.take(indices)
-            if self._augmentation.changes:
-                inputs = augment(inputs, self._augmentation, self._generator)
-            return inputs, targets
+            return self._moved(inputs), self._targets[sent(indices, self.device)]
         assert self._images is not None  # one of the two is there
-        changed = augment(self._images[indices], self._augmentation, self._generator)
+        return self._turned(self._images[indices], indices)
+
+    def taken(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the integers and the targets of the batches of an epoch, augmented anew.
+
+        Args:
+            epoch: the epoch, from 1.
+        """
+        if self._streamed is None:
+            for indices in self.order(epoch):
+                yield self.take(indices)
+            return
+        order = list(self.order(epoch))
+        seed = self.processes.own_seed(self.options.seed * SEED_STRIDE + epoch)
+        images = read_batches(self._streamed, order, seed)
+        for indices, read in zip(order, images, strict=True):
+            if self._turns:
+                yield self._turned(read, indices)
+            else:
+                inputs = sent(self._integers(read.numpy()), self.device)
+                yield self._moved(inputs), self._targets[sent(indices, self.device)]
+
+    def _moved(self, inputs: Tensor) -> Tensor:
+        """Return integers, augmented where that moves or blanks them alone."""
+        if not self._augmentation.changes:
+            return inputs
+        return augment(inputs, self._augmentation, self._generator)
+
+    def _turned(self, images: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the integers and the targets of images that are augmented themselves."""
+        targets = self._targets[sent(indices, self.device)]
+        changed = augment(images, self._augmentation, self._generator)
         if self.options.objective == "reconstruction":
             largest = 255 if changed.dtype == torch.uint8 else 1
             targets = sent(changed.flatten(1).float() / largest, self.device)
@@ -163,8 +203,8 @@ class TrainingData:
         mix = self.options.mix
         return None if mix == "none" else mixed(inputs, mix, self._generator)
 
-    def test(self) -> tuple[Tensor, Tensor]:
+    def test(self) -> tuple[Tensor | StreamedInputs, Tensor]:
         """Return integers and targets of the test samples."""
         targets = self.objective.wanted(self.dataset, "test")
-        integers = self._integers(self.dataset.x_test)
-        return integers.to(self.device), as_tensor(targets).to(self.device)
+        inputs = inputs_of(self.dataset, self.dataset.x_test, self.spec, self.device)
+        return inputs, as_tensor(targets).to(self.device)

@@ -79,8 +79,8 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
         summary, lines = what_differs(found, wanted)
         raise FileFormatError(
             f"{path}: holds parameters of another network ({summary}); give "
-            f"the same --model as it was trained with; a network that is not of the zoo is named as FILE.py:NAME, or turned "
-            f"into a tandem network in Python, by tandem_hw.convert",
+            f"the same --model as it was trained with; a network that is not of the zoo is named "
+            f"as FILE.py:NAME, or turned into a tandem network in Python, by tandem_hw.convert",
             *lines,
         ) from error
     for name, value in network.state_dict().items():

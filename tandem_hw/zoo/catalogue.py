@@ -30,5 +30,6 @@ MODELS: Final[dict[str, Builder]] = {
         "resnet20": _RESIDUAL,
         "resnet18": _RESIDUAL,
         "autoencoder": _CONVOLUTIONAL,
+        "signalnet": _CONVOLUTIONAL,
     }.items()
 }

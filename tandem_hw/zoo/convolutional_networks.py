@@ -1,4 +1,4 @@
-"""Deep plain convolutional networks for small images, and an autoencoder.
+"""Deep plain convolutional networks for small images, an autoencoder, and one for signals.
 
 Strides take the place of pooling, as in the paper: a maximum has no exact spiking counterpart, and
 an average would need neurons of its own.
@@ -60,6 +60,34 @@ def autoencoder(input_shape: tuple[int, ...], classes: int = 0) -> nn.Sequential
     )
 
 
+def signalnet(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """Return conv16c7s2 - conv32c5s2 - conv32c5s2 - fc64 along one axis, for signals over time.
+
+    Args:
+        input_shape: (channels, length).
+        classes: number of outputs.
+
+    Raises:
+        ConversionError: samples have another shape.
+    """
+    if len(input_shape) != 2:
+        raise ConversionError(
+            f"model signalnet takes signals (channels, length), found samples of shape "
+            f"{input_shape}; use --model lenet for images and --model mlp for any others"
+        )
+    channels, length = input_shape
+    modules: list[nn.Module] = []
+    for out, stride, kernel in ((16, 2, 7), (32, 2, 5), (32, 2, 5)):
+        modules += [
+            nn.Conv1d(channels, out, kernel, stride, padding=kernel // 2, bias=False),
+            nn.BatchNorm1d(out),
+            nn.ReLU(),
+        ]
+        channels, length = out, -(-length // stride)
+    hidden = [nn.Linear(channels * length, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU()]
+    return nn.Sequential(*modules, nn.Flatten(), *hidden, nn.Linear(64, classes))
+
+
 def _even(lengths: tuple[int, int]) -> tuple[int, int]:
     """Return what a transposed convolution of stride 2 has to add to reach these lengths."""
     return (1 - lengths[0] % 2, 1 - lengths[1] % 2)
@@ -113,8 +141,9 @@ def image_shape(name: str, input_shape: tuple[int, ...]) -> tuple[int, int, int]
         ConversionError: it is not (channels, height, width).
     """
     if len(input_shape) != 3:
+        of_signals = ", or signalnet for signals" if len(input_shape) == 2 else ""
         raise ConversionError(
             f"model {name} takes images (channels, height, width), found samples of shape "
-            f"{input_shape}; use --model mlp"
+            f"{input_shape}; use --model mlp{of_signals}"
         )
     return input_shape[0], input_shape[1], input_shape[2]

@@ -19,6 +19,8 @@ from tandem_hw.zoo.catalogue import MODELS
 from tandem_hw.zoo.models import build, cifarnet, lenet, mlp
 from tests.helpers.present import present
 
+#: What takes something else than images.
+OF_OTHERS = ("mlp", "signalnet")
 Described = list[tuple[object, ...]]
 
 
@@ -90,11 +92,22 @@ def test_lenet_takes_images_of_any_size(shape: tuple[int, ...]) -> None:
     assert lenet(shape, 7).eval()(torch.zeros(2, *shape)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "mlp"])
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in OF_OTHERS])
 @pytest.mark.parametrize("shape", [(784,), (28, 28)])
 def test_convolutional_networks_refuse_what_is_no_image(name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ConversionError, match=rf"model {name} takes images .*use --model mlp"):
         build(name, shape, 10)
+
+
+@pytest.mark.parametrize("shape", [(3, 40), (1, 7), (2, 1)])
+def test_signalnet_takes_signals_of_any_length(shape: tuple[int, ...]) -> None:
+    assert build("signalnet", shape, 4).eval()(torch.zeros(2, *shape)).shape == (2, 4)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (9,)])
+def test_signalnet_refuses_what_is_no_signal(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConversionError, match=r"takes signals \(channels, length\)"):
+        build("signalnet", shape, 4)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
@@ -141,7 +154,8 @@ def trained_a_step(
 
 @pytest.mark.parametrize("name", MODELS)
 def test_each_network_trains_and_is_the_same_on_the_reference(name: str) -> None:
-    shape = (3, 8, 8) if name != "cifarnet" else (2, 4, 4)  # it has more weights than the others
+    # cifarnet has more weights than the others
+    shape = {"cifarnet": (2, 4, 4), "signalnet": (3, 21)}.get(name, (3, 8, 8))
     model, images = trained_a_step(name, shape, 10)
     network = freeze(model)
     assert network.outputs == (math.prod(shape) if name == "autoencoder" else 10)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from rich.table import Table
 from torch import nn
@@ -26,6 +25,7 @@ from tandem_hw.conversion.preparation.remedies import Remedy, is_lost, remedies
 from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
 from tandem_hw.data.dataset import Dataset, ImageDataset
 from tandem_hw.data.datasets import load_dataset
+from tandem_hw.data.integers import training_integers
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
 from tandem_hw.export.files import write_network
 from tandem_hw.export.freezing import freeze
@@ -84,7 +84,11 @@ def run_conversion(
     check_device(device)
     start = _load(model_path, data, model, wanted)
     network, dataset = start.network.to(device).eval(), start.dataset
-    measuring = _calibration_samples(network, dataset, samples)
+    architecture = network.architecture
+    integers = training_integers(
+        dataset, architecture.input, architecture.options.num_steps, samples
+    )
+    measuring = torch.from_numpy(integers)
     measured = calibrate(network, measuring, percentile)
     if network.meaning is None:
         network.meaning = meaning_of(fitting_objective(dataset, network.outputs), dataset)
@@ -250,17 +254,6 @@ def _firing_delay(
                 f"delay, or leave --reset away"
             )
     return steps_of_delay(delay, num_steps, ConversionError)
-
-
-def _calibration_samples(network: TandemNetwork, dataset: Dataset, samples: int) -> torch.Tensor:
-    """Return training samples from all over the training part, which may be sorted by class."""
-    spec = network.architecture.input
-    dataset.check_fit(spec, network.architecture.options.num_steps)
-    found = len(dataset.x_train)
-    if not found:
-        raise DataError(f"{dataset.name}: has no training samples to measure with")
-    chosen = np.linspace(0, found - 1, min(samples, found)).astype(np.int64)
-    return torch.from_numpy(dataset.integers(dataset.x_train[chosen], spec))
 
 
 # The table ---------------------------------------------------------------------------------------

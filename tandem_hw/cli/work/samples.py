@@ -97,9 +97,15 @@ def _numbered_by_name(labels: Labels, network: QuantizedNetwork, owner: str) -> 
     Where one of the two has no names, the numbers are the same.
 
     Raises:
-        DataError: the network has no class of a name.
+        DataError: the network has no class of a name, or no names and other classes than the data.
     """
     known = () if network.meaning is None else network.meaning.class_names
+    if not known and labels.names is not None and network.outputs != labels.classes:
+        raise DataError(
+            f"{owner}: its labels are names, or numbers that do not begin with 0, of "
+            f"{labels.classes} classes; the network has {network.outputs} outputs, and nothing "
+            f"says which is whose: give labels from 0, or train it with these data"
+        )
     if not known or labels.names is None or labels.names == known[: len(labels.names)]:
         return labels
     order = np.array(class_order(labels.names, known, owner), np.int64)

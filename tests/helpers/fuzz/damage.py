@@ -109,6 +109,8 @@ def edit_npz(path: Path, random: Random) -> None:
             arrays[name] = other_array(arrays[name], random)
         except TypeError:  # fields are no numbers
             arrays[name] = arrays[name]["t"]
+        except ValueError:  # an edit before this one has put a text there
+            arrays[name] = arrays[name][None]
     np.savez(path, **arrays)
 
 

@@ -1,0 +1,1 @@
+"""Data of the user's own: arrays, folders of files, and objects of other programs."""

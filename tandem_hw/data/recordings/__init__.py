@@ -1,0 +1,1 @@
+"""Recordings of event cameras in the formats that they come in."""

@@ -1,0 +1,1 @@
+"""Samples that a training reads as it needs them."""

@@ -59,7 +59,9 @@ def executed(path: Path, folder: Path) -> Any:
 def as_text(output: Any) -> Any:
     """Return an output as it is stored: standard output, or the text of a result."""
     if output.output_type == "stream" and output.name == "stdout":
-        return nbformat.v4.new_output("stream", name="stdout", text=output.text)
+        # Empty lines are what a progress bar leaves behind where it is not shown.
+        lines = [line.rstrip() for line in output.text.splitlines() if line.strip()]
+        return nbformat.v4.new_output("stream", name="stdout", text="\n".join(lines) + "\n")
     if output.output_type == "execute_result":
         data = {"text/plain": output.data["text/plain"]}
         return nbformat.v4.new_output("display_data", data=data)

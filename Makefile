@@ -29,9 +29,9 @@ setup:
 
 demo: setup
 	$(BIN)/tandem-hw train digits --model lenet --epochs 15 --out $(DEMO) --overwrite
-	$(BIN)/tandem-hw export $(DEMO)/checkpoint.pt --out $(DEMO)/digits.net
-	$(BIN)/tandem-hw simulate $(DEMO)/digits.net --backend lava-cpu --json $(DEMO)/simulate.json
-	$(BIN)/tandem-hw verify $(DEMO)/digits.net --backends reference,lava-cpu --json $(DEMO)/verify.json
+	$(BIN)/tandem-hw export $(DEMO)/checkpoint.pt --out $(DEMO)/digits.net --overwrite
+	$(BIN)/tandem-hw simulate $(DEMO)/digits.net --backend lava-cpu --json $(DEMO)/simulate.json --overwrite
+	$(BIN)/tandem-hw verify $(DEMO)/digits.net --backends reference,lava-cpu --json $(DEMO)/verify.json --overwrite
 
 test: setup
 	$(BIN)/python $(PYTEST) -m "not exhaustive"

@@ -229,7 +229,7 @@ def rows_of(name: str, kind: Kind, folder: Path) -> Iterator[dict[str, Any]]:
     for size in kind.sizes:
         number = kind.write(folder, size)
         arguments = ["simulate", f"{folder / 'model.net'}", "--data", f"npz:{folder / 'data.npz'}"]
-        measured = measure([*arguments, "--json", f"{folder / 'run.json'}"])
+        measured = measure([*arguments, "--json", f"{folder / 'run.json'}", "--overwrite"])
         _check_activity(folder / "run.json")
         expected = None
         if len(found) == 2:

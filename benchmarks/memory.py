@@ -71,7 +71,9 @@ def _write_data(spec: str, path: Path, samples: int) -> None:
 def _commands(folder: Path) -> Mapping[str, list[str]]:
     return {
         "simulate": ["simulate"],
-        "simulate --recording": ["simulate", "--recording", f"{folder / 'run.npz'}"],
+        "simulate --recording": [
+            *("simulate", "--recording", f"{folder / 'run.npz'}", "--overwrite")
+        ],
         "verify (reference, pytorch)": [
             *("verify", "--backends", "reference"),
             *("--checkpoint", f"{folder / 'lenet.pt'}"),

@@ -152,7 +152,7 @@ def simulations(backend: str, samples: int) -> Iterator[tuple[Callable[[], None]
         arguments = [
             *("simulate", f"{folder / 'lenet.net'}", "--data", f"npz:{folder / 'data.npz'}"),
             *("--backend", backend, "--recording", f"{out / 'run.npz'}"),
-            *("--json", f"{out / 'run.json'}"),
+            *("--json", f"{out / 'run.json'}", "--overwrite"),
         ]
 
         def run() -> None:

@@ -70,7 +70,16 @@ def write_json(target: str | os.PathLike[str], content: Mapping[str, Any]) -> No
     Raises:
         FileFormatError: the folder cannot be created or written to, or the disk is full.
     """
-    write_whole(target, (json.dumps(content, indent=2) + "\n").encode())
+    write_whole(target, json_text(content).encode())
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return plain data as JSON, as it stands in a file.
+
+    Args:
+        content: dictionaries, lists, texts and numbers.
+    """
+    return json.dumps(content, indent=2) + "\n"
 
 
 class _FailingOnce(io.FileIO):

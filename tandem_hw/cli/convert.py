@@ -14,6 +14,7 @@ from tandem_hw.cli.options import (
     json_option,
     simulation_only_option,
 )
+from tandem_hw.cli.output.written_files import overwrite_option
 from tandem_hw.export.c99.written_files import written_paths
 
 
@@ -21,6 +22,7 @@ from tandem_hw.export.c99.written_files import written_paths
 @convert_options
 @simulation_only_option
 @json_option
+@overwrite_option
 @device_option
 def command(model_path: Path, out: Path, json_path: Path | None, **wanted: Any) -> None:
     """Turn the trained network MODEL into integers, without training it, and write them.

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tandem_hw.cli.options import NetworkPath, OutputPath, check_outputs, simulation_only_option
+from tandem_hw.cli.output.written_files import overwrite_option
 from tandem_hw.data.catalogue import KNOWN_SPECS
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.c99.written_files import is_c, written_paths
@@ -21,6 +22,7 @@ from tandem_hw.export.c99.written_files import is_c, written_paths
     required=True,
     help="The file to write, .net, .nir or .c (with a header .h beside it).",
 )
+@overwrite_option
 @simulation_only_option
 @click.option(
     "--tandem-only",

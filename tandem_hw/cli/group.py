@@ -36,6 +36,7 @@ COMMANDS = {
     "deploy": "tandem_hw.cli.board.deploy",
     "conformance": "tandem_hw.cli.board.conformance",
     "examples": "tandem_hw.cli.examples",
+    "doctor": "tandem_hw.cli.look.doctor",
 }
 
 

@@ -13,6 +13,7 @@ from tandem_hw.cli.options import (
     network_argument,
     write_json,
 )
+from tandem_hw.cli.output.written_files import overwrite_option, written_lines
 
 
 @click.command("inspect")
@@ -21,6 +22,7 @@ from tandem_hw.cli.options import (
     "--chip", is_flag=True, help="Estimate cores, chips, steps, time and energy on Loihi 2."
 )
 @json_option
+@overwrite_option
 def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
     """Show the layers of NET, their integers, and what their states are proven to stay within."""
     check_outputs(json_path, inputs=[network_path])
@@ -28,7 +30,7 @@ def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
     from tandem_hw.cli.terminal import make_console, warn
     from tandem_hw.cli.work.network_tables import (
         describe,
-        layer_table,
+        layer_tables,
         meaning_words,
         window_words,
     )
@@ -41,7 +43,8 @@ def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
 
         budget = chip_budget(network)
     console = make_console()
-    console.print(layer_table(network))
+    for table in layer_tables(network, console.width):
+        console.print(table)
     warn(console, unproven_lines(network))
     spec = network.input
     console.print(
@@ -61,3 +64,5 @@ def command(network_path: Path, chip: bool, json_path: Path | None) -> None:
         console.print(energy_line(budget))
         description["chip"] = budget.as_dict()
     write_json(description, json_path)
+    for line in written_lines(json_path):
+        console.print(line)

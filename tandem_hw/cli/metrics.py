@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final
 
-_LABELS: Final = {"mse": "MSE", "mae": "MAE", "r2": "R^2", "psnr": "PSNR"}
-_UNITS: Final = {"psnr": " dB"}
-
-
-def shown(name: str, value: float) -> str:
-    """Return a metric with its name and unit for the terminal."""
-    if name == "accuracy":
-        return f"accuracy {value:.2%}"
-    return f"{_LABELS.get(name, name)} {value:.4g}{_UNITS.get(name, '')}"
+from tandem_hw.training.watching.words import shown as shown
 
 
 def shown_together(metrics: Mapping[str, float]) -> str:

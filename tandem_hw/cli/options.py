@@ -17,6 +17,13 @@ import click
 from tandem_hw import atomic_write
 from tandem_hw.atomic_write import require_writable
 from tandem_hw.cli.given.config_file import COMMAND, command_record, config_path
+from tandem_hw.cli.output.written_files import (
+    STANDARD_OUTPUT,
+    expect_suffix,
+    require_free,
+    require_name,
+    take_standard_output,
+)
 from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
 from tandem_hw.errors import BackendUnavailableError, ConversionError, FileFormatError
 from tandem_hw.examples.catalogue import PREFIX, example_path
@@ -34,10 +41,15 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class OutputPath(click.Path):
-    """The type of a file to write, whose name must not say that it is a folder."""
+    """The type of a file to write, whose name must not say that it is a folder or another kind.
 
-    def __init__(self) -> None:
+    Args:
+        suffix: what files of its kind end in; "" where the command looks at it.
+    """
+
+    def __init__(self, suffix: str = "") -> None:
         super().__init__(path_type=Path)
+        self.suffix = suffix
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -45,6 +57,25 @@ class OutputPath(click.Path):
         """Return the path."""
         if isinstance(value, str) and value.endswith(os.sep):  # a Path would not show it
             self.fail(f"{value!r} names a folder: give the name of a file to write", param, ctx)
+        if self.suffix and ctx is not None:
+            expect_suffix(ctx, Path(value), self.suffix)
+        return super().convert(value, param, ctx)
+
+
+class JsonPath(OutputPath):
+    """The type of a file of JSON, or ``-`` for standard output."""
+
+    def __init__(self) -> None:
+        super().__init__(".json")
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path."""
+        if value == "-":
+            value = str(STANDARD_OUTPUT)
+        if value == str(STANDARD_OUTPUT) and ctx is not None:
+            take_standard_output(ctx)
         return super().convert(value, param, ctx)
 
 
@@ -86,7 +117,10 @@ samples_option = click.option(
     "--samples", type=click.IntRange(min=1), help="Use the first so many samples (default: all)."
 )
 json_option = click.option(
-    "--json", "json_path", type=OutputPath(), help="Write the results as JSON."
+    "--json",
+    "json_path",
+    type=JsonPath(),
+    help="Write the results as JSON; - for standard output.",
 )
 device_option = click.option(
     "--device", default="cpu", show_default=True, help="Where PyTorch computes: cpu, cuda, cuda:1."
@@ -283,14 +317,17 @@ def check_outputs(
         data: the data set that is read, as ``load_dataset`` takes it.
 
     Raises:
-        FileFormatError: a path cannot be written to, is given twice, or is an input.
+        FileFormatError: a path cannot be written to, is given twice, is an input, has a name of
+            another kind of files, or is there and was not to be replaced.
     """
     source = None if data is None else data_source(data)
     context = click.get_current_context(silent=True)
     options = None if context is None else config_path(context)
     read = [path for path in (*inputs, source, options) if path is not None]
     written: list[Path] = []
-    for path in filter(None, outputs):
+    for path in outputs:
+        if path is None or path == STANDARD_OUTPUT:
+            continue
         require_writable(path)
         for other in read:
             if _is_part(path, other):
@@ -301,6 +338,9 @@ def check_outputs(
         if any(_is_same(path, other) for other in written):
             raise FileFormatError(f"{path}: is given twice; give every output a file of its own")
         written.append(path)
+    for path in written:
+        require_name(path)
+        require_free(path)
 
 
 def _is_part(path: Path, read: Path) -> bool:
@@ -329,7 +369,10 @@ def write_json(content: dict[str, Any], path: Path | None) -> None:
     context = click.get_current_context(silent=True)
     if context is not None:
         content = {**content, COMMAND: command_record(context, is_output)}
-    atomic_write.write_json(path, content)
+    if path == STANDARD_OUTPUT:
+        click.echo(atomic_write.json_text(content), nl=False)
+    else:
+        atomic_write.write_json(path, content)
 
 
 def is_output(param: click.Parameter) -> bool:

@@ -21,6 +21,7 @@ from tandem_hw.cli.options import (
     samples_option,
     verbose_option,
 )
+from tandem_hw.cli.output.written_files import overwrite_option
 from tandem_hw.errors import TandemError
 from tandem_hw.sim.registry import BACKENDS
 
@@ -35,7 +36,7 @@ from tandem_hw.sim.registry import BACKENDS
 @click.option(
     "--recording",
     "recording_path",
-    type=OutputPath(),
+    type=OutputPath(".npz"),
     help="Write spike counts, potentials and predictions as npz.",
 )
 @click.option(
@@ -58,6 +59,7 @@ from tandem_hw.sim.registry import BACKENDS
     help="Also end each sample as soon as its best class leads by MARGIN (logits, or spikes of a "
     "counted readout); without one, or with several, a curve. Backend reference.",
 )
+@overwrite_option
 @verbose_option
 @device_option
 @backend_options

@@ -191,7 +191,7 @@ def _settings_of(arguments: Sequence[str]) -> dict[str, Any]:
         raise click.UsageError(
             f"{error.format_message()} (of: {' '.join(arguments)})", click.get_current_context()
         ) from error
-    if str(settings["out"]) != "?" or any(settings[name] for name in NOT_VARIED[1:4]):
+    if str(settings["out"]) != "?" or any(settings[name] for name in NOT_VARIED[1:5]):
         raise click.UsageError(f"{', '.join(NOT_VARIED)} are the sweep's, not a training's")
     settings = {name: value for name, value in settings.items() if name not in NOT_VARIED}
     rest = dict(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
@@ -10,12 +10,18 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
 )
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
+from tandem_hw.cli.output.sentences import breaks
+from tandem_hw.cli.output.table_width import fit
+from tandem_hw.cli.output.written_files import standard_output_is_taken
 from tandem_hw.plain_text import plain
 
 #: Width that a file or a pipe has for tables: more than any takes, so that no name is cut.
@@ -26,8 +32,9 @@ def make_console(*, stderr: bool = False) -> Console:
     """Return a console that shows paths, names and numbers as they are.
 
     Args:
-        stderr: write to standard error.
+        stderr: write to standard error; where standard output belongs to JSON all do.
     """
+    stderr = stderr or standard_output_is_taken()
     console = Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
@@ -44,18 +51,39 @@ class _PlainText(RenderHook):
 
 
 class _Plain:
-    """Something that a console shows, in plain characters."""
+    """Something that a console shows, in plain characters and in its width.
+
+    Sentences go on in a further line between two words, and what is longer than a line, such as a
+    path, stays whole, so that it can be copied; tables have their own way (``table_width``).
+    """
 
     def __init__(self, shown: ConsoleRenderable) -> None:
         self.shown = shown
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for segment in console.render(self.shown, options):
+        shown = self.shown
+        if isinstance(shown, Table):
+            options = options.update(width=fit(shown, options), no_wrap=False)
+        elif isinstance(shown, Text):
+            shown = Text("\n").join(
+                part
+                for line in shown.split("\n", allow_blank=True)
+                for part in _parts(line, options.max_width)
+            )
+        for segment in console.render(shown, options):
             if segment.control:
                 yield segment
                 continue
             lines = (plain(line, longest=None) for line in segment.text.split("\n"))
             yield Segment("\n".join(lines), segment.style)
+
+
+def _parts(line: Text, width: int) -> list[Text]:
+    """Return a line as those of a terminal."""
+    parts = list(line.divide(breaks(line.plain, width)))
+    for part in parts:
+        part.rstrip()
+    return parts
 
 
 def warn(console: Console, lines: Iterable[str]) -> None:
@@ -65,21 +93,25 @@ def warn(console: Console, lines: Iterable[str]) -> None:
 
 
 @contextmanager
-def progress_bars(*columns: str, disable: bool = False) -> Iterator[Progress]:
+def progress_bars(
+    *, columns: Sequence[ProgressColumn] | None = None, disable: bool = False
+) -> Iterator[Progress]:
     """Show progress bars on standard error, so that standard output stays clean.
 
     Args:
-        columns: further columns in rich's markup, filled from a task's fields.
+        columns: what a line consists of; a bar, how much is done and the time where it is None.
         disable: show nothing.
     """
     console = make_console(stderr=True)
-    with Progress(
+    usual: tuple[ProgressColumn, ...] = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        *(TextColumn(column) for column in columns),
+    )
+    with Progress(
+        *(usual if columns is None else columns),
         console=console,
         transient=True,
         disable=disable or not console.is_interactive,  # in a file it would leave an empty line

@@ -15,6 +15,25 @@ from tandem_hw.cli.train_options import check_spiking_options, train_options, tr
 from tandem_hw.errors import FileFormatError
 from tandem_hw.sweep.axes import NOT_VARIED
 from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
+from tandem_hw.training.watching.log_names import LOGS, check_logs, check_logs_free
+
+
+class LogNames(click.ParamType):  # type: ignore[type-arg]
+    """The type of names of logs, with commas between them."""
+
+    name = "names"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the names, if there are such logs."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        for name in names:
+            if name not in LOGS:
+                self.fail(f"{name!r} is no log; there are {', '.join(LOGS)}", param, ctx)
+        return names
 
 
 @click.command("train")
@@ -34,6 +53,12 @@ from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
     "is given beside it has to be as it was, but for more --epochs.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier training in the folder.")
+@click.option(
+    "--log",
+    type=LogNames(),
+    default=(),
+    help=f"Also log every epoch in the folder: {', '.join(LOGS)}, with commas between them.",
+)
 @verbose_option
 @click.pass_context
 def command(
@@ -46,6 +71,7 @@ def command(
     resume: bool,
     overwrite: bool,
     verbose: bool,
+    log: tuple[str, ...],
     init: Path | None,
     **settings: Any,
 ) -> None:
@@ -59,16 +85,19 @@ def command(
 
     torchrun -m tandem_hw train ... trains on several GPUs together.
     """
+    check_logs(log)
     if resume:
         folder = _folder_to_resume(context, out, data)
         _check_folder(folder, resume, overwrite, [], None)
         # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
         from tandem_hw.cli.work.train import resume_training
 
-        resume_training(context, folder, data if _is_data(context, out) else None, model)
+        resume_training(context, folder, data if _is_data(context, out) else None, model, log)
     else:
         if out is None:
             raise click.UsageError("Missing option '--out'.", context)
+        if not overwrite:
+            check_logs_free(log, out)
         options = training_options(settings)
         read = [init, None if options.teacher is None else Path(options.teacher)]
         read += (model_file_of(model) or ())[:1]
@@ -77,7 +106,9 @@ def command(
         from tandem_hw.cli.work.train import run_training  # PyTorch, as above
 
         used = used_options(context, lambda param: param.name in NOT_VARIED)
-        run_training(data, model, device, out, init, options, settings, used, overwrite=overwrite)
+        run_training(
+            *(data, model, device, out, init, options, settings, used), overwrite=overwrite, log=log
+        )
     if verbose:
         from tandem_hw.cli.work.arithmetic_tables import show_ways
 

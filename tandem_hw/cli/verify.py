@@ -18,9 +18,10 @@ from tandem_hw.cli.options import (
     network_argument,
     samples_option,
 )
+from tandem_hw.cli.output.written_files import overwrite_option
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.errors import ComparisonRefusedError
-from tandem_hw.sim.registry import check_name, default_backends
+from tandem_hw.sim.registry import check_name
 
 
 @click.command("verify")
@@ -28,8 +29,8 @@ from tandem_hw.sim.registry import check_name, default_backends
 @data_option
 @click.option(
     "--backends",
-    help="Backends to compare, separated by commas; the first one is the measure [default: "
-    "reference,lava-cpu, and reference,c where Lava is not installed].",
+    help="Backends to compare, separated by commas; the first one is the measure [default: all "
+    "that can run NET here, the slow ones on 20 samples].",
 )
 @click.option(
     "--checkpoint",
@@ -38,6 +39,7 @@ from tandem_hw.sim.registry import check_name, default_backends
 )
 @samples_option
 @json_option
+@overwrite_option
 @device_option
 @backend_options
 def command(
@@ -56,10 +58,33 @@ def command(
     window's end of those that have them, and the digests of the weights, biases and thresholds that
     they computed with, with those of NET.
 
+    Without --backends, all that can run NET on this machine are compared: lava-stock and sana-fe,
+    which are slow, on 20 samples, unless --samples says how many; the others on all. What is left
+    out is said with the reason.
+
     The exit status is 0 if all are equal, 1 if they differ or a layer never fired, 2 on an error.
     """
     check_outputs(json_path, inputs=[network_path, checkpoint], data=data)
-    backends = ",".join(default_backends()) if backends is None else backends
+    names = None if backends is None else _names(backends)
+    network = load_network(network_path)
+    # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
+    from tandem_hw.cli.work.verify import Backends, verify
+
+    options["device"] = device
+    if names is None:
+        chosen = Backends.all_exact(network, options)
+    else:
+        chosen = Backends([backend_from_options(name, options) for name in names])
+    if not verify(network, chosen, checkpoint, data, samples, json_path):
+        raise click.exceptions.Exit(EXIT_MISMATCH)
+
+
+def _names(backends: str) -> list[str]:
+    """Return the names of backends that there are.
+
+    Raises:
+        TandemError: a name is empty, or no backend's.
+    """
     names = [name.strip() for name in backends.split(",")]
     if not all(names):
         raise ComparisonRefusedError(
@@ -67,11 +92,4 @@ def command(
         )
     for name in names:
         check_name(name)
-    network = load_network(network_path)
-    # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
-    from tandem_hw.cli.work.verify import verify
-
-    options["device"] = device
-    runners = [backend_from_options(name, options) for name in names]
-    if not verify(network, runners, checkpoint, data, samples, json_path):
-        raise click.exceptions.Exit(EXIT_MISMATCH)
+    return names

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from typing import Any, Final, Literal
 
 from tandem_hw.chip.timing import board_period
@@ -18,11 +17,9 @@ from tandem_hw.errors import DataError, NetworkError, TandemError
 from tandem_hw.sim.backend import Backend, input_digest
 from tandem_hw.sim.registry import make_backend
 from tandem_hw.verification.step import VerificationError, compare
-from tandem_hw.version import installed_version
+from tandem_hw.version import installed_version, package_versions
 
 REPORT_VERSION: Final = 1
-#: Packages whose versions a report tells, where they are installed.
-_PACKAGES: Final = ("numpy", "torch", "lava-nc", "lava-loihi", "sanafe")
 
 #: Makes the backend under test; takes a ``period`` where ``period_of`` has one.
 BackendMaker = Callable[..., Backend]
@@ -160,7 +157,7 @@ def describe(backend: str, chosen: Sequence[Case], outcomes: Sequence[Outcome]) 
         "tandem_hw": installed_version(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "packages": _versions(),
+        "packages": package_versions(),
         "suite_digest": state.hexdigest(),
         "cases": len(chosen),
         **count(outcomes),
@@ -168,13 +165,3 @@ def describe(backend: str, chosen: Sequence[Case], outcomes: Sequence[Outcome]) 
         "seconds": sum(one.seconds for one in outcomes),
         "outcomes": [asdict(one) for one in outcomes],
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -89,7 +89,7 @@ def beyond(bounds: StateBounds) -> int:
 def unproven_lines(network: QuantizedNetwork) -> list[str]:
     """Say of each layer that is not proven how far its state can leave 24 bits."""
     return [
-        f"layer {layer.name} is not proven: its state can reach {bounds.low} … {bounds.high}, "
+        f"layer {layer.name} is not proven: its state can reach {bounds.low} to {bounds.high}, "
         f"{beyond(bounds)} weight units beyond 24 bits, where values wrap or clip; simulate and "
         f"verify count in how many samples it saturated"
         for layer, bounds in zip(network.layers, network.bounds, strict=True)

@@ -98,6 +98,8 @@ class Backend(ABC):
         starts_at_once: whether ``simulate`` may be called for a few samples after the others, since
             it starts no process and compiles nothing. Where it may, a run in parts never holds more
             than a part; where not, all is simulated before the first part is returned.
+        few_samples: of how many samples it is asked where nobody says which backends, since it is
+            slow; None for all.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Backend(ABC):
     needs_board: ClassVar[bool] = False
     takes_period: ClassVar[bool] = False
     starts_at_once: ClassVar[bool] = False
+    few_samples: ClassVar[int | None] = None
 
     @abstractmethod
     def why_unavailable(self) -> str | None:

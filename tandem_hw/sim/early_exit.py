@@ -88,7 +88,7 @@ def check_early_exit(network: QuantizedNetwork, backend: Backend, objective: str
     if not isinstance(backend, ReferenceBackend):
         raise ComparisonRefusedError(
             f"--early-exit needs the readout after each step, which backend {backend.name} "
-            f"does not give; use --backend reference, whose windows are the same"
+            f"does not give; use the backend reference, whose windows are the same"
         )
 
 

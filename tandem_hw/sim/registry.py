@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tandem_hw.deferred_import import imported_when_called
-from tandem_hw.errors import BackendUnavailableError
+from tandem_hw.errors import BackendUnavailableError, NetworkError
 
 if TYPE_CHECKING:
+    from tandem_hw.network.quantized import QuantizedNetwork
     from tandem_hw.sim.backend import Backend
 
 #: What makes each backend, by the ``name`` that its class has as well.
@@ -20,12 +21,6 @@ BACKENDS: dict[str, Callable[..., Backend]] = {
     "sana-fe": imported_when_called("tandem_hw.sim.sana_fe.backend", "SanaFeBackend"),
     "loihi2": imported_when_called("tandem_hw.sim.loihi2.backend", "Loihi2Backend"),
 }
-
-
-def default_backends() -> tuple[str, str]:
-    """Return what is compared where nobody says what: the reference with Lava, or else with C."""
-    lava = "lava-cpu"
-    return "reference", lava if make_backend(lava).why_unavailable() is None else "c"
 
 
 def check_name(name: str) -> None:
@@ -52,3 +47,35 @@ def make_backend(name: str, **options: Any) -> Backend:
     """
     check_name(name)
     return BACKENDS[name](**options)
+
+
+def exact_backends(
+    network: QuantizedNetwork, make: Callable[[str], Backend] = make_backend
+) -> tuple[list[Backend], dict[str, str]]:
+    """Return every backend that can run a network here by itself, and why the others cannot.
+
+    Args:
+        network: what is to be run.
+        make: makes a backend by name.
+
+    Returns:
+        The backends, the reference first, and for each other one that needs no board what is
+        missing here or why it refuses the network.
+    """
+    runners: list[Backend] = []
+    left_out: dict[str, str] = {}
+    for name in BACKENDS:
+        backend = make(name)
+        if backend.needs_board:
+            continue
+        reason = backend.why_unavailable()
+        if reason is None:
+            try:
+                backend.check_network(network)
+            except NetworkError as error:
+                reason = str(error)
+        if reason is None:
+            runners.append(backend)
+        else:
+            left_out[name] = reason
+    return runners, left_out

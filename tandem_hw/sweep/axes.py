@@ -23,7 +23,7 @@ _THEN: Final = "then"
 #: What is said of an option that takes no value.
 _WITH_FLAG: Final[Mapping[str, bool]] = {"yes": True, "no": False}
 #: Options of ``train`` that say where a training is and how it is shown, not what it is.
-NOT_VARIED: Final = ("out", "resume", "overwrite", "verbose", "help", "config")
+NOT_VARIED: Final = ("out", "resume", "overwrite", "verbose", "log", "help", "config")
 
 
 def read_vary(text: str, options: Mapping[str, bool]) -> Axis:

@@ -7,7 +7,7 @@ the test set is looked at once, at the end.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -62,6 +62,10 @@ from tandem_hw.training.samples import SEED_STRIDE, TrainingData
 from tandem_hw.training.schedule import spiking_layers
 from tandem_hw.training.spike_rate import FiringLayers, SpikeRate
 from tandem_hw.training.synop_penalty import SynOpPenalty
+from tandem_hw.training.watching.bar import shown_by_itself
+from tandem_hw.training.watching.epoch_times import EpochClock
+from tandem_hw.training.watching.log_names import check_logs_free
+from tandem_hw.training.watching.logs import open_logs
 
 __all__ = ["StepReport", "TrainingOptions", "evaluate", "seed_everything", "train"]
 
@@ -86,6 +90,8 @@ def train(
     overwrite: bool = False,
     report: Callable[[StepReport], None] | None = None,
     epoch_done: Callable[[dict[str, Any]], None] | None = None,
+    log: Sequence[str] = (),
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Train a model and leave its checkpoints and metrics in a folder.
 
@@ -108,6 +114,10 @@ def train(
             this one is whole; not looked at with ``resume``.
         report: told after every step, on a GPU one step late.
         epoch_done: told the metrics of every epoch, after its checkpoints are written.
+        log: what is written of the epochs besides, in the folder: "csv" (``metrics.csv``) and
+            "tensorboard" (events in ``tensorboard/``, with the extra of that name).
+        quiet: show no progress. Otherwise a bar and a line for each epoch are on standard error,
+            where that is a terminal or a notebook, unless ``report`` or ``epoch_done`` is given.
 
     Returns:
         What ``metrics.json`` holds; "silent_layers" names the layers that fired for no test sample.
@@ -120,6 +130,7 @@ def train(
         FileFormatError: the folder cannot be written to, holds a training or is in use by one, or
             there is nothing to resume, or its files belong to different trainings.
         TypeError: there is no data set, or no options.
+        BackendUnavailableError: what writes a log is not installed.
     """
     check_tandem(model)
     dataset = given_dataset(dataset, "train")
@@ -128,6 +139,9 @@ def train(
             f"train takes options as TrainingOptions, found {type(options).__name__}; give "
             f"tandem_hw.TrainingOptions(epochs=5), for instance"
         )
+    logs = open_logs(log, Path(folder))
+    if not (resume or overwrite):
+        check_logs_free(log, Path(folder))
     place = torch.device(own_device(device))
     with started_processes(place, options.batch_size) as processes, ExitStack() as claim:
         run = _Run(model, dataset, options, Path(folder), place, processes)
@@ -137,10 +151,19 @@ def train(
         else:
             run.begin(overwrite)
         run.start()
+        is_watched = report is not None or epoch_done is not None
+        shown = shown_by_itself(quiet or is_watched or not processes.is_first)
+        own_report, own_epoch_done = claim.enter_context(shown)
+        if processes.is_first:
+            claim.callback(lambda: [one.close() for one in logs])
+            for one in logs:
+                one.begin(run.timed_metrics)
         for epoch in range(run.epoch + 1, options.epochs + 1):
-            run.train_epoch(epoch, report if processes.is_first else None)
-            if epoch_done is not None and processes.is_first:
-                epoch_done(run.metrics[-1])
+            run.train_epoch(epoch, (report or own_report) if processes.is_first else None)
+            if processes.is_first:
+                for one in logs:
+                    one.add(run.timed_metrics)
+                (epoch_done or own_epoch_done)(run.metrics[-1])
         return run.finish()
 
 
@@ -180,6 +203,7 @@ class _Run:
         self.metrics: list[dict[str, Any]] = []
         #: Of each time that it was made longer: after which epoch, how many were planned, and are.
         self.extensions: list[list[int]] = []
+        self.clock = EpochClock()
         self.identity = RunIdentity("")
         #: The best model so far, as the content of ``checkpoint.pt``.
         self.best_checkpoint: dict[str, Any] = {}
@@ -196,6 +220,7 @@ class _Run:
 
     def train_epoch(self, epoch: int, report: Callable[[StepReport], None] | None) -> None:
         """Pass over the training data once and write the checkpoints."""
+        self.clock.start()
         self.model.train()
         if not self.processes.is_first:  # the first one's state is saved, and so its dropout
             torch.manual_seed(self.processes.own_seed(self.options.seed * SEED_STRIDE + epoch))
@@ -252,6 +277,7 @@ class _Run:
             validation = None if found is None else found[name]
             epoch = {"epoch": self.epoch, **means, f"validation_{name}": validation}
             self.metrics.append(epoch | {"spike_rate": rate, "spiking_layers": spiking})
+            self.clock.stop()
             self._write(validation)
         self.processes.wait()
 
@@ -342,6 +368,7 @@ class _Run:
         with state_reported(path):
             best = self._take_up(checkpoint)
         self.metrics = checkpoint.metrics
+        self.clock.restore(self.folder, checkpoint.run, len(self.metrics))
         self.identity = RunIdentity(checkpoint.run)
         with torch.random.fork_rng([]):
             self.processes.from_first(lambda: self._tie(checkpoint, best))
@@ -436,7 +463,16 @@ class _Run:
             "architecture": self.model.architecture.to_dict(),
             "options": asdict(self.options),
             "epochs": self.metrics,
+            "seconds": self.clock.seconds,
         }
+
+    @property
+    def timed_metrics(self) -> list[dict[str, Any]]:
+        """The metrics of the epochs so far, each with the seconds that it took."""
+        return [
+            {**epoch, "seconds": seconds}
+            for epoch, seconds in zip(self.metrics, self.clock.seconds, strict=True)
+        ]
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from tandem_hw.chip.connection_matrix import connection_matrix
 from tandem_hw.chip.partition import layer_budget
 from tandem_hw.chip.synapse_memory import dense_words, synapse_use
 from tandem_hw.cli import main
-from tandem_hw.cli.work.network_tables import layer_table
+from tandem_hw.cli.work.network_tables import layer_tables
 from tandem_hw.conformance.layers import (
     changed,
     conv1d_layer,
@@ -155,5 +155,5 @@ def test_inspect_shows_sources_skips_and_relays(tmp_path: Path) -> None:
 
 def _skip_row(network: QuantizedNetwork) -> list[list[str]]:
     """Return the cells of the table's row of the skip, from the source to the bits."""
-    table = layer_table(network)
+    (table,) = layer_tables(network, 1000)
     return [[str(column._cells[3]) for column in table.columns[1:6]]]

@@ -26,7 +26,7 @@ def run(folder: Path, network: QuantizedNetwork, command: str) -> tuple[dict[str
     images = inputs.astype(np.float32) / network.input.largest
     labels = np.arange(6) % 2
     np.savez(folder / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    arguments = [*command.split(), "--json", str(folder / "out.json")]
+    arguments = [*command.split(), "--json", str(folder / "out.json"), "--overwrite"]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return json.loads((folder / "out.json").read_text(encoding="utf-8")), result.output

@@ -200,7 +200,7 @@ def test_inspect_cuts_no_name_where_it_is_no_terminal(tmp_path: Path) -> None:
     write_net(network, tmp_path / "long.net")
     shown = succeed("inspect", tmp_path / "long.net").stdout
     assert all(f"+ {name} " in shown for name in names)
-    assert "…" not in shown.replace(" … ", "")
+    assert "…" not in shown
 
 
 @pytest.mark.parametrize(
@@ -307,13 +307,13 @@ def test_commands_say_where_states_leave_24_bits(
     quiet = succeed("inspect", workspace.net, "--json", path).stdout
     assert "beyond 24 bits" not in quiet
     assert {layer["beyond"] for layer in written_json(path)["layers"]} == {0}
-    shown = succeed("inspect", saturating, "--json", path).stdout
+    shown = succeed("inspect", saturating, "--json", path, "--overwrite").stdout
     (layer,) = written_json(path)["layers"]
     assert layer["beyond"] == layer["state"][1] - (STATE_LIMIT - 1) > 0
     assert f"layer {name} is not proven: its state can reach" in shown
     assert f"{layer['beyond']} weight units beyond 24 bits" in shown
 
-    told = (saturating, "--data", workspace.data, "--json", path)
+    told = (saturating, "--data", workspace.data, "--json", path, "--overwrite")
     shown = succeed("simulate", *told).stdout
     (counted,) = written_json(path)["saturation"]
     assert counted["name"] == name

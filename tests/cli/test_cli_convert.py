@@ -41,7 +41,7 @@ def converted(folder: Path, out: Path, *arguments: object) -> tuple[Any, str]:
     """Run the command; return its JSON and what it printed."""
     result = succeed(
         *("convert", *arguments, "--data", f"npz:{folder / 'data.npz'}"),
-        *("--out", out / "new.net", "--json", out / "new.json"),
+        *("--out", out / "new.net", "--json", out / "new.json", "--overwrite"),
     )
     assert result.stderr == ""
     return written_json(out / "new.json"), result.stdout

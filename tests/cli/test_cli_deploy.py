@@ -17,9 +17,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tandem_hw.cli import main
+from tandem_hw.errors import BackendError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.backend import Progress, SimulationResult
+from tandem_hw.sim.loihi2 import backend as loihi2
 from tandem_hw.sim.loihi2.backend import Loihi2Backend
 from tandem_hw.sim.reference import ReferenceBackend
 from tandem_hw.sim.registry import BACKENDS, make_backend
@@ -126,6 +128,7 @@ def test_run_on_a_board_is_shown_saved_and_verified(folder: Path, board: Board) 
     assert summary["measured"]["profile"] == {"cores": 7}
     assert summary["estimated"]["time"]["work"] == "recording"
     assert summary["verification"]["match"] is True
+    assert summary["packages"]["numpy"] == np.__version__
     assert summary["verification"]["backends"] == ["reference", "loihi2"]
     with np.load(folder / "run.npz") as recording:
         assert recording["backend"] == "loihi2"
@@ -140,6 +143,38 @@ def test_count_that_differs_gives_exit_status_1_and_its_place(folder: Path, boar
     assert "MISMATCH: first in loihi2: layer hidden, sample 1, neuron [2]" in result.stdout
     # Without --verify nobody looks.
     assert run("model.net --data npz:data.npz --host 10.0.0.1").exit_code == 0
+
+
+def test_a_run_that_fails_leaves_a_folder_to_send(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: list[str], *, folder: Path, **__: Any) -> None:
+        (folder / "output.txt").write_text("what Lava said")
+        raise BackendError("the child process of backend loihi2 failed: no route", "last line")
+
+    monkeypatch.setattr(Loihi2Backend, "why_unavailable", lambda self: self.choice.why_not())
+    monkeypatch.setattr(loihi2, "run_watched", fail)
+    arguments = "model.net --data npz:data.npz --host 10.0.0.1"
+    result = run(f"{arguments} --failure-folder failed")
+    assert result.exit_code == 2
+    first, second, third = result.stderr.splitlines()
+    assert first == "Error: the child process of backend loihi2 failed: no route"
+    assert second == "  last line"
+    assert third.startswith("  failed: has the report (report.json)")
+    assert (folder / "failed" / "output.txt").read_text() == "what Lava said"
+    report = json.loads((folder / "failed" / "report.json").read_text())
+    assert report["error"].endswith("no route\nlast line")
+    assert report["board"] == {"--host": "10.0.0.1"}
+    run(arguments)
+    assert [path for path in folder.glob("deploy-failure-*") if (path / "report.json").is_file()]
+
+
+def test_the_address_for_reports_is_that_of_the_project() -> None:
+    (address,) = re.findall(
+        r'^Issues = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
+    page = (ROOT / "docs" / "loihi2.md").read_text(encoding="utf-8")
+    assert page.count(f"<{address}>") == 1
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ def test_lava_that_is_not_installed_is_said_before_anything_runs(
     monkeypatch.setattr(lava_cpu, "_lava_is_installed", lambda: False)
     message = error_of(here, arguments)
     assert "backend lava-cpu: Lava is not installed" in message
-    assert "--backend reference, which gives the same counts" in message
+    assert "or use the backend reference, which gives the same counts" in message
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -205,12 +206,76 @@ def test_outputs_that_are_files_of_their_own_are_written(
     shutil.copytree(originals, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     before = content_of(tmp_path)
-    for _ in range(2):  # the second time over its own results
-        succeed("simulate", "model.net", "--data", "npz:data.npz", "--recording", "run/data.npz",
-                "--json", "run/model.net")  # fmt: skip
+    for overwrite in ((), ("--overwrite",)):  # the second time over its own results
+        result = succeed(
+            *("simulate", "model.net", "--data", "npz:data.npz", *overwrite),
+            *("--recording", "run/data.npz", "--json", "run/model.json"),
+        )
+        assert "wrote run/data.npz\nwrote run/model.json\n" in result.stdout
     after = content_of(tmp_path)
     assert len(after) == len(before) + 2
     assert before.items() <= after.items()
+
+
+def outputs_with_suffixes() -> Iterator[tuple[str, str]]:
+    """Yield every command that writes files, with each of its outputs and that one's suffix."""
+    suffixes = {"json_path": ".json", "recording_path": ".npz", "plot_path": ".png", "out": ".net"}
+    for line in {line for line, _ in commands()} | {
+        "conformance --backend c --json OUT",
+        "doctor --json OUT",
+    }:
+        command = main.get_command(click.Context(main), line.split()[0])
+        assert command is not None
+        (name,) = [one.name for one in command.params if line.split()[-2] in one.opts]
+        assert name is not None
+        yield line, suffixes[name]
+
+
+NAMED = sorted(outputs_with_suffixes())
+
+
+@pytest.mark.parametrize(("line", "suffix"), NAMED)
+def test_what_is_there_is_replaced_only_where_that_is_asked_for(
+    here: Path, line: str, suffix: str
+) -> None:
+    (here / f"there{suffix}").write_text("precious", encoding="utf-8")
+    arguments = line.replace("OUT", f"there{suffix}").split()
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert f"there{suffix}: is there already; replace it with --overwrite" in result.stderr
+    assert (here / f"there{suffix}").read_text(encoding="utf-8") == "precious"
+    command = main.get_command(click.Context(main), arguments[0])
+    assert command is not None
+    assert "--overwrite" in {option for one in command.params for option in one.opts}
+
+
+@pytest.mark.parametrize(("line", "suffix"), NAMED)
+def test_a_name_of_another_kind_of_files_is_refused(here: Path, line: str, suffix: str) -> None:
+    before = content_of(here)
+    result = run(*line.replace("OUT", "new.txt").split())
+    assert result.exit_code == 2
+    assert "Error: new.txt: " in result.stderr
+    assert suffix in result.stderr or "--data is for .c files" in result.stderr
+    assert content_of(here) == before
+
+
+@pytest.mark.parametrize("words", ["inspect model.net", "simulate model.net", "verify model.net"])
+def test_json_alone_is_on_standard_output_where_that_is_asked_for(
+    originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    shutil.copytree(originals, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    before = content_of(tmp_path)
+    arguments = words.split()
+    if arguments[0] != "inspect":
+        arguments += ["--data", "npz:data.npz"]
+    if arguments[0] == "verify":
+        arguments += ["--backends", "reference", "--checkpoint", "model.pt"]
+    result = run(*arguments, "--json", "-")
+    content = json.loads(result.stdout)
+    assert content.get("network_digest", content.get("digest", content.get("backends")))
+    assert "layer" in result.stderr
+    assert content_of(tmp_path) == before
 
 
 def test_downloaded_data_are_not_written_over(

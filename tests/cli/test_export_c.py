@@ -10,7 +10,6 @@ from click.testing import CliRunner
 
 from tandem_hw import write_net
 from tandem_hw.cli import main
-from tandem_hw.sim import registry
 from tests.helpers.c_programs import STRICT, compile_c, needs_compiler
 from tests.helpers.networks import small_network
 
@@ -64,18 +63,3 @@ def test_what_is_wrong_is_refused_before_any_work(
     assert code == 2
     assert message in " ".join(output.split())
     assert [path.name for path in tmp_path.iterdir()] == [source]
-
-
-def test_what_is_compared_by_default_needs_no_lava(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Missing:
-        def why_unavailable(self) -> str | None:
-            return "Lava is not installed"
-
-    class There(Missing):
-        def why_unavailable(self) -> None:
-            return None
-
-    monkeypatch.setitem(registry.BACKENDS, "lava-cpu", There)  # type: ignore[arg-type]
-    assert registry.default_backends() == ("reference", "lava-cpu")
-    monkeypatch.setitem(registry.BACKENDS, "lava-cpu", Missing)  # type: ignore[arg-type]
-    assert registry.default_backends() == ("reference", "c")

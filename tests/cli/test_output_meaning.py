@@ -159,7 +159,9 @@ def test_what_names_there_are_is_what_is_shown(here: Path) -> None:
     labels = take_samples(known, part, None).labels
     assert labels is not None
     assert labels[:4].tolist() == [0, 2, 0, 2]
-    other = replace(part, wanted_test=replace(two, names=("top", "side")))
+    names = ("top", "side")
+    train = Labels(np.arange(96) % 2, 2, names)
+    other = replace(part, wanted_test=replace(two, names=names), wanted_train=train)
     with pytest.raises(DataError, match="has the class 'side', and the network was trained for"):
         take_samples(known, other, None)
 

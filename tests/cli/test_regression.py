@@ -219,7 +219,7 @@ def test_verify_compares_bit_for_bit_and_shows_the_metrics_of_each_backend(
         assert f"{backend}: MSE {trained.metrics['mse']:.4g}, " in result.stdout
 
     monkeypatch.setitem(registry.BACKENDS, Spoilt.name, Spoilt)
-    result = run(*told, "--backends", "reference,spoilt")
+    result = run(*told, "--backends", "reference,spoilt", "--overwrite")
     assert result.exit_code == 1
     assert "MISMATCH: first in spoilt: layer dense3, sample 0" in result.stdout
     content = written_json(tmp_path / "v.json")

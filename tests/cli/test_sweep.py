@@ -114,7 +114,7 @@ def test_every_combination_is_trained_and_its_integers_are_measured(
         lines = list(csv.DictReader(file))
     assert [float(line["accuracy"]) for line in lines[:2]] == accuracies
     assert f"{100 * np.mean(accuracies):.2f} ± " in result.output
-    assert "wrote out/sweep.json and out/sweep.csv" in result.output
+    assert "wrote out/sweep.json\nwrote out/sweep.csv\n" in result.output
 
 
 def test_a_network_of_a_file_is_another_training_with_another_content(
@@ -324,7 +324,7 @@ def test_all_options_of_train_are_options_of_a_sweep() -> None:
         command = main.get_command(click.Context(main), name)
         assert command is not None
         names[name] = {option for one in command.params for option in one.opts}
-    assert names["train"] - names["sweep"] == {"--resume", "--overwrite", "--verbose"}
+    assert names["train"] - names["sweep"] == {"--resume", "--overwrite", "--log", "--verbose"}
     assert names["sweep"] - names["train"] == {
         *("--vary", "--variant", "--seeds", "--jobs", "--threads", "--scheduler", "--plot")
     }

@@ -145,7 +145,7 @@ def test_a_schedule_can_be_resumed(folder: Path, tmp_path: Path, schedule: str) 
     whole, _ = train(folder, tmp_path / "whole", *arguments)
     interrupted = []
 
-    def stop_after(epoch: dict[str, Any]) -> str:
+    def stop_after(epoch: dict[str, Any], _: float) -> str:
         interrupted.append(epoch["epoch"])
         if len(interrupted) == 2:
             raise KeyboardInterrupt

@@ -43,17 +43,19 @@ _TRAIN: Final = "train npz:DATA --model mlp --num-steps 4 --epochs 12 --batch-si
 #: Commands by name, and the files that they write; DATA, CHECKPOINT and NET are paths.
 COMMANDS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "train": (_TRAIN, tuple(f"run/{name}" for name in FILE_NAMES)),
-    "export": ("export CHECKPOINT --out model.net", ("model.net",)),
+    "export": ("export CHECKPOINT --out model.net --overwrite", ("model.net",)),
     "simulate": (
-        "simulate NET --data npz:DATA --recording run.npz --json run.json",
+        "simulate NET --data npz:DATA --recording run.npz --json run.json --overwrite",
         ("run.npz", "run.json"),
     ),
     "verify": (
-        "verify NET --data npz:DATA --backends reference --checkpoint CHECKPOINT --json all.json",
+        "verify NET --data npz:DATA --backends reference --checkpoint CHECKPOINT --json all.json "
+        "--overwrite",
         ("all.json",),
     ),
     "lava-cpu": (
-        "simulate NET --data npz:DATA --backend lava-cpu --samples 12 --recording run.npz",
+        "simulate NET --data npz:DATA --backend lava-cpu --samples 12 --recording run.npz "
+        "--overwrite",
         ("run.npz",),
     ),
 }

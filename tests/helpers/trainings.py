@@ -48,9 +48,9 @@ def run(folder: Path, options: TrainingOptions = NEW, **how: Any) -> dict[str, A
 
 
 def anonymous(summary: dict[str, Any]) -> dict[str, Any]:
-    """Return the metrics of a training without its id, which no two trainings share."""
+    """Return the metrics of a training without its id and its times, which no two share."""
     assert re.fullmatch("[0-9a-f]{32}", summary["run"])
-    return {name: value for name, value in summary.items() if name != "run"}
+    return {name: value for name, value in summary.items() if name not in ("run", "seconds")}
 
 
 def kill_at(moment: int, end: Callable[[], None]) -> tuple[Callable[..., None], list[str]]:

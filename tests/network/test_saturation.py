@@ -131,7 +131,7 @@ def test_layers_that_are_not_proven_are_named_with_how_far_they_can_leave() -> N
     network, _ = overflowing("subtract")
     high = 40 * 100 * 255 * 4
     assert unproven_lines(network) == [
-        f"layer out is not proven: its state can reach 0 … {high}, {high - 131_071} weight units "
+        f"layer out is not proven: its state can reach 0 to {high}, {high - 131_071} weight units "
         f"beyond 24 bits, where values wrap or clip; simulate and verify count in how many samples "
         f"it saturated"
     ]

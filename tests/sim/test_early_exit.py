@@ -190,7 +190,7 @@ def test_what_has_no_classes_or_steps_is_refused() -> None:
     with pytest.raises(NetworkError, match="num_steps is 1; leave it out"):
         check_early_exit(replace(network, num_steps=1), reference, "classification")
     with pytest.raises(
-        ComparisonRefusedError, match=r"backend lava-cpu does not give; use --backend"
+        ComparisonRefusedError, match=r"backend lava-cpu does not give; use the backend"
     ):
         check_early_exit(network, LavaCpuBackend(), "classification")
 
@@ -223,7 +223,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def simulate(folder: Path, *arguments: object) -> Any:
     json_path = folder / "result.json"
     succeed("simulate", folder / "model.net", "--data", f"npz:{folder / 'data.npz'}",
-            "--json", json_path, *arguments)  # fmt: skip
+            "--json", json_path, "--overwrite", *arguments)  # fmt: skip
     return written_json(json_path)
 
 

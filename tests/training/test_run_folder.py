@@ -40,11 +40,12 @@ def plain(item: Any) -> Any:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Return all that a training left but its id, which must be one in all files."""
+    """Return all that a training left but its times and its id, which must be one in all files."""
     found = {
         name: torch.load(folder / name, weights_only=True) for name in ("last.pt", "checkpoint.pt")
     }
     found["metrics.json"] = json.loads((folder / "metrics.json").read_text())
+    assert len(found["metrics.json"].pop("seconds")) == len(found["metrics.json"]["epochs"])
     assert len({content.pop("run") for content in found.values()}) == 1
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILE_NAMES)
     return {name: plain(content) for name, content in found.items()}
@@ -465,6 +466,7 @@ def without_ids(folder: Path) -> dict[str, Any]:
         name: torch.load(folder / name, weights_only=True) for name in ("last.pt", "checkpoint.pt")
     }
     found["metrics.json"] = json.loads((folder / "metrics.json").read_text())
+    del found["metrics.json"]["seconds"]
     for content in found.values():
         content.pop("run", None)
     return {name: plain(content) for name, content in found.items()}

@@ -104,7 +104,16 @@ def test_metrics_are_written_as_json(whole: Whole) -> None:
         json.dumps(summary)
     )
     wanted = {
-        *("run", "data", "architecture", "options", "epochs", "test_accuracy", "silent_layers")
+        *(
+            "run",
+            "data",
+            "architecture",
+            "options",
+            "epochs",
+            "seconds",
+            "test_accuracy",
+            "silent_layers",
+        )
     }
     assert summary.keys() == wanted
     assert summary["silent_layers"] == []

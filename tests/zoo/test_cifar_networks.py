@@ -141,6 +141,8 @@ def test_a_resumed_training_gives_the_same_bits(trained: Trained) -> None:
         fresh = make_model(trained.name)
         present(fresh.tandem_layers[0].weight).add_(1)
     summary = train(fresh, make_data(trained.name), OPTIONS, cut, resume=True)
+    for told in (summary, trained.summary):
+        assert len(told.pop("seconds")) == 2  # which no two trainings share
     assert summary == trained.summary
     whole = torch.load(trained.folder / "whole" / "last.pt", weights_only=True)
     resumed = torch.load(cut / "last.pt", weights_only=True)

@@ -15,6 +15,7 @@ from tandem_hw.cli.options import (
     json_option,
     write_json,
 )
+from tandem_hw.cli.output.written_files import overwrite_option, written_lines
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.sim.registry import BACKENDS, make_backend
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--fail-fast", is_flag=True, help="Stop behind the first case that fails.")
 @click.option("--list", "only_list", is_flag=True, help="Show the names of the cases, run none.")
 @json_option
+@overwrite_option
 @device_option
 @board_options
 def command(
@@ -53,6 +55,7 @@ def command(
     """
     check_outputs(json_path)
     # These need NumPy, and some PyTorch, whose import takes seconds.
+    from tandem_hw.cli.terminal import make_console
     from tandem_hw.conformance.suite import cases_of, count, describe, run_suite
     from tandem_hw.sim.backend import require_available
 
@@ -62,18 +65,21 @@ def command(
         click.echo("\n".join(case.name for case in chosen))
         return
     require_available(make())
-    click.echo(f"{len(chosen)} cases on {backend}")
+    console = make_console()
+    console.print(f"{len(chosen)} cases on {backend}")
     outcomes: list[Outcome] = []
     is_estimated = False
     for outcome in run_suite(make, chosen, fail_fast=fail_fast):
         outcomes.append(outcome)
         if outcome.outcome != "refused" and not is_estimated:
-            click.echo(_estimate(len(chosen) - len(outcomes), outcome.seconds))
+            console.print(_estimate(len(chosen) - len(outcomes), outcome.seconds))
             is_estimated = True
         if outcome.outcome != "passed":
-            click.echo(f"{outcome.outcome}: {outcome.name}: {outcome.reason}")
+            console.print(f"{outcome.outcome}: {outcome.name}: {outcome.reason}")
     write_json(describe(backend, chosen, outcomes), json_path)
-    click.echo(_last_line(backend, len(chosen), outcomes, count(outcomes)))
+    console.print(_last_line(backend, len(chosen), outcomes, count(outcomes)))
+    for line in written_lines(json_path):
+        console.print(line)
     if count(outcomes)["failed"]:
         raise click.exceptions.Exit(EXIT_MISMATCH)
 

@@ -6,6 +6,7 @@ once where there is none.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,10 @@ from tandem_hw.cli.options import (
     samples_option,
     write_json,
 )
+from tandem_hw.cli.output.written_files import overwrite_option, written_lines
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.sim.loihi2.host import PROFILES
+from tandem_hw.version import installed_version, package_versions
 
 if TYPE_CHECKING:
     from tandem_hw.network.quantized import QuantizedNetwork
@@ -43,10 +46,11 @@ if TYPE_CHECKING:
 @click.option(
     "--recording",
     "recording_path",
-    type=OutputPath(),
+    type=OutputPath(".npz"),
     help="Write spike counts, potentials and predictions as npz.",
 )
 @json_option
+@overwrite_option
 @click.option(
     "--period",
     type=click.IntRange(min=1),
@@ -72,6 +76,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds that the run may take, waiting for a board included.",
 )
+@click.option(
+    "--failure-folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the report and the log of a run that fails there [default: "
+    "deploy-failure-DATE-TIME].",
+)
 def command(
     network_path: Path,
     data: str,
@@ -90,12 +100,14 @@ def command(
     # These need NumPy and h5py, but no PyTorch.
     from tandem_hw.sim.backend import require_available
     from tandem_hw.sim.loihi2.backend import Loihi2Backend
+    from tandem_hw.sim.loihi2.failure import default_folder
 
+    board["failure_folder"] = board["failure_folder"] or default_folder()
     runner = Loihi2Backend(**board)
     require_available(runner)
     # What follows needs PyTorch, whose import takes seconds.
     from tandem_hw.cli.metrics import for_json
-    from tandem_hw.cli.terminal import follow, progress_bars
+    from tandem_hw.cli.terminal import follow, make_console, progress_bars
     from tandem_hw.cli.work.samples import load_samples
     from tandem_hw.sim.reference import ReferenceBackend
     from tandem_hw.verification.step import compare
@@ -116,6 +128,8 @@ def command(
     judged = {"objective": given.objective.name, **for_json(metrics[runner.name])}
     write_json({**describe(runner, network, recording, report), **judged}, json_path)
     _show(runner, network, recording, report, metrics)
+    for line in written_lines(recording_path, json_path):
+        make_console().print(line)
     if report is not None and not report.match:
         raise click.exceptions.Exit(EXIT_MISMATCH)
 
@@ -147,6 +161,9 @@ def describe(
         "estimated": estimate_of_run(network, recording)[0],
         **activity_dict(summarise(network, recording)),
         "seconds": recording.seconds,
+        "tandem_hw": installed_version(),
+        "python": platform.python_version(),
+        "packages": package_versions(),
         "verification": None if report is None else report.to_dict(),
     }
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from tandem_hw.cli.output.sentences import terminal_width, wrapped
 from tandem_hw.plain_text import plain
 
 #: What stands for characters that an encoding does not have.
@@ -69,9 +70,12 @@ def standard_streams() -> Iterator[list[str]]:
 
 
 def say(line: str) -> None:
-    """Write one line to standard error; whatever is in it, it stays one line."""
+    """Write one line to standard error; whatever is in it, it stays one line.
+
+    A terminal that is narrower shows it in several, which end between two words.
+    """
     if sys.stderr is not None:  # it is None where it was closed from the start
-        print(plain(line), file=sys.stderr, flush=True)
+        print(wrapped(plain(line), terminal_width(sys.stderr)), file=sys.stderr, flush=True)
 
 
 class _Told(io.RawIOBase):

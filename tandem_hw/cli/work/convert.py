@@ -15,6 +15,7 @@ from tandem_hw.cli.given.model_file import announcement, build_model, located
 from tandem_hw.cli.given.model_name import FORM
 from tandem_hw.cli.metrics import for_json, shown
 from tandem_hw.cli.options import check_device, write_json
+from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.process.streams import say
 from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.budget_tables import budget_line
@@ -27,6 +28,7 @@ from tandem_hw.data.dataset import Dataset, ImageDataset
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.integers import training_integers
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
+from tandem_hw.export.c99.written_files import written_paths
 from tandem_hw.export.files import write_network
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.architecture import Architecture
@@ -112,7 +114,8 @@ def run_conversion(
     for line in result.remarks():
         console.print(line, style="red")
     console.print(budget)
-    console.print(f"wrote {out}")
+    for line in written_lines(*written_paths(out), json_path):
+        console.print(line)
 
 
 @dataclass(frozen=True)

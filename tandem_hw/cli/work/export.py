@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.budget_tables import budget_line
-from tandem_hw.cli.work.network_tables import layer_table
+from tandem_hw.cli.work.network_tables import layer_tables
 from tandem_hw.export.c99.self_test import SelfTest
 from tandem_hw.export.c99.writer import write_c
 from tandem_hw.export.c99.written_files import is_c, written_paths
@@ -56,11 +57,11 @@ def export(
     else:
         lines.append(budget_line(network, simulation_only))
         write_network(network, out, tandem_only=tandem_only, soft_reset=soft_reset)
-    console.print(layer_table(network))
+    for table in layer_tables(network, console.width):
+        console.print(table)
     warn(console, unproven_lines(network))
-    for line in lines:
+    for line in (*lines, *written_lines(*written_paths(out))):
         console.print(line)
-    console.print(f"wrote {' and '.join(map(str, written_paths(out)))}")
 
 
 def _network(source: Path) -> QuantizedNetwork:

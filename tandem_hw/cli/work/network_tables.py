@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 
+from tandem_hw.cli.output.table_width import natural_width
 from tandem_hw.network.choices import is_phased
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.layers import INPUT_SOURCE
@@ -92,31 +93,50 @@ def meaning_words(meaning: OutputMeaning) -> str:
     return plain(f"trained for {meaning.objective}{names}")
 
 
-def layer_table(network: QuantizedNetwork) -> Table:
-    """Return a table of a network's layers for the terminal, a row for every skip path."""
-    table = Table(title=f"reset {network.reset}, {window_words(network)}")
-    left = ("layer", "from", "synapses")
-    for name in (*left, "output", "weights", "bits", "threshold", "bias"):
-        table.add_column(name, justify="left" if name in left else "right")
-    table.add_column(f"state within ±{STATE_LIMIT}")
+def layer_tables(network: QuantizedNetwork, width: int) -> list[Table]:
+    """Return a table of a network's layers for the terminal, a row for every skip path.
+
+    Args:
+        network: what is shown.
+        width: characters of a line; where the table is wider, its synapses and its neurons are
+            tables of their own.
+    """
+    both, synapses, neurons = (_empty_table(network, *columns) for columns in _COLUMNS)
     weights = 0
     for layer, bounds, connections in zip(
         network.layers, network.bounds, network.wiring.connections, strict=True
     ):
-        reach = f"{bounds.low} … {bounds.high}"
+        reach = f"{bounds.low} to {bounds.high}"
         main, *skips = (_connection_cells(network, connection) for connection in connections)
-        table.add_row(
-            layer.name,
-            *main,
+        own = (
             "readout" if not layer.fires else str(layer.neurons.threshold),
-            f"{layer.neurons.bias.min()} … {layer.neurons.bias.max()}",
+            f"{layer.neurons.bias.min()} to {layer.neurons.bias.max()}",
             f"proven ({reach})" if bounds.proven else f"not proven ({reach})",
         )
+        both.add_row(layer.name, *main, *own)
+        synapses.add_row(layer.name, *main)
+        neurons.add_row(layer.name, *own)
         for skip, cells in zip(layer.synapses[1:], skips, strict=True):
-            table.add_row(f"+ {skip.name}", *cells)
+            both.add_row(f"+ {skip.name}", *cells)
+            synapses.add_row(f"+ {skip.name}", *cells)
         weights += sum(connection.synapses.weight.size for connection in connections)
     total = sum(layer.num_neurons for layer in network)
-    table.caption = f"{total} neurons, {weights} weights"
+    both.caption = neurons.caption = f"{total} neurons, {weights} weights"
+    neurons.title = None
+    return [both] if natural_width(both) <= width else [synapses, neurons]
+
+
+_TEXTS: Final = ("layer", "from", "synapses", f"state within ±{STATE_LIMIT}")
+_SYNAPSES: Final = ("from", "synapses", "output", "weights", "bits")
+_NEURONS: Final = ("threshold", "bias", _TEXTS[-1])
+#: Of the whole table, and of its two parts.
+_COLUMNS: Final = tuple(("layer", *part) for part in (_SYNAPSES + _NEURONS, _SYNAPSES, _NEURONS))
+
+
+def _empty_table(network: QuantizedNetwork, *columns: str) -> Table:
+    table = Table(title=f"reset {network.reset}, {window_words(network)}")
+    for name in columns:
+        table.add_column(name, justify="left" if name in _TEXTS else "right")
     return table
 
 

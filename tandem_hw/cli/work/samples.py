@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,10 @@ class Samples:
         known = () if network.meaning is None else network.meaning.class_names
         labels = self.wanted.names if isinstance(self.wanted, Labels) else None
         return known or labels or ()
+
+    def first(self, number: int) -> Samples:
+        """Return the first so many of the samples."""
+        return replace(self, inputs=self.inputs[:number], wanted=self.wanted[:number])
 
     def measure(self, network: QuantizedNetwork, run: RunResults) -> dict[str, float]:
         """Return the objective's numbers for a run of these samples.

@@ -9,6 +9,7 @@ from typing import Any
 
 from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.options import write_json
+from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.terminal import follow, make_console, progress_bars, warn
 from tandem_hw.cli.work.arithmetic_tables import describe_ways
 from tandem_hw.cli.work.budget_tables import estimate_of_run
@@ -112,6 +113,8 @@ def simulate(
         console.print(modelled_line(modelled))
     for table in [] if early is None else early_exit_tables(early):
         console.print(table)
+    for line in written_lines(wanted.recording, wanted.json, wanted.plot):
+        console.print(line)
 
 
 def _early_exits(

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tandem_hw.cli.given.config_file import OPTIONS_NAME, write_options
 from tandem_hw.cli.metrics import shown
+from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.terminal import make_console, progress_bars, warn
 from tandem_hw.sim.cores import cores
 from tandem_hw.sweep.cluster import dask_cluster, require_dask
@@ -101,7 +102,8 @@ def run_sweep(
         write_sweep_plot(rows, plot)
     for name, reason in sweep.failures.items():
         console.print(f"FAILED {sweep.called(name)}: {reason}", style="red")
-    console.print(f"wrote {folder / JSON_NAME} and {folder / CSV_NAME}")
+    for line in written_lines(folder / JSON_NAME, folder / CSV_NAME, plot if rows else None):
+        console.print(line)
     return not sweep.failures
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 import torch
-from rich.progress import Progress
 
 from tandem_hw.cli.given.config_file import OPTIONS_NAME, write_options
 from tandem_hw.cli.given.model_file import announcement, build_model, located
 from tandem_hw.cli.given.resumed import keep_longer, resumed
-from tandem_hw.cli.metrics import shown, shown_together
+from tandem_hw.cli.metrics import shown_together
 from tandem_hw.cli.options import check_device
+from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.process.streams import say
 from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.conversion.convert import convert
@@ -24,22 +24,19 @@ from tandem_hw.data.dataset import Dataset
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.distributed import own_device, started_processes
-from tandem_hw.training.loop import (
-    StepReport,
-    seed_everything,
-    train,
-)
+from tandem_hw.training.loop import seed_everything, train
 from tandem_hw.training.options import TrainingOptions
-from tandem_hw.training.run_files import BEST_NAME
+from tandem_hw.training.run_files import FILE_NAMES
 from tandem_hw.training.warm_start import (
     calibrate_thresholds,
     is_tandem_checkpoint,
     load_parameters,
     load_tandem_parameters,
 )
+from tandem_hw.training.watching.bar import TrainingBar, training_columns
+from tandem_hw.training.watching.log_names import CSV, CSV_NAME, TENSORBOARD, TENSORBOARD_NAME
+from tandem_hw.training.watching.words import describe_epoch
 
-#: Column of the progress bar, in rich's markup.
-_COLUMNS = "{task.fields[state]}"
 #: Training samples by which the thresholds of an ordinary network are set.
 _CALIBRATION_SAMPLES = 1024
 
@@ -55,6 +52,7 @@ def run_training(
     used: dict[str, Any],
     *,
     overwrite: bool,
+    log: Sequence[str] = (),
 ) -> None:
     """Train a network, and show how it goes.
 
@@ -69,6 +67,7 @@ def run_training(
         used: all options, as ``run.toml`` has them, which is written after the first epoch: till
             then an earlier training of the folder is what a file there is of.
         overwrite: take the place of an earlier training in the folder.
+        log: see ``train``.
 
     Raises:
         TandemError: the device, the data or the folder cannot be used, or do not fit each other.
@@ -80,10 +79,12 @@ def run_training(
     keep = partial(write_options, out / OPTIONS_NAME, "train", used)
     told = announcement(model)
     start = _Start(data, device, settings, made, keep, (told,))
-    _train(start, options, out, resume=False, overwrite=overwrite)
+    _train(start, options, out, resume=False, overwrite=overwrite, log=log)
 
 
-def resume_training(context: click.Context, out: Path, data: str | None, model: str) -> None:
+def resume_training(
+    context: click.Context, out: Path, data: str | None, model: str, log: Sequence[str]
+) -> None:
     """Go on with the training in a folder, and show how it goes.
 
     Args:
@@ -91,6 +92,7 @@ def resume_training(context: click.Context, out: Path, data: str | None, model: 
         out: the folder.
         data: the data set that was given, or None.
         model: as for ``run_training``; only looked at if it was given.
+        log: see ``train``.
 
     Raises:
         TandemError: there is nothing to go on with, or what was given is another training's.
@@ -106,7 +108,7 @@ def resume_training(context: click.Context, out: Path, data: str | None, model: 
     keep = partial(keep_longer, out, found.options)
     lines = (found.remark, told)
     start = _Start(found.data, found.device, found.settings, made, keep, lines)
-    _train(start, found.options, out, resume=True, overwrite=False)
+    _train(start, found.options, out, resume=True, overwrite=False, log=log)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,13 @@ class _Start:
 
 
 def _train(
-    start: _Start, options: TrainingOptions, out: Path, *, resume: bool, overwrite: bool
+    start: _Start,
+    options: TrainingOptions,
+    out: Path,
+    *,
+    resume: bool,
+    overwrite: bool,
+    log: Sequence[str],
 ) -> None:
     """Train, and show how it goes."""
     place = own_device(start.device)
@@ -143,12 +151,13 @@ def _train(
             say(line)
         seed_everything(options.seed)
         network = start.made(dataset, options.make_objective().outputs(dataset))
-        with progress_bars(_COLUMNS, disable=not processes.is_first) as progress:
-            keep = _Once(start.keep)
+        columns = training_columns()
+        with progress_bars(columns=columns, disable=not processes.is_first) as progress:
+            bar, keep = TrainingBar(progress), _Once(start.keep)
 
             def told(epoch: dict[str, Any]) -> None:
                 keep()
-                progress.console.print(describe_epoch(epoch))
+                progress.console.print(describe_epoch(epoch, bar.seconds_of_epoch()))
 
             summary = train(
                 network,
@@ -158,14 +167,20 @@ def _train(
                 device=place,
                 resume=resume,
                 overwrite=overwrite,
-                report=_Bar(progress),
+                report=bar.step,
                 epoch_done=told,
+                log=log,
             )
     if processes.is_first:
         console = make_console()
-        console.print(describe_test(summary, len(dataset.y_test), out / BEST_NAME))
+        console.print(describe_test(summary, len(dataset.y_test)))
         if summary.get("silent_layers"):
             console.print(describe_silence(summary["silent_layers"]), style="red")
+        logs = {CSV: CSV_NAME, TENSORBOARD: TENSORBOARD_NAME}
+        own = () if resume else (OPTIONS_NAME,)  # one that is resumed has had it
+        names = (*FILE_NAMES, *own, *(logs[name] for name in log))
+        for line in written_lines(*(out / name for name in names)):
+            console.print(line)
 
 
 def _load(data: str, settings: dict[str, Any]) -> Dataset:
@@ -209,40 +224,7 @@ class _Once:
             action()
 
 
-class _Bar:
-    """One progress bar, filled anew in every epoch."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.task = progress.add_task("training", total=None, state="")
-
-    def __call__(self, step: StepReport) -> None:
-        """Show how far the epoch is and how it goes."""
-        self.progress.update(
-            self.task,
-            description=f"epoch {step.epoch}/{step.epochs}",
-            completed=step.batch,
-            total=step.batches,
-            state=f"loss {step.loss:.4f}  {shown(step.metric_name, step.metric)}  "
-            f"spike rate {step.spike_rate:.3f}",
-        )
-
-
-def describe_epoch(epoch: dict[str, Any]) -> str:
-    """Return one line about an epoch's metrics."""
-    name = "accuracy" if "accuracy" in epoch else "mse"
-    validation = epoch[f"validation_{name}"]
-    held_out = "" if validation is None else f", validation {shown(name, validation)}"
-    spiking = epoch.get("spiking_layers")
-    spike = "layer spikes" if spiking == 1 else "layers spike"
-    stage = "" if spiking is None else f", {spiking} {spike}"
-    return (
-        f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, {shown(name, epoch[name])}"
-        f"{held_out}, spike rate {epoch['spike_rate']:.3f}{stage}"
-    )
-
-
-def describe_test(summary: dict[str, Any], samples: int, checkpoint: Path) -> str:
+def describe_test(summary: dict[str, Any], samples: int) -> str:
     """Return one line about the test set."""
     ordinary = summary["options"]["schedule"] == "ordinary"
     network = "ordinary network" if ordinary else "integer network"
@@ -253,7 +235,7 @@ def describe_test(summary: dict[str, Any], samples: int, checkpoint: Path) -> st
             if name.startswith("test_")
         }
     )
-    return f"test {numbers} of the {network} ({samples} samples); wrote {checkpoint}"
+    return f"test {numbers} of the {network} ({samples} samples)"
 
 
 def describe_silence(layers: Sequence[str]) -> str:

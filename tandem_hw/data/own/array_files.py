@@ -204,7 +204,7 @@ def _wanted(
     # Where no label is 0, labels are no numbers of classes yet.
     is_numbered = any(np.any(values == 0) for values in given.values())
     for name, values in given.items():
-        count = counts.get(name, values.size)
+        count = counts.get(name, len(values) if values.ndim else 0)
         if values.dtype.kind == "f":
             given[name] = check_targets(values, count, path, name)
         elif values.dtype.kind not in "US" or values.shape != (count,):

@@ -34,7 +34,7 @@ class CBackend(Backend):
         if os.name != "posix":
             return (
                 f"backend {self.name}: its program needs the processes of a POSIX system; use "
-                f"--backend reference, which gives the same counts"
+                f"the backend reference, which gives the same counts"
             )
         reason = why_no_compiler()
         return None if reason is None else f"backend {self.name}: {reason}"

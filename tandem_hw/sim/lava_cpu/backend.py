@@ -73,8 +73,8 @@ class LavaCpuBackend(PartwiseBackend):
         return (
             f"backend {self.name}: Lava is not installed (this is Python {version}; lava-nc 0.10.0 "
             f"exists for Python 3.10 only). Use a Python 3.10 and there, in the folder of "
-            f"tandem-hw's sources, pip install ., or use --backend reference, which gives the same "
-            f"counts"
+            f"tandem-hw's sources, pip install ., or use the backend reference, which gives the "
+            f"same counts"
         )
 
     def check_network(self, network: QuantizedNetwork) -> None:
@@ -143,6 +143,7 @@ class LavaStockBackend(LavaCpuBackend):
     """Runs the graph that goes to the chip, neurons of stock processes, on Lava's CPU simulator."""
 
     name = "lava-stock"
+    few_samples = 20
     lowered = True
 
     def check_network(self, network: QuantizedNetwork) -> None:

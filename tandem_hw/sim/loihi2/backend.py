@@ -12,6 +12,8 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from tandem_hw.chip.axis_order import from_lava
 from tandem_hw.chip.budget import chip_budget
 from tandem_hw.chip.guard import check_lowering
 from tandem_hw.chip.timing import board_period
-from tandem_hw.errors import BackendError
+from tandem_hw.errors import BackendError, TandemError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.backend import Backend, Progress, SimulationResult
@@ -36,6 +38,7 @@ from tandem_hw.sim.child.environment import (
 from tandem_hw.sim.child.leaving import ERROR
 from tandem_hw.sim.child.watched_process import run_watched
 from tandem_hw.sim.loihi2 import job as loihi2_job
+from tandem_hw.sim.loihi2.failure import keep_failure
 from tandem_hw.sim.loihi2.host import (
     PROFILES,
     HostChoice,
@@ -67,6 +70,7 @@ class Loihi2Backend(Backend):
         compile_timeout: seconds that building and compiling may take.
         run_timeout: seconds that the run may take, waiting for a board included.
         profile: "time" or "power" to measure that, or None.
+        failure_folder: where the report and the log of a run that fails are kept, or None.
     """
 
     name = "loihi2"
@@ -84,6 +88,7 @@ class Loihi2Backend(Backend):
         compile_timeout: float = 1800.0,
         run_timeout: float = 1800.0,
         profile: str | None = None,
+        failure_folder: Path | None = None,
     ) -> None:
         given = {"loihi_gen": loihi_gen, "host_binary": host_binary}
         named = {name: value for name, value in given.items() if value is not None}
@@ -94,6 +99,7 @@ class Loihi2Backend(Backend):
         if profile is not None and profile not in PROFILES:
             raise BackendError(f"profile {profile} is not known; give one of {', '.join(PROFILES)}")
         self.profile = profile
+        self.failure_folder = failure_folder
 
     def why_unavailable(self) -> str | None:
         """Return why no board can be reached from here, or None as far as can be told."""
@@ -135,9 +141,33 @@ class Loihi2Backend(Backend):
             save_array(folder / loihi2_job.FRAMES, frames)
             save_array(folder / loihi2_job.START, np.zeros(1, np.int64))
             loihi2_job.write_options(folder, self.choice, period, self.profile)
-            self._run_child(folder, schedule, progress)
-            counts, potential = read_results(network, schedule, folder)
-            return SimulationResult(counts, potential, extra=_measured(folder))
+            with self._failure_kept(folder, network, len(inputs)):
+                self._run_child(folder, schedule, progress)
+                counts, potential = read_results(network, schedule, folder)
+                return SimulationResult(counts, potential, extra=_measured(folder))
+
+    @contextmanager
+    def _failure_kept(
+        self, folder: Path, network: QuantizedNetwork, samples: int
+    ) -> Iterator[None]:
+        """Keep the report and the log of a run that fails, and say in its error where."""
+        try:
+            yield
+        except Exception as error:
+            if self.failure_folder is None:
+                raise
+            about = {
+                "board": self.choice.named,
+                "loihi_gen": self.choice.loihi_gen,
+                "period": self._period(network),
+                "phase": loihi2_job.read_phase(folder),
+                "finished_steps": _finished_steps(folder),
+            }
+            lines = keep_failure(folder, self.failure_folder, network, samples, error, **about)
+            if not isinstance(error, TandemError):
+                error = BackendError(f"{self.name}: {type(error).__name__}: {error}")
+            error.args = (*error.args, *lines)
+            raise error
 
     def _period(self, network: QuantizedNetwork) -> int:
         return board_period(network) if self.period is None else self.period

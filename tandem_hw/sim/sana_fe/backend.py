@@ -43,6 +43,7 @@ class SanaFeBackend(PartwiseBackend):
     """
 
     name = "sana-fe"
+    few_samples = 20
     refuses_some = True
 
     def why_unavailable(self) -> str | None:
@@ -50,14 +51,14 @@ class SanaFeBackend(PartwiseBackend):
         if os.name != "posix":
             return (
                 f"backend {self.name}: its child needs the processes of a POSIX system; use "
-                f"--backend reference, which gives the same counts"
+                f"the backend reference, which gives the same counts"
             )
         if _is_installed():
             return None
         return (
             f"backend {self.name}: SANA-FE, a program of its own under the GPL-3, is not "
-            f"installed; {how_to_install('sanafe')}, or use --backend reference, which gives the "
-            f"same counts"
+            f"installed; {how_to_install('sanafe')}, or use the backend reference, which gives "
+            f"the same counts"
         )
 
     def check_network(self, network: QuantizedNetwork) -> None:

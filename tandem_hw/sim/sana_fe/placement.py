@@ -113,7 +113,7 @@ def check_exact(network: QuantizedNetwork) -> None:
         )
 
 
-_OTHERS: Final = "verify with --backends reference,c, which take every network"
+_OTHERS: Final = "run tandem-hw verify with --backends reference,c, which take every network"
 
 
 def _refusal(layer: Layer, why: str) -> NetworkError:

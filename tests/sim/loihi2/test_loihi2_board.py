@@ -7,6 +7,7 @@ that everything of ours runs as it would on a board. It proves nothing about a b
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -155,6 +156,53 @@ def test_process_that_would_run_on_the_host_is_refused_before_the_run(
     ):
         Loihi2Backend(partition="oheogulch").run(network, random_inputs(network))
     assert group_members(groups[0]) == []
+
+
+@needs_lava
+def test_what_is_known_of_a_failure_is_kept(
+    groups: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FAKE_NO_CONV", "1")
+    network, kept = small_network("subtract", 3), tmp_path / "new" / "failure"
+    inputs = random_inputs(network)
+    with pytest.raises(BackendError, match="would not run on neurocores") as caught:
+        Loihi2Backend(partition="oheogulch", failure_folder=kept).run(network, inputs)
+    assert f"{kept}: has the report (report.json) and all that" in caught.value.args[-1]
+    report = json.loads((kept / "report.json").read_text(encoding="utf-8"))
+    assert "would not run on neurocores: layer conv" in report["error"]
+    assert report["network_digest"] == network.digest
+    assert report["samples"] == len(inputs)
+    assert report["board"] == {"--partition": "oheogulch"}
+    assert (report["phase"], report["finished_steps"]) == ("compiling", 0)
+    assert report["packages"]["lava-nc"] == "0.10.0"
+    assert report["tandem_hw"]
+    assert (kept / "output.txt").is_file()
+    names = {path.name for path in kept.iterdir()}
+    assert not names & {"frames.npy", "network.net"}  # they are the user's
+
+
+def test_a_failure_of_any_kind_is_kept_and_said_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(_: list[str], *, folder: Path, **__: Any) -> None:
+        (folder / "output.txt").write_text("line 1\n" * 5000)
+        raise KeyError("v")
+
+    monkeypatch.setattr(Loihi2Backend, "why_unavailable", lambda _: None)
+    monkeypatch.setattr(loihi2, "run_watched", fail)
+    network = small_network("subtract", 3)
+    backend = Loihi2Backend(partition="oheogulch", failure_folder=tmp_path / "kept")
+    with pytest.raises(BackendError, match="loihi2: KeyError: 'v'"):
+        backend.run(network, random_inputs(network))
+    assert (tmp_path / "kept" / "output.txt").read_text() == "line 1\n" * 5000  # all of it
+
+    (tmp_path / "file").write_text("")
+    backend.failure_folder = tmp_path / "file"
+    with pytest.raises(BackendError, match="what is known of the failure could not be kept"):
+        backend.run(network, random_inputs(network))
+    backend.failure_folder = None
+    with pytest.raises(KeyError):
+        backend.run(network, random_inputs(network))
 
 
 @needs_lava

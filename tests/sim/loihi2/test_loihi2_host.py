@@ -78,7 +78,7 @@ def test_lava_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     reason = why_unavailable(HostChoice("oheogulch"))
     assert reason is not None
     assert "Lava is not installed (this is Python 3." in reason
-    assert "or use --backend reference, which gives the same counts" in reason
+    assert "or use the backend reference, which gives the same counts" in reason
 
 
 def test_lava_loihi_that_is_not_there_is_said_with_the_way_out(loihi: ModuleType) -> None:

@@ -1,0 +1,1 @@
+"""What can be watched of a training: its progress, its logs and how long its epochs take."""

@@ -35,7 +35,7 @@ COMMANDS = {
     "verify": "tandem_hw.cli.verify",
     "deploy": "tandem_hw.cli.board.deploy",
     "conformance": "tandem_hw.cli.board.conformance",
-    "examples": "tandem_hw.cli.examples",
+    "examples": "tandem_hw.cli.look.examples",
     "doctor": "tandem_hw.cli.look.doctor",
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.examples import LARGEST
-from tandem_hw.cli.examples import lines_to_try
+from tandem_hw.cli.look.examples import lines_to_try
 from tandem_hw.errors import FileFormatError
 from tandem_hw.examples.catalogue import EXAMPLES, FOLDER, example_path, read_record
 from tandem_hw.export.net_file import read_net

@@ -8,7 +8,7 @@ import click
 
 from tandem_hw.atomic_write import write_whole
 from tandem_hw.cli.metrics import shown_together
-from tandem_hw.errors import FileFormatError
+from tandem_hw.cli.output.written_files import overwrite_option, require_free, written_lines
 from tandem_hw.examples.catalogue import EXAMPLES, Example, read_record
 
 
@@ -19,14 +19,14 @@ from tandem_hw.examples.catalogue import EXAMPLES, Example, read_record
     type=click.Path(path_type=Path, file_okay=False),
     help="Copy the files into a folder, which is made if it is not there.",
 )
-@click.option("--overwrite", is_flag=True, help="With --copy: replace files of the same names.")
-def command(folder: Path | None, overwrite: bool) -> None:
+@overwrite_option
+def command(folder: Path | None) -> None:
     """List the trained networks that come with tandem-hw.
 
     Where a command takes NET, example:NAME stands for the file of one of them.
     """
     if folder is not None:
-        copy(folder, overwrite)
+        copy(folder)
         return
     record = read_record()
     for example in EXAMPLES.values():
@@ -47,20 +47,19 @@ def lines_to_try(example: Example) -> list[str]:
     ]
 
 
-def copy(folder: Path, overwrite: bool) -> None:
+def copy(folder: Path) -> None:
     """Copy the files of all examples.
 
     Args:
         folder: where to; it is made if it is not there.
-        overwrite: replace files that are there.
 
     Raises:
-        FileFormatError: a file is there already, or cannot be written.
+        FileFormatError: a file is there already and may not be replaced, or cannot be written.
     """
     targets = {folder / example.path.name: example.path for example in EXAMPLES.values()}
     for target in targets:
-        if target.exists() and not overwrite:
-            raise FileFormatError(f"{target}: is there already; replace it with --overwrite")
+        require_free(target)
     for target, source in targets.items():
         write_whole(target, source.read_bytes())
-        click.echo(f"wrote {target}")
+    for line in written_lines(*targets):
+        click.echo(line)

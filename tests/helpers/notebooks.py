@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,20 +53,24 @@ def executed(path: Path, folder: Path) -> Any:
     notebook.cells.pop(0)
     for number, cell in enumerate(code_cells(notebook), start=1):
         cell.execution_count = number
-        cell.outputs = [one for one in map(as_text, cell.outputs) if one is not None]
+        cell.outputs = list(stored_outputs(cell.outputs))
     return notebook
 
 
-def as_text(output: Any) -> Any:
-    """Return an output as it is stored: standard output, or the text of a result."""
-    if output.output_type == "stream" and output.name == "stdout":
-        # Empty lines are what a progress bar leaves behind where it is not shown.
-        lines = [line.rstrip() for line in output.text.splitlines() if line.strip()]
-        return nbformat.v4.new_output("stream", name="stdout", text="\n".join(lines) + "\n")
-    if output.output_type == "execute_result":
-        data = {"text/plain": output.data["text/plain"]}
-        return nbformat.v4.new_output("display_data", data=data)
-    return None
+def stored_outputs(outputs: list[Any]) -> Iterator[Any]:
+    """Yield what is stored of a cell's outputs: standard output, and the text of a result.
+
+    Empty lines are left out: a progress bar leaves them behind where it is not shown.
+    """
+    streams = [one for one in outputs if one.output_type == "stream" and one.name == "stdout"]
+    text = "".join(one.text for one in streams)
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    if lines:
+        yield nbformat.v4.new_output("stream", name="stdout", text="\n".join(lines) + "\n")
+    for one in outputs:
+        if one.output_type == "execute_result":
+            data = {"text/plain": one.data["text/plain"]}
+            yield nbformat.v4.new_output("display_data", data=data)
 
 
 def code_cells(notebook: Any) -> list[Any]:

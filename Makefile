@@ -2,6 +2,8 @@
 # make test   sets everything up, then runs the tests side by side, but for those that take long
 # make kill-test   ends commands at random moments, TIMES=100 by each signal, and looks at what is left
 # make test-everything   runs these too, and all that need no Lava on Python 3.11 again
+# make docs   builds the documentation as a site, into runs/site
+# make notebooks   runs the tutorials and stores what they put out
 # make dependencies   says which packages are outdated or have known faults
 # make locks  writes anew which files have the pinned versions, by their hashes
 # A Python 3.10 is found by environment/find-python.sh; name another with make PYTHON=...
@@ -20,7 +22,7 @@ TIMES := 100
 SEED := 0
 RUNS := 2000
 
-.PHONY: setup demo test test-everything fuzz kill-test soak lint dependencies locks clean
+.PHONY: setup demo test test-everything fuzz kill-test soak lint docs notebooks dependencies locks clean
 
 setup:
 	@environment/make-venv.sh 3.10 $(VENV)
@@ -57,6 +59,14 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# On Python 3.11, whose mkdocstrings is newer.
+docs:
+	@environment/make-venv.sh 3.11 $(WITHOUT_LAVA)
+	NO_MKDOCS_2_WARNING=1 $(WITHOUT_LAVA)/bin/mkdocs build --strict
+
+notebooks: setup
+	$(BIN)/python -m tests.helpers.notebooks
 
 # The lock of Python 3.11 is looked at as well where its environment is there.
 dependencies: setup

@@ -13,5 +13,7 @@ except OSError:  # the current folder may have been removed
 
 from tandem_hw.cli import main
 
+__all__ = ["main"]
+
 if __name__ == "__main__":
     main()

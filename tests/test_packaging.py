@@ -53,6 +53,16 @@ def test_every_extra_that_is_advised_exists() -> None:
     assert advised - {"extra"} <= extras
 
 
+def test_what_is_cited_is_what_is_released() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    project = PYPROJECT.partition("[project]")[2].partition("\n[")[0]
+    for key, of_project in (("title", "name"), ("version", "version"), ("license", "license")):
+        (said,) = re.findall(rf"^{key}: (.+)$", citation, re.MULTILINE)
+        assert f'\n{of_project} = "{said}"\n' in project
+    (address,) = re.findall(r"^repository-code: (.+)$", citation, re.MULTILINE)
+    assert f'\nRepository = "{address}"\n' in PYPROJECT
+
+
 def test_placeholders_are_called_so() -> None:
     """Fails at the first release, which settles both and then changes this test."""
     addresses = set(re.findall(r"https://([^/\"]+)/", PYPROJECT.partition("[project.urls]")[2]))

@@ -20,6 +20,7 @@ PACKAGE = Path(tandem_hw.__file__).parent
 LINES: tuple[tuple[str, ...], ...] = (
     *(
         ("__init__",),
+        ("examples.__main__",),
         ("__main__",),
         ("cli",),
         ("report",),
@@ -34,6 +35,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     *(("conversion",), ("export",), ("training",)),
     *(("learning",), ("chip",), ("data",), ("zoo",), ("arithmetic",), ("network",)),
     *(
+        ("examples",),
         ("npz_in_parts",),
         ("pointer_file",),
         ("atomic_write",),

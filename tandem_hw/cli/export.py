@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tandem_hw.cli.options import OutputPath, check_outputs, simulation_only_option
+from tandem_hw.cli.options import NetworkPath, OutputPath, check_outputs, simulation_only_option
 from tandem_hw.cli.output.written_files import overwrite_option
 from tandem_hw.data.catalogue import KNOWN_SPECS
 from tandem_hw.errors import FileFormatError
@@ -15,7 +15,7 @@ from tandem_hw.export.c99.written_files import is_c, written_paths
 
 
 @click.command("export")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=NetworkPath())
 @click.option(
     "--out",
     type=OutputPath(),
@@ -56,7 +56,7 @@ def command(
 ) -> None:
     """Quantize CHECKPOINT and write it as a .net, .nir or .c file, with bounds of every state.
 
-    CHECKPOINT may be a .net or .nir file as well.
+    CHECKPOINT may be a .net or .nir file as well, or example:NAME.
     """
     check_outputs(*written_paths(out), inputs=[checkpoint], data=options["data"])
     from tandem_hw.export.files import check_name, is_nir  # needs NumPy and h5py alone

@@ -37,6 +37,7 @@ COMMANDS = {
     "report": "tandem_hw.cli.look.report",
     "deploy": "tandem_hw.cli.board.deploy",
     "conformance": "tandem_hw.cli.board.conformance",
+    "examples": "tandem_hw.cli.look.examples",
     "doctor": "tandem_hw.cli.look.doctor",
 }
 

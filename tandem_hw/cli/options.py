@@ -26,6 +26,7 @@ from tandem_hw.cli.output.written_files import (
 )
 from tandem_hw.data.catalogue import KNOWN_SPECS, data_source
 from tandem_hw.errors import BackendUnavailableError, ConversionError, FileFormatError
+from tandem_hw.examples.catalogue import PREFIX, example_path
 from tandem_hw.learning.per_layer.widths import WeightBits, check_widths, parse_widths
 from tandem_hw.network.choices import PHASED, Phased
 from tandem_hw.network.fixed_point import WEIGHT_BITS_RANGE
@@ -78,6 +79,21 @@ class JsonPath(OutputPath):
         return super().convert(value, param, ctx)
 
 
+class NetworkPath(click.Path):
+    """The type of a file of a network, or the name of one that comes with the package."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path."""
+        if isinstance(value, str) and value.startswith(PREFIX):
+            return example_path(value)
+        return super().convert(value, param, ctx)
+
+
 class FiniteRange(click.FloatRange):
     """The type of a real number; what is not a number is neither too large nor too small."""
 
@@ -115,7 +131,7 @@ verbose_option = click.option(
 simulation_only_option = click.option(
     "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board can run it."
 )
-network_argument = click.argument("network_path", metavar="NET", type=click.Path(path_type=Path))
+network_argument = click.argument("network_path", metavar="NET", type=NetworkPath())
 
 
 class FiringDelay(click.ParamType):  # type: ignore[type-arg]

@@ -87,8 +87,10 @@ READ = {
     "init": "model.pt",
     "config": "own.toml",
 }
-#: Commands whose --out is a folder, or that read one; what they write has tests of its own.
-INTO_FOLDERS = ("train", "sweep", "report")
+#: Commands whose output is a folder, or that read one; what they write has tests of its own.
+INTO_FOLDERS = ("train", "sweep", "report", "examples")
+#: Outputs that are folders, likewise.
+FOLDERS = ("failure_folder",)
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -102,7 +104,7 @@ def commands() -> Iterator[tuple[str, str]]:
 
 def outputs_of(name: str, command: click.Command) -> Iterator[tuple[str, str]]:
     paths = {p.name: p for p in command.params if isinstance(p.type, click.Path)}
-    outputs = [p for key, p in paths.items() if key not in READ]
+    outputs = [p for key, p in paths.items() if key not in READ and key not in FOLDERS]
     assert outputs, f"{name} writes nothing that is known here"
     given, read = [name], [READ[key] for key in paths if key in READ]
     for key in filter(READ.get, paths):  # in the order of the options, the same in every process

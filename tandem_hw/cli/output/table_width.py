@@ -55,7 +55,8 @@ def fit(table: Table, options: ConsoleOptions) -> int:
 
 def natural_width(table: Table) -> int:
     """Return how many characters a table takes where there is room enough."""
-    wide = Console(width=_ANY_WIDTH)
+    # Without a height, rich takes 80 characters for the width where TERM is "dumb".
+    wide = Console(width=_ANY_WIDTH, height=1)
     return Measurement.get(wide, wide.options, table).maximum
 
 

@@ -55,6 +55,16 @@ def test_a_table_is_no_wider_than_the_terminal_and_shows_every_number(
     assert "…" not in "".join(lines)
 
 
+def test_the_width_of_a_table_is_its_own_in_a_dumb_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a kernel of a notebook sets it, with FORCE_COLOR."""
+    wanted = natural_width(wide_table())
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert natural_width(wide_table()) == wanted > 120
+
+
 def test_a_table_that_fits_keeps_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table()
     table.add_column("layer")

@@ -20,6 +20,7 @@ from typing import Final
 
 import click
 
+from tandem_hw.plain_text import LONGEST
 from tests.helpers.fuzz import case
 from tests.helpers.fuzz.formats import FORMATS
 from tests.helpers.fuzz.worker import BYTES_MAX, SECONDS_MAX
@@ -41,7 +42,8 @@ COMMANDS: Final = {
 _BYTES_OF_LIBRARIES: Final = 12 << 30
 #: Seconds on the clock; a busy machine takes many for those of ``SECONDS_MAX`` on the processor.
 _PATIENCE: Final = 300.0
-_LINE_MAX: Final = 600
+#: Beside the message: "Error: ", and what is said to be left out.
+_LINE_MAX: Final = LONGEST + 60
 
 
 def _limit() -> None:

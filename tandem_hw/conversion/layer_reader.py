@@ -161,10 +161,15 @@ def check_finite(
         values: its parameters and buffers by name.
 
     Raises:
-        ConversionError: one is infinite or not a number.
+        ConversionError: one is infinite or not a number, or holds nothing.
     """
     present = {name: value.detach() for name, value in values.items() if value is not None}
     for name, value in present.items():
+        if not value.numel():
+            raise ConversionError(
+                f"layer {path} ({type(module).__name__}) has a {name} of shape "
+                f"{tuple(value.shape)}, which holds nothing; a layer needs one output at least"
+            )
         # A sum is cheaper than a look at each value; it may overflow where no value is infinite.
         if not value.sum().isfinite() and not value.isfinite().all():
             raise ConversionError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,7 +38,7 @@ _PAIRS_A_ROW: Final = 2
 #: A confusion matrix of more classes has no numbers in its cells: they would not be legible.
 _NUMBERED_CLASSES_MAX: Final = 20
 #: Characters of the name of a class beside it.
-_TICK_LENGTH_MAX: Final = 60
+_TICK_LENGTH_MAX: Final = 24
 #: Inches; a layer's bar and its name take a quarter of one.
 _HALF_SIZE: Final = 5.0
 _LAYER_HEIGHT: Final = 0.25
@@ -115,7 +116,10 @@ def write_figure(figure: Figure, path: Path) -> None:
         FileFormatError: the file cannot be written.
     """
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH)
+    with warnings.catch_warnings():
+        # Names of classes may be of any script; what the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH)
     write_whole(path, picture.getbuffer())
 
 
@@ -185,7 +189,10 @@ def draw_confusion_matrix(
 
 def _tick(name: str) -> str:
     """Return the name of a class as matplotlib shows it as it is, in plain characters."""
-    return plain(name, _TICK_LENGTH_MAX).replace("$", r"\$")
+    shown = plain(name, None)
+    if len(shown) > _TICK_LENGTH_MAX:
+        shown = f"{shown[: _TICK_LENGTH_MAX - 1]}…"
+    return shown.replace("$", r"\$")
 
 
 def draw_regression(axes: Axes, outputs: Values, targets: Values) -> None:

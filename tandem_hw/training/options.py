@@ -206,6 +206,12 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
+        for name in ("epochs", "batch_size", "samples"):
+            value = getattr(self, name)
+            if not (hasattr(value, "__index__") or (name == "samples" and value is None)):
+                raise DataError(f"{name} is {value!r}; a whole number is needed")
+        if not (self.teacher is None or isinstance(self.teacher, str)):
+            raise DataError(f"teacher is {self.teacher!r}; give the path of a checkpoint, a text")
         if self.epochs < 1 or self.batch_size < BATCH_SIZE_MIN:
             raise DataError(
                 f"training needs at least one epoch and batches of at least {BATCH_SIZE_MIN} "

@@ -17,6 +17,7 @@ import pytest
 from tandem_hw.conformance.layers import changed
 from tandem_hw.errors import BackendUnavailableError, FileFormatError
 from tandem_hw.network.activity import summarise
+from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
 from tandem_hw.report.plots import as_picture, check_plot, write_plot
@@ -227,3 +228,14 @@ assert os.listdir(sys.argv[1])
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_classes_leave_room_for_the_matrix_and_may_be_of_any_script(
+    tmp_path: Path,
+) -> None:
+    network, recording, wanted = case("classification")
+    names = ("x" * 300, "猫\x1b[31m\n", "$a$")
+    named = replace(network, meaning=OutputMeaning("classification", names))
+    for one, name in ((network, "plain"), (named, "named")):
+        write_plot(one, recording, "classification", wanted, tmp_path / f"{name}.png")
+    assert (tmp_path / "named.png").read_bytes() != (tmp_path / "plain.png").read_bytes()

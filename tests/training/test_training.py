@@ -335,6 +335,9 @@ def test_data_that_do_not_fit_are_refused_before_anything_is_written(
     ("changes", "message"),
     [
         ({"epochs": 0}, "at least one epoch"),
+        ({"epochs": 2.0}, "epochs is 2.0; a whole number is needed"),
+        ({"samples": 3.5}, "samples is 3.5; a whole number is needed"),
+        ({"teacher": 1.0}, "teacher is 1.0; give the path of a checkpoint"),
         ({"batch_size": 1}, "batches of at least 2 samples"),
         ({"validation": 1.0}, r"validation is 1\.0; give a share from 0 to below 1"),
         ({"validation": -0.1}, r"validation is -0\.1"),

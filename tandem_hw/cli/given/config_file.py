@@ -30,6 +30,8 @@ COMMAND: Final = "command"
 _NAME, _OPTIONS = "name", "options"
 #: More than the options of any command take.
 _BYTES_MAX: Final = 1 << 20
+#: Beyond the integers of any option; what is far beyond, Python does not write as text.
+_INTEGER_END: Final = 10**300
 _CONFIG: Final = "config"
 #: Where a command's context keeps what the file gave, by parameter.
 _META: Final = f"{__name__}.given"
@@ -128,10 +130,7 @@ def _read(path: Path, command: str) -> dict[str, Any]:
     """Return the names and values of a file."""
     if not path.is_file():
         raise FileFormatError(f"{path}: there is no such file; --config takes a file of options")
-    with reported(path, "read"), path.open("rb") as file:
-        raw = file.read(_BYTES_MAX + 1)
-    if len(raw) > _BYTES_MAX:
-        raise FileFormatError(f"{path}: is larger than {_BYTES_MAX} bytes, and no file of options")
+    raw = bytes_of_options(path)
     is_json = path.suffix.lower() == ".json"
     try:
         text = raw.decode("utf-8")
@@ -140,6 +139,25 @@ def _read(path: Path, command: str) -> dict[str, Any]:
         kind = "JSON" if is_json else "TOML"
         raise FileFormatError(f"{path}: is no {kind} ({plain(str(error))})") from error
     return _of_command(path, content, command) if is_json else content
+
+
+def bytes_of_options(path: Path) -> bytes:
+    """Return what is in a file of options; a device, or what is far too large, is not read.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileFormatError: it cannot be read, or is no such file.
+    """
+    with reported(path, "read"):
+        if not path.is_file() and not path.is_dir():  # a pipe would be waited for
+            raise FileFormatError(f"{path}: is not an ordinary file, and no file of options")
+        with path.open("rb") as file:
+            raw = file.read(_BYTES_MAX + 1)
+    if len(raw) > _BYTES_MAX:
+        raise FileFormatError(f"{path}: is larger than {_BYTES_MAX} bytes, and no file of options")
+    return raw
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -152,7 +170,18 @@ def parse_toml(text: str) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
-    return tomllib.loads(text)
+    content = tomllib.loads(text)
+    _refuse_huge(content)
+    return content
+
+
+def _refuse_huge(value: Any) -> None:
+    """Refuse integers that Python holds, from their hexadecimal digits, and does not write."""
+    if isinstance(value, int) and abs(value) >= _INTEGER_END:
+        raise ValueError("an integer has more than 300 digits")
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            _refuse_huge(one)
 
 
 def _of_command(path: Path, content: Any, command: str) -> dict[str, Any]:
@@ -196,7 +225,7 @@ def _checked(
     except (click.BadParameter, _UnfitError) as error:
         said = error.message if isinstance(error, click.BadParameter) else str(error)
         raise FileFormatError(f"{path}: {plain(key)} is {plain(repr(value))}: {said}") from error
-    except TandemError as error:
+    except (TandemError, ValueError) as error:  # the latter of what no command line can hold
         raise FileFormatError(f"{path}: {plain(key)}: {error}") from error
     return words
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+import torch
 from torch import nn
 
 from tandem_hw.cli.given.model_name import model_file_of, near_names, parsed, syntax_fault
@@ -80,7 +81,9 @@ def located(model: str) -> Iterator[None]:
     path = named[0]
     try:
         yield
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a file's code raises, SystemExit among it
         line = _line(error, path)
         if isinstance(error, SyntaxError):
             raise ConversionError(syntax_fault(error, path)) from error
@@ -89,15 +92,18 @@ def located(model: str) -> Iterator[None]:
         raise ConversionError(f"{path}:{line}: {_in_a_line(error)}") from error
 
 
-def _in_a_line(error: Exception | SystemExit) -> str:
+def _in_a_line(error: BaseException) -> str:
     """Return what an error says, and of which type it is if it is none of ours."""
-    said = (str(error).splitlines() or [""])[0]
+    try:
+        said = (str(error).splitlines() or [""])[0]
+    except Exception:  # an error of the file's own, which cannot say what it is
+        said = ""
     if isinstance(error, TandemError):
         return said
     if isinstance(error, SystemExit):
         return (
-            f"SystemExit {said} ends the program; put what is no network under "
-            f'if __name__ == "__main__"'
+            f"SystemExit{f' {said}' if said else ''} ends the program; put what is no network "
+            f'under if __name__ == "__main__"'
         )
     return f"{type(error).__name__}{f': {said}' if said else ''}"
 
@@ -124,7 +130,8 @@ def _run(path: Path) -> ModuleType:
     sys.path.insert(0, folder)  # as Python has it for a program
     try:
         code = compile(tree, os.fspath(path), "exec", dont_inherit=True)
-        exec(code, module.__dict__)
+        with torch.enable_grad():  # what the file says of gradients ends with it
+            exec(code, module.__dict__)
     finally:
         # It is the last from now on: no file there stands for a library that is imported later.
         sys.path[:] = [one for one in sys.path if one != folder] + [folder]
@@ -177,7 +184,28 @@ def _made(found: Any, name: str, offered: Mapping[str, Any]) -> nn.Module:
             f"{name}: {of}; a subclass of torch.nn.Module is needed, a function that returns a "
             f"module, or a module"
         )
+    _check_made(made, name)
     return made
+
+
+def _check_made(made: nn.Module, name: str) -> None:
+    """Refuse what is no tree of modules, which PyTorch says of nowhere."""
+    if "_modules" not in vars(made):
+        raise ConversionError(f"{name}: its __init__ does not call super().__init__(); let it")
+    above, done = {id(made)}, set[int]()
+    open_ = [(made, made.children())]
+    while open_:
+        module, children = open_[-1]
+        child = next(children, None)
+        if child is None:
+            done.add(id(module))
+            above.remove(id(module))
+            open_.pop()
+        elif id(child) in above:
+            raise ConversionError(f"{name}: has a module within itself; take it out")
+        elif id(child) not in done:
+            above.add(id(child))
+            open_.append((child, child.children()))
 
 
 def _arguments(maker: Any, name: str, offered: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,6 +106,8 @@ def parsed(path: Path) -> ast.Module:
         return ast.parse(source, os.fspath(path))
     except (SyntaxError, ValueError) as error:  # null bytes were a ValueError before Python 3.12
         raise ConversionError(syntax_fault(error, path)) from error
+    except (MemoryError, RecursionError) as error:  # what Python's parser says of thousands of "-"
+        raise ConversionError(f"{path}: is nested too deeply for Python") from error
 
 
 def syntax_fault(error: SyntaxError | ValueError, path: Path) -> str:

@@ -13,8 +13,13 @@ from typing import Any
 
 import click
 
-from tandem_hw.atomic_write import reported
-from tandem_hw.cli.given.config_file import OPTIONS_NAME, is_given, parse_toml, write_options
+from tandem_hw.cli.given.config_file import (
+    OPTIONS_NAME,
+    bytes_of_options,
+    is_given,
+    parse_toml,
+    write_options,
+)
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.architecture import Architecture
 from tandem_hw.learning.checkpoint import Checkpoint
@@ -161,8 +166,7 @@ def kept_options(folder: Path) -> dict[str, Any]:
     path = folder / OPTIONS_NAME
     if not path.exists():
         return {}
-    with reported(path, "read"):
-        raw = path.read_bytes()
+    raw = bytes_of_options(path)
     try:
         return parse_toml(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:

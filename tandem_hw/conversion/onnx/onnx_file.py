@@ -29,6 +29,8 @@ _FIELDS: Final = {1: "float_data", 6: "int32_data", 7: "int64_data", 11: "double
 #: Types of a network's input and output.
 _FLOATING: Final = (1, 11)
 _RANK_MAX: Final = 8
+#: The oldest version of ONNX's operators that is read: before, several meant something else.
+_OPSET_MIN: Final = 7
 _STANDARD: Final = ("", "ai.onnx")
 
 
@@ -90,12 +92,20 @@ def read_graph(path: Path) -> Graph:
     try:
         model = onnx.load(str(path), load_external_data=False)
         graph = model.graph
+        versions = [one.version for one in model.opset_import if one.domain in _STANDARD]
+        newest = onnx.defs.onnx_opset_version()
         if not graph.node:
             raise ValueError("it has no operators")
     except Exception as error:  # the parser's own classes differ from version to version
         raise FileFormatError(
             f"{path}: is damaged or no ONNX file; export the network again (torch.onnx.export)"
         ) from error
+    if not versions or not all(_OPSET_MIN <= one <= newest for one in versions):
+        found = ", ".join(map(str, versions)) or "none"
+        raise FileFormatError(
+            f"{path}: is written for ONNX's operators of version {found}; read are {_OPSET_MIN} to "
+            f"{newest}: export the network again, with such an opset_version"
+        )
     try:
         return _graph(graph, path.resolve().parent)
     except (ValueError, OSError, OverflowError, MemoryError) as error:
@@ -103,7 +113,12 @@ def read_graph(path: Path) -> Graph:
 
 
 def _graph(graph: Any, folder: Path) -> Graph:
-    constants = {_text(tensor.name): _array(tensor, folder) for tensor in graph.initializer}
+    constants: dict[str, Array] = {}
+    for tensor in graph.initializer:
+        name = _text(tensor.name)
+        if name in constants:
+            raise ValueError(f"it holds {name} twice")
+        constants[name] = _array(tensor, folder)
     if graph.sparse_initializer:
         raise ValueError("it holds sparse tensors, which are not read")
     inputs = [one for one in graph.input if _text(one.name) not in constants]
@@ -152,6 +167,8 @@ def _node(node: Any, number: int, folder: Path) -> Node:
     if not node.output:
         raise ValueError(f"{name} gives nothing")
     attributes = {_text(one.name): _attribute(one, folder) for one in node.attribute}
+    if len(attributes) < len(node.attribute):
+        raise ValueError(f"{name} says an attribute twice")
     inputs, outputs = map(_text, node.input), map(_text, node.output)
     return Node(name, plain(kind), tuple(inputs), tuple(outputs), attributes)
 

@@ -14,6 +14,8 @@ from tandem_hw.conversion.onnx.onnx_file import Array, Node
 
 #: Windows, strides and paddings are no larger, so that a result takes no memory by a number alone.
 _SIZE_MAX: Final = 1024
+#: Numbers of an operator that may be 0; the others are lengths and steps.
+_MAY_BE_ZERO: Final = ("pads", "output_padding")
 #: A layer, or a function of what the operator takes.
 Operator = nn.Module | Callable[..., Any]
 
@@ -86,8 +88,14 @@ def _weights(taken: Sequence[Taken], index: int) -> Tensor:
 def _numbers(node: Node, name: str, axes: int, default: int) -> tuple[int, ...]:
     found = node.attributes.get(name) or [default] * axes
     numbers = tuple(found) if isinstance(found, list) else ()
-    if len(numbers) != axes or not all(0 <= one <= _SIZE_MAX for one in numbers):
-        raise UnsupportedError(f"has {name} {found}; {axes} numbers up to {_SIZE_MAX} are needed")
+    least = 0 if name in _MAY_BE_ZERO else 1
+    if len(numbers) != axes or not all(
+        isinstance(one, int) and least <= one <= _SIZE_MAX for one in numbers
+    ):
+        raise UnsupportedError(
+            f"has {name} {found}; {axes} numbers up to {_SIZE_MAX} are needed, whole ones from "
+            f"{least}"
+        )
     return numbers
 
 
@@ -119,6 +127,9 @@ def _convolution(node: Node, taken: Sequence[Taken], _: int | None) -> Built:
     if make is None:
         raise UnsupportedError(f"is over {axes} axes")
     kernel = tuple(weight.shape[2:])
+    said = node.attributes.get("kernel_shape")
+    if said is not None and said != list(kernel):
+        raise UnsupportedError(f"has kernel_shape {said}, and weights of {list(kernel)}")
     groups = node.attributes.get("group", 1)
     if not isinstance(groups, int) or groups < 1 or 0 in weight.shape or weight.shape[0] % groups:
         raise UnsupportedError(f"has {groups} groups with weights of shape {tuple(weight.shape)}")
@@ -277,6 +288,8 @@ def _add(node: Node, taken: Sequence[Taken], _: int | None) -> Built:
 
 def _concat(node: Node, taken: Sequence[Taken], _: int | None) -> Built:
     places = tuple(range(len(taken)))
+    if not taken:
+        raise UnsupportedError("joins nothing")
     if any(one.is_shape for one in taken):
         fixed = [None if one.constant is None else _ints(one.constant) for one in taken]
 

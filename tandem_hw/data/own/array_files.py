@@ -92,9 +92,9 @@ def _read_npy(
         fault = "is no folder" if folder.exists() else "there is no such folder"
         raise DataError(f"{folder}: {fault}; give the one that holds {', '.join(needed)} as .npy")
     arrays = {}
-    for name in (*needed, *optional):
+    for name in dict.fromkeys((*needed, *optional)):
         path = folder / f"{name}.npy"
-        if name in optional and not path.exists():
+        if name not in needed and not path.exists():
             continue
         if not path.is_file():
             found = sorted(one.name for one in folder.iterdir() if one.suffix == ".npy")
@@ -164,7 +164,8 @@ def _layout(
         raise DataError(f"{path}: {_LAYOUT} is {said.dtype} {said.shape}; one text is needed")
     in_file = None
     if said is not None:
-        in_file = check_layout(said.reshape(1).astype(np.str_)[0].item(), path)
+        text = said.reshape(1)[0].item()
+        in_file = check_layout(text if isinstance(text, str) else text.decode("latin-1"), path)
     if _LAYOUT not in options:
         return in_file
     layout = check_layout(options[_LAYOUT], path)
@@ -202,7 +203,9 @@ def _wanted(
     """
     given = {name: arrays[name] for name in ("y_train", "y_test") if name in arrays}
     # Where no label is 0, labels are no numbers of classes yet.
-    is_numbered = any(np.any(values == 0) for values in given.values())
+    is_numbered = any(
+        values.dtype.kind in "iu" and np.any(values == 0) for values in given.values()
+    )
     for name, values in given.items():
         count = counts.get(name, len(values) if values.ndim else 0)
         if values.dtype.kind == "f":

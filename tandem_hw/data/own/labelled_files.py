@@ -17,6 +17,7 @@ relative to its folder.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,6 +191,7 @@ def _classes(path: Path, folders: Sequence[Path], suffixes: Set[str]) -> Labelle
         )
     found: list[tuple[int, int, Path, str]] = []
     names = sorted_names([folder.name for folder in folders])
+    places = {name: place for place, name in enumerate(names)}
     for folder in folders:
         files = [one for one in _below(folder) if one.suffix.lower() in suffixes]
         if not files:
@@ -197,7 +199,10 @@ def _classes(path: Path, folders: Sequence[Path], suffixes: Set[str]) -> Labelle
                 f"{folder}: holds no file that ends in {', '.join(sorted(suffixes))}; add some, or "
                 f"take the folder away"
             )
-        place = names.index(folder.name)
+        odd = next((file for file in files if not file.is_file()), None)
+        if odd is not None:  # a pipe, of which a reader would wait for ever, or a link to nowhere
+            raise DataError(f"{odd}: is not an ordinary file; take it out")
+        place = places[folder.name]
         found += [(row, place, file, folder.name) for row, file in enumerate(files)]
     # The first of each class, then the second: whoever takes the first ones sees all classes.
     found.sort(key=lambda one: one[:2])
@@ -240,7 +245,7 @@ def _from_csv(path: Path) -> dict[str, LabelledFiles]:
     """Read a list of paths and labels; without a column of parts all is ``TRAIN``."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        rows = list(csv.reader(text.splitlines(), delimiter=_delimiter(text)))
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)))
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a CSV file ({error})") from error
     if len(rows) < 2:

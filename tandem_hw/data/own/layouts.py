@@ -153,10 +153,10 @@ def in_range(
         raise DataError(
             f"{where}: value_range is {value_range!r}; two numbers, (least, largest), are needed"
         ) from error
-    if not np.isfinite([least, largest]).all() or not least < largest:
+    if not least < largest or not np.isfinite(largest - least):
         raise DataError(
             f"{where}: value_range is {least} to {largest}; the least value has to be below the "
-            f"largest one, and both finite"
+            f"largest one, and both finite, as their difference is"
         )
     if samples.dtype.kind not in "iufb":
         raise DataError(f"{where}: {name} is {samples.dtype}; real numbers are needed")

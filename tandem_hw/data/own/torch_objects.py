@@ -27,6 +27,8 @@ _TEST_KEYS: Final = ("test", "validation", "val")
 #: Samplers whose samples are all of a data set once, in whatever order: a training has its own.
 _PLAIN_SAMPLERS: Final = ("SequentialSampler", "RandomSampler", "DistributedSampler", "NoneType")
 _PLAIN_COLLATES: Final = ("default_collate", "default_convert")
+#: The most samples of an object: a length beyond is a mistake.
+_SAMPLES_MAX: Final = 1 << 32
 #: What data sets can be made by, for messages.
 MAKERS: Final = (
     'tandem_hw.load_dataset("digits"), image_dataset, signal_dataset, array_dataset, event_dataset '
@@ -173,7 +175,7 @@ def _opened(given: Any, asked: _Asked, num_workers: int | None) -> TorchSource:
     if loader is not None:
         rows, collate, workers = _of_loader(loader, asked.name)
     if rows is None:
-        rows = np.arange(len(given))
+        rows = np.arange(_length(given, asked.name))
     if not len(rows):
         raise DataError(f"{asked.name}: {type(given).__name__} has no samples")
     columns = asked.columns
@@ -187,6 +189,22 @@ def _opened(given: Any, asked: _Asked, num_workers: int | None) -> TorchSource:
     )
     first = source.pairs(np.array([0]))[0]
     return replace(source, shape=(len(rows), *first.shape[1:]), dtype=first.dtype)
+
+
+def _length(given: Any, name: str) -> int:
+    """Return how many samples an object says that it has."""
+    try:
+        count = len(given)
+    except Exception as error:  # somebody's code
+        raise DataError(
+            f"{name}: len of {type(given).__name__} fails ({type(error).__name__}: {error})"
+        ) from error
+    if count > _SAMPLES_MAX:
+        raise DataError(
+            f"{name}: {type(given).__name__} says that it has {count} samples; allowed are "
+            f"{_SAMPLES_MAX}: the label of each is kept in memory"
+        )
+    return count
 
 
 def _is_loader(given: Any) -> bool:
@@ -257,7 +275,10 @@ def _labels_of(source: TorchSource) -> npt.NDArray[Any]:
 def _label_array(labels: Sequence[Any]) -> npt.NDArray[Any]:
     """Return labels as one array; texts and numbers together stay what they are."""
     kinds = {isinstance(label, str) for label in labels}
-    return np.array(labels, object) if len(kinds) > 1 else np.asarray(labels)
+    try:
+        return np.array(labels, object) if len(kinds) > 1 else np.asarray(labels)
+    except ValueError as error:  # lists of unlike lengths
+        raise DataError(f"labels or targets are of unlike shapes ({error})") from error
 
 
 def _kept_labels(given: Any, columns: tuple[str, str] | None) -> npt.NDArray[Any] | None:

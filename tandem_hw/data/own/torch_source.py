@@ -166,7 +166,7 @@ class TorchSource:
 def _array(sample: Any, name: str) -> npt.NDArray[Any]:
     """Return a sample as an array."""
     if hasattr(sample, "detach"):  # PyTorch's tensor
-        sample = sample.detach().cpu().numpy()
+        sample = _numpy_of(sample, name)
     mode = getattr(sample, "mode", None)
     if hasattr(sample, "getbands"):  # Pillow's image
         if mode not in _MODES:
@@ -175,13 +175,31 @@ def _array(sample: Any, name: str) -> npt.NDArray[Any]:
                 f'convert it in the transform (image.convert("RGB"))'
             )
         sample = sample.convert("L") if mode == "1" else sample
-    array = np.asarray(sample)
+    try:
+        array = np.asarray(sample)
+    except ValueError as error:  # rows of unlike lengths
+        raise DataError(
+            f"{name}: a sample is {type(sample).__name__} that makes no array ({error}); an image, "
+            f"a tensor or an array of numbers is needed"
+        ) from error
     if array.dtype.kind not in "uif":
         raise DataError(
             f"{name}: a sample is {type(sample).__name__} of {array.dtype}; an image, a tensor or "
             f"an array of numbers is needed"
         )
     return array
+
+
+def _numpy_of(tensor: Any, name: str) -> Any:
+    """Return the values of PyTorch's tensor, if NumPy has such ones."""
+    try:
+        return tensor.detach().cpu().numpy()
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        kind = f"{tensor.dtype}, {tensor.layout}, on {tensor.device}"
+        raise DataError(
+            f"{name}: a sample is a tensor ({kind}) that NumPy cannot hold; give a dense one of "
+            f"torch.float32 or torch.uint8"
+        ) from error
 
 
 def _usual_layout(sample: Any, axes: int) -> Layout | None:

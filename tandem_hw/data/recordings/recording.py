@@ -15,6 +15,8 @@ from tandem_hw.errors import DataError
 MICROSECONDS: Final = 1_000_000
 #: Seconds that a time may be away from zero: some thousand years, far within 64 bits.
 _SECONDS_MAX: Final = 1e11
+#: The largest whole number that a time can be, so that all differences are int64.
+_TIME_MAX: Final = 1 << 62
 FIELDS: Final = np.dtype([("x", np.int64), ("y", np.int64), ("t", np.int64), ("p", np.int64)])
 
 
@@ -43,9 +45,16 @@ def whole_times(times: npt.NDArray[Any], where: object) -> npt.NDArray[Any]:
         Whole numbers; seconds are rounded to the nearest microsecond.
 
     Raises:
-        DataError: the real numbers are not finite, or all whole, as no seconds are.
+        DataError: whole numbers are so large that a difference of two is none of 64 bits, or the
+            real numbers are not finite, or all whole, as no seconds are.
     """
     if times.dtype.kind != "f":
+        if times.dtype.kind in "iu" and times.size:
+            low, high = int(times.min()), int(times.max())
+            if low < -_TIME_MAX or high > _TIME_MAX:
+                raise DataError(
+                    f"{where}: t spans {low} to {high}; allowed are times up to 2^62 either way"
+                )
         return times
     seconds = times.astype(np.float64)
     if not (np.abs(seconds) <= _SECONDS_MAX).all():  # not a number compares false

@@ -252,3 +252,22 @@ def test_a_sweep_takes_from_a_file_what_it_takes_from_its_line(
     assert len(trainer.trained) == 3
     refused = run("sweep", "--config", file, "--vary", "epochs=1,2", "--out", "out")
     assert "epochs is both given and varied; give it once" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epochs = 0x" + "F" * 5000, "is no TOML (an integer has more than 300 digits)"),
+        ('out = "a\\u0000b"', "out: embedded null byte"),
+        ('report = "a\\u0000.html"', "report: embedded null byte"),
+    ],
+)
+def test_what_no_command_line_can_hold_is_refused_in_a_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(text, encoding="utf-8")
+    result = run("train", "digits", "--config", file)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert said in line

@@ -277,3 +277,45 @@ def test_files_beside_it_stand_for_no_library_that_is_imported_later(here: Path)
     build_model("nets.py:Net", SHAPE, 3)
     assert sys.path[-1] == str(here.resolve())
     assert sys.path.count(str(here.resolve())) == 1
+
+
+ODD: dict[str, tuple[str, str]] = {
+    "an error beside Exception": ("raise BaseException('x')", "odd.py:3: BaseException: x"),
+    "an error that cannot say itself": (
+        "class Mute(Exception):\n    def __str__(self):\n        return 3\nraise Mute",
+        "odd.py:6: Mute",
+    ),
+    "an end without a word": ("raise SystemExit", "odd.py:3: SystemExit ends the program"),
+    "no super().__init__()": (
+        "class Net(nn.Module):\n    def __init__(self):\n        pass",
+        "does not call super().__init__()",
+    ),
+    "a module within itself": (
+        "Net = nn.Sequential()\nNet.add_module('own', Net)",
+        "has a module within itself",
+    ),
+    "a layer of no outputs": ("Net = nn.Linear(36, 0)", "holds nothing"),
+    "nesting": ("x = " + "-" * 100_000 + "1", "is nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_odd_code_is_refused_in_a_line(tmp_path: Path, case: str) -> None:
+    code, said = ODD[case]
+    write_data(tmp_path / "data.npz")
+    (tmp_path / "odd.py").write_text(f"import torch\nfrom torch import nn\n{code}\n")
+    data, model = f"npz:{tmp_path / 'data.npz'}", f"{tmp_path / 'odd.py'}:Net"
+    result = run("train", data, "--model", model, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert said in result.stderr.splitlines()[-1]
+
+
+def test_what_a_file_says_of_gradients_ends_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "without.py"
+    file.write_text(
+        "import torch\nfrom torch import nn\ntorch.set_grad_enabled(False)\n"
+        "shared = nn.Linear(4, 4)\nNet = nn.Sequential(nn.Sequential(shared), shared)\n"
+    )
+    build_model(f"{file}:Net", (4,), 4)
+    assert torch.is_grad_enabled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -207,3 +208,17 @@ def test_damaged_options_are_no_traceback(here: Path, value: Any) -> None:
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("Error: ")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_options_that_never_end_are_not_waited_for(here: Path, kind: str) -> None:
+    succeed("train", *PLAIN, "--out", "out")
+    file = here / "out" / "run.toml"
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to("/dev/zero")
+    result = run("train", "--resume", "out", "--epochs", 3)
+    assert result.exit_code == 2
+    assert "run.toml: is not an ordinary file, and no file of options" in result.stderr

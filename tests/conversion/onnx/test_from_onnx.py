@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -142,7 +143,7 @@ def test_a_file_is_converted_at_the_command_line(tmp_path: Path) -> None:
     assert stages[0]["name"] == "ordinary network"
     assert stages[0]["accuracy"] == 1
     assert stages[-1]["accuracy"] > 0.8
-    refused = run(*command, *out, "--model", "mlp")
+    refused = run(*command, *out, "--overwrite", "--model", "mlp")
     assert "is an ONNX file, which has its network; leave --model away" in refused.stderr
     np.savez(
         tmp_path / "data.npz",
@@ -150,7 +151,7 @@ def test_a_file_is_converted_at_the_command_line(tmp_path: Path) -> None:
         y_train=np.arange(9),
         y_test=np.arange(9),
     )
-    refused = run(*command, *out)
+    refused = run(*command, *out, "--overwrite")
     assert "takes samples of shape (1, 6, 6), those of" in refused.stderr
 
 
@@ -459,4 +460,65 @@ def test_without_the_package_the_extra_is_named(
     path = linear(tmp_path, constant("w", WEIGHT))
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ConversionError, match=r"the package onnx is needed; .*\[onnx\]"):
+        from_onnx(path)
+
+
+def edited(path: Path, edit: Callable[[Any], Any]) -> Path:
+    """Save a file after a change of what is in it."""
+    model = onnx.load(str(path))
+    edit(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def _version(model: Any, version: int) -> None:
+    model.opset_import[0].version = version
+
+
+TWO_MEANINGS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "weights twice": (
+        lambda model: model.graph.initializer.append(constant("w", np.ones((4, 3), np.float32))),
+        "it holds w twice",
+    ),
+    "an attribute twice": (
+        lambda model: model.graph.node[0].attribute.append(helper.make_attribute("transB", 0)),
+        "says an attribute twice",
+    ),
+    "old operators": (lambda model: _version(model, 6), "of version 6; read are 7 to"),
+    "unknown operators": (lambda model: _version(model, 10_000), "of version 10000; read are 7"),
+    "no version": (lambda model: model.ClearField("opset_import"), "of version none"),
+}
+
+
+@pytest.mark.parametrize("case", TWO_MEANINGS)
+def test_a_file_that_could_mean_two_networks_is_refused(tmp_path: Path, case: str) -> None:
+    edit, said = TWO_MEANINGS[case]
+    node = helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)
+    path = save(tmp_path / "a.onnx", [node], [constant("w", np.ones((4, 3), np.float32))])
+    assert isinstance(from_onnx(path), nn.Module)
+    with pytest.raises(FileFormatError, match=re.escape(said)):
+        from_onnx(edited(path, edit))
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "attributes", "said"),
+    [
+        ("Conv", ["x", "w"], {"strides": [0, 0]}, "has strides [0, 0]"),
+        (
+            "Conv",
+            ["x", "w"],
+            {"dilations": [1.5, 1.5]},
+            "2 numbers up to 1024 are needed, whole ones from 1",
+        ),
+        ("Conv", ["x", "w"], {"kernel_shape": [5, 5]}, "has kernel_shape [5, 5], and weights of"),
+        ("Concat", [], {"axis": 1}, "joins nothing"),
+    ],
+)
+def test_numbers_that_make_no_layer_are_refused(
+    tmp_path: Path, kind: str, inputs: list[str], attributes: dict[str, Any], said: str
+) -> None:
+    node = helper.make_node(kind, inputs, ["y"], **attributes)
+    weights = constant("w", np.ones((4, 1, 3, 3), np.float32))
+    path = save(tmp_path / "a.onnx", [node], [weights], ("n", 1, 8, 8))
+    with pytest.raises(ConversionError, match=re.escape(said)):
         from_onnx(path)

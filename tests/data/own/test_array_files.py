@@ -220,3 +220,31 @@ def test_empty_npy_files_and_missing_folders_are_refused(tmp_path: Path) -> None
         load(f"npy:{tmp_path}/none")
     with pytest.raises(DataError, match="is no folder"):
         load(f"npy:{tmp_path}/x_train.npy")
+
+
+@pytest.mark.parametrize("save", [save_npz, save_npy])
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"y_train": (Y % 2).astype("m8[s]")}, "y_train is timedelta64"),
+        ({"layout": np.array(b"\xffNCL")}, "layout is 'ÿNCL'"),
+    ],
+)
+def test_arrays_of_odd_types_are_refused(
+    tmp_path: Path, save: Save, changed: dict[str, Any], said: str
+) -> None:
+    arrays: dict[str, Any] = {"x_train": WAVES, "y_train": Y, "x_test": WAVES, "y_test": Y}
+    with pytest.raises(DataError, match=re.escape(said)):
+        load(save(tmp_path, **arrays | {"layout": np.array("NCL")} | changed))
+
+
+@pytest.mark.parametrize("save", [save_npz, save_npy])
+def test_missing_labels_are_named(tmp_path: Path, save: Save) -> None:
+    with pytest.raises(DataError, match=r"has no .*y_train"):
+        load(save(tmp_path, x_train=WAVES, x_test=WAVES, y_test=Y))
+
+
+def test_a_range_whose_length_is_infinite_is_refused(tmp_path: Path) -> None:
+    spec = save_npz(tmp_path, x_train=WAVES, y_train=Y, x_test=WAVES, y_test=Y)
+    with pytest.raises(DataError, match="both finite, as their difference is"):
+        load(f"{spec},layout=NCL,range=-1e308:1e308")

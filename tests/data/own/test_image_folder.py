@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -329,3 +330,17 @@ def test_a_folder_may_be_called_as_an_option_is(tmp_path: Path) -> None:
         load(tmp_path / "b", ",size=3")
     with pytest.raises(DataError, match="names no file; give folder:PATH"):
         load_dataset("folder:")
+
+
+def test_a_pipe_among_the_images_is_not_waited_for(tmp_path: Path) -> None:
+    make(tmp_path)
+    os.mkfifo(tmp_path / "cat" / "late.png")
+    with pytest.raises(DataError, match=re.escape("late.png: is not an ordinary file")):
+        load(tmp_path)
+
+
+def test_a_line_end_in_a_label_is_kept(tmp_path: Path) -> None:
+    make(tmp_path)
+    rows = [f'{name}/{number}.png,"{name}\nx"' for name in ("cat", "dog") for number in range(5)]
+    (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join(rows), encoding="utf-8")
+    assert names_of(load(tmp_path)) == ("cat\nx", "dog\nx")

@@ -295,3 +295,35 @@ def test_streamed_images_that_are_all_dark_are_refused() -> None:
     images = torch.zeros(400, 1, 2, 2, dtype=torch.uint8)
     images[-30:] = 200
     torch_dataset(Own(images, [0, 1] * 200)).check_fit(spec, 4)
+
+
+class Long(Own):
+    """Says that it has more samples than anything holds."""
+
+    def __len__(self) -> int:
+        return 1 << 40
+
+
+class Negative(Own):
+    """Says that it has fewer than none."""
+
+    def __len__(self) -> int:
+        return -1
+
+
+ODD: dict[str, tuple[Any, str]] = {
+    "too many": (Long(IMAGES, LABELS), "says that it has 1099511627776 samples"),
+    "fewer than none": (Negative(IMAGES, LABELS), "len of Negative fails (ValueError"),
+    "bfloat16": (Own(IMAGES.bfloat16() / 255, LABELS), "that NumPy cannot hold"),
+    "sparse": (Own([one.to_sparse() for one in IMAGES], LABELS), "that NumPy cannot hold"),
+    "nowhere": (Own(IMAGES.to("meta"), LABELS), "that NumPy cannot hold"),
+    "unlike rows": (Own([[[1], [1, 2]]] * 30, LABELS), "makes no array"),
+    "unlike labels": (Own(IMAGES, [[0] * (1 + n % 2) for n in range(30)]), "of unlike shapes"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_what_makes_no_array_is_refused(case: str) -> None:
+    given, said = ODD[case]
+    with pytest.raises(DataError, match=re.escape(said)):
+        torch_dataset(given)

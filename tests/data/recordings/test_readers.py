@@ -353,3 +353,14 @@ def test_aedat_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "a.aedat4").write_bytes(b"x")
     with pytest.raises(DataError, match=r"need aedat, .*pip install '\.\[events\]'"):
         read_events(tmp_path / "a.aedat4")
+
+
+@pytest.mark.parametrize("odd", [-(2**63), 2**63 - 1, 2**62 + 1, np.uint64(2**63 + 5)])
+def test_times_whose_differences_are_none_are_refused(tmp_path: Path, odd: Any) -> None:
+    events = made(9)
+    times = events["t"].astype(np.asarray(odd).dtype)
+    times[-1] = odd
+    arrays = {name: events[name] for name in ("x", "y", "p")}
+    np.savez(tmp_path / "a.npz", t=times, **arrays)
+    with pytest.raises(DataError, match=r"allowed are times up to 2\^62 either way"):
+        read_events(tmp_path / "a.npz")

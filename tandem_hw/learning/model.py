@@ -201,6 +201,11 @@ class TandemNetwork(nn.Module):
             ConversionError: another dtype or shape, or an integer beyond ``input_bits``.
         """
         spec = self.architecture.input
+        if not isinstance(inputs, Tensor):
+            raise ConversionError(
+                f"the model takes a PyTorch tensor, found {type(inputs).__name__}; of a NumPy array "
+                f"give torch.from_numpy(array)"
+            )
         if inputs.dtype != torch.uint8:
             raise ConversionError(
                 f"the model takes the integers that the chip is sent, found {inputs.dtype}; "

@@ -203,8 +203,8 @@ class TandemNetwork(nn.Module):
         spec = self.architecture.input
         if not isinstance(inputs, Tensor):
             raise ConversionError(
-                f"the model takes a PyTorch tensor, found {type(inputs).__name__}; of a NumPy array "
-                f"give torch.from_numpy(array)"
+                f"the model takes a PyTorch tensor, found {type(inputs).__name__}; of a NumPy "
+                f"array give torch.from_numpy(array)"
             )
         if inputs.dtype != torch.uint8:
             raise ConversionError(
@@ -245,7 +245,7 @@ class TandemNetwork(nn.Module):
                 ordinary ReLU network, on inputs of ``input_bits``.
         """
         run = partial(self._run, spiking=spiking)
-        if may_be_deferred(self, inputs):
+        if isinstance(inputs, Tensor) and may_be_deferred(self, inputs):
             return self._deferred.run(self, inputs, run, observe, spiking)
         return run(inputs, observe)
 

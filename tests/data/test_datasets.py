@@ -125,7 +125,7 @@ BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "images nan": ({"x_train": np.full((6, 6, 5), np.nan)}, "x_train spans"),
     "signed": (
         {"x_train": np.linspace(-1, 1, 180).reshape(6, 6, 5)},
-        r"x_train spans -1\.0 to 1\.0; .* is said: range=-5:5 behind a path and a comma, in Python v",
+        r"x_train spans -1\.0 to 1\.0; .* is said: range=-5:5 behind a path and a comma, in P",
     ),
     "no samples": ({"x_train": PLAIN["x_train"][:0], "y_train": PLAIN["y_train"][:0]}, "x_train"),
     "no pixels": ({"x_test": np.zeros((4, 0), np.uint8)}, "x_test .*no samples"),

@@ -16,7 +16,7 @@ from tandem_hw.cli.train_options import check_spiking_options, train_options, tr
 from tandem_hw.errors import FileFormatError
 from tandem_hw.sweep.axes import NOT_VARIED
 from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
-from tandem_hw.training.watching.log_names import LOGS, check_logs, check_logs_free
+from tandem_hw.training.watching.log_names import LOGS, check_logs, check_logs_free, logs_in
 
 
 class LogNames(click.ParamType):  # type: ignore[type-arg]
@@ -93,6 +93,8 @@ def command(
     if resume:
         folder = _folder_to_resume(context, out, data)
         _check_folder(folder, resume, overwrite, [], None, report)
+        log = log or logs_in(folder)  # or they would end where the break was
+        check_logs(log)
         wanted = wanted_report(report, report_sample)
         # PyTorch, which is in there, takes seconds; what can be refused without it was refused.
         from tandem_hw.cli.work.train import resume_training

@@ -9,7 +9,10 @@ _POOLING = (
     "convolution before it"
 )
 _ENLARGING = "use a ConvTranspose2d with a stride"
-_ACTIVATION = "use ReLU, the spike counts cap it at activation_max"
+_ACTIVATION = (
+    "use ReLU, the spike counts cap it at activation_max (in Python, tandem_hw.prepare with "
+    'activations="relu" swaps layers such as GELU)'
+)
 _CEILING = (
     "use ReLU, the spike counts cap it at activation_max; for a ceiling c of your own ReLU6, "
     "Hardtanh(0, c) or clamp(0, c) right behind a layer with weights"

@@ -209,9 +209,9 @@ class Dataset(ABC):
             )
 
     def _remedy(self, spec: InputSpec) -> str:
-        """Return what to do about signals that were taken for images."""
+        """Return what to do: about signals that were taken for images, or about other data."""
         if tuple(self.shape) != (1, *spec.shape) or len(spec.shape) != 2:
-            return ""
+            return "; give the data that it was made for (--data at the command line)"
         return "; if they are signals of several channels, say layout NCL (docs/data.md)"
 
     @abstractmethod

@@ -201,6 +201,11 @@ class TandemNetwork(nn.Module):
             ConversionError: another dtype or shape, or an integer beyond ``input_bits``.
         """
         spec = self.architecture.input
+        if not isinstance(inputs, Tensor):
+            raise ConversionError(
+                f"the model takes a PyTorch tensor, found {type(inputs).__name__}; of a NumPy "
+                f"array give torch.from_numpy(array)"
+            )
         if inputs.dtype != torch.uint8:
             raise ConversionError(
                 f"the model takes the integers that the chip is sent, found {inputs.dtype}; "
@@ -240,7 +245,7 @@ class TandemNetwork(nn.Module):
                 ordinary ReLU network, on inputs of ``input_bits``.
         """
         run = partial(self._run, spiking=spiking)
-        if may_be_deferred(self, inputs):
+        if isinstance(inputs, Tensor) and may_be_deferred(self, inputs):
             return self._deferred.run(self, inputs, run, observe, spiking)
         return run(inputs, observe)
 

@@ -149,7 +149,8 @@ BAD_INPUTS = {
     # Data
     f"{SIMULATE}x": r"data\.npzx: there is no such file",
     "simulate model.net --data nothing": 'data set "nothing" is unknown; known are digits',
-    "simulate model.net --data digits": r"samples have shape \(1, 8, 8\); the network takes \(1, 6",
+    "simulate model.net --data digits": r"samples have shape \(1, 8, 8\); the network takes \(1, 6"
+    r", 6\); give the data that it was made for \(--data at the command line\)",
     "simulate model.net --data npz:features.npz": r"samples have shape \(36,\); the network takes",
     "simulate model.net --data npz:damaged.npz": r"damaged\.npz: ",
     "simulate model.net --data npz:text.txt": r"text\.txt: ",

@@ -132,7 +132,7 @@ def relu_of_first(function: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, T
 ADVICE: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "leaky_relu": (lambda m, x: m.second(F.leaky_relu(m.first(x))), "use ReLU, the spike counts"),
     "leaky_relu_": (lambda m, x: m.second(F.leaky_relu_(m.first(x))), "use ReLU, the spike counts"),
-    "gelu": (lambda m, x: m.second(F.gelu(m.first(x))), "use ReLU, the spike counts"),
+    "gelu": (lambda m, x: m.second(F.gelu(m.first(x))), 'prepare with activations="relu" swaps'),
     "hardtanh": (lambda m, x: m.second(F.hardtanh(m.first(x))), "use ReLU, the spike counts"),
     "clamp": (lambda m, x: m.second(m.first(x).clamp(-1, 6)), "use ReLU, the spike counts"),
     "tanh": (lambda m, x: m.second(torch.tanh(m.first(x))), "use ReLU, the spike counts"),

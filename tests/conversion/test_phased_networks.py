@@ -493,7 +493,7 @@ def test_a_max_pooling_needs_a_phased_network(delay: int) -> None:
     message = (
         r"layer max_pool2d is a max pooling, whose neurons need to know the whole counts before "
         r'they fire; it is exact with firing_delay="phased" \(num_steps - 1\) and reset "subtract" '
-        r"alone: convert with these, or use average pooling"
+        r"alone: convert with these \(at the command line --firing-delay phased\), or use average "
     )
     with pytest.raises(ConversionError, match=message):
         convert(network, input_shape=SHAPE, num_steps=4, firing_delay=delay)

@@ -123,6 +123,10 @@ BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "images text": ({"x_test": np.array(["a"] * 4)}, "x_test is <U1"),
     "images 255.0": ({"x_test": PLAIN["x_test"].astype(np.float32)}, "x_test spans"),
     "images nan": ({"x_train": np.full((6, 6, 5), np.nan)}, "x_train spans"),
+    "signed": (
+        {"x_train": np.linspace(-1, 1, 180).reshape(6, 6, 5)},
+        r"x_train spans -1\.0 to 1\.0; .* is said: range=-5:5 behind a path and a comma, in P",
+    ),
     "no samples": ({"x_train": PLAIN["x_train"][:0], "y_train": PLAIN["y_train"][:0]}, "x_train"),
     "no pixels": ({"x_test": np.zeros((4, 0), np.uint8)}, "x_test .*no samples"),
     "unlike shapes": ({"x_test": PLAIN["x_test"][:, 1:]}, "must be alike"),

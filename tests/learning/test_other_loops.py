@@ -188,3 +188,9 @@ def test_what_is_no_tandem_network_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="own"):
         tandem_hw.save_checkpoint(model, tmp_path / "own.pt")
     assert not (tmp_path / "own.pt").exists()
+
+
+def test_a_numpy_array_is_refused_with_what_to_give() -> None:
+    model = fresh()
+    with pytest.raises(ConversionError, match=r"found ndarray; .* give torch\.from_numpy\(array\)"):
+        model(np.zeros((2, 1, 4, 4), np.uint8))

@@ -76,7 +76,8 @@ def check_samples(
         if not (low >= 0 and high <= 1):  # not a number compares false
             raise DataError(
                 f"{where}: {name} spans {low} to {high}; floats must be finite and in 0.0 to "
-                f"1.0, or their range is said (docs/data.md)"
+                f"1.0, or their range is said: range=-5:5 behind a path and a comma, in Python "
+                f"value_range=(-5, 5)"
             )
     samples = arranged(samples, layout or _told_by(samples.shape, where, name), where, name)
     if isinstance(samples, np.memmap) and samples.dtype == native:

@@ -130,8 +130,9 @@ class TandemMaxPool(LayerKind):
 #: Why a network cannot have a max pooling, and what to do.
 NOT_PHASED: Final = (
     "whose neurons need to know the whole counts before they fire; it is exact with "
-    'firing_delay="phased" (num_steps - 1) and reset "subtract" alone: convert with these, or use '
-    "average pooling, or a stride of 2 in the convolution before it"
+    'firing_delay="phased" (num_steps - 1) and reset "subtract" alone: convert with these (at the '
+    "command line --firing-delay phased), or use average pooling, or a stride of 2 in the "
+    "convolution before it"
 )
 
 

@@ -113,9 +113,10 @@ def _why_not_installed() -> str | None:
         version = ".".join(map(str, sys.version_info[:2]))
         return (
             f"backend loihi2: Lava is not installed (this is Python {version}; lava-nc 0.10.0 "
-            f"exists for Python 3.10 only), and lava-loihi neither. Use Python 3.10 and pip "
-            f"install tandem-hw, then install lava-loihi as a member of Intel's Neuromorphic "
-            f"Research Community, or use the backend reference, which gives the same counts"
+            f"exists for Python 3.10 only), and lava-loihi neither. Use a Python 3.10 and there, "
+            f"in the folder of tandem-hw's sources, pip install ., then install lava-loihi as a "
+            f"member of Intel's Neuromorphic Research Community, or use the backend reference, "
+            f"which gives the same counts"
         )
     # lava.utils is a namespace and this module imports nothing of Lava's runtime.
     if importlib.import_module("lava.utils.loihi").is_installed():

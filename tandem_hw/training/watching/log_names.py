@@ -39,6 +39,12 @@ def check_logs(names: Sequence[str]) -> None:
         )
 
 
+def logs_in(folder: Path) -> tuple[str, ...]:
+    """Return the logs that a training has left in its folder, which a resumed one goes on with."""
+    found = {TENSORBOARD: folder / TENSORBOARD_NAME, CSV: folder / CSV_NAME}
+    return tuple(name for name in LOGS if found[name].exists())
+
+
 def check_logs_free(names: Sequence[str], folder: Path) -> None:
     """Refuse to write over a table that is not this training's.
 

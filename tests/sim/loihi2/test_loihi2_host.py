@@ -78,6 +78,7 @@ def test_lava_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     reason = why_unavailable(HostChoice("oheogulch"))
     assert reason is not None
     assert "Lava is not installed (this is Python 3." in reason
+    assert "in the folder of tandem-hw's sources, pip install ., then" in reason
     assert "or use the backend reference, which gives the same counts" in reason
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError
 from tandem_hw.training.watching.epoch_times import EpochClock
-from tandem_hw.training.watching.log_names import check_logs
+from tandem_hw.training.watching.log_names import check_logs, logs_in
 from tests.helpers.command_line import run as run_command
+from tests.helpers.command_line import succeed
 from tests.helpers.trainings import NEW, OLD, run
 
 
@@ -61,6 +62,17 @@ def test_a_resumed_training_has_every_epoch_once(tmp_path: Path) -> None:
     run(tmp_path, OLD, log=["csv"], overwrite=True)
     assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3"]
     assert rows(tmp_path) != after
+
+
+def test_a_training_that_is_made_longer_goes_on_with_its_logs(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    succeed("train", "digits", "--model", "mlp", "--epochs", 1, "--log", "csv", "--out", out)
+    assert [row["epoch"] for row in rows(out)] == ["1"]
+    succeed("train", "--resume", out, "--epochs", 2)
+    assert [row["epoch"] for row in rows(out)] == ["1", "2"]
+    assert logs_in(out) == ("csv",)
+    (out / "tensorboard").mkdir()
+    assert logs_in(out) == ("tensorboard", "csv")
 
 
 def test_tensorboard_has_the_numbers_of_every_epoch_once(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from tandem_hw.cli.group import COMMANDS
 from tests.helpers.project import ROOT
 
 PACKAGE = Path(tandem_hw.__file__).parent
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
+#: Not what a style sheet calls a variable, ``var(--name)``.
+OPTION = re.compile(r"(?<![\w-])(?<!var\()--[a-z][a-z-]*[a-z]")
 #: A command with what follows it in its sentence.
 COMMAND = re.compile(rf"tandem-hw ({'|'.join(COMMANDS)})\b([^.;]*)")
 #: Options of other programs, by the modules that name them.

@@ -175,5 +175,5 @@ def test_a_conversion_says_what_outputs_mean(here: Path, monkeypatch: pytest.Mon
     monkeypatch.undo()
     monkeypatch.chdir(here)
     succeed("train", *TRAINING, "--schedule", "ordinary", "--out", "run")
-    succeed("convert", "run/checkpoint.pt", *arguments)
+    succeed("convert", "run/checkpoint.pt", *arguments, "--overwrite")
     assert read_network("new.net").meaning == OutputMeaning("classification")

@@ -213,7 +213,7 @@ def test_torchrun_trains_one_network_and_leaves_one_set_of_files(npz: Path, tmp_
     reported = [line.split(":")[0] for line in result.stderr.splitlines() if "epoch" in line]
     assert reported == ["epoch 1", "epoch 2", "epoch 3", "epoch 4"]
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["checkpoint.pt", "last.pt", "metrics.json"]
+    assert names == ["checkpoint.pt", "last.pt", "metrics.json", "run.toml"]
     last = load_checkpoint(out / "last.pt")
     assert last.training["processes"] == PROCESSES
     assert last.training["schedule"]["last_epoch"] == 4 * 8

@@ -13,7 +13,7 @@ from tandem_hw.data.dataset import ImageDataset, Labels
 from tandem_hw.errors import DataError, FileFormatError, NetworkError
 from tandem_hw.export.freezing import freeze
 from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tandem_hw.network.output_meaning import OutputMeaning
+from tandem_hw.network.output_meaning import NAMES_BYTES_MAX, OutputMeaning
 from tandem_hw.training.loop import train
 from tandem_hw.training.objectives import make_objective, meaning_of, objective_of
 from tests.helpers.image_trainings import OPTIONS, contents, interrupt_in, make_data, make_model
@@ -87,8 +87,9 @@ def test_a_damaged_meaning_of_a_checkpoint_is_refused(
 
 
 def test_names_that_cannot_be_kept_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
-    with pytest.raises(NetworkError, match="2 classes are called 'a'; give one each"):
-        train(make_model(), named(("a", "a", "b")), OPTIONS, tmp_path / "new")
+    long = "b" * NAMES_BYTES_MAX
+    with pytest.raises(NetworkError, match="names of the 3 classes take .* bytes"):
+        train(make_model(), named(("a", long, "c")), OPTIONS, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

@@ -88,7 +88,7 @@ def test_a_damaged_meaning_of_a_checkpoint_is_refused(
 
 def test_names_that_cannot_be_kept_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     long = "b" * NAMES_BYTES_MAX
-    with pytest.raises(NetworkError, match="names of the 3 classes take .* bytes"):
+    with pytest.raises(NetworkError, match=r"names of the 3 classes take .* bytes"):
         train(make_model(), named(("a", long, "c")), OPTIONS, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

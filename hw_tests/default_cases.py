@@ -41,9 +41,8 @@ CHOSEN: Final = frozenset(
 def runs_by_default(backend: str, case: Case) -> bool:
     """Whether a case is none of those that only exhaustive runs have.
 
-    ``lava-cpu`` runs every case without a delay with one of the resets, since the synapses and
-    paths of its graph do not know of the reset. What ``lava-stock`` has of its own is the neurons,
-    their clocks and the relays.
+    Both backends on Lava run every kind of case once for each reset, all that are padded, and all
+    that wait before they fire.
 
     Args:
         backend: its name.
@@ -56,6 +55,6 @@ def runs_by_default(backend: str, case: Case) -> bool:
     if case.long:
         return False
     reset = case.network.reset
-    if case.padded or case.network.firing_delay or (backend, reset) == ("lava-cpu", "subtract"):
+    if case.padded or case.network.firing_delay:
         return True
     return case.name.removeprefix(f"{reset}-") in OF_EVERY_KIND

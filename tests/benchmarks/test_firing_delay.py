@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
 from benchmarks import firing_delay
@@ -43,6 +44,7 @@ def test_delays_that_a_window_has_no_room_for_are_left_out() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.exhaustive
 def test_a_measurement_of_events_is_drawn_with_one_of_another_seed(tmp_path: Path) -> None:
     files = []
     for seed in (0, 1):

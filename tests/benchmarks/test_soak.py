@@ -16,9 +16,13 @@ import pytest
 from benchmarks import soak as benchmark
 from tandem_hw.sim.registry import make_backend
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="looks at this process there"
-)
+#: `make soak` does the same for longer.
+pytestmark = [
+    pytest.mark.exhaustive,
+    pytest.mark.skipif(
+        not Path("/proc/self/status").exists(), reason="looks at this process there"
+    ),
+]
 
 
 @pytest.mark.parametrize("backend", ["reference", "c"])

@@ -194,6 +194,7 @@ def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.exhaustive
 def test_torchrun_trains_one_network_and_leaves_one_set_of_files(npz: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     launch = (

@@ -77,6 +77,9 @@ class Trained:
     summary: dict[str, Any]
 
 
+pytestmark = pytest.mark.exhaustive  # test_zoo.py trains each of them a little
+
+
 @pytest.fixture(scope="module", params=SIDES)
 def trained(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

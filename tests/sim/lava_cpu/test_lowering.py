@@ -56,7 +56,7 @@ def test_every_process_of_the_lowered_graph_has_been_seen_on_loihi_2(
     assert (len(processes) > 2 * len(network.layers)) == guarded
 
 
-@pytest.mark.parametrize("reset", get_args(Reset))
+@pytest.mark.parametrize("reset", ["subtract", pytest.param("zero", marks=pytest.mark.exhaustive)])
 def test_lowered_graph_gives_the_counts_of_the_leaf_models_at_every_period(reset: Reset) -> None:
     network = small_network(reset, num_steps=7)
     inputs = random_inputs(network, 6)
@@ -77,7 +77,7 @@ def test_lowered_graph_gives_the_counts_of_the_leaf_models_at_every_period(reset
     [
         pytest.param(6, 1, marks=pytest.mark.exhaustive),
         pytest.param(5, 2, marks=pytest.mark.exhaustive),
-        (4, 3),
+        pytest.param(4, 3, marks=pytest.mark.exhaustive),
     ],
 )
 def test_lowered_layers_that_wait_give_the_counts_of_the_leaf_models_at_every_period(

@@ -128,9 +128,8 @@ def test_the_traps_would_be_noticed(tmp_path: Path, kind: str) -> None:
 _SCRIPT = "import sys; sys.path.insert(0, {root!r}); from tandem_hw.cli import main; main()"
 
 
-@pytest.mark.parametrize(
-    "way", [pytest.param("console script", marks=pytest.mark.exhaustive), "python -m"]
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("way", ["console script", "python -m"])
 def test_a_command_in_a_folder_of_ones_own_modules_gives_the_right_answer(
     tmp_path: Path, modules: list[str], way: str
 ) -> None:

@@ -1,7 +1,8 @@
 """Damaged files given to the commands themselves: ``python -m tests.helpers.fuzz.at_command_line``.
 
-Each case is a process of its own, with limits of memory and time. What is looked at is what a user
-sees: the exit status, one line for what was refused, and no traceback.
+Each case is a process of its own, with limits of memory and time, forked from one that has loaded
+what the commands load. What is looked at is what a user sees: the exit status, one line for what
+was refused, and no traceback.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ import os
 import resource
 import shlex
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import time
+import traceback
+import warnings
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
+import torch
 
+from tandem_hw.cli import main as main_command
 from tandem_hw.plain_text import LONGEST
 from tests.helpers.fuzz import case
 from tests.helpers.fuzz.formats import FORMATS
@@ -38,18 +43,11 @@ COMMANDS: Final = {
     "images": f"train npz:FILE --model mlp {_TRAIN}",
     "events": f"train events:FILE --model mlp {_TRAIN}",
 }
-#: What a process takes before it reads anything: PyTorch with CUDA maps this much.
-_BYTES_OF_LIBRARIES: Final = 12 << 30
 #: Seconds on the clock; a busy machine takes many for those of ``SECONDS_MAX`` on the processor.
 _PATIENCE: Final = 300.0
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 #: Beside the message: "Error: ", and what is said to be left out.
 _LINE_MAX: Final = LONGEST + 60
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS_MAX + 5, SECONDS_MAX + 5))
-    most = BYTES_MAX + _BYTES_OF_LIBRARIES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def faults_of(name: str, number: int) -> tuple[str, list[str]]:
@@ -59,26 +57,57 @@ def faults_of(name: str, number: int) -> tuple[str, list[str]]:
         "refused" or "read", and what must not be, in words.
     """
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+        place, said = Path(folder), Path(folder, "said")
         path = case.make(name, number, place)
         if name == "training":
             (place / "run").mkdir()
             shutil.copy(path, place / "run" / "last.pt")
         words = shlex.split(COMMANDS[name].replace("FILE", path.name))
+        child = os.fork()
+        if child == 0:
+            _command(words, place, said)
         try:
-            done = subprocess.run(
-                [str(Path(sys.executable).with_name("tandem-hw")), *words],
-                cwd=place,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_PATIENCE,
-                preexec_fn=_limit,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+            status = _status_of(child)
+        except TimeoutError:
             return "refused", ["hangs"]
-        return _judge(done.returncode, done.stderr.decode(errors="replace"), place)
+        return _judge(status, said.read_text(encoding="utf-8", errors="replace"), place)
+
+
+def _command(words: list[str], place: Path, said: Path) -> NoReturn:
+    """Be the program in a folder, with limits: ``tandem-hw`` and these words."""
+    status = 99  # what ends here without an exit status is a fault
+    try:
+        os.chdir(place)
+        silence, words_of_errors = os.open(os.devnull, os.O_RDWR), os.open(said, _NEW_FILE)
+        for stream, target in ((0, silence), (1, silence), (2, words_of_errors)):
+            os.dup2(target, stream)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS_MAX + 5, SECONDS_MAX + 5))
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + BYTES_MAX, resource.RLIM_INFINITY))
+        warnings.resetwarnings()
+        torch.set_num_threads(1)  # those of the parent are not here
+        sys.argv = ["tandem-hw", *words]
+        main_command(words, prog_name="tandem-hw")
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _status_of(child: int) -> int:
+    """Wait for a child, and return its exit status; below 0 is the signal that ended it."""
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise TimeoutError
 
 
 def _judge(status: int, said: str, place: Path) -> tuple[str, list[str]]:
@@ -97,21 +126,16 @@ def _judge(status: int, said: str, place: Path) -> tuple[str, list[str]]:
 @click.command()
 @click.option("--cases", default=1000, show_default=True, help="Over all formats.")
 @click.option("--first", default=0, show_default=True, help="Number of the first case of each.")
-@click.option("--jobs", default=2, show_default=True, help="Processes at a time.")
-def main(cases: int, first: int, jobs: int) -> None:
+def main(cases: int, first: int) -> None:
     """Give damaged files to the commands; exit with 1 if one was not refused as it should."""
-    chosen = [(list(FORMATS)[k % len(FORMATS)], first + k // len(FORMATS)) for k in range(cases)]
-    for name in FORMATS:
-        case.seeds(name)
-    found: Counter[tuple[str, str]] = Counter()
-    count = 0
-    with ThreadPoolExecutor(jobs) as pool:
-        results = pool.map(lambda one: faults_of(*one), chosen)
-        for (name, number), (outcome, faults) in zip(chosen, results, strict=True):
-            found[name, "fault" if faults else outcome] += 1
-            count += len(faults)
-            for fault in faults:
-                click.echo(f"{name} {number}: {fault}")
+    names, found, count = list(FORMATS), Counter[tuple[str, str]](), 0
+    for k in range(cases):
+        name, number = names[k % len(names)], first + k // len(names)
+        outcome, faults = faults_of(name, number)
+        found[name, "fault" if faults else outcome] += 1
+        count += len(faults)
+        for fault in faults:
+            click.echo(f"{name} {number}: {fault}")
     for name in FORMATS:
         counts = {kind: found[name, kind] for kind in ("refused", "read", "fault")}
         click.echo(f"{name}: {sum(counts.values())} cases, {counts}")

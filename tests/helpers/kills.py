@@ -25,6 +25,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from tandem_hw.cli.given.config_file import OPTIONS_NAME, parse_toml
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.files import read_network
@@ -42,7 +43,7 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 _TRAIN: Final = "train npz:DATA --model mlp --num-steps 4 --epochs 12 --batch-size 32 --out run"
 #: Commands by name, and the files that they write; DATA, CHECKPOINT and NET are paths.
 COMMANDS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "train": (_TRAIN, tuple(f"run/{name}" for name in FILE_NAMES)),
+    "train": (_TRAIN, tuple(f"run/{name}" for name in (*FILE_NAMES, OPTIONS_NAME))),
     "export": ("export CHECKPOINT --out model.net --overwrite", ("model.net",)),
     "simulate": (
         "simulate NET --data npz:DATA --recording run.npz --json run.json --overwrite",
@@ -216,6 +217,7 @@ def _damaged(folder: Path, files: Sequence[str]) -> Iterator[str]:
         ".net": read_network,
         ".pt": load_checkpoint,
         ".json": lambda path: json.loads(path.read_text()),
+        ".toml": lambda path: parse_toml(path.read_text(encoding="utf-8")),
         ".npz": lambda path: [np.load(path)[name] for name in np.load(path)],
     }
     for name in files:

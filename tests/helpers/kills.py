@@ -172,13 +172,13 @@ class Targets:
         return [*_names(place / "tmp"), *beside]
 
     def resumed(self, place: Path) -> Any:
-        """Resume a training that was ended, and return its metrics without its id."""
+        """Resume a training that was ended, and return its metrics, but for its id and times."""
         again = " --resume" if (place / "out" / "run" / LAST_NAME).exists() else ""
         process, _ = self.start(_TRAIN + again, place)
         _, said = process.communicate(timeout=_SECONDS_MAX)
         assert process.returncode == 0, said
         metrics = json.loads((place / "out" / "run" / "metrics.json").read_text())
-        return {name: value for name, value in metrics.items() if name != "run"}
+        return {name: value for name, value in metrics.items() if name not in ("run", "seconds")}
 
 
 def take_signals() -> None:

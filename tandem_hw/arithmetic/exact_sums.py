@@ -37,6 +37,7 @@ from tandem_hw.arithmetic.sum_trials import (
     exact_way,
     faster_byte_way,
     in_float64,
+    name_of,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def exact_sum(
     elif _may_choose_anew(device) and not torch.equal(found, found.round()):
         _LOG.debug(
             "%s gave sums that are not whole for %s; computed anew",
-            getattr(way, "__name__", way),
+            name_of(way),
             problem,
         )
         return exact_sum(ways[ways.index(way) + 1 :], signal, weight, geometry)

@@ -91,10 +91,10 @@ def exact_way(problem: Problem) -> Way | None:
                 raise
             found = None
         if found is not None and torch.equal(found.double(), expected):
-            _tell(problem, _name(way))
+            _tell(problem, name_of(way))
             return way
-        _log_unused(problem, _name(way))
-    _tell(problem, f"{_name(problem.ways[-1])} in float64")
+        _log_unused(problem, name_of(way))
+    _tell(problem, f"{name_of(problem.ways[-1])} in float64")
     return None
 
 
@@ -107,7 +107,7 @@ def faster_byte_way(problem: Problem) -> ByteChoice | None:
             way = _fastest(problem, exact, largest)
             return None if way is None else ByteChoice(way, largest)
     for way in problem.byte_ways:
-        _log_unused(problem, _name(way))
+        _log_unused(problem, name_of(way))
     return None
 
 
@@ -140,7 +140,7 @@ def _fastest(problem: Problem, byte_ways: list[ByteWay], largest: int) -> ByteWa
         if seconds < least:
             fastest, least = way, seconds
     if fastest is not None:
-        _tell(plain, _name(fastest))
+        _tell(plain, name_of(fastest))
     return fastest
 
 
@@ -178,7 +178,8 @@ def _looked_at(signal: Tensor) -> list[int]:
     return sorted({0, batch // 2, batch - 1})
 
 
-def _name(way: object) -> str:
+def name_of(way: object) -> str:
+    """Return what an algorithm is called in logs and by ``chosen_ways``."""
     return str(getattr(way, "__name__", way))
 
 

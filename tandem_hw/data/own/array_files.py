@@ -103,12 +103,7 @@ def _read_npy(
                 f"{list(needed)}"
             )
         refuse_pointer(path, DataError)
-        try:
-            array = mapped(path)
-        except Exception as error:  # whatever a header that is none leads to
-            raise DataError(
-                f"{path}: cannot be read ({error}); a file that numpy.save wrote is needed"
-            ) from error
+        array = mapped(path)
         arrays[name] = array if name in left_in_file else np.array(array)
     return arrays
 
@@ -120,9 +115,17 @@ def mapped(path: Path) -> npt.NDArray[Any]:
         path: what ``numpy.save`` wrote.
 
     Raises:
-        ValueError: it holds objects, or more or less than its header says.
-        Exception: of any class: it is damaged or something else.
+        DataError: it is damaged, holds objects, or is something else.
     """
+    try:
+        return _mapped(path)
+    except Exception as error:  # whatever a header that is none leads to
+        raise DataError(
+            f"{path}: cannot be read ({error}); a file that numpy.save wrote is needed"
+        ) from error
+
+
+def _mapped(path: Path) -> npt.NDArray[Any]:
     with path.open("rb") as file:
         shape, fortran, dtype = read_header(file)
         start = file.tell()

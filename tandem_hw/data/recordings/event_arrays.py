@@ -39,12 +39,7 @@ def read_npy(path: Path, columns: str | None = None) -> EventRecording:
     Raises:
         DataError: it is damaged or holds something else, or its columns have to be said.
     """
-    try:
-        array = mapped(path)
-    except Exception as error:  # whatever a header that is none leads to
-        raise DataError(
-            f"{path}: cannot be read ({error}); a file that numpy.save wrote is needed"
-        ) from error
+    array = mapped(path)
     if array.dtype.names:
         fields = {name: array[name] for name in array.dtype.names}
         return _recording(fields, None, path)

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from tandem_hw.cli.given.config_file import OPTIONS_NAME, is_given, used_options
+from tandem_hw.cli.given.config_file import is_given, used_options
 from tandem_hw.cli.given.model_name import model_file_of, model_option
 from tandem_hw.cli.look.options import report_options, wanted_report
 from tandem_hw.cli.options import check_outputs, device_option, verbose_option
 from tandem_hw.cli.train_options import check_spiking_options, train_options, training_options
 from tandem_hw.errors import FileFormatError
 from tandem_hw.sweep.axes import NOT_VARIED
-from tandem_hw.training.run_files import WRITTEN_NAMES, check_free
+from tandem_hw.training.run_files import OPTIONS_NAME, WRITTEN_NAMES, check_free
 from tandem_hw.training.watching.log_names import LOGS, check_logs, check_logs_free, logs_in
 
 

@@ -13,7 +13,13 @@ BEST_NAME = "checkpoint.pt"
 LAST_NAME = "last.pt"
 METRICS_NAME = "metrics.json"
 LOCK_NAME = "training.lock"
+#: The options of the command that trains, so that it can be given again.
+OPTIONS_NAME = "run.toml"
+#: Every epoch in a line, where that is asked for.
+CSV_NAME = "metrics.csv"
 FILE_NAMES = (BEST_NAME, LAST_NAME, METRICS_NAME)
+#: All that is written whole and then put in its place; a killed training may leave a part of it.
+REPLACED_NAMES = (*FILE_NAMES, OPTIONS_NAME, CSV_NAME)
 #: All that a training writes in its folder.
 WRITTEN_NAMES = (*FILE_NAMES, LOCK_NAME)
 

@@ -35,10 +35,10 @@ from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_chec
 from tandem_hw.temporaries import remove_abandoned
 from tandem_hw.training.run_files import (
     BEST_NAME,
-    FILE_NAMES,
     LAST_NAME,
     LOCK_NAME,
     METRICS_NAME,
+    REPLACED_NAMES,
     check_free,
     file_digest,
 )
@@ -228,7 +228,7 @@ def locked(folder: Path) -> Iterator[None]:
                 folder.mkdir(parents=True, exist_ok=True)
                 is_ours = held.enter_context(_opened_lock(path))
             if is_ours:  # what is half written is of trainings that were killed
-                for name in FILE_NAMES:
+                for name in REPLACED_NAMES:
                     remove_abandoned(folder / name)
             yield
     finally:

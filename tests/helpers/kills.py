@@ -25,7 +25,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from tandem_hw.cli.given.config_file import OPTIONS_NAME, parse_toml
+from tandem_hw.cli.given.config_file import parse_toml
 from tandem_hw.conversion.convert import convert
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.export.files import read_network
@@ -35,7 +35,7 @@ from tandem_hw.learning.checkpoint import Checkpoint, load_checkpoint, save_chec
 from tandem_hw.network.inputs import default_scale, quantize_inputs
 from tandem_hw.sim.lava_cpu.backend import LavaCpuBackend
 from tandem_hw.temporaries import temporary_folder
-from tandem_hw.training.run_files import FILE_NAMES, LAST_NAME
+from tandem_hw.training.run_files import FILE_NAMES, LAST_NAME, OPTIONS_NAME
 from tests.helpers.early_interrupts import is_before_ours
 from tests.helpers.row_images import SHAPE, trained_mlp, write_data
 

@@ -300,7 +300,8 @@ def test_what_took_the_place_of_the_lock_meanwhile_stays(tmp_path: Path) -> None
 
 def test_what_killed_trainings_have_half_written_is_removed(tmp_path: Path) -> None:
     half = [tmp_path / f".{name}.abcdefgh.tmp{end}" for name, end in
-            (("last", ".pt"), ("checkpoint", ".pt"), ("metrics", ".json"))]  # fmt: skip
+            (("last", ".pt"), ("checkpoint", ".pt"), ("metrics", ".json"),
+             ("run", ".toml"), ("metrics", ".csv"))]  # fmt: skip
     for path in (*half, tmp_path / ".other.abcdefgh.tmp.pt", tmp_path / "last.tmp.pt"):
         path.write_text("half")
     with locked(tmp_path):

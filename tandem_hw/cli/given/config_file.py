@@ -23,8 +23,6 @@ from tandem_hw.plain_text import plain
 from tandem_hw.temporaries import remove_abandoned
 from tandem_hw.version import installed_version
 
-#: The file in the folder of a training or a sweep that has its options.
-OPTIONS_NAME: Final = "run.toml"
 #: Where the JSON of a command has its name and its options.
 COMMAND: Final = "command"
 _NAME, _OPTIONS = "name", "options"

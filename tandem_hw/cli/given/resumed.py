@@ -14,7 +14,6 @@ from typing import Any
 import click
 
 from tandem_hw.cli.given.config_file import (
-    OPTIONS_NAME,
     bytes_of_options,
     is_given,
     parse_toml,
@@ -41,7 +40,7 @@ from tandem_hw.training.resuming.last_checkpoint import (
     load_last,
     state_reported,
 )
-from tandem_hw.training.run_files import LAST_NAME
+from tandem_hw.training.run_files import LAST_NAME, OPTIONS_NAME
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tandem_hw.cli.given.config_file import OPTIONS_NAME, write_options
+from tandem_hw.cli.given.config_file import write_options
 from tandem_hw.cli.metrics import shown
 from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.terminal import make_console, progress_bars, warn
@@ -22,6 +22,7 @@ from tandem_hw.sweep.execution import Start, execute, this_machine, threads_for
 from tandem_hw.sweep.grid import SEED, Axis, Point, Run, Skipped, described
 from tandem_hw.sweep.run_files import folder_of, read_result, write_run
 from tandem_hw.sweep.summary import CSV_NAME, JSON_NAME, Row, Statistic, summed_up, write_summary
+from tandem_hw.training.run_files import OPTIONS_NAME
 
 
 @dataclass(frozen=True)

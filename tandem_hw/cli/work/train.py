@@ -11,7 +11,7 @@ from typing import Any
 import click
 import torch
 
-from tandem_hw.cli.given.config_file import OPTIONS_NAME, write_options
+from tandem_hw.cli.given.config_file import write_options
 from tandem_hw.cli.given.model_file import announcement, build_model, located
 from tandem_hw.cli.given.resumed import keep_longer, resumed
 from tandem_hw.cli.look.options import WantedReport
@@ -28,7 +28,7 @@ from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.training.distributed import own_device, started_processes
 from tandem_hw.training.loop import seed_everything, train
 from tandem_hw.training.options import TrainingOptions
-from tandem_hw.training.run_files import FILE_NAMES
+from tandem_hw.training.run_files import CSV_NAME, FILE_NAMES, OPTIONS_NAME
 from tandem_hw.training.warm_start import (
     calibrate_thresholds,
     is_tandem_checkpoint,
@@ -36,7 +36,7 @@ from tandem_hw.training.warm_start import (
     load_tandem_parameters,
 )
 from tandem_hw.training.watching.bar import TrainingBar, training_columns
-from tandem_hw.training.watching.log_names import CSV, CSV_NAME, TENSORBOARD, TENSORBOARD_NAME
+from tandem_hw.training.watching.log_names import CSV, TENSORBOARD, TENSORBOARD_NAME
 from tandem_hw.training.watching.words import describe_epoch
 
 #: Training samples by which the thresholds of an ordinary network are set.

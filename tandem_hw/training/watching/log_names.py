@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError, how_to_install
+from tandem_hw.training.run_files import CSV_NAME
 
 CSV: Final = "csv"
 TENSORBOARD: Final = "tensorboard"
 LOGS: Final = (TENSORBOARD, CSV)
-#: What the logs are called in the folder of a training.
-CSV_NAME: Final = "metrics.csv"
+#: The folder of TensorBoard's log in that of a training.
 TENSORBOARD_NAME: Final = "tensorboard"
 
 

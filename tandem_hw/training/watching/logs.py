@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tandem_hw.atomic_write import reported, write_whole
+from tandem_hw.training.run_files import CSV_NAME
 from tandem_hw.training.watching.log_names import (
     CSV,
-    CSV_NAME,
     TENSORBOARD,
     TENSORBOARD_NAME,
     check_logs,

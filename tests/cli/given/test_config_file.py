@@ -12,7 +12,6 @@ import pytest
 
 from tandem_hw.cli import main
 from tandem_hw.cli.given.config_file import (
-    OPTIONS_NAME,
     is_given,
     parse_toml,
     read_options,
@@ -22,6 +21,7 @@ from tandem_hw.cli.given.config_file import (
 from tandem_hw.cli.group import COMMANDS
 from tandem_hw.cli.options import is_output
 from tandem_hw.errors import FileFormatError
+from tandem_hw.training.run_files import OPTIONS_NAME
 from tests.helpers.command_line import run, succeed, written_json
 from tests.helpers.row_images import save_model, write_data
 from tests.helpers.sweeps import in_process

@@ -29,6 +29,7 @@ MODELS: Final[dict[str, Builder]] = {
         "vgg16": _CONVOLUTIONAL,
         "resnet20": _RESIDUAL,
         "resnet18": _RESIDUAL,
+        "eventnet": _PLAIN,
         "autoencoder": _CONVOLUTIONAL,
         "signalnet": _CONVOLUTIONAL,
     }.items()

@@ -67,6 +67,19 @@ def cifarnet(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
     return _convolutional("cifarnet", input_shape, classes, layers, 1024)
 
 
+def eventnet(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """Return conv16s2 - conv32s2 - conv64s2 - conv64s2 - conv128s2 - fc128, for event cameras.
+
+    On 128x128 pixels it has 397 000 weights.
+
+    Args:
+        input_shape: (channels, height, width).
+        classes: number of outputs.
+    """
+    layers = [(channels, 2, 3) for channels in (16, 32, 64, 64, 128)]
+    return _convolutional("eventnet", input_shape, classes, layers, 128)
+
+
 def build(name: str, input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """Return a network by name.
 

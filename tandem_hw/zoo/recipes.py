@@ -62,6 +62,19 @@ _CIFAR_NETWORKS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "resnet20": ("ResNet-20", {"activation_max": 8.0}),
 }
 
+#: What trainings on recordings share: the steps are the recording's own.
+_RECORDINGS: Final[dict[str, Any]] = {
+    "encoding": EVENTS,
+    "reset": "subtract",
+    "initial_potential": 0.5,
+    "learn_thresholds": True,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "label_smoothing": 0.1,
+    "warm_up": 2,
+    "ema": 0.999,
+}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -187,6 +200,55 @@ RECIPES: Final[dict[str, Recipe]] = {
     "moving-digits": _recipe(
         "events of moving digits in 7 steps",
         {"data": "moving-digits", "model": "lenet", "encoding": EVENTS, "num_steps": 7},
+    ),
+    "nmnist": _recipe(
+        "N-MNIST in 8 steps, with tonic",
+        _RECORDINGS,
+        {"data": "nmnist", "model": "mnistnet", "num_steps": 8, "epochs": 15},
+    ),
+    "dvs-gesture": _recipe(
+        "DVS Gesture in 16 steps, with tonic",
+        _RECORDINGS,
+        {
+            "data": "dvs-gesture",
+            "model": "eventnet",
+            "num_steps": 16,
+            "batch_size": 16,
+            "epochs": 100,
+        },
+    ),
+    "cifar10-dvs": _recipe(
+        "CIFAR10-DVS in 10 steps, with tonic",
+        _RECORDINGS,
+        {
+            "data": "cifar10-dvs",
+            "model": "eventnet",
+            "num_steps": 10,
+            "batch_size": 32,
+            "epochs": 100,
+        },
+    ),
+    "shd": _recipe(
+        "the Spiking Heidelberg Digits in 16 steps, with tonic",
+        _RECORDINGS,
+        {"data": "shd", "model": "mlp", "num_steps": 16, "epochs": 60},
+    ),
+    "signals": _recipe(
+        "speech, biosignals or any other arrays [N, channels, length] of yours in 8 steps",
+        {
+            "data": "npz:signals.npz,layout=NCL",
+            "model": "signalnet",
+            "num_steps": 8,
+            "input_bits": 8,
+            "reset": "subtract",
+            "firing_delay": 1,
+            "initial_potential": 0.5,
+            "learn_thresholds": True,
+            "optimizer": "adamw",
+            "weight_decay": 0.01,
+            "label_smoothing": 0.1,
+            "epochs": 30,
+        },
     ),
     **_cifar_recipes(),
 }

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from torch import nn
 
@@ -39,7 +40,14 @@ SHAPES = {
     "digits": (1, 8, 8),
     "moving-digits": (2, 20, 20),
     "diabetes": (10,),
+    "nmnist": (2, 34, 34),
+    "dvs-gesture": (2, 128, 128),
+    "cifar10-dvs": (2, 128, 128),
+    "shd": (700,),
+    "npz:signals.npz,layout=NCL": (3, 128),
 }
+#: Those of them that are events.
+EVENTS = ("moving-digits", "nmnist", "dvs-gesture", "cifar10-dvs", "shd")
 
 
 class Stopped(BaseException):
@@ -54,7 +62,7 @@ def data_like(spec: str, **_: Any) -> Dataset:
     """Return a few samples of noise in the place of a data set that would be downloaded."""
     random = np.random.default_rng(0)
     count, labels = 4, Labels(np.arange(4) % 10, classes=10)
-    if spec == "moving-digits":
+    if spec in EVENTS:
         events = random.integers(0, 2, (count, 12, *SHAPES[spec]), dtype=np.uint8)
         return EventDataset(spec, events, labels, events, labels, input_bits=4, clipped=0)
     images = random.random((count, *SHAPES[spec]), dtype=np.float32)
@@ -73,7 +81,11 @@ def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def small(name: str, shape: tuple[int, ...], outputs: int) -> nn.Module:
         built.append(name)
-        return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), outputs))
+        # A synaptic input of many thousand events a step would not fit 24 bits.
+        large = len(shape) == 3 and shape[1] > 32
+        smaller = nn.AvgPool2d(8) if large else nn.Identity()
+        values = smaller(torch.zeros(1, *shape)).numel()
+        return nn.Sequential(smaller, nn.Flatten(), nn.Linear(values, outputs))
 
     def run(*arguments: object) -> tuple[str, TandemNetwork, TrainingOptions]:
         with pytest.raises(Stopped) as stopped:

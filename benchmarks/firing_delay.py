@@ -21,6 +21,7 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.data.dataset import Dataset
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.learning.checkpoint import load_checkpoint
+from tandem_hw.network.activity import summarise, total
 from tandem_hw.training.loop import TrainingOptions, seed_everything, train
 from tandem_hw.training.run_files import BEST_NAME
 from tandem_hw.training.warm_start import load_tandem_parameters
@@ -76,6 +77,7 @@ def _network(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
 @click.option("--augmentation", default="none", show_default=True)
 @click.option("--learn-thresholds", is_flag=True, help="Of the tandem networks.")
 @click.option("--activation-max", type=float, help="Of the tandem networks.")
+@click.option("--synop-weight", default=0.0, show_default=True, help="Of the tandem networks.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/firing-delay"))
 @json_option
 def command(
@@ -90,6 +92,7 @@ def command(
     augmentation: str,
     learn_thresholds: bool,
     activation_max: float | None,
+    synop_weight: float,
     out: Path,
     json_path: Path | None,
 ) -> None:
@@ -116,6 +119,7 @@ def command(
                 validation=0.0,
                 seed=seed,
                 schedule="ordinary" if delay in _ORDINARY else "tandem",
+                synop_weight=0.0 if delay in _ORDINARY else synop_weight,
             )
             folder = out / f"{network}-{delay}-T{num_steps}-seed{seed}".replace(" ", "-")
             make = partial(_network, network, dataset.shape, dataset.classes)
@@ -161,7 +165,7 @@ def _trained(
         summary = _fit(make, dataset, num_steps, delay, spiking, options, folder)
     seconds = time.process_time() - started
     if delay in _ORDINARY:
-        unknown = dict.fromkeys(("latency", "period", "spikes", "SynOps"), 0.0)
+        unknown = dict.fromkeys(("latency", "period", "spikes", "SynOps", "SynOps / MACs"), 0.0)
         found = summary["test_accuracy"]
         if delay == _INT8:
             found = int8_accuracy(load_checkpoint(folder / BEST_NAME).model, make(), dataset)
@@ -169,13 +173,15 @@ def _trained(
     network, recording = integers_on_test(folder, dataset)
     assert recording.accuracy is not None  # it was given labels
     spikes = sum(float(counts.sum()) for counts in recording.counts.values())
+    done = total(summarise(network, recording))
     return {
         "accuracy": recording.accuracy,
         "T": num_steps,
         "latency": network.latency,
         "period": default_period(network),
         "spikes": spikes / len(recording),
-        "SynOps": recording.synops_per_sample,
+        "SynOps": done.synops_per_sample,
+        "SynOps / MACs": done.synops_per_mac,
         "training CPU seconds": seconds,
     }
 

@@ -24,6 +24,7 @@ MODELS: Final[dict[str, Builder]] = {
         "mlp": _PLAIN,
         "lenet": _PLAIN,
         "mnistnet": _PLAIN,
+        "widemnistnet": _PLAIN,
         "cifarnet": _PLAIN,
         "vgg11": _CONVOLUTIONAL,
         "vgg16": _CONVOLUTIONAL,

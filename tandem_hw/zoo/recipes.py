@@ -128,6 +128,20 @@ RECIPES: Final[dict[str, Recipe]] = {
             "epochs": 15,
         },
     ),
+    "mnist-wide": _recipe(
+        "MNIST with 8-bit weights in 3 steps, by a wider network and the average of its weights",
+        _DIGITS,
+        {
+            "data": "mnist",
+            "model": "widemnistnet",
+            "num_steps": 3,
+            "firing_delay": 1,
+            "learn_thresholds": True,
+            "synop_weight": 0.03,
+            "ema": 0.999,
+            "epochs": 20,
+        },
+    ),
     "mnist-4bit": _recipe(
         "MNIST with 4-bit weights in 7 steps",
         _DIGITS,

@@ -69,7 +69,9 @@ def test_cifarnet_is_the_papers() -> None:
     assert network(torch.zeros(2, 3, 32, 32, device="meta")).shape == (2, 10)
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet", "mnistnet", "cifarnet", "vgg11", "vgg16"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "lenet", "mnistnet", "widemnistnet", "cifarnet", "eventnet", "vgg11", "vgg16"]
+)
 def test_each_hidden_layer_is_normalised_and_rectified(name: str) -> None:
     with torch.device("meta"):
         modules = list(build(name, (3, 16, 16), 10))
@@ -111,7 +113,7 @@ def test_signalnet_refuses_what_is_no_signal(shape: tuple[int, ...]) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    known = "there are mlp, lenet, mnistnet, cifarnet"
+    known = "there are mlp, lenet, mnistnet, widemnistnet, cifarnet"
     with pytest.raises(ConversionError, match=f'model "resnet" is not known; {known}'):
         build("resnet", (3, 32, 32), 10)
 

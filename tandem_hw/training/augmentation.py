@@ -1,5 +1,7 @@
 """Augmentation of images in training: shift, small rotation and scale, flip, a policy, cutout.
 
+What moves or blanks pixels alone serves events as well: all steps of a recording move alike.
+
 Whole batches are changed at once, on their own device. The random numbers come from a generator on
 the CPU, so that the same seed gives the same shifts on every machine.
 """
@@ -22,7 +24,8 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     """Change every image of a batch in its own way.
 
     Args:
-        images: uint8 (0 to 255) or floating point (0 to 1), [batch, channels, height, width].
+        images: uint8 (0 to 255) or floating point (0 to 1), [batch, channels, height, width], or
+            events, uint8 [batch, num_steps, channels, height, width].
         augmentation: how far they may be changed.
         generator: of the random numbers, on the CPU.
 
@@ -30,8 +33,12 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
         Images of the same shape, dtype and range; uint8 is rounded.
 
     Raises:
-        DataError: the samples are no images.
+        DataError: the samples are no images, or events that would be turned.
     """
+    if images.dim() == 5 and not augmentation.turns:
+        steps = images.shape[1:3]
+        moved = augment(images.flatten(1, 2), augmentation, generator)
+        return moved.reshape(len(images), *steps, *moved.shape[2:])
     if images.dim() != 4:
         raise DataError(
             f"augmentation: samples have shape {tuple(images.shape[1:])}; images (channels, "

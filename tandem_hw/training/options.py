@@ -95,6 +95,7 @@ class Augmentation:
 #: Augmentations by name; ``cifar`` is the field's usual one for CIFAR-10.
 PRESETS: Final = {
     "none": Augmentation(),
+    "shift": Augmentation(shift=2),
     "mnist": Augmentation(shift=2, rotation=10.0, scale=0.1),
     "cifar": Augmentation(shift=4, flip=True),
     "autoaugment": Augmentation(autoaugment=True),

@@ -68,7 +68,13 @@ class TrainingData:
         self._inputs: HeldSamples | None = None
         self._augmentation = augmentation_named(options.augmentation)
         if self._augmentation.changes:
-            self._check_images(f'augmentation "{options.augmentation}"')
+            moves = not self._augmentation.turns and len(spec.shape) == 3
+            if not (spec.takes_events and moves):
+                self._check_images(
+                    f'augmentation "{options.augmentation}"',
+                    "of what a camera sees, [channels, height, width], augmentation shift, cifar "
+                    "and cutout move or blank pixels; for all else ",
+                )
         if self._augmentation.autoaugment:
             check_policy(spec.shape)
         if options.mix != "none":
@@ -123,12 +129,17 @@ class TrainingData:
     def _integers(self, samples: Any) -> Tensor:
         return torch.from_numpy(self.dataset.integers(samples, self.spec))
 
-    def _check_images(self, changing: str) -> None:
-        """Refuse samples that are no images; ``changing`` names what would change them."""
+    def _check_images(self, changing: str, way: str = "") -> None:
+        """Refuse samples that are no images.
+
+        Args:
+            changing: names what would change them.
+            way: what may be done with some, as the beginning of a sentence.
+        """
         if self.spec.takes_events:
             raise DataError(
-                f"{self.dataset.name}: holds events, which {changing} cannot change; use tonic's "
-                f"transforms when they are binned"
+                f"{self.dataset.name}: holds events of shape {self.spec.shape}, which {changing} "
+                f"cannot change; {way}use tonic's transforms when they are binned"
             )
 
     def order(self, epoch: int) -> Iterator[Tensor]:

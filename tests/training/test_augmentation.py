@@ -17,7 +17,7 @@ from tandem_hw.data.event_data import EventDataset
 from tandem_hw.errors import DataError
 from tandem_hw.training.augmentation import augment
 from tandem_hw.training.loop import train
-from tandem_hw.training.options import PRESETS, Augmentation
+from tandem_hw.training.options import PRESETS, Augmentation, augmentation_named
 from tandem_hw.training.samples import TrainingData
 from tests.helpers.image_trainings import OPTIONS, contents, interrupt_in, make_data, make_model
 from tests.helpers.rounding import rounding_bound
@@ -198,8 +198,9 @@ def test_no_augmentation_changes_nothing() -> None:
 
 
 def test_the_presets_are_what_the_documentation_says() -> None:
-    assert list(PRESETS) == ["none", "mnist", "cifar", "autoaugment", "cutout"]
+    assert list(PRESETS) == ["none", "shift", "mnist", "cifar", "autoaugment", "cutout"]
     assert PRESETS["autoaugment"] == Augmentation(autoaugment=True)
+    assert PRESETS["shift"] == Augmentation(shift=2)
     assert PRESETS["cutout"] == Augmentation(cutout=16)
     assert PRESETS["mnist"] == Augmentation(shift=2, rotation=10.0, scale=0.1)
     assert PRESETS["cifar"] == Augmentation(shift=4, flip=True)
@@ -348,15 +349,54 @@ def test_a_reconstruction_is_measured_against_the_changed_image() -> None:
     torch.testing.assert_close(inputs.flatten(1) / 15, targets, rtol=0, atol=0.5001 / 15)
 
 
-def test_events_are_refused(tmp_path: Path) -> None:
-    events = np.zeros((30, 4, 1, 4, 4), np.uint8)
+@pytest.mark.parametrize("name", ["shift", "cifar", "cutout", "cifar+cutout"])
+def test_all_steps_of_events_are_moved_and_blanked_alike(name: str) -> None:
+    augmentation = augmentation_named(name)
+    events = torch.stack([images(), images().flip(1), images() // 2], dim=1)
+    found = changed(augmentation, events)
+    assert found.shape == events.shape
+    assert found.dtype == torch.uint8
+    for step in range(3):
+        assert torch.equal(found[:, step], changed(augmentation, events[:, step]))
+    assert not torch.equal(found, events)
+
+
+def test_events_are_not_turned() -> None:
+    events = torch.stack([images()] * 3, dim=1)
+    with pytest.raises(DataError, match=r"samples have shape \(3, 2, 6, 9\); images"):
+        changed(PRESETS["mnist"], events)
+
+
+def moved_points(name: str, shape: tuple[int, ...] = (1, 4, 4)) -> TrainingData:
+    """Return what trains on events at random places."""
+    events = np.random.default_rng(0).integers(0, 3, (30, 4, *shape), dtype=np.uint8)
     labels = Labels(np.arange(30) % 3, classes=3)
     binned = EventDataset("points", events, labels, events, labels, input_bits=4, clipped=0)
-    options = replace(OPTIONS, augmentation="mnist")
-    model = make_model(encoding="events")
-    with pytest.raises(DataError, match='points: holds events, which augmentation "mnist" cannot'):
-        train(model, binned, options, tmp_path / "new")
-    assert not (tmp_path / "new").exists()
+    spec = replace(make_model(encoding="events").architecture.input, shape=shape)
+    options = replace(OPTIONS, augmentation=name, validation=0.0)
+    return TrainingData(binned, options.make_objective(), options, spec, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("mnist", (1, 4, 4)), ("shift+autoaugment", (1, 4, 4)), ("shift", (16,))]
+)
+def test_events_that_an_augmentation_cannot_change_are_refused(
+    name: str, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(DataError, match=r"points: holds events of shape \(.*which augmentation"):
+        moved_points(name, shape)
+
+
+def test_a_training_on_events_moves_them_anew_in_every_epoch() -> None:
+    source = moved_points("shift")
+    indices = next(source.order(1))
+    first, _ = source.take(indices)
+    again, _ = source.take(indices)
+    assert first.shape == (len(indices), 4, 1, 4, 4)
+    assert first.any()
+    assert not torch.equal(first, again)
+    next(source.order(1))
+    assert torch.equal(source.take(indices)[0], first)  # the same epoch, from the same seed
 
 
 def test_images_out_of_range_are_refused_before_the_training(tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def test_the_network_of_a_recipe_converts_with_its_options(name: str) -> None:
     ("changes", "message"),
     [
         ({"objective": "guess"}, 'objective is "guess"; allowed are classification, regression'),
-        ({"augmentation": "blur"}, 'augmentation is "blur"; allowed are none, mnist, cifar'),
+        ({"augmentation": "blur"}, 'augmentation is "blur"; allowed are none, shift, mnist, cifar'),
         ({"schedule": "fast"}, 'schedule is "fast"; allowed are tandem, progressive, ordinary'),
         ({"samples": 0}, "samples is 0; give a positive number"),
         ({"synop_weight": -1.0}, r"synop_weight is -1\.0; give zero or a positive number"),

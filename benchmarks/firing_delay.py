@@ -76,6 +76,7 @@ def _network(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
 @click.option("--samples", default=10_000, show_default=True, help="To train on, at most.")
 @click.option("--augmentation", default="none", show_default=True)
 @click.option("--learn-thresholds", is_flag=True, help="Of the tandem networks.")
+@click.option("--thresholds-per-channel", is_flag=True, help="Of the tandem networks.")
 @click.option("--activation-max", type=float, help="Of the tandem networks.")
 @click.option("--synop-weight", default=0.0, show_default=True, help="Of the tandem networks.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/firing-delay"))
@@ -91,6 +92,7 @@ def command(
     samples: int,
     augmentation: str,
     learn_thresholds: bool,
+    thresholds_per_channel: bool,
     activation_max: float | None,
     synop_weight: float,
     out: Path,
@@ -105,6 +107,7 @@ def command(
         "input_bits": _INPUT_BITS,
         "initial_potential": 0.5,
         "learn_thresholds": learn_thresholds,
+        "thresholds_per_channel": thresholds_per_channel,
     }
     if activation_max is not None:
         spiking["activation_max"] = activation_max

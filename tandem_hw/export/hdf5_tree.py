@@ -178,7 +178,7 @@ def write_tree(path: str | os.PathLike[str], tree: Group) -> None:
             _write_group(file, tree)
     except (OSError, RuntimeError, ValueError) as error:
         raise FileFormatError(f"{path}: cannot be written ({_first_line(error)})") from error
-    write_whole(path, in_memory.getbuffer())
+    write_whole(path, in_memory.getvalue())
 
 
 def _write_group(target: h5py.Group, group: Group) -> None:

@@ -99,7 +99,7 @@ def write_nir_tree(path: str | os.PathLike[str], tree: Tree) -> None:
     """
     in_memory = io.BytesIO()  # see ``hdf5_tree.write_tree``
     load_nir().write(in_memory, _Writable(tree))
-    write_whole(path, in_memory.getbuffer())
+    write_whole(path, in_memory.getvalue())
 
 
 def read_nir_tree(path: str | os.PathLike[str], expanded_max: int = EXPANDED_BYTES_MAX) -> Tree:

@@ -113,7 +113,7 @@ def save_checkpoint(checkpoint: Checkpoint | TandemNetwork, path: str | os.PathL
     # file on a full disk, it ends in an error of its own.
     in_memory = io.BytesIO()
     torch.save(content, in_memory)
-    write_whole(path, in_memory.getbuffer())
+    write_whole(path, in_memory.getvalue())
 
 
 def _version_of(architecture: Architecture) -> int:

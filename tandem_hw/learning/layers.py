@@ -180,8 +180,11 @@ class TandemLayer(LayerKind):
         """Return ``spike_value`` with its gradient, or None where it is not learnt."""
         if not self.activation_max.requires_grad:
             return None
-        value = self.activation_max.abs().clamp(_LEAST_ACTIVATION, self.ceiling)
-        return value / self.options.num_steps
+        value = self.activation_max.abs()
+        # One that starts at its ceiling can learn to go down, and at a limit ``clamp`` has another
+        # gradient from version to version of PyTorch.
+        limited = value.detach().clamp(_LEAST_ACTIVATION, self.ceiling)
+        return torch.where(value == limited, value, limited) / self.options.num_steps
 
     @property
     def synapses(self) -> list[TandemLayer]:

@@ -120,7 +120,7 @@ def write_figure(figure: Figure, path: Path) -> None:
         # Names of classes may be of any script; what the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH)
-    write_whole(path, picture.getbuffer())
+    write_whole(path, picture.getvalue())
 
 
 def draw(

@@ -33,8 +33,13 @@ FORMS = ("once", "constant", "by step", "summed", "mixed")
 
 
 def complete_interpreter() -> None:
-    """Give Triton 2's interpreter what it lacks: loops that are unrolled, casts, and extremes."""
+    """Give Triton's interpreter what it lacks.
+
+    That of Triton 2: loops that are unrolled, casts, and extremes. That of Triton 3.8 compiles the
+    kernel with its own postponed annotations, in which a text is one within a text.
+    """
     if not triton.__version__.startswith("2."):
+        keep_annotations()
         return
     builder = triton.runtime.interpreter.Builder
     for bits in (8, 16, 32):
@@ -51,6 +56,21 @@ def complete_interpreter() -> None:
             setattr(language, name, extreme(function))
 
     executor._patch_lang = patched
+
+
+def keep_annotations() -> None:
+    """Have the function that is interpreted annotated as the one that was written."""
+    rewriter = getattr(triton.runtime.interpreter, "FunctionRewriter", None)
+    if rewriter is None:
+        return
+    rewrite = rewriter.rewrite_ast
+
+    def rewritten(self: Any) -> Any:
+        found = rewrite(self)
+        found.__annotations__ = dict(self.fn.__annotations__)
+        return found
+
+    rewriter.rewrite_ast = rewritten
 
 
 def extreme(function: Any) -> Any:

@@ -60,7 +60,7 @@ class TrainingData:
         if len(fitted) < options.batch_size:
             raise DataError(
                 f"{len(fitted)} training samples are less than one batch of {options.batch_size}; "
-                f"use a smaller batch"
+                f"use a smaller batch (batch_size, at the command line --batch-size), or give more"
             )
         self.batches = len(fitted) // options.batch_size
         self._targets = as_tensor(targets[fitted]).to(device)

@@ -6,6 +6,7 @@ is imported when a picture is asked for.
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import warnings
@@ -58,13 +59,29 @@ def check_plot(path: Path) -> None:
     """
     if path.suffix.lower() != ".png":
         raise FileFormatError(f"{path}: plots are PNG images; give a name that ends in .png")
+    require_packages("plots", "plots", "matplotlib.figure")
+
+
+def require_packages(what: str, extra: str, *modules: str) -> None:
+    """Refuse what could not be drawn for want of a package.
+
+    Args:
+        what: what needs them, for the message.
+        extra: what installs them, as ``how_to_install`` takes it.
+        modules: what is imported, once matplotlib has a folder for its own files.
+
+    Raises:
+        BackendUnavailableError: a module cannot be imported.
+    """
     give_home()
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise BackendUnavailableError(
-            f"plots need matplotlib, which cannot be imported ({error}): {how_to_install('plots')}"
-        ) from error
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise BackendUnavailableError(
+                f"{what} need {module.partition('.')[0]}, which cannot be imported ({error}): "
+                f"{how_to_install(extra)}"
+            ) from error
 
 
 def give_home() -> None:

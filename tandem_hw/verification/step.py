@@ -89,6 +89,7 @@ class VerificationReport:
     """What the comparison found.
 
     Attributes:
+        network_digest: ``QuantizedNetwork.digest`` of the network that ran.
         samples: number of samples compared.
         backends: their names; the first is the one that the others are compared with.
         layers: firing layers in order.
@@ -107,6 +108,7 @@ class VerificationReport:
         checked_states: backends whose states at the window's end were compared.
     """
 
+    network_digest: str
     samples: int
     backends: tuple[str, ...]
     layers: tuple[LayerComparison, ...]
@@ -197,6 +199,7 @@ class VerificationReport:
         return {
             "format_version": FORMAT_VERSION,
             "match": self.match,
+            "network_digest": self.network_digest,
             "samples": self.samples,
             "backends": list(self.backends),
             "layers": [
@@ -375,6 +378,7 @@ def _report(
         for layer in network
     }
     return VerificationReport(
+        network_digest=first.network_digest,
         samples=found.samples,
         backends=tuple(run.backend for run in runs),
         layers=tuple(compared[layer.name] for layer in network.spiking_layers),

@@ -61,11 +61,12 @@ def command(
 
     make = _maker(backend, device, {name: board[name] for name in BOARD})
     chosen = cases_of(backend, part_of_name)
+    console = make_console()
     if only_list:
-        click.echo("\n".join(case.name for case in chosen))
+        for case in chosen:
+            console.print(case.name)
         return
     require_available(make())
-    console = make_console()
     console.print(f"{len(chosen)} cases on {backend}")
     outcomes: list[Outcome] = []
     is_estimated = False

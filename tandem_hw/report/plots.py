@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.atomic_write import write_whole
+from tandem_hw.counted import counted
 from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_install
 from tandem_hw.network.activity import LayerSummary, summarise
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -157,7 +158,7 @@ def draw(
     height = max(_HALF_SIZE, _LAYER_HEIGHT * len(layers))
     figure = Figure(figsize=(2 * _HALF_SIZE, height), layout="constrained")
     FigureCanvasAgg(figure)  # draws in memory, whatever screen there is
-    figure.suptitle(f"{len(run)} samples on {run.backend}")
+    figure.suptitle(f"{counted(len(run), 'sample')} on {run.backend}")
     result, rates = figure.subfigures(1, 2)
     if objective == "classification":
         classes = max(network.outputs, int(wanted.max()) + 1)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import ComparisonRefusedError, TandemError
 from tandem_hw.html_table import html_table
 from tandem_hw.network.activity import LayerSummary, activity_dict, summarise
@@ -127,7 +128,7 @@ class VerificationReport:
 
     def __repr__(self) -> str:
         """Say in one line whether the backends agree, and where not."""
-        who = f"{self.samples} samples on {', '.join(self.backends)}"
+        who = f"{counted(self.samples, 'sample')} on {', '.join(self.backends)}"
         return f"VerificationReport({'MATCH' if self.match else self.fault}, {who})"
 
     def _repr_html_(self) -> str:

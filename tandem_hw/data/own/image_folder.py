@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import ImageDataset, Need
 from tandem_hw.data.large_samples import are_large, in_unnamed_file
 from tandem_hw.data.own.arrays import TEST, TRAIN
@@ -185,7 +186,7 @@ def _read(path: Path, wanted: _Wanted) -> tuple[npt.NDArray[np.uint8], _Wanted]:
             f"{path}: cannot be read as an image ({reason}); mend it or take it out"
         ) from error
     if frames > 1:
-        raise DataError(f"{path}: holds {frames} images; give files of one image each")
+        raise DataError(f"{path}: holds {counted(frames, 'image')}; give files of one image each")
     image = _colored(image, path, wanted)
     if wanted.size is not None and wanted.scales and image.size != wanted.size[::-1]:
         image = image.resize(wanted.size[::-1], pillow.Resampling.BILINEAR)

@@ -6,6 +6,7 @@ the same bar on a console of its own. A notebook has lines in one output of the 
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -126,8 +127,7 @@ class NotebookOutput:
         self._show()
 
     def _show(self, *moving: str) -> None:
-        from IPython.display import display
-
+        display: Any = importlib.import_module("IPython.display").display  # it carries no types
         self._shown = self._clock()
         content = {"text/plain": "\n".join([*self._lines, *moving])}
         if self._handle is None:

@@ -358,13 +358,13 @@ FOLDERS: list[tuple[Callable[[Path], Any], str]] = [
     (two_lists, "holds ['x.csv', 'y.csv']; give one CSV file"),
     (parts_in_one_of_two, "has a column of parts, and is one of two files"),
     (not_text, "x.csv: cannot be read as a CSV file"),
-    (write("path,label"), "x.csv: has 1 lines"),
+    (write("path,label"), "x.csv: has 1 line;"),
     (write("a,b", "0.png,cat"), "has the columns ['a', 'b']; one of path, file"),
     (write("path,b", "0.png,cat"), "one of label, labels, class, class_name, target, category"),
     (write("path,label", "0.png,cat"), "line 2 names '0.png', and there is no such file"),
     (write("path,label", ",cat"), "line 2 names '', and there is no such file"),
     (write("path,label", "x.csv,nan"), "line 2 has the label 'nan'; give every file its label"),
-    (write("path,label", "x.csv"), "line 2 has 1 fields"),
+    (write("path,label", "x.csv"), "line 2 has 1 field;"),
     (write("path,label,part", "x.csv,cat,dev"), "line 2 has the part 'dev'; allowed are train"),
 ]
 

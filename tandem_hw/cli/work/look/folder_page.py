@@ -28,6 +28,7 @@ from tandem_hw.cli.work.look.sections import (
 )
 from tandem_hw.cli.work.samples import Samples, load_samples
 from tandem_hw.cli.work.simulate import run_samples
+from tandem_hw.counted import counted
 from tandem_hw.errors import DataError, FileFormatError, TandemError
 from tandem_hw.export.freezing import integer_network
 from tandem_hw.learning.checkpoint import load_checkpoint
@@ -167,7 +168,8 @@ def _verdicts(found: RunFolder, network: QuantizedNetwork | None) -> list[Verdic
             0,
             Verdict(
                 "good" if tone == "good" else "bad",
-                f"{word} on {backends} ({found.verified['samples']} samples, verify.json)",
+                f"{word} on {backends} ({counted(found.verified['samples'], 'sample')}, "
+                f"verify.json)",
             ),
         )
     return verdicts
@@ -206,7 +208,9 @@ def _results(found: RunFolder) -> list[Section]:
         if result is None:
             continue
         where = result.get("backend") or ", ".join(map(str, result.get("backends", [])))
-        text = f"As {name}.json in the folder says: {result['samples']} samples on {where}."
+        text = (
+            f"As {name}.json in the folder says: {counted(result['samples'], 'sample')} on {where}."
+        )
         difference = result.get("first_difference")
         sections.append(
             Section(

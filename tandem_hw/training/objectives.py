@@ -277,7 +277,8 @@ def fitting_objective(dataset: Dataset, outputs: int) -> Objective:
         return Reconstruction()
     if has_labels and wanted.outputs < outputs:
         return Classification()
-    found = f"{wanted.outputs} {'classes' if has_labels else 'target values a sample'}"
+    words = ("class", "classes") if has_labels else ("target value", "target values")
+    found = f"{counted(wanted.outputs, *words)}{'' if has_labels else ' a sample'}"
     image = f" and samples of {counted(values, 'value')}" if is_image else ""
     raise DataError(
         f"{dataset.name}: has {found}{image}, and the network {counted(outputs, 'output')}, which "

@@ -44,7 +44,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         ("ranges",),
         ("errors",),
     ),
-    ("deferred_import", "html_table", "plain_text", "version"),
+    ("counted", "deferred_import", "html_table", "plain_text", "version"),
 )
 #: The rooms whose modules may import a library.
 LIBRARIES = {

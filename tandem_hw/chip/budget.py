@@ -31,6 +31,7 @@ from tandem_hw.chip.relays import relay_stages, with_relay_layers
 from tandem_hw.chip.sample_time import SampleTime, sample_time
 from tandem_hw.chip.timing import board_period
 from tandem_hw.chip.workload import layer_workloads
+from tandem_hw.counted import counted
 from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
@@ -127,9 +128,9 @@ class ChipBudget:
     def summary(self) -> str:
         """One line for the terminal, and a second one if there is an obstacle."""
         line = (
-            f"Loihi 2 (estimate): {_counted(self.cores, 'core')}, {_counted(self.chips, 'chip')}, "
-            f"fits {self.board.name}; a sample every {self.period} steps, latency {self.latency} "
-            f"steps"
+            f"Loihi 2 (estimate): {counted(self.cores, 'core')}, {counted(self.chips, 'chip')}, "
+            f"fits {self.board.name}; a sample every {counted(self.period, 'step')}, latency "
+            f"{counted(self.latency, 'step')}"
         )
         if self.obstacle is not None:
             line += f"\nnot for a board as it is: {self.obstacle}"
@@ -245,7 +246,7 @@ def check_chips(layers: tuple[LayerBudget, ...]) -> None:
         raise NetworkError(
             f"the network needs {cores} cores on {chips_for(cores)} chips, the largest board, "
             f"{most.name}, has {most.chips}; make layer {largest.name} smaller, it alone takes "
-            f"{largest.total_cores} cores"
+            f"{counted(largest.total_cores, 'core')}"
         )
 
 
@@ -275,7 +276,3 @@ def _obstacle(network: QuantizedNetwork, period: int) -> str | None:
     except NetworkError as error:
         return str(error)
     return None
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -40,6 +40,7 @@ from tandem_hw.chip.synapse_memory import (
     one_to_one_use,
     synapse_use,
 )
+from tandem_hw.counted import counted
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.quantized import Layer, Shape
 
@@ -206,7 +207,8 @@ def _block_budget(layer: Layer, parts: NeuronParts) -> LayerBudget:
     if smallest.ratio > 1:
         kernel = sum(math.prod(item.weight.shape[1:]) for item in layer.synapses)
         raise NetworkError(
-            f"layer {layer.name}: one output channel with its kernel of {kernel} weights needs "
+            f"layer {layer.name}: one output channel with its kernel of "
+            f"{counted(kernel, 'weight')} needs "
             f"{smallest.excess}, so no chip holds it; use fewer input channels, groups or a "
             f"smaller kernel"
         )

@@ -9,6 +9,7 @@ steps that follow d steps later. The layers work as a pipeline on samples that f
 
 from __future__ import annotations
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.quantized import QuantizedNetwork
 
@@ -47,14 +48,14 @@ def check_period(network: QuantizedNetwork, period: int) -> None:
         delay = max(network.wiring.firing_delays)
         waiting = f" and a firing delay of {delay}" if delay else ""
         raise NetworkError(
-            f'a period of {period} steps is too short: reset "{network.reset}" with num_steps '
-            f"{network.num_steps}{waiting} needs at least {least}"
+            f"a period of {counted(period, 'step')} is too short: reset "
+            f'"{network.reset}" with num_steps {network.num_steps}{waiting} needs at least {least}'
         )
     leaky = [layer.name for layer in network.layers if layer.neurons.leaks]
     if leaky and period > least:
         raise NetworkError(
-            f"a period of {period} steps is not supported: layer {leaky[0]} leaks, so no "
-            f"inhibition keeps it silent in the steps after the window; use {least}"
+            f"a period of {counted(period, 'step')} is not supported: layer {leaky[0]} leaks, so "
+            f"no inhibition keeps it silent in the steps after the window; use {least}"
         )
 
 

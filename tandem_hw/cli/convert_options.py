@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import click
 
+from tandem_hw.cli.completion.values import data_sets
 from tandem_hw.cli.given.model_name import MODEL_HELP, ModelName
 from tandem_hw.cli.options import (
     WIDTHS_HELP,
@@ -30,6 +31,7 @@ _OPTIONS: tuple[Decorator, ...] = (
         "--data",
         default="digits",
         show_default=True,
+        shell_complete=data_sets,
         help=f"Data set: {', '.join(KNOWN_SPECS)}; its training part is measured with, its test "
         f"part judges.",
     ),

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.completion.values import data_sets, networks
 from tandem_hw.cli.options import NetworkPath, OutputPath, check_outputs, simulation_only_option
 from tandem_hw.cli.output.written_files import overwrite_option
 from tandem_hw.data.catalogue import KNOWN_SPECS
@@ -15,7 +16,7 @@ from tandem_hw.export.c99.written_files import is_c, written_paths
 
 
 @click.command("export")
-@click.argument("checkpoint", type=NetworkPath())
+@click.argument("checkpoint", type=NetworkPath(), shell_complete=networks)
 @click.option(
     "--out",
     type=OutputPath(),
@@ -43,6 +44,7 @@ from tandem_hw.export.c99.written_files import is_c, written_paths
 )
 @click.option(
     "--data",
+    shell_complete=data_sets,
     help=f"C: take the samples of the self-test from the test part of a data set (default: random "
     f"integers). Data set: {', '.join(KNOWN_SPECS)}; its first samples.",
 )

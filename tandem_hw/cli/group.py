@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -11,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -40,6 +41,10 @@ COMMANDS = {
     "examples": "tandem_hw.cli.look.examples",
     "doctor": "tandem_hw.cli.look.doctor",
 }
+
+
+#: Set where a shell asks what the Tab key completes.
+_COMPLETE: Final = "_TANDEM_HW_COMPLETE"
 
 
 class TandemGroup(click.Group):
@@ -86,6 +91,10 @@ class TandemGroup(click.Group):
     def _run(self, *args: Any, **extra: Any) -> int:
         """Run with the streams of the process, and return its exit status."""
         status = EXIT_DONE
+        if _COMPLETE in os.environ:
+            from tandem_hw.cli.completion.shells import register_shells
+
+            register_shells()
         with standard_streams() as failures:
             try:
                 super().main(*args, **extra)

@@ -16,6 +16,7 @@ import click
 
 from tandem_hw import atomic_write
 from tandem_hw.atomic_write import require_writable
+from tandem_hw.cli.completion.values import data_sets, networks
 from tandem_hw.cli.given.config_file import COMMAND, command_record, config_path
 from tandem_hw.cli.output.written_files import (
     STANDARD_OUTPUT,
@@ -111,6 +112,7 @@ data_option = click.option(
     "--data",
     default="digits",
     show_default=True,
+    shell_complete=data_sets,
     help=f"Data set: {', '.join(KNOWN_SPECS)}; its test part is used.",
 )
 samples_option = click.option(
@@ -131,7 +133,9 @@ verbose_option = click.option(
 simulation_only_option = click.option(
     "--simulation-only", is_flag=True, help="Write a network even if no Loihi 2 board can run it."
 )
-network_argument = click.argument("network_path", metavar="NET", type=NetworkPath())
+network_argument = click.argument(
+    "network_path", metavar="NET", type=NetworkPath(), shell_complete=networks
+)
 
 
 class FiringDelay(click.ParamType):  # type: ignore[type-arg]

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.completion.values import data_sets
 from tandem_hw.cli.given.config_file import given_in_file, used_options
 from tandem_hw.cli.given.model_name import model_file_of, model_option
 from tandem_hw.cli.options import OutputPath, check_outputs, device_option, is_output
@@ -60,7 +61,7 @@ def _as_given(param: click.Parameter, value: Any) -> Sequence[str]:
 
 
 @click.command("sweep", cls=SweepCommand)
-@click.argument("data", default="digits")
+@click.argument("data", default="digits", shell_complete=data_sets)
 @click.option(
     "--vary",
     multiple=True,

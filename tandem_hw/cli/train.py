@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.completion.values import data_sets, names_with_commas
 from tandem_hw.cli.given.config_file import is_given, used_options
 from tandem_hw.cli.given.model_name import model_file_of, model_option
 from tandem_hw.cli.look.options import report_options, wanted_report
@@ -38,7 +39,7 @@ class LogNames(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command("train")
-@click.argument("data", default="digits")
+@click.argument("data", default="digits", shell_complete=data_sets)
 @model_option
 @train_options
 @device_option
@@ -57,6 +58,7 @@ class LogNames(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--log",
     type=LogNames(),
+    shell_complete=names_with_commas(LOGS),
     default=(),
     help=f"Also log every epoch in the folder: {', '.join(LOGS)}, with commas between them.",
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.completion.values import names_with_commas
 from tandem_hw.cli.look.options import report_options, wanted_report
 from tandem_hw.cli.options import (
     backend_from_options,
@@ -22,7 +23,7 @@ from tandem_hw.cli.options import (
 from tandem_hw.cli.output.written_files import overwrite_option
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.errors import ComparisonRefusedError
-from tandem_hw.sim.registry import check_name
+from tandem_hw.sim.registry import BACKENDS, check_name
 
 
 @click.command("verify")
@@ -30,6 +31,7 @@ from tandem_hw.sim.registry import check_name
 @data_option
 @click.option(
     "--backends",
+    shell_complete=names_with_commas(BACKENDS),
     help="Backends to compare, separated by commas; the first one is the measure [default: all "
     "that can run NET here, the slow ones on 20 samples].",
 )

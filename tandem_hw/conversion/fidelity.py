@@ -12,6 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from tandem_hw.counted import counted
 from tandem_hw.learning.calibration import without_ceilings
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.user_warnings import ConversionWarning, warn_caller
@@ -83,4 +84,7 @@ def _are_classes(model: TandemNetwork) -> bool:
 def _warn(model: TandemNetwork, found: str, samples: Tensor) -> None:
     options = model.architecture.options
     remedy = _REMEDY if options.phased or options.reset != "subtract" else f"{_PHASED}{_REMEDY}"
-    warn_caller(f"the integer network {found} {len(samples)} samples; {remedy}", ConversionWarning)
+    warn_caller(
+        f"the integer network {found} {counted(len(samples), 'sample')}; {remedy}",
+        ConversionWarning,
+    )

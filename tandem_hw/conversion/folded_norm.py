@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tandem_hw.conversion import layer_reader
 from tandem_hw.conversion.read_values import NormalisedSpikes, Spikes, WeightOrigin
+from tandem_hw.counted import counted
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec
 
@@ -39,8 +40,8 @@ def normalised(path: str, norm: Any, tensor: Tensor, spikes: Spikes) -> Normalis
     channels = spikes.shape[0]
     if norm.num_features != channels:
         raise ConversionError(
-            f"{name} normalises {norm.num_features} features apart, but what it takes has "
-            f"{channels} channels; put it before the Flatten, as BatchNorm2d"
+            f"{name} normalises {counted(norm.num_features, 'feature')} apart, but what it takes "
+            f"has {counted(channels, 'channel')}; put it before the Flatten, as BatchNorm2d"
         )
     values = layer_reader.norm_parameters(path, norm)
     gain = (values["norm.running_var"].double() + norm.eps).rsqrt()

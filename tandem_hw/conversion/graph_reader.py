@@ -26,6 +26,7 @@ from tandem_hw.conversion.read_values import (
     Value,
     WeightOrigin,
 )
+from tandem_hw.counted import counted
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.kinds.catalogue import kind_of
 from tandem_hw.network.quantized import Readout
@@ -156,8 +157,8 @@ class Reader(LayerBuilder):
         if layer_reader.takes_features(path, module):
             if tensor.dim() != 2:
                 raise ConversionError(
-                    f"layer {path} ({name}) takes {module.in_features} features, but samples of "
-                    f"shape {tuple(tensor.shape[1:])} come in; put a Flatten before it"
+                    f"layer {path} ({name}) takes {counted(module.in_features, 'feature')}, but "
+                    f"samples of shape {tuple(tensor.shape[1:])} come in; put a Flatten before it"
                 )
             spec = self._with_pool(spec, spikes)
         else:
@@ -174,9 +175,9 @@ class Reader(LayerBuilder):
                 size = spikes.shape[0] // spec.groups
                 if any(part[0] % size for part in spikes.shapes):
                     raise ConversionError(
-                        f"layer {path} ({name}) has {spec.groups} groups, one of which takes in "
-                        f"channels of several parts that torch.cat has joined; put a grouped layer "
-                        f"behind each part and the cat behind these"
+                        f"layer {path} ({name}) has {counted(spec.groups, 'group')}, one of which "
+                        f"takes in channels of several parts that torch.cat has joined; put a "
+                        f"grouped layer behind each part and the cat behind these"
                     )
                 return Sums.of_groups(path, replace(spec, joined=()), origin, spikes, shape)
         return Sum(path, ((spec, origin),), shape)
@@ -220,9 +221,9 @@ class Reader(LayerBuilder):
             )
         if norm.num_features != taken.shape[0]:
             raise ConversionError(
-                f"layer {path} ({name}) normalises {norm.num_features} features apart, but "
-                f"{taken.path} has {taken.shape[0]} channels with one weight each; put it before "
-                f"the Flatten, as BatchNorm2d"
+                f"layer {path} ({name}) normalises {counted(norm.num_features, 'feature')} apart, "
+                f"but {taken.path} has {counted(taken.shape[0], 'channel')} with one weight each; "
+                f"put it before the Flatten, as BatchNorm2d"
             )
         self._use(path, norm)
         return _with_norm(taken, fields, layer_reader.norm_parameters(path, norm))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.data.catalogue import MOVING_DIGITS
 from tandem_hw.data.own.streamed import StreamedSamples
 from tandem_hw.errors import DataError
@@ -53,7 +54,7 @@ class Labels:
         if values.size and not (int(values.min()) >= 0 and int(values.max()) < self.classes):
             raise DataError(
                 f"labels span {values.min()} to {values.max()}; allowed are 0 to "
-                f"{self.classes - 1}, for {self.classes} classes"
+                f"{self.classes - 1}, for {counted(self.classes, 'class', 'classes')}"
             )
         object.__setattr__(self, "values", values.astype(np.int64, copy=False))
         if self.names is None:
@@ -149,9 +150,9 @@ class Dataset(ABC):
         train, test = self.wanted_train, self.wanted_test
         if type(train) is not type(test) or train.outputs != test.outputs:
             raise DataError(
-                f"{self.name}: the training part has {type(train).__name__} for {train.outputs} "
-                f"outputs, the test part {type(test).__name__} for {test.outputs}; give both "
-                f"labels of as many classes, or targets of as many values"
+                f"{self.name}: the training part has {type(train).__name__} for "
+                f"{counted(train.outputs, 'output')}, the test part {type(test).__name__} for "
+                f"{test.outputs}; give both labels of as many classes, or targets of as many values"
             )
         if isinstance(train, Labels) and isinstance(test, Labels) and train.names != test.names:
             raise DataError(

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Dataset, Images, Labels
 from tandem_hw.data.npz_arrays import LabelArray, check_labels
 from tandem_hw.data.recordings.counting import Windows, count_events, plain_events
@@ -100,8 +101,8 @@ class EventDataset(Dataset):
         super().check_fit(spec, num_steps)
         if self.num_steps != num_steps:
             raise DataError(
-                f"{self.name}: is binned in {self.num_steps} steps; the network has num_steps "
-                f"{num_steps}, load the data with the same"
+                f"{self.name}: is binned in {counted(self.num_steps, 'step')}; the network has "
+                f"num_steps {num_steps}, load the data with the same"
             )
         if self.input_bits > spec.bits:
             raise DataError(

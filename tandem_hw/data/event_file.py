@@ -30,6 +30,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Need
 from tandem_hw.data.event_data import (
     BinnedEvents,
@@ -113,8 +114,9 @@ def _binned(
         )
     if counts.shape[1] != num_steps:
         raise DataError(
-            f"{path}: {name} is binned in {counts.shape[1]} steps, the network has num_steps "
-            f"{num_steps}; take as many steps as the file has, or give the events as recorded"
+            f"{path}: {name} is binned in {counted(counts.shape[1], 'step')}, the network has "
+            f"num_steps {num_steps}; take as many steps as the file has, or give the events as "
+            f"recorded"
         )
     if counts.min() < 0:
         raise DataError(f"{path}: {name} holds {counts.min()}; counts are 0 or more")
@@ -147,7 +149,8 @@ def _recorded(
     counts = len(labels) * num_steps * math.prod((width, height, polarities))
     if counts > expanded_limit(path.stat().st_size):
         raise DataError(
-            f"{path}: {len(labels)} samples of {num_steps} steps and {_SENSOR_SIZE} "
+            f"{path}: {counted(len(labels), 'sample')} of {counted(num_steps, 'step')} and "
+            f"{_SENSOR_SIZE} "
             f"{(width, height, polarities)} are {counts} counts, far more than a file of "
             f"{path.stat().st_size} bytes says; check {_SENSOR_SIZE}, take fewer steps, or give "
             f"the events binned"

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.data.dataset import Dataset, Images
+from tandem_hw.data.large_samples import are_large, in_unnamed_file
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import InputSpec
 from tandem_hw.user_warnings import InputWarning
 
-#: Integers, a byte each, from which on they lie in a file.
-_IN_MEMORY: Final = 1 << 30
-#: Integers that are made at a time then.
+#: Integers, a byte each, that are made at a time where they go into a file.
 _PART: Final = 1 << 26
 
 
 def integers_of(dataset: Dataset, samples: Images, spec: InputSpec) -> npt.NDArray[np.uint8]:
     """Return samples as the integers that a fitting network takes, as ``Dataset.integers`` does.
 
-    A GiB and more of them lie in a file without a name in the folder for temporary files, which
-    goes with them: the system keeps of it in memory what there is room for.
+    A GiB and more of them lie in a file (``tandem_hw.data.large_samples``).
 
     Args:
         dataset: where the samples come from; it has checked that they fit.
@@ -37,25 +35,26 @@ def integers_of(dataset: Dataset, samples: Images, spec: InputSpec) -> npt.NDArr
     Raises:
         DataError: the folder for temporary files has no room for them, or cannot be written to.
     """
-    if samples.size < _IN_MEMORY:
+    if not are_large(samples.size):
         return dataset.integers(samples, spec)
     rows = max(1, _PART * len(samples) // samples.size)
-    try:
-        with tempfile.TemporaryFile(prefix="tandem-hw-") as file, warnings.catch_warnings():
+    held = in_unnamed_file(
+        _parts(dataset, samples, spec, rows),
+        samples.shape,
+        f"{dataset.name}: {samples.size} bytes of integers",
+        "give fewer samples",
+    )
+    return held.view(np.ndarray)
+
+
+def _parts(dataset: Dataset, samples: Images, spec: InputSpec, rows: int) -> Iterator[memoryview]:
+    """Yield the integers of some samples after the others."""
+    for start in range(0, len(samples), rows):
+        with warnings.catch_warnings():
             # Some of many samples may well be dark; that all are has been looked at.
             warnings.simplefilter("ignore", InputWarning)
-            for start in range(0, len(samples), rows):
-                part = dataset.integers(samples[start : start + rows], spec)
-                file.write(np.ascontiguousarray(part).data)
-            file.flush()
-            shape = (len(samples), *part.shape[1:])
-            return np.memmap(file, np.uint8, "r+", shape=shape).view(np.ndarray)
-    except OSError as error:
-        raise DataError(
-            f"{dataset.name}: {samples.size} bytes of integers do not go into the folder for "
-            f"temporary files ({error.strerror or error}); name one with room in TMPDIR, or give "
-            f"fewer samples"
-        ) from error
+            part = dataset.integers(samples[start : start + rows], spec)
+        yield np.ascontiguousarray(part).data
 
 
 def training_integers(

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.data.npz_file import NpzFile
 from tandem_hw.errors import DataError
 from tandem_hw.pointer_file import refuse_pointer
@@ -135,7 +136,7 @@ def check_targets(
     if targets.ndim not in (1, 2) or len(targets) != samples or not targets.size:
         raise DataError(
             f"{where}: {name} has shape {targets.shape}; one target, or one row of targets, for "
-            f"each of the {samples} samples is needed"
+            f"each of the {counted(samples, 'sample')} is needed"
         )
     checked: npt.NDArray[np.float32] = targets.astype(np.float32)
     if not np.all(np.isfinite(checked)):

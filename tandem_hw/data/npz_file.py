@@ -17,15 +17,14 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.data.large_samples import are_large
+
 _MAGIC: Final = b"\x93NUMPY"
 #: Bytes of the field that says how long a header is, by the format's major version.
 _LENGTH_BYTES: Final = {1: 2, 2: 4, 3: 4}
 #: Longest header in bytes; NumPy itself reads no longer ones from files that it does not trust.
 _HEADER_MAX: Final = 10_000
 _PIECE_BYTES: Final = 1 << 20
-#: Bytes from which on an array may stay in the file. What is smaller is read, since a file that is
-#: cut short while it is used would end the process.
-_LEFT_IN_FILE: Final = 1 << 30
 #: Bytes in front of an array in an archive, beside two fields that their lengths end these bytes.
 _MEMBER_BYTES: Final = 30
 #: Bytes that arrays may have for each byte of their file, and in all where that is less. Event
@@ -109,7 +108,9 @@ class NpzFile:
                     f"shape {shape} of {dtype} takes {needed} bytes, over {_EXPANSION_MAX} times "
                     f"the file together with the others; write it with numpy.savez, uncompressed"
                 )
-            if leave_large and needed >= _LEFT_IN_FILE and info.compress_type == zipfile.ZIP_STORED:
+            # What is smaller is read: a file that is cut short while it is used ends the process.
+            may_stay = leave_large and info.compress_type == zipfile.ZIP_STORED
+            if may_stay and are_large(needed):
                 stored = self._stored(info)[member.tell() :].view(dtype)
                 return stored.reshape(shape, order="F" if fortran else "C")
             self._bytes_left -= needed

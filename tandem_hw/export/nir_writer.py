@@ -35,6 +35,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import FileFormatError, NetworkError
 from tandem_hw.export.net_file import is_flattened, network_attributes, stored_source
 from tandem_hw.export.nir_file import Tree, load_nir, write_nir_tree
@@ -158,7 +159,8 @@ def why_inexact(network: QuantizedNetwork, *, soft_reset: bool = False) -> str |
     """
     if network.firing_delay:
         return (
-            f"layers wait {network.firing_delay} steps before they fire, which no neuron of NIR "
+            f"layers wait {counted(network.firing_delay, 'step')} before they fire, which no "
+            f"neuron of NIR "
             f'does; train with firing_delay 0 and reset "zero"'
         )
     if network.reset == "subtract" and not soft_reset:
@@ -200,7 +202,8 @@ def _why_layer_inexact(layer: Layer, network: QuantizedNetwork) -> str | None:
     once = network.reset == "zero" and not layer.fires
     if once and np.any(layer.neurons.bias % num_steps):
         return (
-            f"is a readout whose bias counts once; NIR adds a share in each of {num_steps} steps, "
+            f"is a readout whose bias counts once; NIR adds a share in each of "
+            f"{counted(num_steps, 'step')}, "
             f'which must be whole: train with readout "count", or without that bias'
         )
     return None

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.layers import TandemLayer, TandemSignal
 from tandem_hw.learning.model import TandemNetwork, check_tandem
@@ -261,7 +262,8 @@ def _set_ceilings(
     silent = [layer.name for layer in firing if not len(found[layer.name])]
     if silent:
         warn_caller(
-            f"{', '.join(silent)}: no activation is positive on these {len(inputs)} samples, so "
+            f"{', '.join(silent)}: no activation is positive on these "
+            f"{counted(len(inputs), 'sample')}, so "
             f"the threshold stays as it was; give samples of the training data, more of them, or "
             f"train the network again",
             SilentLayerWarning,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tandem_hw.arithmetic.deferred_checks import DeferredChecks
 from tandem_hw.arithmetic.neurons import LayerActivity, SpikeTrain
+from tandem_hw.counted import counted
 from tandem_hw.errors import ConversionError
 from tandem_hw.html_table import html_table
 from tandem_hw.learning.architecture import FROM_INPUT, Architecture, LayerSpec, joined_shape
@@ -101,7 +102,8 @@ class TandemNetwork(nn.Module):
                 modules[-1].number = math.prod(shapes[-1])
         if not modules or not isinstance(modules[-1], TandemLayer):
             raise ConversionError(
-                f"the last of {len(modules)} layers has no synapses, so there is no result; end "
+                f"the last of {counted(len(modules), 'layer')} has no synapses, so there is no "
+                f"result; end "
                 f"the network with a layer that has"
             )
         self.layers = nn.ModuleList(modules)
@@ -114,9 +116,9 @@ class TandemNetwork(nn.Module):
         parameters = sum(parameter.numel() for parameter in self.parameters())
         delay = options.firing_delay
         return (
-            f"TandemNetwork(input {spec.shape}, {len(self.tandem_layers)} layers with neurons, "
-            f"{parameters} parameters, num_steps {options.num_steps}, reset {options.reset}, "
-            f"readout {self.architecture.readout}"
+            f"TandemNetwork(input {spec.shape}, {counted(len(self.tandem_layers), 'layer')} with "
+            f"neurons, {parameters} parameters, num_steps {options.num_steps}, reset "
+            f"{options.reset}, readout {self.architecture.readout}"
             f"{f', firing_delay {delay}' if delay else ''})"
         )
 
@@ -405,7 +407,8 @@ def _make(
     if len(shapes) > 1:
         if not isinstance(layer, TandemLayer) or not layer.takes_parts:
             raise ConversionError(
-                f"{name} is a {spec.kind} of {spec.groups} groups, which takes the spikes of one "
+                f"{name} is a {spec.kind} of {counted(spec.groups, 'group')}, which takes the "
+                f"spikes of one "
                 f"layer, not of {len(shapes)} that are joined"
             )
         layer.parts = layer.parts_of(shapes)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import DataError, NetworkError
 
 #: What a network can be trained for (``tandem_hw.training.objectives``).
@@ -66,8 +67,8 @@ class OutputMeaning:
             raise NetworkError(f"the name of a class is no text ({error.reason})") from error
         if size > NAMES_BYTES_MAX:
             raise NetworkError(
-                f"the names of the {len(names)} classes take {size} bytes; at most "
-                f"{NAMES_BYTES_MAX} are kept: give shorter ones"
+                f"the names of the {counted(len(names), 'class', 'classes')} take {size} bytes; at "
+                f"most {NAMES_BYTES_MAX} are kept: give shorter ones"
             )
 
     def check_outputs(self, outputs: int) -> None:
@@ -81,7 +82,8 @@ class OutputMeaning:
         """
         if len(self.class_names) > outputs:
             raise NetworkError(
-                f"{len(self.class_names)} classes have names, and the network {outputs} outputs"
+                f"{counted(len(self.class_names), 'class has a name', 'classes have names')}, and "
+                f"the network {counted(outputs, 'output')}"
             )
 
     def name_of(self, label: int) -> str:

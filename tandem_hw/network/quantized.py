@@ -14,6 +14,7 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.html_table import html_table
 from tandem_hw.network.bounds import (
@@ -133,8 +134,9 @@ class QuantizedNetwork:
         """Say in one line what the network is; the arrays are in its layers."""
         neurons = sum(layer.num_neurons for layer in self.layers)
         return (
-            f"QuantizedNetwork(input {self.input.shape}, {len(self.layers)} layers, {neurons} "
-            f"neurons, num_steps {self.num_steps}, reset {self.reset}, readout {self.readout}, "
+            f"QuantizedNetwork(input {self.input.shape}, {counted(len(self.layers), 'layer')}, "
+            f"{counted(neurons, 'neuron')}, num_steps {self.num_steps}, reset {self.reset}, "
+            f"readout {self.readout}, "
             f"{f'firing_delay {self.firing_delay}, ' if self.firing_delay else ''}"
             f"digest {self.digest[:12]})"
         )
@@ -314,5 +316,5 @@ def _check_labels(labels: npt.NDArray[np.int64], samples: int) -> None:
     if labels.shape != (samples,) or labels.dtype.kind not in "iu":
         raise DataError(
             f"labels are {labels.dtype} of shape {labels.shape}; give the whole number of its "
-            f"class for each of the {samples} samples, shape ({samples},)"
+            f"class for each of the {counted(samples, 'sample')}, shape ({samples},)"
         )

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.atomic_write import atomic_file
+from tandem_hw.counted import counted
 from tandem_hw.html_table import html_table
 
 IntArray = npt.NDArray[np.integer[Any]]
@@ -43,7 +44,7 @@ class RunResults(ABC):
         judged = "" if self.accuracy is None else f", accuracy {self.accuracy:.2%}"
         work = f", {self.synops_per_sample:.0f} SynOps a sample" if len(self) else ""
         return (
-            f"{type(self).__name__}({self.backend}, {len(self)} samples{judged}{work}, "
+            f"{type(self).__name__}({self.backend}, {counted(len(self), 'sample')}{judged}{work}, "
             f"network {self.network_digest[:12]})"
         )
 

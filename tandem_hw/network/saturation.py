@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tandem_hw.counted import counted
 from tandem_hw.network.bounds import StateBounds
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -42,8 +43,8 @@ class LayerSaturation:
         """Say it in one line."""
         layer = f"readout {self.name}" if self.readout else f"layer {self.name}"
         return (
-            f"{layer} saturated in {self.saturated_samples} of {self.samples} samples: "
-            f"{self.values} {'value' if self.values == 1 else 'values'} wrapped or clipped"
+            f"{layer} saturated in {self.saturated_samples} of {counted(self.samples, 'sample')}: "
+            f"{counted(self.values, 'value')} wrapped or clipped"
         )
 
 
@@ -90,7 +91,8 @@ def unproven_lines(network: QuantizedNetwork) -> list[str]:
     """Say of each layer that is not proven how far its state can leave 24 bits."""
     return [
         f"layer {layer.name} is not proven: its state can reach {bounds.low} to {bounds.high}, "
-        f"{beyond(bounds)} weight units beyond 24 bits, where values wrap or clip; simulate and "
+        f"{counted(beyond(bounds), 'weight unit')} beyond 24 bits, where values wrap or clip; "
+        f"simulate and "
         f"verify count in how many samples it saturated"
         for layer, bounds in zip(network.layers, network.bounds, strict=True)
         if not bounds.proven

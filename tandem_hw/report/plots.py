@@ -6,6 +6,7 @@ is imported when a picture is asked for.
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import warnings
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.atomic_write import write_whole
+from tandem_hw.counted import counted
 from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_install
 from tandem_hw.network.activity import LayerSummary, summarise
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -58,13 +60,29 @@ def check_plot(path: Path) -> None:
     """
     if path.suffix.lower() != ".png":
         raise FileFormatError(f"{path}: plots are PNG images; give a name that ends in .png")
+    require_packages("plots", "plots", "matplotlib.figure")
+
+
+def require_packages(what: str, extra: str, *modules: str) -> None:
+    """Refuse what could not be drawn for want of a package.
+
+    Args:
+        what: what needs them, for the message.
+        extra: what installs them, as ``how_to_install`` takes it.
+        modules: what is imported, once matplotlib has a folder for its own files.
+
+    Raises:
+        BackendUnavailableError: a module cannot be imported.
+    """
     give_home()
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise BackendUnavailableError(
-            f"plots need matplotlib, which cannot be imported ({error}): {how_to_install('plots')}"
-        ) from error
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise BackendUnavailableError(
+                f"{what} need {module.partition('.')[0]}, which cannot be imported ({error}): "
+                f"{how_to_install(extra)}"
+            ) from error
 
 
 def give_home() -> None:
@@ -140,7 +158,7 @@ def draw(
     height = max(_HALF_SIZE, _LAYER_HEIGHT * len(layers))
     figure = Figure(figsize=(2 * _HALF_SIZE, height), layout="constrained")
     FigureCanvasAgg(figure)  # draws in memory, whatever screen there is
-    figure.suptitle(f"{len(run)} samples on {run.backend}")
+    figure.suptitle(f"{counted(len(run), 'sample')} on {run.backend}")
     result, rates = figure.subfigures(1, 2)
     if objective == "classification":
         classes = max(network.outputs, int(wanted.max()) + 1)

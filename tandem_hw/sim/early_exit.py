@@ -22,6 +22,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import BackendError, ComparisonRefusedError, NetworkError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
@@ -79,7 +80,7 @@ def check_early_exit(network: QuantizedNetwork, backend: Backend, objective: str
     if objective != "classification" or network.outputs < 2:
         raise NetworkError(
             f"--early-exit compares the two best classes, and this is a {objective} with "
-            f"{network.outputs} outputs; leave it out"
+            f"{counted(network.outputs, 'output')}; leave it out"
         )
     if network.num_steps == 1:
         raise NetworkError(

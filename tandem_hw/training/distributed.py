@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import DataError, TandemError
 
 #: Between the seeds of two processes: PyTorch's generator on the CPU looks at 32 bits of a seed,
@@ -112,7 +113,8 @@ def started_processes(device: torch.device, batch_size: int) -> Iterator[Process
     count = dist.get_world_size() if is_joined else int(os.environ.get("WORLD_SIZE", "1"))
     if batch_size % count or (count > 1 and batch_size // count < 2):
         raise DataError(
-            f"a batch of {batch_size} cannot be shared by {count} processes; give a multiple of "
+            f"a batch of {batch_size} cannot be shared by "
+            f"{counted(count, 'process', 'processes')}; give a multiple of "
             f"{count} with at least 2 samples for each"
         )
     if is_joined or count == 1:

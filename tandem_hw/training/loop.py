@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Dataset
 from tandem_hw.data.own.torch_objects import given_dataset
 from tandem_hw.errors import ConversionError, DataError, FileFormatError
@@ -361,9 +362,9 @@ class _Run:
         before = state.get("processes", 1)
         if before != self.processes.count:
             raise DataError(
-                f"{path}: was trained by {before} processes together, not by "
-                f"{self.processes.count}; resume with torchrun --nproc-per-node {before}, or the "
-                f"result would be another"
+                f"{path}: was trained by {counted(before, 'process', 'processes')} together, not "
+                f"by {self.processes.count}; resume with torchrun --nproc-per-node {before}, or "
+                f"the result would be another"
             )
         with state_reported(path):
             best = self._take_up(checkpoint)

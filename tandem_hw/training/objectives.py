@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Dataset, ImageDataset, Labels, Targets, Wanted
 from tandem_hw.data.own.streamed import ArraySource, StreamedSamples
 from tandem_hw.errors import DataError
@@ -127,7 +128,8 @@ class Classification(Objective):
         needed = self.wanted(dataset, "test").outputs
         if needed > outputs:
             raise DataError(
-                f"{dataset.name}: has {needed} classes; the model has {outputs} outputs"
+                f"{dataset.name}: has {counted(needed, 'class', 'classes')}; the model has "
+                f"{counted(outputs, 'output')}"
             )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -151,7 +153,8 @@ class Regression(Objective):
         targets = _wanted(dataset, part)
         if not isinstance(targets, Targets):
             raise DataError(
-                f"{dataset.name}: has labels of {targets.classes} classes and no real targets; "
+                f"{dataset.name}: has labels of {counted(targets.classes, 'class', 'classes')} and "
+                f"no real targets; "
                 f'train with the objective "classification", or give floating-point targets'
             )
         return Targets(targets.values.reshape(len(targets), targets.outputs))
@@ -161,8 +164,8 @@ class Regression(Objective):
         needed = self.wanted(dataset, "test").outputs
         if needed != outputs:
             raise DataError(
-                f"{dataset.name}: has {needed} target values a sample; the model has {outputs} "
-                f"outputs"
+                f"{dataset.name}: has {counted(needed, 'target value')} a sample; the model has "
+                f"{counted(outputs, 'output')}"
             )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -214,7 +217,8 @@ class Reconstruction(Regression):
         needed = self.outputs(dataset)
         if needed != outputs:
             raise DataError(
-                f"{dataset.name}: samples have {needed} values; the model puts out {outputs}, and "
+                f"{dataset.name}: samples have {counted(needed, 'value')}; the model puts out "
+                f"{outputs}, and "
                 f"a reconstruction has as many as its input (--model autoencoder)"
             )
 
@@ -273,11 +277,12 @@ def fitting_objective(dataset: Dataset, outputs: int) -> Objective:
         return Reconstruction()
     if has_labels and wanted.outputs < outputs:
         return Classification()
-    found = f"{wanted.outputs} {'classes' if has_labels else 'target values a sample'}"
-    image = f" and samples of {values} values" if is_image else ""
+    words = ("class", "classes") if has_labels else ("target value", "target values")
+    found = f"{counted(wanted.outputs, *words)}{'' if has_labels else ' a sample'}"
+    image = f" and samples of {counted(values, 'value')}" if is_image else ""
     raise DataError(
-        f"{dataset.name}: has {found}{image}, and the network {outputs} outputs, which suit none "
-        f"of these; give the data that it was trained for"
+        f"{dataset.name}: has {found}{image}, and the network {counted(outputs, 'output')}, which "
+        f"suit none of these; give the data that it was trained for"
     )
 
 

@@ -34,7 +34,8 @@ def check_free(folder: Path) -> None:
         if os.path.lexists(folder / name):
             raise FileFormatError(
                 f"{folder}: holds a training already; continue it with --resume, replace it with "
-                f"--overwrite, or give another --out"
+                f"--overwrite, or give another --out (in Python resume=True, overwrite=True, or "
+                f"another folder)"
             )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tandem_hw.arithmetic.gpu.transfers import HeldSamples, sent
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Dataset, Labels, Wanted
 from tandem_hw.data.own.streamed import StreamedSamples
 from tandem_hw.data.splits import split_validation
@@ -59,8 +60,9 @@ class TrainingData:
         fitted, held_out = self._split(targets)
         if len(fitted) < options.batch_size:
             raise DataError(
-                f"{len(fitted)} training samples are less than one batch of {options.batch_size}; "
-                f"use a smaller batch"
+                f"{counted(len(fitted), 'training sample is', 'training samples are')} less than "
+                f"one batch of {options.batch_size}; "
+                f"use a smaller batch (batch_size, at the command line --batch-size), or give more"
             )
         self.batches = len(fitted) // options.batch_size
         self._targets = as_tensor(targets[fitted]).to(device)
@@ -111,7 +113,8 @@ class TrainingData:
         dataset, options, count = self.dataset, self.options, len(targets)
         if len(dataset.x_train) != count:
             raise DataError(
-                f"{dataset.name}: has {len(dataset.x_train)} training samples and {count} labels "
+                f"{dataset.name}: has {counted(len(dataset.x_train), 'training sample')} and "
+                f"{counted(count, 'label')} "
                 f"or targets; one for each is needed"
             )
         labels = targets.values if isinstance(targets, Labels) else np.zeros(count, np.int64)
@@ -119,8 +122,8 @@ class TrainingData:
         if options.samples is not None:
             if options.samples > len(fitted):
                 raise DataError(
-                    f"{self.dataset.name}: has {len(fitted)} training samples beside the "
-                    f"validation data; {options.samples} were asked for"
+                    f"{self.dataset.name}: has {counted(len(fitted), 'training sample')} beside "
+                    f"the validation data; {options.samples} were asked for"
                 )
             chosen = np.random.RandomState(options.seed).permutation(len(fitted))
             fitted = np.sort(fitted[chosen[: options.samples]])

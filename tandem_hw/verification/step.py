@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import ComparisonRefusedError, TandemError
 from tandem_hw.html_table import html_table
 from tandem_hw.network.activity import LayerSummary, activity_dict, summarise
@@ -89,6 +90,7 @@ class VerificationReport:
     """What the comparison found.
 
     Attributes:
+        network_digest: ``QuantizedNetwork.digest`` of the network that ran.
         samples: number of samples compared.
         backends: their names; the first is the one that the others are compared with.
         layers: firing layers in order.
@@ -107,6 +109,7 @@ class VerificationReport:
         checked_states: backends whose states at the window's end were compared.
     """
 
+    network_digest: str
     samples: int
     backends: tuple[str, ...]
     layers: tuple[LayerComparison, ...]
@@ -125,7 +128,7 @@ class VerificationReport:
 
     def __repr__(self) -> str:
         """Say in one line whether the backends agree, and where not."""
-        who = f"{self.samples} samples on {', '.join(self.backends)}"
+        who = f"{counted(self.samples, 'sample')} on {', '.join(self.backends)}"
         return f"VerificationReport({'MATCH' if self.match else self.fault}, {who})"
 
     def _repr_html_(self) -> str:
@@ -197,6 +200,7 @@ class VerificationReport:
         return {
             "format_version": FORMAT_VERSION,
             "match": self.match,
+            "network_digest": self.network_digest,
             "samples": self.samples,
             "backends": list(self.backends),
             "layers": [
@@ -375,6 +379,7 @@ def _report(
         for layer in network
     }
     return VerificationReport(
+        network_digest=first.network_digest,
         samples=found.samples,
         backends=tuple(run.backend for run in runs),
         layers=tuple(compared[layer.name] for layer in network.spiking_layers),

@@ -187,6 +187,8 @@ def test_inspect_takes_numpy_and_h5py_alone_and_scipy_for_a_chip(tmp_path: Path)
         ("tandem-hw train --mod", ["--model"]),
         ("tandem-hw train --model res", ["resnet20", "resnet18"]),
         ("tandem-hw simulate a.net --backend lava", ["lava-cpu", "lava-stock"]),
+        ("tandem-hw simulate example:d", ["example:digits"]),
+        ("tandem-hw verify a.net --backends c,lava", ["c,lava-cpu", "c,lava-stock"]),
     ],
 )
 def test_completion_loads_nothing_heavy(tmp_path: Path, words: str, wanted: list[str]) -> None:

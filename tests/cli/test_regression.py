@@ -252,7 +252,7 @@ def test_a_network_that_suits_neither_is_refused(trained: Trained, tmp_path: Pat
         last, weight=last.synapses[0].weight[[0, 0, 0]], bias=last.neurons.bias[[0, 0, 0]]
     )
     three = replace(network, layers=(*network.layers[:-1], last))
-    unknown = "has 1 target values a sample and samples of 16 values, and the network 3 outputs"
+    unknown = "has 1 target value a sample and samples of 16 values, and the network 3 outputs"
     known = f"this network was trained for {trained.objective}, so give data for that"
     for meaning, needed in ((None, unknown), (network.meaning, known)):
         write_net(replace(three, meaning=meaning), tmp_path / "three.net")

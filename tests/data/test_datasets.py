@@ -406,7 +406,7 @@ def test_both_parts_of_a_data_set_ask_for_the_same_outputs() -> None:
     assert (data.classes, data.outputs) == (0, 2)
     unlike: tuple[tuple[Wanted, Wanted, str], ...] = (
         (labels, two, "Labels for 2 outputs, the test part Targets for 2"),
-        (one, two, "Targets for 1 outputs, the test part Targets for 2"),
+        (one, two, "Targets for 1 output, the test part Targets for 2"),
         (Labels(np.arange(2), 3), labels, "Labels for 3 outputs, the test part Labels for 2"),
     )
     for train, test, words in unlike:

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pytest
 
 from tandem_hw.cli.work.samples import load_samples
-from tandem_hw.data import integers, npz_file
+from tandem_hw.data import integers, large_samples
 from tandem_hw.data.dataset import ImageDataset, Labels
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.integers import integers_of
+from tandem_hw.data.own.streamed import ArraySource, StreamedSamples
 from tandem_hw.errors import DataError
 from tandem_hw.network.quantized import InputSpec
 from tandem_hw.sim.reference import ReferenceBackend
@@ -26,8 +27,7 @@ SAMPLES = 23
 @pytest.fixture
 def small_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Leave everything in files, a few samples at a time; return the folder for these."""
-    monkeypatch.setattr(npz_file, "_LEFT_IN_FILE", 1)
-    monkeypatch.setattr(integers, "_IN_MEMORY", 1)
+    monkeypatch.setattr(large_samples, "LARGE", 1)
     monkeypatch.setattr(integers, "_PART", 5 * 16 + 3)
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
@@ -39,6 +39,12 @@ def images(dtype: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
     pixels[5:10] = 0
     pixels[5] = 3  # alone in its part, and too dark to reach a network
     return pixels if dtype == "uint8" else (pixels / 255).astype(np.float32)
+
+
+def assert_left_in_file(samples: object) -> None:
+    assert isinstance(samples, StreamedSamples)
+    assert isinstance(samples.source, ArraySource)
+    assert isinstance(samples.source.array, np.memmap)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -65,7 +71,7 @@ def test_a_file_that_is_not_read_whole_runs_as_one_that_is(
     np.savez(path, x_test=given, y_test=labels)
     network = small_network()
     left = load_samples(network, f"npz:{path}", None)
-    assert isinstance(load_dataset(f"npz:{path}", need="test").x_test, np.memmap)
+    assert_left_in_file(load_dataset(f"npz:{path}", need="test").x_test)
     np.savez_compressed(path, x_test=given, y_test=labels)
     dataset = load_dataset(f"npz:{path}", need="test")
     assert not isinstance(dataset.x_test, np.memmap)
@@ -83,7 +89,7 @@ def test_images_whose_channels_come_last_stay_in_their_file(
     given = np.random.default_rng(1).integers(0, 256, (SAMPLES, 5, 6, 3), dtype=np.uint8)
     np.savez(tmp_path / "data.npz", x_test=given, y_test=np.zeros(SAMPLES, int))
     dataset = load_dataset(f"npz:{tmp_path / 'data.npz'}", need="test")
-    assert isinstance(dataset.x_test, np.memmap)
+    assert_left_in_file(dataset.x_test)
     assert np.array_equal(dataset.x_test, given.transpose(0, 3, 1, 2))
     spec = InputSpec((3, 5, 6), 8, 1 / 255)
     assert np.array_equal(integers_of(dataset, dataset.x_test, spec), given.transpose(0, 3, 1, 2))

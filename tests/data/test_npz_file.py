@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tandem_hw.data import npz_file
+from tandem_hw.data import large_samples, npz_file
 from tandem_hw.data.npz_arrays import read_arrays
 from tandem_hw.data.npz_file import NpzFile, expanded_limit
 from tandem_hw.errors import DataError
@@ -45,7 +45,7 @@ def test_large_arrays_stay_in_the_file_where_it_is_not_compressed(
 ) -> None:
     path = tmp_path / "arrays.npz"
     save(path, **ARRAYS)
-    monkeypatch.setattr(npz_file, "_LEFT_IN_FILE", ARRAYS["text"].nbytes)
+    monkeypatch.setattr(large_samples, "LARGE", ARRAYS["text"].nbytes)
     with NpzFile(path) as archive:
         for name, wanted in ARRAYS.items():
             found = archive.read(name, leave_large=True)
@@ -65,7 +65,7 @@ def test_an_array_that_stays_in_its_file_has_its_checksum(
     content = bytearray(path.read_bytes())
     content[500_000] ^= 1
     path.write_bytes(content)
-    monkeypatch.setattr(npz_file, "_LEFT_IN_FILE", 1)
+    monkeypatch.setattr(large_samples, "LARGE", 1)
     with (
         NpzFile(path) as archive,
         pytest.raises(zipfile.BadZipFile, match=r"Bad CRC-32 for file 'x\.npy'"),

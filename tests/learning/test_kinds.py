@@ -362,9 +362,9 @@ def test_a_file_says_nothing_of_what_earlier_versions_do_not_know(tmp_path: Path
     ("layer", "message"),
     [
         (LayerSpec("conv", 4, groups=2), "conv2 is a conv of 2 groups, which takes the spikes of"),
-        (LayerSpec("avgpool", kernel=(2, 2), bias=False), "pool2 is a avgpool of 1 groups, which"),
-        (LayerSpec("sum", bias=False), "sum2 is a sum of 1 groups, which takes the spikes of one"),
-        (LayerSpec("dropout"), "dropout2 is a dropout of 1 groups, which takes the spikes of one"),
+        (LayerSpec("avgpool", kernel=(2, 2), bias=False), "pool2 is a avgpool of 1 group, which"),
+        (LayerSpec("sum", bias=False), "sum2 is a sum of 1 group, which takes the spikes of one"),
+        (LayerSpec("dropout"), "dropout2 is a dropout of 1 group, which takes the spikes of one"),
     ],
 )
 def test_a_layer_of_which_each_output_has_one_input_takes_one_source(
@@ -411,7 +411,7 @@ def test_an_adaptive_pooling_that_cannot_be_folded_is_refused(
     ("layers", "message"),
     [
         ((), "the last of 0 layers has no synapses, so there is no result"),
-        ((LayerSpec("dropout", p=0.5),), "the last of 1 layers has no synapses"),
+        ((LayerSpec("dropout", p=0.5),), "the last of 1 layer has no synapses"),
         ((FIRST, replace(EXAMPLES["dropout"][0], source=0)), "the last of 2 layers has no synapse"),
         (
             (FIRST, LayerSpec("conv", 4, (9, 9), source=0), replace(LAST, source=1)),

@@ -166,7 +166,7 @@ def test_impossible_conv1d_are_refused(change: dict[str, Any], message: str) -> 
         ({"stride": (2,)}, r"a: stride \(2,\) must be two"),
         ({"padding": (3, 0)}, r"a: .*\(2, 2, 2\)"),
         ({"groups": 3}, "a: 3 groups do not divide"),
-        ({"weight": np.full((4, 1, 3, 3), 4)}, "a: weights .* take 1 input channels a group"),
+        ({"weight": np.full((4, 1, 3, 3), 4)}, "a: weights .* take 1 input channel a group"),
     ],
 )
 def test_impossible_transposed_convolutions_are_refused(

@@ -61,7 +61,7 @@ def test_impossible_inputs_are_refused(change: dict[str, Any], message: str) -> 
         ({"weight": CONV.synapses[0].weight.astype(np.int64) << 20}, "conv: weight does not fit"),
         ({"weight": np.int16(2)}, r"conv: there are no weights in an array of shape \(\)"),
         ({"weight": CONV.synapses[0].weight[..., 0]}, "conv: a convolution takes"),
-        ({"weight": CONV.synapses[0].weight[:, :1]}, "conv: weights .* take 1 input channels"),
+        ({"weight": CONV.synapses[0].weight[:, :1]}, "conv: weights .* take 1 input channel a"),
         ({"weight": CONV.synapses[0].weight[0]}, "conv: a convolution takes"),
         (
             {"weight": CONV.synapses[0].weight[:0], "bias": CONV.neurons.bias[:0]},

@@ -193,7 +193,7 @@ def test_a_network_for_targets_that_there_are_none_of_is_refused() -> None:
     ("objective", "dataset", "wrong", "right", "reason"),
     [
         (Classification(), labelled(), 2, 3, "has 3 classes; the model has 2 outputs"),
-        (Regression(), with_targets(), 2, 1, "has 1 target values a sample; the model has 2"),
+        (Regression(), with_targets(), 2, 1, "has 1 target value a sample; the model has 2"),
         (Reconstruction(), labelled(), 3, 16, "samples have 16 values; the model puts out 3"),
     ],
 )
@@ -246,8 +246,8 @@ def test_outputs_tell_what_a_network_does(
     ("dataset", "outputs", "reason"),
     [
         (labelled(), 2, "has 3 classes and samples of 16 values, and the network 2 outputs"),
-        (with_targets(), 3, "has 1 target values a sample and samples of 16 values"),
-        (events(), 1, "events: has 2 classes, and the network 1 outputs, which suit none"),
+        (with_targets(), 3, "has 1 target value a sample and samples of 16 values"),
+        (events(), 1, "events: has 2 classes, and the network 1 output, which suit none"),
     ],
 )
 def test_outputs_that_suit_nothing_are_refused(

@@ -17,6 +17,7 @@ from tandem_hw.cli.options import (
 )
 from tandem_hw.cli.output.written_files import overwrite_option, written_lines
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
+from tandem_hw.counted import counted
 from tandem_hw.sim.registry import BACKENDS, make_backend
 
 if TYPE_CHECKING:
@@ -61,12 +62,13 @@ def command(
 
     make = _maker(backend, device, {name: board[name] for name in BOARD})
     chosen = cases_of(backend, part_of_name)
+    console = make_console()
     if only_list:
-        click.echo("\n".join(case.name for case in chosen))
+        for case in chosen:
+            console.print(case.name)
         return
     require_available(make())
-    console = make_console()
-    console.print(f"{len(chosen)} cases on {backend}")
+    console.print(f"{counted(len(chosen), 'case')} on {backend}")
     outcomes: list[Outcome] = []
     is_estimated = False
     for outcome in run_suite(make, chosen, fail_fast=fail_fast):

@@ -28,6 +28,7 @@ from tandem_hw.cli.options import (
 )
 from tandem_hw.cli.output.written_files import overwrite_option, written_lines
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
+from tandem_hw.counted import counted
 from tandem_hw.sim.loihi2.host import PROFILES
 from tandem_hw.version import installed_version, package_versions
 
@@ -193,7 +194,7 @@ def _show(
     from tandem_hw.network.activity import summarise
 
     console = make_console()
-    title = f"{len(recording)} samples on {runner.name} ({runner.choice})"
+    title = f"{counted(len(recording), 'sample')} on {runner.name} ({runner.choice})"
     console.print(activity_table(summarise(network, recording), title))
     measured = dict(recording.extra)
     profile = measured.pop("profile", {})

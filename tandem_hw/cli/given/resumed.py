@@ -186,7 +186,8 @@ def _remark(last: Checkpoint, before: TrainingOptions, options: TrainingOptions)
             f"{options.epochs} epochs from the first"
         )
     if done == options.epochs:
-        return f"all {done} epochs are done; more are added by --epochs N, with N above {done}"
+        everything = "the one epoch is" if done == 1 else f"all {done} epochs are"
+        return f"{everything} done; more are added by --epochs N, with N above {done}"
     return f"goes on after epoch {done} of {options.epochs}"
 
 

@@ -25,15 +25,19 @@ def command(folder: Path | None) -> None:
 
     Where a command takes NET, example:NAME stands for the file of one of them.
     """
+    from tandem_hw.cli.terminal import make_console  # rich, whose import takes some time
+
+    console = make_console()
     if folder is not None:
-        copy(folder)
+        for line in written_lines(*copy(folder)):
+            console.print(line)
         return
     record = read_record()
     for example in EXAMPLES.values():
         measured = shown_together(record[example.name]["metrics"])
-        click.echo(f"{example.spec}: {example.purpose}; {measured}")
+        console.print(f"{example.spec}: {example.purpose}; {measured}")
         for line in lines_to_try(example):
-            click.echo(f"    tandem-hw {line}")
+            console.print(f"    tandem-hw {line}")
 
 
 def lines_to_try(example: Example) -> list[str]:
@@ -47,11 +51,14 @@ def lines_to_try(example: Example) -> list[str]:
     ]
 
 
-def copy(folder: Path) -> None:
+def copy(folder: Path) -> list[Path]:
     """Copy the files of all examples.
 
     Args:
         folder: where to; it is made if it is not there.
+
+    Returns:
+        The files.
 
     Raises:
         FileFormatError: a file is there already and may not be replaced, or cannot be written.
@@ -61,5 +68,4 @@ def copy(folder: Path) -> None:
         require_free(target)
     for target, source in targets.items():
         write_whole(target, source.read_bytes())
-    for line in written_lines(*targets):
-        click.echo(line)
+    return list(targets)

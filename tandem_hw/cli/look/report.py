@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tandem_hw.cli.completion.values import data_sets
 from tandem_hw.cli.look.options import report_sample_option, wanted_report
 from tandem_hw.cli.options import OutputPath, check_outputs, samples_option
 from tandem_hw.cli.output.written_files import overwrite_option, written_lines
@@ -25,6 +26,7 @@ FURTHER_NAMES = ("simulate.json", "verify.json")
 )
 @click.option(
     "--data",
+    shell_complete=data_sets,
     help=f"Data set: {', '.join(KNOWN_SPECS)}; its test part is run on the reference [default: "
     "what it was trained on].",
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tandem_hw.cli.completion.values import names_with_commas
 from tandem_hw.cli.options import (
     OutputPath,
     backend_from_options,
@@ -20,7 +21,7 @@ from tandem_hw.cli.options import (
 from tandem_hw.cli.output.written_files import overwrite_option
 from tandem_hw.cli.process.exit_status import EXIT_MISMATCH
 from tandem_hw.errors import ComparisonRefusedError, TandemError
-from tandem_hw.sim.registry import check_name
+from tandem_hw.sim.registry import BACKENDS, check_name
 
 
 class Neurons(click.ParamType):  # type: ignore[type-arg]
@@ -67,6 +68,7 @@ class Neurons(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option(
     "--backends",
+    shell_complete=names_with_commas(BACKENDS),
     default="reference",
     show_default=True,
     help="Backends to run on, with commas between them; the first one is the measure.",

@@ -24,6 +24,7 @@ from tandem_hw.conversion.convert import convert
 from tandem_hw.conversion.onnx.from_onnx import OnnxNetwork, from_onnx
 from tandem_hw.conversion.preparation.remedies import Remedy, is_lost, remedies
 from tandem_hw.conversion.report import Stage, judge_ordinary, stages_of
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Dataset, ImageDataset
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.integers import training_integers
@@ -361,7 +362,7 @@ class _Result:
     def table(self, given: Samples) -> Table:
         """Return the stages, each beside what its layer does, for the terminal."""
         metric = given.objective.metric
-        table = Table(title=f"{len(self.recording)} test samples")
+        table = Table(title=counted(len(self.recording), "test sample"))
         numbers = (metric, "activation_max", "cut off", "spike rate", "largest state")
         for name in ("stage", *numbers):
             table.add_column(name, justify="left" if name == "stage" else "right")

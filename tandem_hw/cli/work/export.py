@@ -11,6 +11,7 @@ from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.budget_tables import budget_line
 from tandem_hw.cli.work.network_tables import layer_tables
+from tandem_hw.counted import counted
 from tandem_hw.export.c99.self_test import SelfTest
 from tandem_hw.export.c99.writer import write_c
 from tandem_hw.export.c99.written_files import is_c, written_paths
@@ -87,7 +88,8 @@ def _self_test(
     silent = [name for name, counts in found.counts.items() if not counts.any()]
     if silent:
         lines.append(
-            f"in the {samples} samples of the self-test layers {', '.join(silent)} never fire, so "
+            f"in the {counted(samples, 'sample')} of the self-test layers {', '.join(silent)} "
+            f"never fire, so "
             f"that it says little of them; use other samples with --data, or more"
         )
     return SelfTest(inputs, found.output)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from rich.table import Table
 
 from tandem_hw.cli.output.table_width import natural_width
+from tandem_hw.counted import counted
 from tandem_hw.network.choices import is_phased
 from tandem_hw.network.fixed_point import STATE_LIMIT
 from tandem_hw.network.layers import INPUT_SOURCE
@@ -121,7 +122,7 @@ def layer_tables(network: QuantizedNetwork, width: int) -> list[Table]:
             synapses.add_row(f"+ {skip.name}", *cells)
         weights += sum(connection.synapses.weight.size for connection in connections)
     total = sum(layer.num_neurons for layer in network)
-    both.caption = neurons.caption = f"{total} neurons, {weights} weights"
+    both.caption = neurons.caption = f"{counted(total, 'neuron')}, {counted(weights, 'weight')}"
     neurons.title = None
     return [both] if natural_width(both) <= width else [synapses, neurons]
 
@@ -143,7 +144,7 @@ def _empty_table(network: QuantizedNetwork, *columns: str) -> Table:
 def _connection_cells(network: QuantizedNetwork, connection: Connection) -> tuple[str, ...]:
     """Return the columns from the source to the bits."""
     synapses, late = connection.synapses, connection.delay
-    held = f", held back {late} {'step' if late == 1 else 'steps'}" if late else ""
+    held = f", held back {counted(late, 'step')}" if late else ""
     return (
         f"{_source(network, connection)}{held}",
         synapses.title,

@@ -10,6 +10,7 @@ from rich.table import Table
 from tandem_hw.cli.metrics import for_json, shown_together
 from tandem_hw.cli.terminal import make_console, warn
 from tandem_hw.cli.work.samples import Samples
+from tandem_hw.counted import counted
 from tandem_hw.network.activity import LayerSummary, activity_dict, total
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults, confusion_matrix
@@ -64,9 +65,9 @@ def modelled_line(modelled: Mapping[str, Any]) -> str:
     samples = modelled["samples"]
     return (
         f"modelled for {modelled['chip']}, not measured ({modelled['model']}): "
-        f"{modelled['steps']} steps in all, {modelled['seconds'] / samples * 1e6:.1f} µs and "
-        f"{modelled['joules_total'] / samples * 1e6:.3f} µJ a sample, "
-        f"{modelled['compartments']} compartments in {modelled['cores']} cores"
+        f"{counted(modelled['steps'], 'step')} in all, {modelled['seconds'] / samples * 1e6:.1f} "
+        f"µs and {modelled['joules_total'] / samples * 1e6:.3f} µJ a sample, "
+        f"{modelled['compartments']} compartments in {counted(modelled['cores'], 'core')}"
     )
 
 
@@ -156,7 +157,7 @@ def describe_report(
 
 def comparison_table(report: VerificationReport) -> Table:
     """Return a table of what was compared in each layer, for the terminal."""
-    table = Table(title=f"{report.samples} samples on {', '.join(report.backends)}")
+    table = Table(title=f"{counted(report.samples, 'sample')} on {', '.join(report.backends)}")
     numbers = (
         "neurons",
         "spikes",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Dataset, Labels, Wanted
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.integers import integers_of
@@ -101,7 +102,8 @@ def take_samples(network: QuantizedNetwork, dataset: Dataset, samples: int | Non
     found = len(dataset.wanted_test)
     if samples is not None and samples > found:
         raise DataError(
-            f"{dataset.name}: has {found} test samples, {samples} were asked for; give fewer"
+            f"{dataset.name}: has {counted(found, 'test sample')}, {samples} were asked for; give "
+            f"fewer"
         )
     objective = objective_of(network.meaning, dataset, network.outputs)
     wanted = objective.wanted(dataset, "test")[:samples]
@@ -123,7 +125,8 @@ def _numbered_by_name(labels: Labels, network: QuantizedNetwork, owner: str) -> 
     if not known and labels.names is not None and network.outputs != labels.classes:
         raise DataError(
             f"{owner}: its labels are names, or numbers that do not begin with 0, of "
-            f"{labels.classes} classes; the network has {network.outputs} outputs, and nothing "
+            f"{counted(labels.classes, 'class', 'classes')}; the network has "
+            f"{counted(network.outputs, 'output')}, and nothing "
             f"says which is whose: give labels from 0, or train it with these data"
         )
     if not known or labels.names is None or labels.names == known[: len(labels.names)]:

@@ -26,6 +26,7 @@ from tandem_hw.cli.work.run_tables import (
     modelled_line,
 )
 from tandem_hw.cli.work.samples import Samples, load_samples
+from tandem_hw.counted import counted
 from tandem_hw.network.activity import summarise
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.saturation import saturation_lines, summarise_saturation, uncounted_lines
@@ -108,7 +109,7 @@ def simulate(
     if wanted.report is not None:
         write_simulation_report(wanted.report, network, given, run, layers, metrics)
     console = make_console()
-    console.print(activity_table(layers, f"{len(run)} samples on {runner.name}"))
+    console.print(activity_table(layers, f"{counted(len(run), 'sample')} on {runner.name}"))
     lines = saturation_lines(saturation) if saturation else uncounted_lines(network, runner.name)
     warn(console, lines)
     if given.class_names(network) and confused and network.outputs <= CONFUSION_SHOWN_MAX:

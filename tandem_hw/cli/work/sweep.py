@@ -16,6 +16,7 @@ from tandem_hw.cli.given.config_file import write_options
 from tandem_hw.cli.metrics import shown
 from tandem_hw.cli.output.written_files import written_lines
 from tandem_hw.cli.terminal import make_console, progress_bars, warn
+from tandem_hw.counted import counted
 from tandem_hw.sim.cores import cores
 from tandem_hw.sweep.cluster import dask_cluster, require_dask
 from tandem_hw.sweep.execution import Start, execute, this_machine, threads_for
@@ -143,7 +144,9 @@ class _Sweep:
         for run in self.unfinished:
             write_run(folder_of(self.folder, run), run)
         if self.results:
-            self.console.print(f"{len(self.results)} of {len(self.runs)} trainings were finished")
+            self.console.print(
+                f"{len(self.results)} of {counted(len(self.runs), 'training')} were finished"
+            )
 
     @contextmanager
     def shown(self) -> Iterator[None]:

@@ -22,6 +22,7 @@ from tandem_hw.cli.process.streams import say
 from tandem_hw.cli.terminal import make_console, progress_bars
 from tandem_hw.cli.work.look.folder_page import write_folder_report
 from tandem_hw.conversion.convert import convert
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Dataset
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.learning.model import TandemNetwork
@@ -250,7 +251,7 @@ def describe_test(summary: dict[str, Any], samples: int) -> str:
             if name.startswith("test_")
         }
     )
-    return f"test {numbers} of the {network} ({samples} samples)"
+    return f"test {numbers} of the {network} ({counted(samples, 'sample')})"
 
 
 def describe_silence(layers: Sequence[str]) -> str:

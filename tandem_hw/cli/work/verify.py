@@ -17,6 +17,7 @@ from tandem_hw.cli.terminal import follow, make_console, progress_bars
 from tandem_hw.cli.work.look.pages import check_report_sample, write_verification_report
 from tandem_hw.cli.work.run_tables import describe_report, show_report
 from tandem_hw.cli.work.samples import Samples, load_samples
+from tandem_hw.counted import counted
 from tandem_hw.errors import ComparisonRefusedError
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -218,11 +219,14 @@ class _Comparison:
         console, (first, *slow) = make_console(), self.report.backends
         for name in slow:
             metrics, seconds = shown_together(self.metrics[name]), self.report.seconds[name]
-            console.print(f"{name}, {self.report.samples} samples: {metrics}, {seconds:.2f} s")
+            console.print(
+                f"{name}, {counted(self.report.samples, 'sample')}: {metrics}, {seconds:.2f} s"
+            )
         silent = ", ".join(self.report.silent_layers)
         but = f", in which {silent} never fired" if silent else ""
         console.print(
-            f"MATCH of {first} and {', '.join(slow)} on the first {self.report.samples} samples"
+            f"MATCH of {first} and {', '.join(slow)} on the first "
+            f"{counted(self.report.samples, 'sample')}"
             f"{but} (more with --samples or --backends)",
             style="green",
         )

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import ConversionError, FileFormatError, how_to_install
 from tandem_hw.plain_text import plain
 from tandem_hw.pointer_file import refuse_pointer
@@ -124,7 +125,8 @@ def _graph(graph: Any, folder: Path) -> Graph:
     inputs = [one for one in graph.input if _text(one.name) not in constants]
     if len(inputs) != 1 or len(graph.output) != 1:
         raise ValueError(
-            f"it has {len(inputs)} inputs and {len(graph.output)} outputs, where one each is needed"
+            f"it has {counted(len(inputs), 'input')} and {counted(len(graph.output), 'output')}, "
+            f"where one each is needed"
         )
     tensor = inputs[0].type.tensor_type
     if tensor.elem_type not in _FLOATING:
@@ -222,7 +224,7 @@ def _array(tensor: Any, folder: Path) -> Array:
         return np.frombuffer(raw, dtype).reshape(shape).astype(dtype.newbyteorder("="))
     values = getattr(tensor, _FIELDS.get(tensor.data_type, "float_data"))
     if len(values) != count:
-        raise ValueError(f"{name} of shape {shape} has {len(values)} values")
+        raise ValueError(f"{name} of shape {shape} has {counted(len(values), 'value')}")
     return np.array(values, dtype=dtype.newbyteorder("=")).reshape(shape)
 
 

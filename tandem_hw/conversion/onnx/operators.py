@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw.conversion.onnx.onnx_file import Array, Node
+from tandem_hw.counted import counted
 
 #: Windows, strides and paddings are no larger, so that a result takes no memory by a number alone.
 _SIZE_MAX: Final = 1024
@@ -70,7 +71,7 @@ def build(node: Node, taken: Sequence[Taken], batch: int | None) -> Built:
     if node.kind not in _BUILDERS:
         raise UnsupportedError("is no operator that is imported")
     if len([name for name in node.outputs if name]) > 1 and node.kind != "Dropout":
-        raise UnsupportedError(f"gives {len(node.outputs)} values, where one is needed")
+        raise UnsupportedError(f"gives {counted(len(node.outputs), 'value')}, where one is needed")
     if taken and taken[0].is_shape and node.kind not in _OF_SHAPES:
         raise UnsupportedError("computes with a shape")
     return _BUILDERS[node.kind](node, taken, batch)
@@ -125,14 +126,16 @@ def _convolution(node: Node, taken: Sequence[Taken], _: int | None) -> Built:
     kinds = {(1, False): nn.Conv1d, (2, False): nn.Conv2d, (2, True): nn.ConvTranspose2d}
     make: Any = kinds.get((axes, transposed))
     if make is None:
-        raise UnsupportedError(f"is over {axes} axes")
+        raise UnsupportedError(f"is over {counted(axes, 'axis', 'axes')}")
     kernel = tuple(weight.shape[2:])
     said = node.attributes.get("kernel_shape")
     if said is not None and said != list(kernel):
         raise UnsupportedError(f"has kernel_shape {said}, and weights of {list(kernel)}")
     groups = node.attributes.get("group", 1)
     if not isinstance(groups, int) or groups < 1 or 0 in weight.shape or weight.shape[0] % groups:
-        raise UnsupportedError(f"has {groups} groups with weights of shape {tuple(weight.shape)}")
+        raise UnsupportedError(
+            f"has {counted(groups, 'group')} with weights of shape {tuple(weight.shape)}"
+        )
     options: dict[str, Any] = {
         "stride": _numbers(node, "strides", axes, 1),
         "padding": _padding(node, kernel),
@@ -210,7 +213,7 @@ def _pooling(node: Node, taken: Sequence[Taken], _: int | None) -> Built:
     kernel = node.attributes.get("kernel_shape")
     axes = len(kernel) if isinstance(kernel, list) else 0
     if axes not in (1, 2):
-        raise UnsupportedError(f"is over {axes} axes")
+        raise UnsupportedError(f"is over {counted(axes, 'axis', 'axes')}")
     kernel = _numbers(node, "kernel_shape", axes, 1)
     stride, padding = _numbers(node, "strides", axes, 1), _padding(node, kernel)
     dilation = _numbers(node, "dilations", axes, 1)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import ImageDataset, Labels, Targets, Wanted
 from tandem_hw.data.npz_arrays import check_targets
 from tandem_hw.data.own.class_names import given_labels, number_classes
@@ -147,7 +148,8 @@ def _signal_layout(shape: tuple[int, ...], name: str) -> Layout:
     """Return the layout of signals: time is longer than there are channels."""
     if len(shape) == 3 and shape[1] > shape[2]:
         raise DataError(
-            f"{name}: x_train has shape {shape}, {shape[1]} channels of length {shape[2]} if it is "
+            f"{name}: x_train has shape {shape}, {counted(shape[1], 'channel')} of length "
+            f"{shape[2]} if it is "
             f"[N, channels, length]; say layout NCL if that is meant, or NLC"
         )
     return "NL" if len(shape) == 2 else "NCL"
@@ -186,8 +188,9 @@ class _Given:
         for part, (_, y) in parts.items():
             if len(np.asarray(y)) != len(samples[part]):
                 raise DataError(
-                    f"{self.name}: y_{part} has {len(np.asarray(y))} labels or targets for the "
-                    f"{len(samples[part])} samples of x_{part}; one for each is needed"
+                    f"{self.name}: y_{part} has {counted(len(np.asarray(y)), 'label')} or targets "
+                    f"for the {counted(len(samples[part]), 'sample')} of x_{part}; one for each is "
+                    f"needed"
                 )
         wanted = wanted_of({f"y_{part}": y for part, (_, y) in parts.items()}, self.name)
         if x_test is not None:
@@ -292,7 +295,8 @@ def split_test(
     train, test = split_validation(count, labels, fraction, seed)
     if not len(test):
         raise DataError(
-            f"{where}: of {count} samples none is left to test on, since each class keeps one to "
+            f"{where}: of {counted(count, 'sample')} none is left to test on, since each class "
+            f"keeps one to "
             f"train on; give more samples, or a test part"
         )
     return train, test

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Labels
 from tandem_hw.data.npz_arrays import CLASSES_MAX, refuse_one_hot
 from tandem_hw.errors import DataError
@@ -103,7 +104,8 @@ def number_classes(
     count = last + 1 if is_numbered else len(found)
     if count > CLASSES_MAX:
         raise DataError(
-            f"{where}: labels are of {count} classes; allowed are {CLASSES_MAX}: an output layer "
+            f"{where}: labels are of {counted(count, 'class', 'classes')}; allowed are "
+            f"{CLASSES_MAX}: an output layer "
             f"gets a neuron for each"
         )
     if is_numbered:
@@ -145,7 +147,8 @@ def numbered(labels: GivenLabels, names: Sequence[str], where: object, name: str
         place = places.get(str(label))
         if place is None:
             raise DataError(
-                f"{where}: {name}[{index}] is {label!r}, which is none of the {len(names)} classes "
+                f"{where}: {name}[{index}] is {label!r}, which is none of the "
+                f"{counted(len(names), 'class', 'classes')} "
                 f"({', '.join(names[:8])}{', …' if len(names) > 8 else ''})"
             )
         values[index] = place

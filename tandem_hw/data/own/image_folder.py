@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +13,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import ImageDataset, Need
+from tandem_hw.data.large_samples import are_large, in_unnamed_file
 from tandem_hw.data.own.arrays import TEST, TRAIN
 from tandem_hw.data.own.labelled_files import find_labelled_files
-from tandem_hw.data.own.streamed import LARGE, streamed_if_large
+from tandem_hw.data.own.streamed import streamed_if_large
 from tandem_hw.errors import DataError, how_to_install
 from tandem_hw.pointer_file import refuse_pointer
 
@@ -148,27 +149,20 @@ def room_for(shape: tuple[int, ...], name: str) -> npt.NDArray[np.uint8]:
         name: the data set, for the message.
 
     Returns:
-        uint8, to be filled; the file is in the folder for temporary files and goes with the array.
+        uint8, to be filled.
 
     Raises:
         DataError: there is no room.
     """
     size = math.prod(shape)
-    if size < LARGE:
+    if not are_large(size):
         return np.empty(shape, np.uint8)
-    try:
-        with tempfile.TemporaryFile(prefix="tandem-hw-") as file:
-            # A file of holes would end the process where the disk gets full.
-            for start in range(0, size, _PIECE):
-                file.write(bytes(min(_PIECE, size - start)))
-            file.flush()
-            return np.memmap(file, np.uint8, "r+", shape=shape)
-    except OSError as error:
-        raise DataError(
-            f"{name}: {size} bytes of samples do not go into the folder for temporary files "
-            f"({error.strerror or error}); name one with room in TMPDIR, or make them smaller, for "
-            f"images with size="
-        ) from error
+    return in_unnamed_file(
+        (bytes(min(_PIECE, size - start)) for start in range(0, size, _PIECE)),
+        shape,
+        f"{name}: {size} bytes of samples",
+        "make them smaller, for images with size=",
+    )
 
 
 def _read(path: Path, wanted: _Wanted) -> tuple[npt.NDArray[np.uint8], _Wanted]:
@@ -177,10 +171,14 @@ def _read(path: Path, wanted: _Wanted) -> tuple[npt.NDArray[np.uint8], _Wanted]:
     refuse_pointer(path, DataError)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what Pillow says of damaged EXIF
             warnings.simplefilter("error", pillow.DecompressionBombWarning)
-            with pillow.open(path, formats=_FORMATS) as image:
+            # A file by its name would be mapped, and what Pillow 13 maps of a TIFF that is to be
+            # turned are other pixels.
+            with path.open("rb") as file, pillow.open(file, formats=_FORMATS) as image:
                 frames = getattr(image, "n_frames", 1)
                 image.load()
+                image = _upright(image)
     except Exception as error:  # whatever a damaged file leads to
         is_other = isinstance(error, pillow.UnidentifiedImageError)
         reason = f"it is none of {', '.join(_FORMATS)}" if is_other else error
@@ -188,7 +186,7 @@ def _read(path: Path, wanted: _Wanted) -> tuple[npt.NDArray[np.uint8], _Wanted]:
             f"{path}: cannot be read as an image ({reason}); mend it or take it out"
         ) from error
     if frames > 1:
-        raise DataError(f"{path}: holds {frames} images; give files of one image each")
+        raise DataError(f"{path}: holds {counted(frames, 'image')}; give files of one image each")
     image = _colored(image, path, wanted)
     if wanted.size is not None and wanted.scales and image.size != wanted.size[::-1]:
         image = image.resize(wanted.size[::-1], pillow.Resampling.BILINEAR)
@@ -203,6 +201,20 @@ def _read(path: Path, wanted: _Wanted) -> tuple[npt.NDArray[np.uint8], _Wanted]:
         )
     pixels = np.asarray(image)
     return (pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)), wanted
+
+
+def _upright(image: Any) -> Any:
+    """Return an image as it is to be seen: turned or mirrored as its EXIF orientation says.
+
+    As in a viewer, EXIF that cannot be read says nothing.
+    """
+    from PIL import ImageOps
+
+    try:
+        image.getexif()
+    except Exception:  # whatever Pillow makes of damage
+        return image
+    return ImageOps.exif_transpose(image)
 
 
 def _colored(image: Any, path: Path, wanted: _Wanted) -> Any:

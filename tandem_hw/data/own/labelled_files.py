@@ -25,6 +25,7 @@ from typing import Final
 
 import numpy as np
 
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Labels, Need
 from tandem_hw.data.own.arrays import TEST, TRAIN, split_test
 from tandem_hw.data.own.class_names import numbered, sorted_names
@@ -249,7 +250,9 @@ def _from_csv(path: Path) -> dict[str, LabelledFiles]:
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a CSV file ({error})") from error
     if len(rows) < 2:
-        raise DataError(f"{path}: has {len(rows)} lines; give one of names, and one for each file")
+        raise DataError(
+            f"{path}: has {counted(len(rows), 'line')}; give one of names, and one for each file"
+        )
     columns = _columns(path, rows[0])
     found: dict[str, list[tuple[Path, str]]] = {}
     for number, row in enumerate(rows[1:], start=2):
@@ -290,7 +293,7 @@ def _line(
     """Return part, file and label of a line."""
     where = f"{path}: line {number}"
     if len(row) <= max(columns.values()):
-        raise DataError(f"{where} has {len(row)} fields; the first line names more")
+        raise DataError(f"{where} has {counted(len(row), 'field')}; the first line names more")
     cells = {what: row[place].strip() for what, place in columns.items()}
     if cells["label"].lower() in _NO_LABEL:
         raise DataError(f"{where} has the label {cells['label']!r}; give every file its label")

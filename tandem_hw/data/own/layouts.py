@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import DataError
 
 #: Images, with N samples of C channels, H rows and W columns; signals of length L; F features.
@@ -114,10 +115,14 @@ def _told_by(shape: tuple[int, ...], where: object, name: str) -> Layout:
         return "NF"
     if len(shape) == 3:
         if max(shape[1:]) > _SLIM * min(shape[1:]):
+            as_rows, as_columns = (
+                f"{counted(channels, 'channel')} and {counted(steps, 'step')}"
+                for channels, steps in (shape[1:], shape[:0:-1])
+            )
             raise DataError(
-                f"{where}: {name} has shape {shape}, which is ambiguous: signals of {shape[1]} "
-                f"channels and {shape[2]} steps, of {shape[2]} channels and {shape[1]} steps, or "
-                f"images of {shape[1]} by {shape[2]} pixels; say layout NCL, NLC or NHW"
+                f"{where}: {name} has shape {shape}, which is ambiguous: signals of {as_rows}, of "
+                f"{as_columns}, or images of {shape[1]} by {shape[2]} pixels; say layout NCL, NLC "
+                f"or NHW"
             )
         return "NHW"
     if len(shape) != 4:

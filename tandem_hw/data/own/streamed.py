@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-#: Bytes of samples from which on a file is read part by part instead of being taken into memory.
-LARGE: Final = 1 << 30
+from tandem_hw.data.large_samples import are_large
 
 
 class SampleSource(Protocol):
@@ -147,6 +146,6 @@ def streamed_if_large(samples: npt.NDArray[Any]) -> Any:
     Returns:
         ``StreamedSamples``, or the array itself.
     """
-    if isinstance(samples, np.memmap) and samples.nbytes >= LARGE:
+    if isinstance(samples, np.memmap) and are_large(samples.nbytes):
         return StreamedSamples(ArraySource(samples))
     return samples

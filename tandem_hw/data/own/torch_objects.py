@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Dataset, ImageDataset, Labels, Wanted
 from tandem_hw.data.own.arrays import SPLIT_SEED, TEST_FRACTION, split_test, wanted_of
 from tandem_hw.data.own.layouts import Layout, check_layout
@@ -201,8 +202,8 @@ def _length(given: Any, name: str) -> int:
         ) from error
     if count > _SAMPLES_MAX:
         raise DataError(
-            f"{name}: {type(given).__name__} says that it has {count} samples; allowed are "
-            f"{_SAMPLES_MAX}: the label of each is kept in memory"
+            f"{name}: {type(given).__name__} says that it has {counted(count, 'sample')}; allowed "
+            f"are {_SAMPLES_MAX}: the label of each is kept in memory"
         )
     return count
 

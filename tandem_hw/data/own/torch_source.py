@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.data.own.layouts import Layout, check_samples
 from tandem_hw.errors import DataError
 
@@ -145,7 +146,8 @@ class TorchSource:
         array = _array(samples, self.name)
         if len(array) != len(items) or len(labels) != len(items):
             raise DataError(
-                f"{self.name}: collate_fn makes {len(array)} samples with {len(labels)} labels of "
+                f"{self.name}: collate_fn makes {counted(len(array), 'sample')} with "
+                f"{counted(len(labels), 'label')} of "
                 f"{len(items)}; one of each is needed"
             )
         return array, list(labels)

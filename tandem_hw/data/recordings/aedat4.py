@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tandem_hw.counted import counted
 from tandem_hw.data.npz_arrays import read_arrays
 from tandem_hw.data.recordings.recording import EventRecording, recording_of
 from tandem_hw.errors import DataError, how_to_install
@@ -39,7 +40,8 @@ def read_aedat4(path: Path) -> EventRecording:
     sizes = arrays["sizes"].tolist()
     if len(sizes) != 1:
         raise DataError(
-            f"{path}: has {len(sizes)} streams of events; a recording of one camera is needed"
+            f"{path}: has {counted(len(sizes), 'stream')} of events; a recording of one camera is "
+            f"needed"
         )
     width, height = sizes[0]
     return recording_of({name: arrays[name] for name in _FIELDS}, (width, height), path)

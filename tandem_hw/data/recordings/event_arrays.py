@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,8 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 _GROUPS: Final = ("", "events", "CD", "CD/events")
 #: Filters that are part of HDF5 or h5py; another one would load a library to be read.
 _FILTERS: Final = frozenset((1, 2, 3, 32000))
+#: The size of a sensor as Metavision writes it into HDF5.
+_GEOMETRY: Final = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)
 
 
 def read_npy(path: Path, columns: str | None = None) -> EventRecording:
@@ -170,11 +173,16 @@ def _read(dataset: Any, path: Path) -> npt.NDArray[Any]:
 
 
 def _size_in(file: Any, name: str) -> tuple[int, int] | None:
-    """Return (width, height), where attributes say it."""
+    """Return (width, height), where attributes say it: two numbers, or Metavision's "640x480"."""
     for place in (file, _followed(file, name) if name else file):
         sides = [place.attrs.get(side) for side in ("width", "height")]
         if all(np.ndim(side) == 0 and np.asarray(side).dtype.kind in "iu" for side in sides):
             return int(sides[0]), int(sides[1])
+        geometry = place.attrs.get("geometry")
+        text = geometry.decode(errors="replace") if isinstance(geometry, bytes) else geometry
+        found = _GEOMETRY.fullmatch(text) if isinstance(text, str) else None
+        if found:
+            return int(found[1]), int(found[2])
     return None
 
 

@@ -16,6 +16,7 @@ from tandem_hw.arithmetic.synapses import (
     convolve_transposed_fast,
     inputs_first,
 )
+from tandem_hw.counted import counted
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec
 from tandem_hw.learning.kinds.normalisation import make_norm
@@ -51,7 +52,9 @@ class TandemConv(TandemLayer):
         """Make one; see ``LayerKind``."""
         axes = len(spec.kernel)
         if axes not in _CONVOLUTIONS:
-            raise ConversionError(f"layer {name}: a convolution over {axes} axes is not possible")
+            raise ConversionError(
+                f"layer {name}: a convolution over {counted(axes, 'axis', 'axes')} is not possible"
+            )
         make, _ = _CONVOLUTIONS[axes]
         conv = make(
             shape[0],

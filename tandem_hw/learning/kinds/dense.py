@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tandem_hw.arithmetic.synapses import dense, dense_fast, one_to_one
+from tandem_hw.counted import counted
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec
 from tandem_hw.learning.kinds.normalisation import make_norm
@@ -64,8 +65,8 @@ class TandemLinear(TandemLayer):
         folded = spec.out * math.prod(shape)
         if folded > FOLDED_MAX and (spec.pooled_to or math.prod(spec.pool) > 1):
             raise ConversionError(
-                f"layer {name}: the pooling before it makes {folded} weights of it; at most "
-                f"{FOLDED_MAX} can be: put an activation behind the pooling"
+                f"layer {name}: the pooling before it makes {counted(folded, 'weight')} of it; at "
+                f"most {FOLDED_MAX} can be: put an activation behind the pooling"
             )
         linear = nn.Linear(features, spec.out, spec.bias, dtype=torch.float32)
         norm = make_norm(spec, axes=0)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.architecture import LayerSpec
 from tandem_hw.learning.kinds.catalogue import kind_of
@@ -60,7 +61,8 @@ def with_widths(layers: Sequence[LayerSpec], widths: Any) -> tuple[LayerSpec, ..
     elif not isinstance(widths, int):
         if len(widths) != len(weighted):
             raise ConversionError(
-                f"weight_bits has {len(widths)} numbers, and the network {len(weighted)} layers "
+                f"weight_bits has {counted(len(widths), 'number')}, and the network "
+                f"{counted(len(weighted), 'layer')} "
                 f"with weights; give one for each of {', '.join(weighted)}"
             )
         own = dict(zip(weighted, widths, strict=True))

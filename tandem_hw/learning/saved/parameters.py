@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import ConversionError
 
 #: Buffers of which no value is below zero, by the ends of their names.
@@ -71,7 +72,9 @@ def check_values(name: str, value: Tensor, wanted: Tensor) -> None:
     """
     is_other = value.is_complex() or value.dtype == torch.bool
     if is_other or value.is_floating_point() != wanted.is_floating_point() or not value.numel():
-        raise ConversionError(f"{name} holds {value.numel()} values of type {value.dtype}")
+        raise ConversionError(
+            f"{name} holds {counted(value.numel(), 'value')} of type {value.dtype}"
+        )
     if not value.isfinite().all():
         raise ConversionError(f"{name} holds values that are infinite or not a number")
     if name.endswith(_NOT_NEGATIVE) and (value < 0).any():

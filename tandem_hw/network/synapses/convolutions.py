@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.synapses.geometry import (
     LEAST,
@@ -50,8 +51,9 @@ class Convolution(Synapses):
             )
         if self.weight.shape[1] != in_channels // groups:
             raise NetworkError(
-                f"layer {self.name}: weights {self.weight.shape} take {self.weight.shape[1]} input "
-                f"channels a group, the input {self.input_shape} has {in_channels // groups}"
+                f"layer {self.name}: weights {self.weight.shape} take "
+                f"{counted(self.weight.shape[1], 'input channel')} a group, the input "
+                f"{self.input_shape} has {in_channels // groups}"
             )
         if min(self.output_shape) < 1:
             raise NetworkError(

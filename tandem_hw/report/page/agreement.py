@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
 from tandem_hw.report.page.content import Picture
@@ -56,7 +57,11 @@ class CountPairs:
         different = [name for name, seen in shown if _off_diagonal(seen)]
         shown.sort(key=lambda item: item[0] not in different)
         left_out = len(shown) - _LAYERS_MAX
-        note = f" {left_out} further layers are not drawn." if left_out > 0 else ""
+        note = (
+            f" {counted(left_out, 'further layer is', 'further layers are')} not drawn."
+            if left_out > 0
+            else ""
+        )
         return [
             self._picture(number, name, seen, note if number == 0 else "")
             for number, (name, seen) in enumerate(shown[:_LAYERS_MAX])
@@ -89,7 +94,7 @@ class CountPairs:
 
         wrong = _off_diagonal(seen)
         words = (
-            f"{sum(seen.values())} counts of neurons, "
+            f"{counted(sum(seen.values()), 'count')} of neurons, "
             f"{f'{wrong} of them differ' if wrong else 'all of them equal'}"
         )
         svg = svg_of(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults, confusion_matrix
 from tandem_hw.plain_text import plain
@@ -64,11 +65,11 @@ def classification_section(
     outputs = run.output.astype(np.int64)
     margin = outputs[wrong, run.prediction[wrong]] - outputs[wrong, run.label[wrong]]
     chosen = wrong[np.argsort(-margin, kind="stable")][:_SAMPLES_MAX]
-    texts = [f"{len(run) - len(wrong)} of {len(run)} samples are classified right."]
+    texts = [f"{len(run) - len(wrong)} of {counted(len(run), 'sample')} are classified right."]
     if len(wrong):
         texts.append(
-            f"Below the matrix: {len(chosen)} of the {len(wrong)} misjudged samples, those in "
-            f"which the wrong class leads the right one by most."
+            f"Below the matrix: {len(chosen)} of the {counted(len(wrong), 'misjudged sample')}, "
+            f"those in which the wrong class leads the right one by most."
         )
     samples = [
         _sample(
@@ -100,7 +101,7 @@ def regression_section(outputs: Values, targets: Values) -> Section:
         axes.set_title("Predicted against true values", loc="left")
 
     note = "" if every == 1 else f" One of every {every} of {len(true)} values is drawn."
-    words = f"{len(true)} values; a perfect network's would lie on the line."
+    words = f"{counted(len(true), 'value')}; a perfect network's would lie on the line."
     svg = svg_of(draw, "regression", "Predicted against true values", words, height=3.2)
     return Section(
         "judgement", "Predictions", pictures=[Picture(svg, f"Each point is a value.{note}")]
@@ -122,7 +123,10 @@ def reconstruction_section(network: QuantizedNetwork, outputs: Values, images: V
         shape = network.input.shape
         for what, values in (("input", image), ("output", output)):
             samples.append(_image(as_picture(values, shape), f"sample {index}, {what}"))
-    text = f"The first {min(len(images), _IMAGES_MAX)} of {len(images)} images and their outputs."
+    text = (
+        f"The first {min(len(images), _IMAGES_MAX)} of {counted(len(images), 'image')} and "
+        f"their outputs."
+    )
     return Section("judgement", "Reconstructions", [text], samples=samples)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.network.activity import LayerSummary
 from tandem_hw.network.fixed_point import STATE_BITS
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
@@ -128,7 +129,7 @@ def weight_pictures(network: QuantizedNetwork) -> list[Picture]:
             axes.set_axis_off()
 
     words = [
-        f"{layer.name}: {values.size} weights from {values.min()} to {values.max()}, "
+        f"{layer.name}: {counted(values.size, 'weight')} from {values.min()} to {values.max()}, "
         f"{np.mean(values == 0):.1%} zeros"
         for layer in shown
         for values in [_weights(layer)]

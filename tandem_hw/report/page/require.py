@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Final
 
-from tandem_hw.errors import BackendUnavailableError, FileFormatError, how_to_install
-from tandem_hw.report.plots import give_home
+from tandem_hw.errors import FileFormatError
+from tandem_hw.report.plots import require_packages
 
 _PICTURES: Final = (".svg", ".png")
 
@@ -24,7 +23,7 @@ def require_report(path: Path) -> None:
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise FileFormatError(f"{path}: reports are HTML; give a name that ends in .html")
-    _require("reports", "matplotlib.figure", "jinja2")
+    require_packages("reports", "report", "matplotlib.figure", "jinja2")
 
 
 def require_picture(path: Path) -> None:
@@ -41,16 +40,4 @@ def require_picture(path: Path) -> None:
         raise FileFormatError(
             f"{path}: traces are drawn as SVG or PNG; give a name that ends in .svg or .png"
         )
-    _require("pictures of traces", "matplotlib.figure")
-
-
-def _require(what: str, *modules: str) -> None:
-    give_home()
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise BackendUnavailableError(
-                f"{what} need {module.partition('.')[0]}, which cannot be imported ({error}): "
-                f"{how_to_install('report')}"
-            ) from error
+    require_packages("pictures of traces", "report", "matplotlib.figure")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.network.quantized import Layer, QuantizedNetwork
 from tandem_hw.report.page.cell_areas import fill_cells
 from tandem_hw.report.page.content import Picture, Section
@@ -268,7 +269,7 @@ def _raster_picture(
     layer: Layer, raster: Raster, difference: TraceDifference | None, key: str
 ) -> Picture:
     spikes = f"{np.count_nonzero(raster.shares)} of {raster.shares.size} cells have spikes"
-    text = f"Raster of layer {layer.name}: {layer.num_neurons} neurons, {spikes}"
+    text = f"Raster of layer {layer.name}: {counted(layer.num_neurons, 'neuron')}, {spikes}"
     svg = svg_of(lambda figure: draw_raster(figure.subplots(), layer.name, raster, difference),
                  key, f"Who fired when in layer {layer.name}", f"{text}.")  # fmt: skip
     cell = (
@@ -278,7 +279,7 @@ def _raster_picture(
     )
     marked = difference is not None and difference.layer == layer.name
     where = " The dashed line marks the first difference." if marked else ""
-    return Picture(svg, f"{layer.name}: {layer.num_neurons} neurons.{cell}{where}")
+    return Picture(svg, f"{layer.name}: {counted(layer.num_neurons, 'neuron')}.{cell}{where}")
 
 
 def _potential_picture(

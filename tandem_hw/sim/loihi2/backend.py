@@ -24,6 +24,7 @@ from tandem_hw.chip.axis_order import from_lava
 from tandem_hw.chip.budget import chip_budget
 from tandem_hw.chip.guard import check_lowering
 from tandem_hw.chip.timing import board_period
+from tandem_hw.counted import counted
 from tandem_hw.errors import BackendError, TandemError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -216,7 +217,7 @@ class _Limits:
                 "some networks that do not fit make Lava's compiler run for ever: see tandem-hw "
                 "inspect --chip"
                 if phase == loihi2_job.COMPILING
-                else f"{steps} of {self.schedule.total_steps} steps were done"
+                else f"{steps} of {counted(self.schedule.total_steps, 'step')} were done"
             )
             raise BackendError(
                 f"{doing} for Loihi 2 took longer than {limit:g} seconds and was ended ({hint}); "

@@ -28,6 +28,7 @@ from lava.magma.core.run_configs import Loihi2HwCfg
 from lava.proc.io.encoder import Compression
 from lava.proc.lif.process import LIF
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import BackendError, BackendUnavailableError
 from tandem_hw.network.fixed_point import STATE_FRACTION_BITS
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -279,7 +280,8 @@ def require_neurocore_models(chip: dict[str, AbstractProcess]) -> None:
     ]
     if wrong:
         raise BackendError(
-            f"{len(wrong)} processes of the network would not run on neurocores: "
+            f"{counted(len(wrong), 'process', 'processes')} of the network would not run on "
+            f"neurocores: "
             f"{'; '.join(wrong[:4])}{'; ...' if len(wrong) > 4 else ''}. See PINNED_MODELS in "
             f"tandem_hw/sim/loihi2/assumptions.py"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import BackendError
 from tandem_hw.network.fixed_point import STATE_FRACTION_BITS
 from tandem_hw.sim.loihi2.assumptions import ADAPTER_DELAY_MAX, STATE_MESSAGE_BITS
@@ -45,8 +46,8 @@ def clock_delay(spikes: IntArray) -> int:
     fired = np.flatnonzero(spikes.reshape(len(spikes), -1).any(axis=1)) + 1
     if not len(fired):
         raise BackendError(
-            f"the clock on the chip never fired in {len(spikes)} steps; nothing comes back from "
-            f"the board (see docs/loihi2.md, first contact)"
+            f"the clock on the chip never fired in {counted(len(spikes), 'step')}; nothing comes "
+            f"back from the board (see docs/loihi2.md, first contact)"
         )
     delay = int(fired[0]) - CLOCK_PERIOD
     if not 0 <= delay <= ADAPTER_DELAY_MAX or np.any(np.diff(fired) != CLOCK_PERIOD):
@@ -104,8 +105,10 @@ def matching_delay(
     if not len(fits):
         best = int(differing.argmin())
         raise BackendError(
-            f"layer {name}: no input delay up to {len(expected) - 1} steps explains what it did in "
-            f"the calibration (with {best}, the nearest, {int(differing[best])} values differ). "
+            f"layer {name}: no input delay up to {counted(len(expected) - 1, 'step')} explains "
+            f"what it did in "
+            f"the calibration (with {best}, the nearest, "
+            f"{counted(int(differing[best]), 'value differs', 'values differ')}). "
             f"The chip does not compute what is assumed: see docs/loihi2.md, what is assumed"
         )
     if bool((expected == expected[:1]).all()):
@@ -203,7 +206,8 @@ def require_reset(values: IntArray, order: npt.NDArray[np.int64], name: str) -> 
             raise BackendError(
                 f"layer {name}: sample {order[0]} gave {values[slot][neuron]} when it was repeated "
                 f"in slot {slot} and {values[first][neuron]} at first (neuron {list(neuron)}, "
-                f"{len(places)} neurons differ): the chip's state was not reset between samples"
+                f"{counted(len(places), 'neuron differs', 'neurons differ')}): the chip's state "
+                f"was not reset between samples"
             )
 
 
@@ -221,7 +225,8 @@ def first_of_each(values: IntArray, order: npt.NDArray[np.int64]) -> IntArray:
 def _check_length(length: int, needed: int, name: str) -> None:
     if length < needed:
         raise BackendError(
-            f"layer {name}: {length} steps were recorded and {needed} are needed; the run ended "
+            f"layer {name}: {counted(length, 'step was', 'steps were')} recorded and {needed} are "
+            f"needed; the run ended "
             f"early"
         )
 

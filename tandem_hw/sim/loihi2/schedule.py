@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_hw.chip.timing import board_period, check_period, window_start
+from tandem_hw.counted import counted
 from tandem_hw.errors import NetworkError
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.sim.loihi2.assumptions import ADAPTER_DELAY_MAX, RESET_INTERVAL_MAX
@@ -105,8 +106,8 @@ def check_board_period(network: QuantizedNetwork, period: int) -> None:
         )
     if period < shortest or period > RESET_INTERVAL_MAX or period & (period - 1):
         raise NetworkError(
-            f"a period of {period} steps cannot run on Loihi 2, where reset_interval is a power of "
-            f"two: give one from {shortest} to {RESET_INTERVAL_MAX}"
+            f"a period of {counted(period, 'step')} cannot run on Loihi 2, where reset_interval is "
+            f"a power of two: give one from {shortest} to {RESET_INTERVAL_MAX}"
         )
     check_period(network, period)
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import DataError
 from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.learning.model import TandemNetwork
@@ -87,8 +88,8 @@ def _check_fit(path: str, teacher: TandemNetwork, pupil: TandemNetwork) -> None:
         )
     if teacher.outputs != pupil.outputs:
         raise DataError(
-            f"teacher {path}: has {teacher.outputs} outputs, the network that it shall teach "
-            f"{pupil.outputs}; give one that was trained on the same data"
+            f"teacher {path}: has {counted(teacher.outputs, 'output')}, the network that it shall "
+            f"teach {pupil.outputs}; give one that was trained on the same data"
         )
     difference = "" if teacher.meaning is None else teacher.meaning.classes_differ(pupil.meaning)
     if difference:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from tandem_hw.counted import counted
 from tandem_hw.errors import ConversionError
 from tandem_hw.learning.saved.field_rules import Rules, check_fields, is_real, of_type, shown
 from tandem_hw.learning.saved.parameters import check_tensor
@@ -78,7 +79,9 @@ def restore_optimizer(
 def _groups(found: Sequence[Any], own: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the groups of an optimizer with the rates that a file says."""
     if len(found) != len(own):
-        raise ConversionError(f"its optimizer has {len(found)} groups; {len(own)} are needed")
+        raise ConversionError(
+            f"its optimizer has {counted(len(found), 'group')}; {len(own)} are needed"
+        )
     groups = []
     for index, (group, wanted) in enumerate(zip(found, own, strict=True)):
         owner = f" of group {index} of its optimizer"

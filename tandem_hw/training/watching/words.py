@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tandem_hw.counted import counted
+
 _LABELS: Final = {"mse": "MSE", "mae": "MAE", "r2": "R^2", "psnr": "PSNR"}
 _UNITS: Final = {"psnr": " dB"}
 
@@ -27,8 +29,7 @@ def describe_epoch(epoch: Mapping[str, Any], seconds: float | None = None) -> st
     validation = epoch[f"validation_{name}"]
     held_out = "" if validation is None else f", validation {shown(name, validation)}"
     spiking = epoch.get("spiking_layers")
-    spike = "layer spikes" if spiking == 1 else "layers spike"
-    stage = "" if spiking is None else f", {spiking} {spike}"
+    stage = "" if spiking is None else f", {counted(spiking, 'layer spikes', 'layers spike')}"
     took = "" if seconds is None else f", {seconds:.1f} s"
     return (
         f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, {shown(name, epoch[name])}"

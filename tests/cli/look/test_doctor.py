@@ -122,7 +122,7 @@ def findings(*states: str) -> Iterator[Finding]:
     ("states", "verdict"),
     [
         (("works",), "all that is installed works"),
-        (("works", "missing"), "all that is installed works; 1 optional parts are missing"),
+        (("works", "missing"), "all that is installed works; 1 optional part is missing"),
         (("works", "fails"), "the core works, but not part1, though installed"),
         (("fails",), "the core of tandem-hw does not work here; see the lines above"),
         ((), "the core of tandem-hw does not work here; see the lines above"),

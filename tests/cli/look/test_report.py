@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from tandem_hw.cli.work import simulate as simulate_command
-from tandem_hw.export.net_file import read_net
+from tandem_hw.export.freezing import freeze
+from tandem_hw.export.net_file import read_net, write_net
+from tandem_hw.learning.checkpoint import load_checkpoint
 from tandem_hw.training.options import TrainingOptions
 from tests.helpers.command_line import run, succeed, written_json
 from tests.helpers.pages import Seen, looked_at
@@ -121,6 +123,7 @@ def test_a_training_is_shown_as_it_ends_and_from_its_folder(here: Path) -> None:
     succeed("simulate", "a.net", "--data", "npz:a.npz", "--json", "new/simulate.json")
     line = "verify a.net --data npz:a.npz --backends reference,lava-cpu --json new/verify.json"
     succeed(*line.split())
+    assert written_json(here / "new" / "verify.json")["network_digest"] == read_net("a.net").digest
     told = succeed("report", "new", "--report-sample", 7).output
     assert told == "wrote new/report.html\n"
     first, page = seen(here / "train.html"), seen(here / "new" / "report.html")
@@ -145,10 +148,23 @@ def test_a_training_is_shown_as_it_ends_and_from_its_folder(here: Path) -> None:
         assert any(text.startswith("Learning rate as the options plan it") for text in shown.texts)
         options = {row[0]: row[1] for row in shown.table("option")[1:]}
         assert options["batch size"] == "20"
-    assert page.texts[3] == "MATCH on reference, shortened (24 samples, verify.json)"
-    assert "simulate.json is of another network than checkpoint.pt" in page.texts
+    for name in ("simulate", "verify"):
+        assert f"{name}.json is of another network than checkpoint.pt" in page.texts
+    assert not any(text.startswith("MATCH") for text in page.texts)
     assert {"simulate.json", "verify.json"} <= set(page.headings)
     assert not {"simulate.json", "verify.json"} & set(first.headings)
+
+    write_net(freeze(load_checkpoint(here / "new" / "checkpoint.pt").model), here / "new.net")
+    line = "verify new.net --data npz:rows.npz --backends reference,lava-cpu --overwrite"
+    succeed(*line.split(), "--json", "new/verify.json")
+    content = written_json(here / "new" / "verify.json")
+    content_of_old = {name: one for name, one in content.items() if name != "network_digest"}
+    for said in (content, content_of_old):  # older versions did not say the digest
+        (here / "new" / "verify.json").write_text(json.dumps(said))
+        succeed("report", "new", "--overwrite")
+        texts = seen(here / "new" / "report.html").texts
+        assert "MATCH on reference, shortened (40 samples, verify.json)" in texts
+        assert "verify.json is of another network than checkpoint.pt" not in texts
 
 
 def test_a_network_that_is_not_the_trained_one_is_noticed(here: Path) -> None:

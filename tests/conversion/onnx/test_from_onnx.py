@@ -428,7 +428,7 @@ def test_files_that_are_no_network_are_refused(tmp_path: Path) -> None:
     model = onnx.load(str(save(path, [relu], [])))
     model.graph.input.append(helper.make_tensor_value_info("x2", FLOAT, (3,)))
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(FileFormatError, match="it has 2 inputs and 1 outputs, where one each"):
+    with pytest.raises(FileFormatError, match="it has 2 inputs and 1 output, where one each"):
         from_onnx(path)
     del model.graph.input[1:]
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tandem_hw.data import npz_file
+from tandem_hw.data import large_samples
 from tandem_hw.data.dataset import ImageDataset, Labels
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.own import streamed
@@ -90,7 +90,7 @@ def test_npy_files_are_mapped_and_streamed_where_they_are_large(
     spec = f"{save_npy(tmp_path, **signals())},layout=NCL"
     held = load(spec)
     assert isinstance(held.x_train, np.memmap)
-    monkeypatch.setattr(streamed, "LARGE", 10)
+    monkeypatch.setattr(large_samples, "LARGE", 10)
     data = load(spec)
     assert isinstance(data.x_train, streamed.StreamedSamples)
     assert repr(data.x_train) == "StreamedSamples(ArraySource, shape=(12, 2, 30), float32)"
@@ -106,8 +106,7 @@ def test_a_large_npz_file_is_streamed_in_a_training_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = f"{save_npz(tmp_path, **signals())},layout=NCL"
-    monkeypatch.setattr(streamed, "LARGE", 10)
-    monkeypatch.setattr(npz_file, "_LEFT_IN_FILE", 10)
+    monkeypatch.setattr(large_samples, "LARGE", 10)
     data = load(spec)
     assert isinstance(data.x_train, streamed.StreamedSamples)
     assert np.array_equal(np.asarray(data.x_train), WAVES)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tandem_hw.data import large_samples
 from tandem_hw.data.dataset import ImageDataset, Labels
 from tandem_hw.data.datasets import load_dataset
 from tandem_hw.data.own import image_folder, streamed
@@ -144,13 +146,83 @@ def test_sizes_are_alike_or_said(tmp_path: Path) -> None:
     assert np.array_equal(data.x_train[0, 0], load(tmp_path, ",size=5x6").x_train[0, 0])
 
 
+#: How pixels that lie in a file become those that are seen, by the orientation that EXIF says.
+SEEN: dict[int, Callable[[Any], Any]] = {
+    1: lambda image: image,
+    2: np.fliplr,
+    3: lambda image: np.rot90(image, 2),
+    4: np.flipud,
+    5: lambda image: np.swapaxes(image, 0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(np.swapaxes(image, 0, 1), 2),
+    8: np.rot90,
+}
+
+
+def turned(path: Path, orientation: int, seed: int, channels: int = 1) -> Any:
+    """Save an image with EXIF as a camera does that is held otherwise, and return what is seen."""
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    stored = pixels(seed, channels=channels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(stored).save(path, exif=exif)
+    return SEEN[orientation](stored)
+
+
+@pytest.mark.parametrize("orientation", SEEN)
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_taken_as_they_are_seen(
+    tmp_path: Path, suffix: str, orientation: int, channels: int
+) -> None:
+    seen = [
+        turned(tmp_path / name / f"1.{suffix}", orientation, seed, channels)
+        for seed, name in enumerate(("test/a", "test/b", "train/a", "train/b"))
+    ]
+    data = load(tmp_path)
+    shape = (channels, 6, 5) if orientation > 4 else (channels, 5, 6)
+    assert data.shape == shape
+    expected = np.stack(seen[:2]).reshape(2, *seen[0].shape[:2], channels).transpose(0, 3, 1, 2)
+    assert np.array_equal(np.asarray(data.x_test), expected)
+
+
+def test_sizes_are_those_that_are_seen(tmp_path: Path) -> None:
+    make(tmp_path)  # 5 x 6
+    turned(tmp_path / "dog" / "7.png", 6, 3)
+    with pytest.raises(DataError, match=r"7\.png: is 6x5 pixels .*cat/0\.png is 5x6"):
+        load(tmp_path)
+    upright = pixels(3, height=6, width=5)
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "dog" / "7.png", exif=exif)
+    Image.fromarray(upright).save(tmp_path / "dog" / "8.png")
+    images = load(tmp_path, ",size=4x3")
+    found = Counter(one.tobytes() for one in np.concatenate([images.x_train, images.x_test]))
+    assert found.most_common(1)[0][1] == 2
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0garbage_here", b"Exif\0\0II*\0\xff\xff\xff\xff"], ids=["other", "cut"]
+)
+def test_exif_that_cannot_be_read_says_nothing(tmp_path: Path, suffix: str, exif: bytes) -> None:
+    make(tmp_path)
+    held = load(tmp_path)
+    for path in sorted(tmp_path.rglob("*.png")):
+        Image.open(path).save(path.with_suffix(f".{suffix}"), exif=exif, quality=100)
+        if suffix != "png":
+            path.unlink()
+    data = load(tmp_path)
+    assert data.shape == held.shape
+    assert np.allclose(data.x_train, held.x_train, atol=3 if suffix == "jpg" else 0)
+
+
 def test_many_images_lie_in_a_file_and_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path)
     held = load(tmp_path)
-    for module in (image_folder, streamed):
-        monkeypatch.setattr(module, "LARGE", 100)
+    monkeypatch.setattr(large_samples, "LARGE", 100)
     monkeypatch.setattr(image_folder, "_PIECE", 7)
     data = load(tmp_path)
     assert isinstance(data.x_train, streamed.StreamedSamples)
@@ -286,13 +358,13 @@ FOLDERS: list[tuple[Callable[[Path], Any], str]] = [
     (two_lists, "holds ['x.csv', 'y.csv']; give one CSV file"),
     (parts_in_one_of_two, "has a column of parts, and is one of two files"),
     (not_text, "x.csv: cannot be read as a CSV file"),
-    (write("path,label"), "x.csv: has 1 lines"),
+    (write("path,label"), "x.csv: has 1 line;"),
     (write("a,b", "0.png,cat"), "has the columns ['a', 'b']; one of path, file"),
     (write("path,b", "0.png,cat"), "one of label, labels, class, class_name, target, category"),
     (write("path,label", "0.png,cat"), "line 2 names '0.png', and there is no such file"),
     (write("path,label", ",cat"), "line 2 names '', and there is no such file"),
     (write("path,label", "x.csv,nan"), "line 2 has the label 'nan'; give every file its label"),
-    (write("path,label", "x.csv"), "line 2 has 1 fields"),
+    (write("path,label", "x.csv"), "line 2 has 1 field;"),
     (write("path,label,part", "x.csv,cat,dev"), "line 2 has the part 'dev'; allowed are train"),
 ]
 

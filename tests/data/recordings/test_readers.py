@@ -147,7 +147,7 @@ def test_aedat4_files_say_events_and_sensor(tmp_path: Path) -> None:
 # Arrays ------------------------------------------------------------------------------------------
 
 
-def hdf5(path: Path, group: str, names: str, **attributes: int) -> None:
+def hdf5(path: Path, group: str, names: str, **attributes: Any) -> None:
     events = made()
     with h5py.File(path, "w") as file:
         for name, called in zip(NAMES, names.split(), strict=True):
@@ -169,6 +169,24 @@ def test_hdf5_files_have_events_in_usual_places(tmp_path: Path, group: str, name
     read = read_events(tmp_path / "a.h5")
     assert_same(read.events, made())
     assert read.sensor_size == (320, 240)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "size"),
+    [
+        ("1280x720", (1280, 720)),
+        (b"1280x720", (1280, 720)),
+        ("1280x0720", None),
+        ("0x720", None),
+        ("wide", None),
+        (1280, None),
+    ],
+)
+def test_hdf5_files_of_metavision_say_their_geometry(
+    tmp_path: Path, geometry: Any, size: tuple[int, int] | None
+) -> None:
+    hdf5(tmp_path / "a.h5", "CD/", "x y t p", geometry=geometry)
+    assert read_events(tmp_path / "a.h5").sensor_size == size
 
 
 def test_hdf5_files_may_have_a_table(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_those_of_a_model_are_taken_in_any_precision() -> None:
         ("weight", torch.full((2, 3), math.nan), "weight holds values that are infinite or not a"),
         ("norm.running_var", torch.tensor([1.0, -1.0]), r"norm\.running_var holds values below ze"),
         ("norm.num_batches_tracked", torch.tensor(-1), "num_batches_tracked holds values below z"),
-        ("norm.num_batches_tracked", torch.tensor(1.0), "num_batches_tracked holds 1 values of t"),
+        ("norm.num_batches_tracked", torch.tensor(1.0), "num_batches_tracked holds 1 value of t"),
     ],
 )
 def test_others_are_refused(name: str, value: Any, message: str) -> None:

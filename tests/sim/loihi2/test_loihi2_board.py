@@ -151,7 +151,7 @@ def test_process_that_would_run_on_the_host_is_refused_before_the_run(
     network = small_network("subtract", 3)
     with pytest.raises(
         BackendError,
-        match=r"failed: 1 processes of the network would not run on neurocores: layer conv, "
+        match=r"failed: 1 process of the network would not run on neurocores: layer conv, "
         r"synapses \(Conv: lava\.proc\.conv\.models\.PyConvModel",
     ):
         Loihi2Backend(partition="oheogulch").run(network, random_inputs(network))

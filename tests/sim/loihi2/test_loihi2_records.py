@@ -111,7 +111,7 @@ def test_answer_that_no_delay_explains_is_reported_with_the_nearest() -> None:
     recorded[5, 1, 2] ^= 1
     with pytest.raises(
         BackendError,
-        match=r"conv: no input delay up to 4 .*with 3, the nearest, 1 values differ",
+        match=r"conv: no input delay up to 4 .*with 3, the nearest, 1 value differs",
     ):
         matching_delay(recorded, expected, KNOWN, "conv")
 

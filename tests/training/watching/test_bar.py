@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from tandem_hw.training.progress import StepReport
 from tandem_hw.training.watching import bar
-from tandem_hw.training.watching.bar import TrainingBar, training_columns
+from tandem_hw.training.watching.bar import NotebookOutput, TrainingBar, training_columns
 from tandem_hw.training.watching.words import describe_epoch, duration
 from tests.helpers.trainings import run
 
@@ -54,6 +54,72 @@ def test_a_training_is_silent_where_that_is_wanted_or_somebody_shows_it(
 def test_nothing_is_shown_in_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run(tmp_path)
     assert capfd.readouterr() == ("", "")
+
+
+class Output:
+    """Stands for the output of a notebook's cell, and keeps what it has shown."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def display(self, content: dict[str, str], **how: object) -> Output:
+        assert how == {"raw": True, "display_id": True}
+        assert not self.texts, "a second output"
+        return self.update(content, raw=True)
+
+    def update(self, content: dict[str, str], *, raw: bool) -> Output:
+        assert raw
+        assert list(content) == ["text/plain"]
+        self.texts.append(content["text/plain"])
+        return self
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Output:
+    """Let standard error be a notebook's."""
+    display = pytest.importorskip("IPython.display")
+    output = Output()
+    monkeypatch.setattr(display, "display", output.display)
+    monkeypatch.setattr(bar, "Console", lambda **_: Console(force_jupyter=True))
+    return output
+
+
+def test_a_notebook_has_one_output_with_a_line_for_each_epoch(
+    tmp_path: Path, notebook: Output, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path)
+    assert notebook.texts[0].startswith("epoch 1/3, 1/")
+    *lines, last = notebook.texts[-1].splitlines()
+    assert [line.partition(":")[0] for line in (*lines, last)] == ["epoch 1", "epoch 2", "epoch 3"]
+    assert last.endswith(" s")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_quiet_training_leaves_a_notebook_alone(tmp_path: Path, notebook: Output) -> None:
+    run(tmp_path, quiet=True)
+    assert notebook.texts == []
+
+
+def test_the_line_of_a_notebook_moves_twice_a_second(notebook: Output) -> None:
+    now = [100.0]
+    output = NotebookOutput(clock=lambda: now[0])
+    for batch in range(1, 7):
+        output.step(step(3, batch))
+        now[0] += 0.25  # no rounding
+    state = "loss 0.1234 accuracy 98.76% spike rate 0.123"
+    assert notebook.texts == [
+        f"epoch 3/12, 1/100: {state}",
+        f"epoch 3/12, 3/100: 4:09 left {state}",
+        f"epoch 3/12, 5/100: 4:09 left {state}",
+    ]
+    epoch = {"epoch": 3, "loss": 0.5, "accuracy": 0.75, "spike_rate": 0.1}
+    line = "epoch 3: loss 0.5000, accuracy 75.00%, spike rate 0.100, 1.5 s"
+    output.epoch_done({**epoch, "validation_accuracy": None})
+    assert notebook.texts[-1] == line
+    now[0] += 1
+    output.step(step(4, 1))
+    assert notebook.texts[-1].splitlines()[0] == line
+    assert notebook.texts[-1].splitlines()[1].startswith("epoch 4/12, 1/100: ")
 
 
 def step(epoch: int, batch: int) -> StepReport:

@@ -28,6 +28,7 @@ from tandem_hw.cli.work.look.sections import (
 )
 from tandem_hw.cli.work.samples import Samples, load_samples
 from tandem_hw.cli.work.simulate import run_samples
+from tandem_hw.counted import counted
 from tandem_hw.errors import DataError, FileFormatError, TandemError
 from tandem_hw.export.freezing import integer_network
 from tandem_hw.learning.checkpoint import load_checkpoint
@@ -74,7 +75,7 @@ def write_folder_report(
     found = read_run_folder(folder)
     network = _network(folder, found)
     ran = None if network is None else _ran(network, found, data, samples, wanted)
-    verdicts = _verdicts(found)
+    verdicts = _verdicts(found, network)
     figures: list[Figure] = [
         metric_figure(name, value, "test ") for name, value in found.tested.items()
     ]
@@ -146,7 +147,7 @@ def _ran(
     return _Ran(given, run, given.measure(network, run))
 
 
-def _verdicts(found: RunFolder) -> list[Verdict]:
+def _verdicts(found: RunFolder, network: QuantizedNetwork | None) -> list[Verdict]:
     planned = found.options.get("epochs")
     done = len(found.epochs)
     of_all = "" if done == planned else f" of {planned}"
@@ -156,14 +157,19 @@ def _verdicts(found: RunFolder) -> list[Verdict]:
     if found.silent_layers:
         names = ", ".join(found.silent_layers)
         verdicts.insert(0, Verdict("bad", f"SILENT: {names} never fired on the test samples"))
-    if found.verified is not None:
+    for name, result in (("simulate", found.simulated), ("verify", found.verified)):
+        if result is not None and not _is_of(result, network):
+            text = f"{name}.json is of another network than {BEST_NAME}"
+            verdicts.append(Verdict("bad", text))
+    if found.verified is not None and _is_of(found.verified, network):
         tone, word = ("good", "MATCH") if found.verified["match"] else ("bad", "MISMATCH")
         backends = ", ".join(map(str, found.verified["backends"]))
         verdicts.insert(
             0,
             Verdict(
                 "good" if tone == "good" else "bad",
-                f"{word} on {backends} ({found.verified['samples']} samples, verify.json)",
+                f"{word} on {backends} ({counted(found.verified['samples'], 'sample')}, "
+                f"verify.json)",
             ),
         )
     return verdicts
@@ -187,10 +193,12 @@ def _agreement(
                 f"it was"
             )
             verdicts.append(Verdict("bad", text))
-    simulated = {} if found.simulated is None else found.simulated
-    if simulated.get("network_digest", network.digest) != network.digest:
-        verdicts.append(Verdict("bad", f"simulate.json is of another network than {BEST_NAME}"))
     return verdicts
+
+
+def _is_of(result: Mapping[str, Any], network: QuantizedNetwork | None) -> bool:
+    """Whether a result is of this network, or may be: older ones of ``verify`` do not say it."""
+    return network is None or result.get("network_digest", network.digest) == network.digest
 
 
 def _results(found: RunFolder) -> list[Section]:
@@ -200,7 +208,9 @@ def _results(found: RunFolder) -> list[Section]:
         if result is None:
             continue
         where = result.get("backend") or ", ".join(map(str, result.get("backends", [])))
-        text = f"As {name}.json in the folder says: {result['samples']} samples on {where}."
+        text = (
+            f"As {name}.json in the folder says: {counted(result['samples'], 'sample')} on {where}."
+        )
         difference = result.get("first_difference")
         sections.append(
             Section(

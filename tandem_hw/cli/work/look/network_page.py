@@ -9,6 +9,7 @@ from tandem_hw.cli.work.look.sections import (
     network_section,
     provenance_section,
 )
+from tandem_hw.counted import counted
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.report.page.content import Figure, Page, Verdict
 from tandem_hw.report.page.page import write_page
@@ -28,7 +29,8 @@ def write_network_report(wanted: WantedReport, network: QuantizedNetwork, with_c
         if all(proven)
         else Verdict(
             "neutral",
-            f"{proven.count(False)} of {len(proven)} layers are not proven to stay within 24 bits.",
+            f"{proven.count(False)} of {counted(len(proven), 'layer')} are not proven to stay "
+            f"within 24 bits.",
         )
     )
     neurons = sum(layer.num_neurons for layer in network)

@@ -17,6 +17,7 @@ from tandem_hw.cli.work.look.run_sections import (
 from tandem_hw.cli.work.look.sections import network_section, page_table, provenance_section
 from tandem_hw.cli.work.run_tables import comparison_table, what_was_compared
 from tandem_hw.cli.work.samples import Samples
+from tandem_hw.counted import counted
 from tandem_hw.network.activity import LayerSummary, summarise
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording, RunResults
@@ -193,7 +194,7 @@ def comparison_verdicts(report: VerificationReport) -> list[Verdict]:
             Verdict(
                 "good",
                 f"MATCH: every spike count and every output is equal on "
-                f"{', '.join(report.backends)} ({report.samples} samples)",
+                f"{', '.join(report.backends)} ({counted(report.samples, 'sample')})",
             )
         ]
     faults = [f"MISMATCH: {one}" for one in report.other_parameters] or [report.fault]
@@ -213,5 +214,6 @@ def digests(network: QuantizedNetwork, given: Samples) -> dict[str, str]:
 
 def _run_verdict(run: RunResults, metrics: Mapping[str, float]) -> Verdict:
     return Verdict(
-        "neutral", f"{shown_together(metrics)} on {len(run)} samples, by the backend {run.backend}"
+        "neutral",
+        f"{shown_together(metrics)} on {counted(len(run), 'sample')}, by the backend {run.backend}",
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from tandem_hw.counted import counted
 from tandem_hw.network.quantized import Layer
 from tandem_hw.plain_text import plain
 from tandem_hw.report.page.steps import TracedNeuron
@@ -47,8 +48,8 @@ def raster_lines(
     raster = raster_of(spikes, _ROWS_MAX, COLUMNS - _LABEL)
     fired = int(np.count_nonzero(spikes.any(axis=0)))
     yield (
-        f"{plain(layer.name)}: {int((spikes != 0).sum())} spikes, {fired} of {layer.num_neurons} "
-        f"neurons fired; steps 1 to {steps}"
+        f"{plain(layer.name)}: {counted(int((spikes != 0).sum()), 'spike')}, {fired} of "
+        f"{counted(layer.num_neurons, 'neuron')} fired; steps 1 to {steps}"
     )
     width = max(1, min(_CELL_MAX, (COLUMNS - _LABEL) // raster.shares.shape[1]))
     for row, shares in enumerate(raster.shares):

@@ -11,6 +11,7 @@ from tandem_hw.cli.metrics import shown
 from tandem_hw.cli.work.look.sections import chip_section, page_table, plain_section
 from tandem_hw.cli.work.run_tables import activity_table, modelled_line
 from tandem_hw.cli.work.samples import Samples
+from tandem_hw.counted import counted
 from tandem_hw.errors import TandemError
 from tandem_hw.network.activity import LayerSummary, total
 from tandem_hw.network.quantized import QuantizedNetwork
@@ -57,7 +58,9 @@ def activity_section(
         *(head_room_line(name, found) for name, found in bits.items() if found < 0),
         *(saturation_lines(saturation) if saturation else uncounted_lines(network, first.backend)),
     ]
-    tables = [page_table(activity_table(layers, f"{len(first)} samples on {first.backend}"))]
+    tables = [
+        page_table(activity_table(layers, f"{counted(len(first), 'sample')} on {first.backend}"))
+    ]
     pictures = activity_pictures(layers)
     if bits:
         caption = "Bits between the largest state that these samples reached and the limit."

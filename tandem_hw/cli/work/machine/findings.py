@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
+from tandem_hw.counted import counted
+
 State = Literal["works", "fails", "missing", "told"]
 
 #: Version of the JSON report.
@@ -70,7 +72,11 @@ class Findings:
         if not self.core_works:
             return "the core of tandem-hw does not work here; see the lines above"
         missing = sum(one.state == "missing" for one in self.all)
-        rest = f"; {missing} optional parts are missing" if missing else ""
+        rest = (
+            f"; {counted(missing, 'optional part is', 'optional parts are')} missing"
+            if missing
+            else ""
+        )
         if self.failing:
             return f"the core works, but not {', '.join(self.failing)}, though installed{rest}"
         return f"all that is installed works{rest}"

@@ -1,0 +1,1 @@
+"""What the Tab key completes."""

@@ -32,6 +32,7 @@ MODELS: Final[dict[str, Builder]] = {
         "resnet18": _RESIDUAL,
         "eventnet": _PLAIN,
         "autoencoder": _CONVOLUTIONAL,
+        "compressor": _CONVOLUTIONAL,
         "signalnet": _CONVOLUTIONAL,
     }.items()
 }

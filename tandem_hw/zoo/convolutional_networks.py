@@ -44,7 +44,27 @@ def autoencoder(input_shape: tuple[int, ...], classes: int = 0) -> nn.Sequential
         input_shape: (channels, height, width).
         classes: not used; an image is put out.
     """
-    channels, height, width = image_shape("autoencoder", input_shape)
+    return _autoencoder("autoencoder", input_shape, 32, [])
+
+
+def compressor(input_shape: tuple[int, ...], classes: int = 0) -> nn.Sequential:
+    """Return an autoencoder whose middle holds half as many values as a gray image has pixels.
+
+    conv16s2 - conv32s2 - conv8c1 - convT16s2 - convT.
+
+    Args:
+        input_shape: (channels, height, width).
+        classes: not used; an image is put out.
+    """
+    middle = [nn.Conv2d(32, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
+    return _autoencoder("compressor", input_shape, 8, middle)
+
+
+def _autoencoder(
+    name: str, input_shape: tuple[int, ...], code: int, middle: Sequence[nn.Module]
+) -> nn.Sequential:
+    """Halve the sides of an image twice, and double them again from ``code`` channels."""
+    channels, height, width = image_shape(name, input_shape)
     half = (-(-height // 2), -(-width // 2))
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3, 2, padding=1, bias=False),
@@ -53,7 +73,8 @@ def autoencoder(input_shape: tuple[int, ...], classes: int = 0) -> nn.Sequential
         nn.Conv2d(16, 32, 3, 2, padding=1, bias=False),
         nn.BatchNorm2d(32),
         nn.ReLU(),
-        nn.ConvTranspose2d(32, 16, 3, 2, padding=1, output_padding=_even(half), bias=False),
+        *middle,
+        nn.ConvTranspose2d(code, 16, 3, 2, padding=1, output_padding=_even(half), bias=False),
         nn.BatchNorm2d(16),
         nn.ReLU(),
         nn.ConvTranspose2d(16, channels, 3, 2, padding=1, output_padding=_even((height, width))),

@@ -93,7 +93,7 @@ REFUSALS = {
     "train --config a.toml --out a": 'a.toml: train has no option "epoch"; did you mean epochs?',
     "verify --config a.toml": 'a.toml: verify has no option "epoch"',
     "train --reset none --out a": "'none' is not one of 'subtract', 'zero'",
-    "train --augmentation much --out a": "'much' is not one of 'none', 'mnist', 'cifar'",
+    "train --augmentation much --out a": "'much' is not one of 'none', 'shift', 'mnist', 'cifar'",
     "train --recipe soup --out a": "'soup' is not one of 'mnist'",
     "train --resume --overwrite --out a": "--resume keeps a training and --overwrite replaces it",
     "train --out full": "full: holds a training already",

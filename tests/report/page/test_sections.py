@@ -343,3 +343,29 @@ def test_deep_networks_and_long_windows_stay_small() -> None:
     assert len(section.pictures) == 32
     assert "A cell is up to 2 neurons in up to 7 steps" in section.pictures[0].caption
     assert sum(len(picture.svg) for picture in section.pictures) < 2_000_000
+
+
+def test_the_pairs_of_very_many_classes_fit_into_memory() -> None:
+    classes = 1 << 16  # a matrix would take 34 GB
+    network = small_network()
+    many = SimpleNamespace(outputs=classes, input=network.input)
+    label = np.array([0, 65_535, 65_535, 65_535, 9])
+    prediction = np.array([1, 65_534, 65_534, 65_535, 9])
+    output = np.zeros((5, classes), np.int32)
+    run = type(
+        "Run",
+        (),
+        {
+            "prediction": prediction,
+            "label": label,
+            "output": output,
+            "__len__": lambda self: len(label),
+        },
+    )()
+    section = classification_section(
+        many,  # type: ignore[arg-type]
+        run,
+        random_inputs(network, 5),
+    )
+    rows = [[cell.text for cell in row] for row in section.tables[0].rows]
+    assert rows == [["65535", "65534", "2", "3"], ["0", "1", "1", "1"]]

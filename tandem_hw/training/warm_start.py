@@ -25,7 +25,7 @@ from tandem_hw.learning.saved.foreign_parameters import (
 from tandem_hw.learning.saved.parameters import check_values
 from tandem_hw.learning.torch_file import is_archive, read_torch_file
 from tandem_hw.learning.weights_in_effect import plain_state
-from tandem_hw.pointer_file import refuse_pointer
+from tandem_hw.pointer_file import refuse_pointer, refuse_unreachable
 from tandem_hw.user_warnings import UncheckedFileWarning, UnusedParametersWarning, warn_caller
 
 __all__ = [
@@ -186,6 +186,7 @@ def is_tandem_checkpoint(path: str | os.PathLike[str]) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    refuse_unreachable(path, FileFormatError)
     if not path.is_file():
         raise FileFormatError(
             f"{path}: is no file; give what torch.save(network.state_dict()) wrote"

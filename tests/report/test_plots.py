@@ -224,7 +224,7 @@ def test_very_many_classes_share_cells() -> None:
         (496, 496): 1,
     }
     assert counts.sum() == 4
-    assert image.get_extent() == [-0.5, 497 * 132 - 0.5, 497 * 132 - 0.5, -0.5]
+    assert list(image.get_extent()) == [-0.5, 497 * 132 - 0.5, 497 * 132 - 0.5, -0.5]
 
 
 def test_a_plot_needs_no_home(tmp_path: Path) -> None:

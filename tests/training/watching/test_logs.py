@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,17 @@ def test_a_missing_extra_is_said_before_any_work(
     assert result.exit_code == 2
     assert "tensorboard is not installed" in result.stderr
     assert not out.exists()
+
+
+def test_a_folder_of_that_name_is_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorboard").mkdir()  # as a training into the current folder leaves it
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    for name in [one for one in sys.modules if one.partition(".")[0] == "tensorboard"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(BackendUnavailableError, match="tensorboard is not installed"):
+        check_logs(["tensorboard"])
 
 
 def test_a_mistyped_log_is_named(tmp_path: Path) -> None:

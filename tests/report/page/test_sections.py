@@ -394,7 +394,7 @@ def test_very_many_layers_are_thinned_out_in_tables() -> None:
     assert table.note == "One of every 5 of 5000 rows, and the last one."
     of_terminal = RichTable("layer", caption="Said before.")
     for layer in layers[:1201]:
-        of_terminal.add_row(layer["name"])
+        of_terminal.add_row(str(layer["name"]))
     table = page_table(of_terminal)
     assert (len(table.rows), table.rows[-1][0].text) == (601, "layer1200")
     assert table.note == "Said before. One of every 2 of 1201 rows, and the last one."

@@ -34,5 +34,8 @@ def is_installed(package: str) -> bool:
     Args:
         package: its name, without dots.
     """
-    found = importlib.util.find_spec(package)
+    try:
+        found = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # somebody has put something else in its place
+        return False
     return found is not None and found.origin is not None

@@ -151,6 +151,8 @@ def reported(target: Path, action: str = "written") -> Iterator[None]:
     Raises:
         FileFormatError: names the file and the reason.
     """
+    if "\0" in str(target):
+        raise FileFormatError(f"{target}: cannot be {action} (a name has no zero byte)")
     try:
         yield
     except OSError as error:

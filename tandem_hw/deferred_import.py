@@ -1,8 +1,8 @@
-"""Names that are imported when they are first called, so that a table of them costs nothing."""
+"""What is imported later, and only if it is there: names in tables, and optional packages."""
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -23,3 +23,19 @@ def imported_when_called(module: str, name: str) -> Callable[..., Any]:
 
     call.__name__ = name
     return call
+
+
+def is_installed(package: str) -> bool:
+    """Whether an optional package can be imported, without importing it.
+
+    A folder of that name on the way of imports, such as the current one, is no package: Python
+    would take it for an empty one.
+
+    Args:
+        package: its name, without dots.
+    """
+    try:
+        found = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # somebody has put something else in its place
+        return False
+    return found is not None and found.origin is not None

@@ -124,7 +124,7 @@ def record(network: nn.Module, batch: Tensor, listener: Listener, *, hooks: bool
     """
     mode = _Recorder(listener, hooks)
     try:
-        with _hooked(network, mode), torch.no_grad(), _plain_arithmetic(batch), mode:
+        with _hooked(network, mode), torch.no_grad(), plain_arithmetic(batch), mode:
             return network(batch)
     except Exception as error:  # the forward pass is the user's own code
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -137,7 +137,7 @@ def record(network: nn.Module, batch: Tensor, listener: Listener, *, hooks: bool
 
 
 @contextmanager
-def _plain_arithmetic(batch: Tensor) -> Iterator[None]:
+def plain_arithmetic(batch: Tensor) -> Iterator[None]:
     """Compute in the tensors' own type, silently; leave the random numbers as they are."""
     devices = [batch.device] if batch.device.type == "cuda" else []
     own_random = random.getstate()

@@ -5,6 +5,7 @@ Without NumPy: the options of the command line are made from these names.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tandem_hw.errors import DataError
+from tandem_hw.pointer_file import refuse_unreachable
 
 NPZ_PREFIX: Final = "npz:"
 NPY_PREFIX: Final = "npy:"
@@ -78,7 +80,7 @@ def own_data(spec: str) -> OwnData:
     prefix, _, rest = spec.partition(":")
     options: dict[str, str] = {}
     while (found := _OPTION.fullmatch(rest.rpartition(",")[2])) and "," in rest:
-        if _expanded(rest, spec).exists():
+        if os.path.exists(_expanded(rest, spec)):  # False too where the whole is too long a name
             break  # a file that is called so
         name, value = found.groups()
         allowed = OPTIONS[f"{prefix}:"]
@@ -87,6 +89,7 @@ def own_data(spec: str) -> OwnData:
             raise DataError(f"{spec}: option {name} {fault}; there are {', '.join(allowed)}")
         options[name] = value
         rest = rest.rpartition(",")[0]
+    refuse_unreachable(_expanded(rest, spec), DataError)
     if not rest:
         raise DataError(f'data set "{spec}" names no file; give {prefix}:PATH')
     return OwnData(_expanded(rest, spec), options)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tandem_hw.counted import counted
 from tandem_hw.data.npz_file import NpzFile
 from tandem_hw.errors import DataError
-from tandem_hw.pointer_file import refuse_pointer
+from tandem_hw.pointer_file import refuse_pointer, refuse_unreachable
 
 LabelArray = npt.NDArray[np.int64]
 
@@ -57,6 +57,7 @@ def _read(
     path: Path, needed: Sequence[str], optional: Sequence[str], left_in_file: Sequence[str] = ()
 ) -> dict[str, npt.NDArray[Any] | None]:
     """Return every name in the file, with its array where that is wanted."""
+    refuse_unreachable(path, DataError)
     if not path.is_file():
         is_there = "is a folder" if path.is_dir() else "is not an ordinary file"
         raise DataError(f"{path}: {is_there if path.exists() else 'there is no such file'}")

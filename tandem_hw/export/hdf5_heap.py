@@ -45,16 +45,18 @@ class TextHeap:
     Args:
         file: the open file.
         length_max: bytes of the longest text that is read.
+        single_max: bytes of the longest one that is read where it is all of a dataset, if that is
+            more; such texts may take as much as the file in all.
     """
 
-    def __init__(self, file: h5py.File, length_max: int) -> None:
+    def __init__(self, file: h5py.File, length_max: int, single_max: int = 0) -> None:
         self.path = os.fsdecode(file.filename)
         self.size = Path(self.path).stat().st_size
-        self.length_max = length_max
+        self.length_max, self.single_max = length_max, single_max
         self._plain = file.id.get_create_plist().get_sizes() == _SIZES and not file.userblock_size
         self._collections: dict[int, dict[int, _Place]] = {}
         self._texts: dict[_Place, bytes] = {}
-        self._bytes_left = self.size
+        self._bytes_left = self._long_left = self.size
 
     def texts(self, dataset: h5py.Dataset, where: str) -> list[bytes]:
         """Return all texts of a dataset in C order, each up to its first zero byte.
@@ -68,9 +70,10 @@ class TextHeap:
                 damaged.
         """
         references = self._references(dataset, where)
+        longest = self.length_max if dataset.size > 1 else max(self.single_max, self.length_max)
         with Path(self.path).open("rb") as file:
             return [
-                self._text(file.fileno(), length, address, number, where)
+                self._text(file.fileno(), length, address, number, where, longest)
                 for length, address, number in _REFERENCE.iter_unpack(references)
             ]
 
@@ -103,16 +106,18 @@ class TextHeap:
             )
         return found
 
-    def _text(self, file: int, length: int, address: int, number: int, where: str) -> bytes:
+    def _text(
+        self, file: int, length: int, address: int, number: int, where: str, longest: int
+    ) -> bytes:
         if length == 0:
             return b""
         place = self._objects(file, address, where).get(number)
         if place is None or place.length != length:
             raise FileFormatError(f"{where}: a text is not where the file says; it is damaged")
         if length > self.length_max:
-            raise FileFormatError(
-                f"{where}: a text has {length} bytes; at most {self.length_max} are read"
-            )
+            self._long_left -= length
+        if length > longest or self._long_left < 0:
+            raise FileFormatError(f"{where}: a text has {length} bytes; at most {longest} are read")
         if place not in self._texts:
             self._texts[place] = os.pread(file, length, place.start).partition(b"\0")[0]
         return self._texts[place]

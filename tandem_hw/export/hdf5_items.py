@@ -23,6 +23,7 @@ from tandem_hw.errors import FileFormatError
 from tandem_hw.export.hdf5_heap import TextHeap
 from tandem_hw.export.hdf5_tree import check_file, encoded, reported_as_damage
 from tandem_hw.export.items import Items, below, shown
+from tandem_hw.network.output_meaning import NAMES_BYTES_MAX
 
 #: Values that all datasets read from one file may hold together.
 VALUES_MAX: Final = 1 << 26
@@ -35,6 +36,8 @@ DEFLATE_RATIO: Final = 1032
 _MAX_RANK: Final = 8
 #: Longest text where names of any kind are meant.
 _LONG_TEXT_MAX: Final = 4096
+#: Longest text of variable length that stands alone: the names of all classes, as JSON.
+_SINGLE_TEXT_MAX: Final = NAMES_BYTES_MAX
 #: Filters that are part of HDF5 or h5py itself; another one would load a library to be read.
 _FILTERS: Final = frozenset(
     (h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF)
@@ -75,7 +78,9 @@ def open_items(
     size = check_file(path)
     with reported_as_damage(path), h5py.File(path, "r") as file:
         bytes_left = max(expanded_max, _VALUE_BYTES * size)
-        budget = Budget(size, bytes_left, VALUES_MAX, TextHeap(file, _LONG_TEXT_MAX))
+        budget = Budget(
+            size, bytes_left, VALUES_MAX, TextHeap(file, _LONG_TEXT_MAX, _SINGLE_TEXT_MAX)
+        )
         yield Entry(file, f"{path}: /", budget)
 
 
@@ -130,7 +135,8 @@ class Entry(Items):
             return np.asarray(dataset[()])
         texts = [text.decode(errors="backslashreplace") for text in self._texts(dataset, name)]
         for text in texts:
-            if not text.isprintable():
+            # One alone may be anybody's words, such as the names of classes; names are looked at.
+            if dataset.size > 1 and not text.isprintable():
                 raise FileFormatError(f"{self.where(name)} holds {shown(text)}; it is damaged")
         shaped: str | list[Any] = np.array(texts, dtype=object).reshape(dataset.shape).tolist()
         return shaped

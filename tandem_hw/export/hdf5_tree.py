@@ -35,8 +35,9 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LIBVER = ("v108", "v108")
 _MAX_DEPTH = 8
 _MAX_RANK = 8
-#: HDF5 keeps such an attribute inside the object's header, which ends at 64 KiB.
-_MAX_ATTRIBUTE_BYTES = 4096
+#: HDF5 keeps such an attribute inside the object's header, in a message of 64 KiB at most. The
+#: longest that is written is the names of all classes.
+_MAX_ATTRIBUTE_BYTES = (1 << 16) - 1
 #: What h5py raises for a damaged file depends on the error class inside the HDF5 library, and on
 #: the NumPy type that a damaged description leads to.
 _LIBRARY_ERRORS = (
@@ -283,7 +284,7 @@ class _TreeReader:
         attributes = {str(name): _read_attribute(source, name, where) for name in source.attrs}
         children: dict[str, Group | Array] = {}
         for name in source:
-            place = below(where, name)
+            place = below(where, str(name))
             if source.id.links.get_info(encoded(name)).type != h5l.TYPE_HARD:
                 raise FileFormatError(f"{place}: is a link to elsewhere, which is never followed")
             child = source[name]
@@ -365,9 +366,9 @@ def _plain_dtype(dtype: np.dtype[np.generic], kinds: str, where: str) -> np.dtyp
 _KIND_NAMES = {"i": "an integer", "f": "a float", "S": "a text of fixed length"}
 
 
-def encoded(name: str) -> bytes:
-    """Undo h5py's decoding of a name, which may be no UTF-8 in a foreign file."""
-    return name.encode("utf-8", "surrogateescape")
+def encoded(name: str | bytes) -> bytes:
+    """Undo h5py's decoding of a name, which may be no UTF-8 in a foreign file: bytes already."""
+    return name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
 
 
 def _first_line(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from tandem_hw.learning.torch_file import check_tensors, read_torch_file
 from tandem_hw.learning.weights_in_effect import check_storable, restore_pruning, without_pruning
 from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.plain_text import plain
-from tandem_hw.pointer_file import refuse_pointer
+from tandem_hw.pointer_file import refuse_pointer, refuse_unreachable
 
 FORMAT = "tandem-hw checkpoint"
 #: 4: networks whose layers have widths of weights or thresholds of channels of their own. 3: a
@@ -251,6 +251,7 @@ def check_checkpoint(model: TandemNetwork) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    refuse_unreachable(path, FileFormatError)
     if not path.is_file():
         kind = "is not a file" if path.exists() else "does not exist"
         raise FileFormatError(f"{path}: {kind}; give a checkpoint that tandem-hw train wrote")

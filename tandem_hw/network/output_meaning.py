@@ -64,11 +64,15 @@ class OutputMeaning:
         try:
             size = len(_as_json(names).encode())
         except UnicodeEncodeError as error:  # half of a pair of UTF-16, which no file can hold
-            raise NetworkError(f"the name of a class is no text ({error.reason})") from error
+            odd = error.object[error.start]
+            raise NetworkError(
+                f"the name of a class is no text in UTF-8 ({odd!r}); rename it"
+            ) from error
         if size > NAMES_BYTES_MAX:
             raise NetworkError(
                 f"the names of the {counted(len(names), 'class', 'classes')} take {size} bytes; at "
-                f"most {NAMES_BYTES_MAX} are kept: give shorter ones"
+                f"most {NAMES_BYTES_MAX} are kept: give shorter ones, or number the classes from "
+                f"0, which needs no names"
             )
 
     def check_outputs(self, outputs: int) -> None:

@@ -39,6 +39,8 @@ _ROWS_MAX: Final = 4
 _PAIRS_A_ROW: Final = 2
 #: A confusion matrix of more classes has no numbers in its cells: they would not be legible.
 _NUMBERED_CLASSES_MAX: Final = 20
+#: Rows and columns of a confusion matrix, which a cell of has several classes from here on.
+_CELLS_MAX: Final = 500
 #: Characters of the name of a class beside it.
 _TICK_LENGTH_MAX: Final = 24
 #: Inches; a layer's bar and its name take a quarter of one.
@@ -189,9 +191,13 @@ def draw_confusion_matrix(
         classes: number of rows and columns.
         names: of the first classes; the others have their numbers.
     """
-    matrix = confusion_matrix(prediction, label, classes)
-    axes.imshow(matrix, cmap="Blues")
-    axes.set(title="confusion matrix", xlabel="predicted class", ylabel="true class")
+    # More cells than there are pixels would be drawn as nothing, and might not fit into memory.
+    together = -(-classes // _CELLS_MAX)
+    matrix = confusion_matrix(prediction // together, label // together, -(-classes // together))
+    end = len(matrix) * together - 0.5
+    axes.imshow(matrix, cmap="Blues", extent=(-0.5, end, end, -0.5))
+    of = "" if together == 1 else f", {together} classes to a cell"
+    axes.set(title=f"confusion matrix{of}", xlabel="predicted class", ylabel="true class")
     if classes > _NUMBERED_CLASSES_MAX:
         return
     axes.set(xticks=range(classes), yticks=range(classes))

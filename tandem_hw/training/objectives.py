@@ -20,7 +20,7 @@ from torch import Tensor
 from tandem_hw.counted import counted
 from tandem_hw.data.dataset import Dataset, ImageDataset, Labels, Targets, Wanted
 from tandem_hw.data.own.streamed import ArraySource, StreamedSamples
-from tandem_hw.errors import DataError
+from tandem_hw.errors import DataError, NetworkError
 from tandem_hw.network.output_meaning import OutputMeaning
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import RunResults
@@ -317,12 +317,15 @@ def meaning_of(objective: Objective, dataset: Dataset) -> OutputMeaning:
         dataset: has the names of the classes, or none.
 
     Raises:
-        NetworkError: the names are none that can be kept.
+        NetworkError: the names are none that can be kept; the message names the data set.
     """
     labels = dataset.wanted_test
     has_names = isinstance(objective, Classification) and isinstance(labels, Labels)
     names = labels.names if has_names and isinstance(labels, Labels) else None
-    return OutputMeaning(objective.name, names or ())
+    try:
+        return OutputMeaning(objective.name, names or ())
+    except NetworkError as error:
+        raise NetworkError(f"{dataset.name}: {error}") from error
 
 
 def real_values(network: QuantizedNetwork, run: RunResults) -> npt.NDArray[np.float32]:

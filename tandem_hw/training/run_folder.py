@@ -220,8 +220,9 @@ def locked(folder: Path) -> Iterator[None]:
         FileFormatError: another training holds it, the folder cannot be written to, or what has the
             lock's name is no lock of a training.
     """
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
     path = folder / LOCK_NAME
+    with reported(path):
+        made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         with contextlib.ExitStack() as held:
             with reported(path):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from tandem_hw.errors import ConversionError, FileFormatError
 from tandem_hw.learning.calibration import calibrate_thresholds
@@ -22,7 +25,7 @@ from tandem_hw.learning.saved.foreign_parameters import (
 from tandem_hw.learning.saved.parameters import check_values
 from tandem_hw.learning.torch_file import is_archive, read_torch_file
 from tandem_hw.learning.weights_in_effect import plain_state
-from tandem_hw.pointer_file import refuse_pointer
+from tandem_hw.pointer_file import refuse_pointer, refuse_unreachable
 from tandem_hw.user_warnings import UncheckedFileWarning, UnusedParametersWarning, warn_caller
 
 __all__ = [
@@ -54,7 +57,8 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises:
         FileFormatError: the file is missing, damaged, a tandem-hw checkpoint, or of another
             network (lines below the message name every parameter that does not fit, and one that
-            is near), or a value in it is not finite.
+            is near), or a value in it is not finite; the network is then as it was.
+        ConversionError: the network is on the meta device, where parameters have no values.
     """
     content = _read(Path(path))
     if content.get("format") == FORMAT:
@@ -73,29 +77,71 @@ def load_parameters(network: nn.Module, path: str | os.PathLike[str]) -> None:
         raise FileFormatError(
             f"{path}: {error}; save them with torch.save(network.state_dict())"
         ) from error
-    try:
-        network.load_state_dict(found)
-    except (RuntimeError, TypeError, AttributeError, ValueError, LookupError) as error:
-        summary, lines = what_differs(found, wanted)
-        raise FileFormatError(
-            f"{path}: holds parameters of another network ({summary}); give "
-            f"the same --model as it was trained with; a network that is not of the zoo is named "
-            f"as FILE.py:NAME, or turned into a tandem network in Python, by tandem_hw.convert",
-            *lines,
-        ) from error
-    for name, value in network.state_dict().items():
-        try:
-            check_values(name, found.get(name, value), value)  # older norms count no batches
-            check_values(name, value, value)  # a number of float64 may be too large for float32
-        except ConversionError as error:
-            reason = f"{path}: {error}; save an earlier state of the training"
-            raise FileFormatError(reason) from error
+    with _as_it_was_where_refused(network):
+        _load(network, found, path)
     if left_over:
         warn_caller(
             f"{path}: {', '.join(left_over)} stand beside the network's parameters and are not "
             f"used; if they belong to the network, it is another one",
             UnusedParametersWarning,
         )
+
+
+@contextmanager
+def _as_it_was_where_refused(network: nn.Module) -> Iterator[None]:
+    """Put back all values of a network at an error."""
+    tensors = {
+        name: value
+        for name, value in network.state_dict().items()
+        if isinstance(value, Tensor) and not is_lazy(value)  # what has no values gets none back
+    }
+    for name, value in tensors.items():
+        if value.is_meta:
+            raise ConversionError(
+                f"{name} of the network is on the meta device, where it has no values; give it "
+                f"some with network.to_empty(device='cpu') before parameters are loaded"
+            )
+    before = {name: value.clone() for name, value in tensors.items()}
+    try:
+        yield
+    except BaseException:
+        for name, value in tensors.items():
+            value.copy_(before[name])
+        raise
+
+
+def _load(network: nn.Module, found: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Load parameters by name, and refuse those of another network and values of no use."""
+    wanted = network.state_dict()
+    summary, lines = what_differs(found, wanted)
+    if not summary:
+        _check_values(found, wanted, path)  # PyTorch would take the real part of complex numbers
+    try:
+        network.load_state_dict(found)
+    except (RuntimeError, TypeError, AttributeError, ValueError, LookupError) as error:
+        reason = summary or " ".join(str(error).split())
+        raise FileFormatError(
+            f"{path}: holds parameters of another network ({reason}); give "
+            f"the same --model as it was trained with; a network that is not of the zoo is named "
+            f"as FILE.py:NAME, or turned into a tandem network in Python, by tandem_hw.convert",
+            *lines,
+        ) from error
+    loaded = network.state_dict()
+    _check_values(found, loaded, path)
+    _check_values(loaded, loaded, path)  # a number of float64 may be too large for float32
+
+
+def _check_values(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], path: str | os.PathLike[str]
+) -> None:
+    for name, value in wanted.items():
+        if not isinstance(value, Tensor) or not isinstance(found.get(name), Tensor):
+            continue  # what modules save besides; and older norms count no batches
+        try:
+            check_values(name, found[name], value)
+        except ConversionError as error:
+            reason = f"{path}: {error}; save an earlier state of the training"
+            raise FileFormatError(reason) from error
 
 
 def load_tandem_parameters(model: TandemNetwork, path: str | os.PathLike[str]) -> None:
@@ -140,6 +186,7 @@ def is_tandem_checkpoint(path: str | os.PathLike[str]) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    refuse_unreachable(path, FileFormatError)
     if not path.is_file():
         raise FileFormatError(
             f"{path}: is no file; give what torch.save(network.state_dict()) wrote"

@@ -249,7 +249,7 @@ def parted(folder: Path) -> list[Any]:
         (("--weight-bits", "conv1=4"), "weight_bits names conv1, which is no layer with weights"),
         (("--warm-up", 2), "warm_up is 2 and epochs 2"),
         (("--augmentation", "cifar+mnist"), "says twice what shift is"),
-        (("--augmentation", "cifar+soup"), "'soup' is not one of 'none', 'mnist', 'cifar'"),
+        (("--augmentation", "cifar+soup"), "'soup' is not one of 'none', 'shift', 'mnist'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_training(

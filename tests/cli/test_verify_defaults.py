@@ -13,10 +13,12 @@ import pytest
 from tandem_hw.errors import NetworkError
 from tandem_hw.export.net_file import write_net
 from tandem_hw.network.quantized import QuantizedNetwork
+from tandem_hw.report.page import svg
 from tandem_hw.sim import registry
 from tandem_hw.sim.backend import Progress, SimulationResult
 from tandem_hw.sim.reference import ReferenceBackend
 from tests.helpers.command_line import run, succeed, written_json
+from tests.helpers.pages import looked_at
 from tests.helpers.recordings import small_network
 
 SAMPLES = 30
@@ -125,6 +127,34 @@ def test_a_difference_in_few_samples_is_one(here: Path, monkeypatch: pytest.Monk
     content = written_json(here / "verify.json")
     assert content["match"] is False
     assert content["few_samples"]["match"] is False
+
+
+MATCH = "MATCH: every spike count and every output is equal on "
+
+
+@pytest.mark.parametrize("sample", [None, 25])
+def test_a_report_of_two_comparisons_has_both_verdicts(
+    here: Path, monkeypatch: pytest.MonkeyPatch, sample: int | None
+) -> None:
+    monkeypatch.setattr(svg, "drawn", lambda *_: b'<svg viewBox="0 0 1 1"></svg>')
+    line = (*VERIFY, "--report", "v.html", *(() if sample is None else ("--report-sample", sample)))
+    succeed(*line)
+    page = looked_at((here / "v.html").read_text(encoding="utf-8"))
+    all_of = f"{MATCH}reference, lava-cpu, c ({SAMPLES} samples)"
+    assert [text for text in page.texts if text.startswith("MATCH")] == [
+        all_of,
+        f"{MATCH}reference, lava-stock (20 samples)",
+    ]
+    # What differs is shown, and both are told; a sample that only the others took is found.
+    with_backends(monkeypatch, lava_stock={"error": 1})
+    result = run(*line, "--overwrite")
+    assert result.exit_code == 1
+    page = looked_at((here / "v.html").read_text(encoding="utf-8"))
+    verdicts = [text for text in page.texts if text.startswith(("MATCH", "MISMATCH"))]
+    assert verdicts[0].startswith("MISMATCH: first in lava-stock: layer out, sample 7, neuron [0]")
+    assert verdicts[1:] == [all_of]
+    shown = 7 if sample is None else sample
+    assert any(text.startswith(f"Sample {shown} of class {shown % 3}") for text in page.texts)
 
 
 def test_a_backend_that_refuses_the_network_is_left_out_with_its_reason(

@@ -99,6 +99,21 @@ def test_copies_are_the_same_and_take_the_place_of_nothing(tmp_path: Path) -> No
     assert (tmp_path / "new" / "digits.net").read_bytes() == example_path("digits").read_bytes()
 
 
+def test_all_files_are_copied_or_none(tmp_path: Path) -> None:
+    (tmp_path / "autoencoder.net").mkdir()  # the last one
+    for line in ((), ("--overwrite",)):
+        result = run("examples", "--copy", tmp_path, *line)
+        assert result.exit_code == 2
+        assert "autoencoder.net: is " in result.output
+        assert [one.name for one in tmp_path.iterdir()] == ["autoencoder.net"]
+
+
+def test_a_folder_with_an_odd_name_is_said_in_a_line(tmp_path: Path) -> None:
+    output = succeed("examples", "--copy", tmp_path / "a\nb").output
+    assert [line.startswith("wrote ") for line in output.splitlines()] == [True] * 3
+    assert r"/a\nb/digits.net" in output
+
+
 def test_the_module_is_the_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tandem_hw.examples"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

@@ -59,12 +59,40 @@ def test_unusual_storage_is_refused(tmp_path: Path) -> None:
 
 
 def test_long_texts_are_refused(tmp_path: Path) -> None:
-    path = _write(tmp_path / "texts.h5", ["x" * 5000])
+    path = _write(tmp_path / "texts.h5", ["x" * 5000, "y"])
     with (
         pytest.raises(FileFormatError, match="a text has 5000 bytes; at most 4096 are read"),
         open_items(path) as root,
     ):
         root.values("texts")
+
+
+def test_a_text_that_stands_alone_may_be_longer(tmp_path: Path) -> None:
+    path = _write(tmp_path / "texts.h5", "é\u200d" * 12_000)
+    with open_items(path) as root:
+        assert root.values("texts") == "é\u200d" * 12_000
+    path = _write(tmp_path / "texts.h5", "x" * 60_001)
+    with (
+        pytest.raises(FileFormatError, match="a text has 60001 bytes; at most 60000 are read"),
+        open_items(path) as root,
+    ):
+        root.values("texts")
+
+
+def test_long_texts_that_share_their_bytes_are_not_read_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "texts.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("a", "b"):
+            file.create_dataset(name, data="x" * 50_000)
+        places = [file[name].id.get_offset() for name in ("a", "b")]
+    content = bytearray(path.read_bytes())
+    content[places[1] : places[1] + 16] = content[places[0] : places[0] + 16]
+    path.write_bytes(content)
+    with open_items(path) as root:
+        texts = [root.values("ab"[number % 2]) for number in range(2)]
+        assert texts == ["x" * 50_000] * 2
+        with pytest.raises(FileFormatError, match="a text has 50000 bytes"):
+            root.values("a")
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from tandem_hw.errors import FileFormatError
 from tandem_hw.export.files import read_network, write_network
 from tandem_hw.export.net_file import read_net, write_net
-from tandem_hw.network.output_meaning import OutputMeaning
+from tandem_hw.network.output_meaning import NAMES_BYTES_MAX, OutputMeaning
 from tests.helpers.net_file_edits import fixed, put_attribute
 from tests.helpers.recordings import small_network
 
@@ -20,7 +21,20 @@ OWN = {"objective", "class_names", "meaning_digest"}
 
 
 @pytest.mark.parametrize("suffix", [".net", ".nir"])
-@pytest.mark.parametrize("meaning", [MEANING, OutputMeaning("regression"), None])
+@pytest.mark.parametrize(
+    "meaning",
+    [
+        MEANING,
+        OutputMeaning("regression"),
+        None,
+        OutputMeaning("classification", ("a" * 5000, "ä" * 20_000, "\n\x1b\0")),
+        OutputMeaning("classification", ("a" * (NAMES_BYTES_MAX - 4),)),
+        OutputMeaning(
+            "classification", ("family \U0001f468\u200d\U0001f469", "a\u00a0b", "\u202e")
+        ),
+    ],
+    ids=["names", "regression", "none", "long names", "longest name", "not printable"],
+)
 def test_a_file_keeps_what_outputs_mean(
     tmp_path: Path, suffix: str, meaning: OutputMeaning | None
 ) -> None:
@@ -71,4 +85,29 @@ def test_more_names_than_outputs_are_refused(tmp_path: Path) -> None:
         for name, value in attributes.items():
             put_attribute("/", name, fixed(value))(file)
     with pytest.raises(FileFormatError, match="4 classes have names, and the network 3 outputs"):
+        read_net(path)
+
+
+@pytest.mark.parametrize("name", ["objective", "class_names"])
+def test_a_meaning_that_is_no_text_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.net"
+    write_net(replace(small_network(), meaning=MEANING), path)
+    with h5py.File(path, "r+") as file:
+        file.attrs.create(name, np.array(b'["caf\xe9"]', h5py.string_dtype("utf-8", 8)))
+    with pytest.raises(FileFormatError, match=rf"a\.net: /: attribute '{name}' is not UTF-8 text$"):
+        read_net(path)
+
+
+@pytest.mark.parametrize("kind", ["attribute", "group"])
+def test_a_name_in_a_file_that_is_no_text_is_not_expected(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.net"
+    write_net(small_network(), path)
+    with h5py.File(path, "r+") as file:
+        if kind == "group":
+            h5py.h5g.create(file.id, b"caf\xe9")
+        else:
+            space = h5py.h5s.create(h5py.h5s.SCALAR)
+            made = h5py.h5a.create(file.id, b"caf\xe9", h5py.h5t.NATIVE_INT64, space)
+            made.write(np.array(1, np.int64))
+    with pytest.raises(FileFormatError, match=r"a\.net: /.*caf\\+xe9'\"? is not expected"):
         read_net(path)

@@ -204,6 +204,29 @@ def test_many_classes_have_no_numbers_in_their_cells() -> None:
     assert np.array_equal(present(axes.get_images()[0].get_array()), np.eye(30))
 
 
+def test_very_many_classes_share_cells() -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    from tandem_hw.report import plots
+
+    label = np.array([0, 1, 1, 65_535])
+    prediction = np.array([0, 0, 65_535, 65_535])
+    axes = Figure().subplots()
+    plots.draw_confusion_matrix(axes, prediction, label, 1 << 16)
+    assert axes.get_title() == "confusion matrix, 132 classes to a cell"
+    (image,) = axes.get_images()
+    counts = np.asarray(present(image.get_array()))
+    assert counts.shape == (497, 497)
+    assert {place: counts[place] for place in [(0, 0), (0, 496), (496, 496)]} == {
+        (0, 0): 2,
+        (0, 496): 1,
+        (496, 496): 1,
+    }
+    assert counts.sum() == 4
+    assert list(image.get_extent()) == [-0.5, 497 * 132 - 0.5, 497 * 132 - 0.5, -0.5]
+
+
 def test_a_plot_needs_no_home(tmp_path: Path) -> None:
     script = """
 import os, pwd, sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,14 @@ def test_a_damaged_meaning_of_a_checkpoint_is_refused(
 
 def test_names_that_cannot_be_kept_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     long = "b" * NAMES_BYTES_MAX
-    with pytest.raises(NetworkError, match=r"names of the 3 classes take .* bytes"):
-        train(make_model(), named(("a", long, "c")), OPTIONS, tmp_path / "new")
-    assert not (tmp_path / "new").exists()
+    name = re.escape(named().name)
+    for odd, message in (
+        (long, r"the names of the 3 classes take .* bytes"),
+        ("caf\udce9", r"the name of a class is no text in UTF-8 \('\\udce9'\); rename it"),
+    ):
+        with pytest.raises(NetworkError, match=f"^{name}: {message}"):
+            train(make_model(), named(("a", odd, "c")), OPTIONS, tmp_path / "new")
+        assert not (tmp_path / "new").exists()
 
 
 def test_a_training_goes_on_with_its_classes_and_learns_from_the_same(tmp_path: Path) -> None:

@@ -271,16 +271,67 @@ def test_parameters_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         ("1.running_var", lambda value: -value, "holds values below zero; save an earlier state"),
         ("1.weight", lambda value: value.double() * 1e200, "holds values that are infinite or not"),
         ("1.num_batches_tracked", lambda value: value.reshape(1)[:0], "parameters of another netw"),
+        ("1.num_batches_tracked", lambda value: 3, "parameters of another network (Error(s) in lo"),
+        ("0.weight", lambda value: value.to_sparse(), "holds a tensor of torch.sparse_coo on cpu"),
+        ("0.weight", lambda value: value.to("meta"), "holds a tensor of torch.strided on meta"),
+        ("0.weight", lambda value: value.long(), "holds 48 values of type torch.int64"),
+        (
+            "0.weight",
+            lambda value: (value * 1e9).to(torch.float8_e5m2),
+            "that are infinite or not a n",
+        ),
+        ("2.weight", lambda value: torch.zeros(2), "unexpected: 2.weight"),
     ],
 )
 def test_parameters_that_no_network_has_are_refused(
-    name: str, change: Callable[[torch.Tensor], torch.Tensor], message: str, tmp_path: Path
+    name: str, change: Callable[[Any], Any], message: str, tmp_path: Path
 ) -> None:
     state = ordinary().state_dict()
-    torch.save(state | {name: change(state[name])}, tmp_path / "ann.pt")
-    found = refusal(ordinary(), tmp_path / "ann.pt")
-    assert found.startswith(f"{tmp_path / 'ann.pt'}: ")
-    assert message in found
+    torch.save(state | {name: change(state.get(name))}, tmp_path / "ann.pt")
+    fresh = ordinary()
+    before = {one: value.clone() for one, value in fresh.state_dict().items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is said before it is refused
+        with pytest.raises(FileFormatError) as told:
+            load_parameters(fresh, tmp_path / "ann.pt")
+    assert str(told.value).startswith(f"{tmp_path / 'ann.pt'}: ")
+    assert message in str(told.value).split("\n")[0]
+    for one, value in fresh.state_dict().items():  # nothing was loaded
+        assert torch.equal(value, before[one]), one
+
+
+def test_short_numbers_are_taken_up(tmp_path: Path) -> None:
+    state = ordinary().state_dict() | {"0.weight": torch.ones(6, 8).to(torch.float8_e4m3fn)}
+    torch.save(state, tmp_path / "ann.pt")
+    fresh = ordinary()
+    load_parameters(fresh, tmp_path / "ann.pt")
+    assert torch.equal(fresh.state_dict()["0.weight"], torch.ones(6, 8))
+
+
+class WithMore(nn.Linear):
+    """Saves something beside its parameters."""
+
+    more = ""
+
+    def get_extra_state(self) -> str:
+        return self.more
+
+    def set_extra_state(self, state: str) -> None:
+        self.more = state
+
+
+def test_what_modules_save_beside_parameters_is_taken_up(tmp_path: Path) -> None:
+    given, fresh = WithMore(2, 2), WithMore(2, 2)
+    given.more = "kept"
+    torch.save(given.state_dict(), tmp_path / "ann.pt")
+    load_parameters(fresh, tmp_path / "ann.pt")
+    assert fresh.more == "kept"
+
+
+def test_a_network_without_values_is_refused(tmp_path: Path) -> None:
+    torch.save(ordinary().state_dict(), tmp_path / "ann.pt")
+    with pytest.raises(ConversionError, match=r"0\.weight of the network is on the meta device"):
+        load_parameters(ordinary().to("meta"), tmp_path / "ann.pt")
 
 
 def test_a_state_of_a_norm_that_counts_no_batches_is_taken_up(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tandem_hw.atomic_write import write_whole
+from tandem_hw.atomic_write import require_writable, write_whole
 from tandem_hw.cli.metrics import shown_together
 from tandem_hw.cli.output.written_files import overwrite_option, require_free, written_lines
 from tandem_hw.examples.catalogue import EXAMPLES, Example, read_record
@@ -64,8 +64,9 @@ def copy(folder: Path) -> list[Path]:
         FileFormatError: a file is there already and may not be replaced, or cannot be written.
     """
     targets = {folder / example.path.name: example.path for example in EXAMPLES.values()}
-    for target in targets:
+    for target in targets:  # all or none
         require_free(target)
+        require_writable(target)
     for target, source in targets.items():
         write_whole(target, source.read_bytes())
     return list(targets)

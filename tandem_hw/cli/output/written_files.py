@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 
 from tandem_hw.errors import FileFormatError
+from tandem_hw.plain_text import plain
 
 #: What ``--json -`` means.
 STANDARD_OUTPUT: Final = Path("/dev/stdout")
@@ -104,4 +105,4 @@ def standard_output_is_taken() -> bool:
 
 def written_lines(*paths: Path | None) -> list[str]:
     """Return a line for each file that was written; None stands for one that was not asked for."""
-    return [f"wrote {path}" for path in paths if path not in (None, STANDARD_OUTPUT)]
+    return [plain(f"wrote {path}", None) for path in paths if path not in (None, STANDARD_OUTPUT)]

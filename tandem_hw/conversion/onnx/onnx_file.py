@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tandem_hw.counted import counted
 from tandem_hw.errors import ConversionError, FileFormatError, how_to_install
 from tandem_hw.plain_text import plain
-from tandem_hw.pointer_file import refuse_pointer
+from tandem_hw.pointer_file import refuse_pointer, refuse_unreachable
 
 Array = npt.NDArray[Any]
 
@@ -81,6 +81,7 @@ def read_graph(path: Path) -> Graph:
         ConversionError: the package ``onnx`` is missing.
         FileFormatError: the file is missing, damaged, or no network of one input and one output.
     """
+    refuse_unreachable(path, FileFormatError)
     if not path.is_file():
         raise FileFormatError(f"{path}: is no file; give an ONNX file")
     refuse_pointer(path, FileFormatError)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tandem_hw.conversion.borrowed_network import borrowed, device_of
+from tandem_hw.conversion.forward_recorder import plain_arithmetic
 
 #: Samples that are run at a time.
 _BATCH: Final = 64
@@ -71,7 +72,8 @@ def difference_of(
         are_random: whether nobody chose them.
 
     Returns:
-        The difference, or None where the results are not one tensor each, of the same shape.
+        The difference, or None where a network does not run in double precision, or the results
+        are not one tensor of numbers each, of the same shape.
     """
     before, after = _outputs(given, samples), _outputs(nn.Sequential(changed, end), samples)
     if before is None or after is None or before.shape != after.shape:
@@ -91,9 +93,13 @@ def difference_of(
 
 
 def _outputs(network: nn.Module, samples: Tensor) -> Tensor | None:
-    with borrowed(network, torch.float64):
-        real = samples.to(device_of(network), torch.float64)
-        found = [network(batch) for batch in torch.split(real, _BATCH)]
+    real = samples.to(device_of(network), torch.float64)
+    try:
+        with borrowed(network, torch.float64), plain_arithmetic(real):
+            found = [network(batch) for batch in torch.split(real, _BATCH)]
+    except Exception:  # the forward pass is the user's own code, and may name its own type
+        return None
     if not all(isinstance(one, Tensor) for one in found):
         return None
-    return torch.cat(found)
+    results = torch.cat(found)
+    return results if results.isfinite().all() else None

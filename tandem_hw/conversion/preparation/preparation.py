@@ -84,8 +84,8 @@ class Preparation:
         lines += [f"- {plain(text.replace(_SUPPORTED, ''))}" for text in self.refusals]
         if any(_SUPPORTED in text for text in self.refusals):
             lines.append(f"supported are {SUPPORTED}")
-        if self.difference is not None:
-            lines.append(str(self.difference))
+        compared = "the outputs before and after could not be compared"
+        lines.append(compared if self.difference is None else str(self.difference))
         if self.can_be_converted:
             options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
             lines.append(f"next: tandem_hw.convert(preparation.network, {options})")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from tandem_hw.conversion.borrowed_network import borrowed, device_of, dtype_of, unwrapped
 from tandem_hw.conversion.check import batch_for
@@ -100,8 +101,10 @@ def prepare(
     before = after = _probed(changed, spec, readout)
     swaps: dict[str, Swap] = {}
     # An activation that is swapped may be what lets a layer behind it be.
+    end: nn.Module = nn.Identity()
     while found := _swaps(after.seen, wishes, swaps):
         changed = _swapped(changed, after.seen, found)
+        end = _left_out(after.seen, found) or end
         swaps |= found
         after = _probed(changed, spec, readout)
     options: dict[str, Any] = {"input_shape": spec.shape, "num_steps": num_steps}
@@ -114,7 +117,7 @@ def prepare(
         options=options,
         steps=tuple(_steps(before.seen, after.seen, swaps)),
         refusals=after.refusals or _refusals_of_a_trial(changed, options),
-        difference=_difference(given, changed, swaps, probed, spec),
+        difference=_difference(given, changed, end, probed, spec),
     )
 
 
@@ -132,24 +135,50 @@ def _checked_samples(samples: Any, spec: InputSpec) -> Tensor | None:
     """Return samples as a tensor of real numbers."""
     if samples is None:
         return None
-    found = torch.as_tensor(samples)
-    if tuple(found.shape[1:]) != spec.shape or not len(found) or not found.is_floating_point():
+    wanted = (
+        f"give real numbers as the ordinary network takes them, at least one, "
+        f"[samples, {', '.join(map(str, spec.shape))}]"
+    )
+    try:
+        found = torch.as_tensor(samples)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ConversionError(
-            f"samples are {found.dtype} {tuple(found.shape)}; give real numbers as the ordinary "
-            f"network takes them, at least one, [samples, {', '.join(map(str, spec.shape))}]"
-        )
+            f"samples are {type(samples).__name__}, which is no tensor of numbers; {wanted}"
+        ) from error
+    if tuple(found.shape[1:]) != spec.shape or not len(found) or not found.is_floating_point():
+        raise ConversionError(f"samples are {found.dtype} {tuple(found.shape)}; {wanted}")
+    if found.layout != torch.strided or found.is_meta:
+        raise ConversionError(f"samples are {found.layout} on {found.device}; {wanted}")
+    if not found.isfinite().all():
+        raise ConversionError(f"samples hold values that are infinite or not a number; {wanted}")
     return found
 
 
 def _copied(network: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(network)
+        return copy.deepcopy(network, _computed_tensors(network))
     except Exception as error:  # whatever the user's own classes raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConversionError(
             f"the network cannot be copied ({reason}), and prepare changes nothing of yours; let "
             f"copy.deepcopy(network) work, or make a fresh network and load its state_dict"
         ) from error
+
+
+def _computed_tensors(network: nn.Module) -> dict[int, Any]:
+    """Return copies of what modules have computed of their parameters, as ``deepcopy`` takes them.
+
+    Pruning and older forms of weight normalisation keep such tensors as attributes, and compute
+    them anew in a hook before each forward pass; deepcopy alone refuses them.
+    """
+    computed = (
+        value
+        for module in network.modules()
+        if module._forward_pre_hooks
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    )
+    return {id(tensor): tensor.detach().clone() for tensor in computed}
 
 
 @dataclass(frozen=True)
@@ -198,15 +227,20 @@ def _swapped(network: nn.Module, seen: list[Met], swaps: Mapping[str, Swap]) -> 
     return network
 
 
+def _left_out(seen: list[Met], swaps: Mapping[str, Swap]) -> nn.Module | None:
+    """Return the layer at the end that a network is left without, or None."""
+    dropped = [met.module for met in seen if met.path in swaps and swaps[met.path].is_dropped]
+    return dropped[0] if dropped else None
+
+
 def _places(seen: list[Met]) -> dict[int, Place]:
     """Return where the layers stand, of those that see the same shapes in all their places."""
     places: dict[int, Place] = {}
     unclear = set[int]()
-    for number, met in enumerate(seen):
+    for met in seen:
         if met.module is None or met.result is None:
             continue
-        is_last = number == len(seen) - 1
-        place = Place(met.taken, tuple(met.result.shape), is_last, met.takes_negatives)
+        place = Place(met.taken, tuple(met.result.shape), met.is_last, met.takes_negatives)
         if places.setdefault(id(met.module), place) != place:
             unclear.add(id(met.module))
     return {key: place for key, place in places.items() if key not in unclear}
@@ -215,7 +249,7 @@ def _places(seen: list[Met]) -> dict[int, Place]:
 def _refusals_of_a_trial(network: nn.Module, options: dict[str, Any]) -> tuple[str, ...]:
     """Convert a network, so that nothing is promised that a conversion refuses."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore", TandemWarning)
             convert(network, **options)
     except ConversionError as error:
@@ -234,7 +268,7 @@ def _steps(seen: list[Met], after: list[Met], swaps: dict[str, Swap]) -> Iterato
             new = "" if swap.is_dropped else _shown(swap.module)
             yield Step(met.path, before, outcome, new, swap.remark)
         elif met.path in refused:
-            wish = further_wish(met.kind, met.module is not None)
+            wish = further_wish(met.kind, met.module)
             yield Step(met.path, before, "refused", remark=wish)
         else:
             yield Step(met.path, before, "kept", remark=_of_maxima(met))
@@ -248,6 +282,8 @@ def _of_maxima(met: Met) -> str:
 
 def _shown(module: nn.Module) -> str:
     """Return a layer in a line, as PyTorch shows it."""
+    if is_parametrized(module):
+        return type(module).__name__  # its children are the parametrizations
     inner = [_shown(child) for child in module.children()]
     text = " - ".join(inner) if inner else repr(module).replace("\n", " ")
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
@@ -256,7 +292,7 @@ def _shown(module: nn.Module) -> str:
 def _difference(
     given: nn.Module,
     changed: nn.Module,
-    swaps: dict[str, Swap],
+    end: nn.Module,
     samples: Tensor | None,
     spec: InputSpec,
 ) -> OutputDifference | None:
@@ -265,11 +301,4 @@ def _difference(
     if real is None:
         generator = torch.Generator().manual_seed(_SEED)
         real = torch.rand((_SAMPLES, *spec.shape), generator=generator)
-    dropped = next((path for path, swap in swaps.items() if swap.is_dropped), None)
-    end = nn.Identity() if dropped is None else _module_at(given, dropped)
     return difference_of(given, changed, end, real, are_random=samples is None)
-
-
-def _module_at(network: nn.Module, path: str) -> nn.Module:
-    modules: dict[str, nn.Module] = dict(network.named_modules())
-    return modules.get(path, network)

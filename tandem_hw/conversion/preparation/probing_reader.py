@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from tandem_hw.conversion.read_values import (
     WeightOrigin,
 )
 from tandem_hw.learning.architecture import LayerSpec
-from tandem_hw.network.quantized import Shape
+from tandem_hw.network.quantized import Readout, Shape
 
 #: Parts of the names of operations that take weighted sums.
 _WEIGHTED = ("conv", "linear")
@@ -45,6 +46,7 @@ class Met:
         taken: shape of the first tensor that it took, samples included.
         takes_negatives: whether a value in that was below 0.
         result: the tensor that it gave, or None where that is none.
+        is_last: whether nothing has changed that since, and it is what the network returns.
         refusal: why it cannot be converted, or nothing.
     """
 
@@ -55,6 +57,7 @@ class Met:
     takes_negatives: bool
     result: Tensor | None
     refusal: str = ""
+    is_last: bool = False
 
 
 class ProbingReader(Reader):
@@ -68,6 +71,7 @@ class ProbingReader(Reader):
         super().__init__(batch, True, pools_maxima)
         self.seen: list[Met] = []
         self._kind = ""
+        self._last: Value | None = None
         self._stand_ins: dict[int, tuple[Value, tuple[str, ...]]] = {}
 
     def module(self, path: str, module: nn.Module, call: Call) -> None:
@@ -94,6 +98,14 @@ class ProbingReader(Reader):
         negatives = bool((taken < 0).any())
         shape = tuple(taken.shape)
         self.seen.append(Met(path, self._kind, module, shape, negatives, result, refusal))
+        self._last = None if result is None else self.meaning(result)
+
+    def finish(self, output: Any, readout: Readout) -> None:
+        """Note whether the network returns what it came to last, and check its end."""
+        returned = self.meaning(output) if isinstance(output, Tensor) else None
+        if self.seen and returned is not None and returned is self._last:
+            self.seen[-1] = replace(self.seen[-1], is_last=True)
+        super().finish(output, readout)
 
     @property
     def pools_some_maxima(self) -> bool:
@@ -111,7 +123,10 @@ class ProbingReader(Reader):
         """Put neurons behind a sum, also where it only stands for another."""
         self._say(value)
         if isinstance(value, Spikes) and id(value) in self._stand_ins:
-            return value  # they stand behind a ReLU already
+            # They stand behind a ReLU already, and are another value behind this one.
+            again = replace(value)
+            self._stand_ins[id(again)] = (again, self._stand_ins[id(value)][1])
+            return again
         return super().fire(path, value, result, ceiling)
 
     def failed(self, error: ForwardError) -> None:

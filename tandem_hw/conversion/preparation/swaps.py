@@ -78,7 +78,7 @@ def swap_for(module: nn.Module, place: Place | None, wishes: Wishes) -> Swap | N
         wishes: which swaps are asked for.
     """
     rule = _RULES.get(type(module))
-    if rule is None or module._forward_hooks or module._forward_pre_hooks:
+    if rule is None or _has_hooks(module):
         return None
     if place is None:
         if type(module) not in _ANYWHERE:
@@ -90,19 +90,25 @@ def swap_for(module: nn.Module, place: Place | None, wishes: Wishes) -> Swap | N
     return found
 
 
-def further_wish(kind: str, is_module: bool) -> str:
+def further_wish(kind: str, module: nn.Module | None) -> str:
     """Return what would let a refused activation be swapped, or nothing.
 
     Args:
         kind: its class or function.
-        is_module: whether it is a layer.
+        module: the layer, or None for a function.
     """
     plain = kind.lower().replace("_", "")
     known = next((one.__name__ for one in _RELATIVES if one.__name__.lower() == plain), None)
     if known is None:
         return ""
     wish = f'activations="{get_args(Activations)[1]}" swaps it for a ReLU, which has to be trained'
-    return wish if is_module else f"write it as a layer, nn.{known}(); then {wish}"
+    if module is None:
+        return f"write it as a layer, nn.{known}(); then {wish}"
+    return f"remove its hooks; then {wish}" if _has_hooks(module) else wish
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _relative(module: Any, _: Place, wishes: Wishes) -> Swap | None:
@@ -185,6 +191,8 @@ def _normalisation(module: Any, place: Place, _: Wishes) -> Swap | None:
         return None
     norm = kind(module.num_features, module.eps, momentum, module.affine)
     norm.load_state_dict(module.state_dict())
+    for new, old in zip(norm.parameters(), module.parameters(), strict=True):
+        new.requires_grad_(old.requires_grad)
     return Swap(norm, _IN_EVALUATION)
 
 
@@ -203,8 +211,12 @@ def _enlarging(module: nn.Upsample, place: Place, _: Wishes) -> Swap | None:
         return None
     factors = (sizes[0] // lengths[0], sizes[1] // lengths[1])
     channels = place.taken[1]
-    repeating = nn.ConvTranspose2d(
-        channels, channels, factors, stride=factors, groups=channels, bias=False
+    repeating: Any = nn.utils.skip_init(  # which draws no random numbers
+        nn.ConvTranspose2d,
+        *(channels, channels, factors),
+        stride=factors,
+        groups=channels,
+        bias=False,
     )
     nn.init.ones_(repeating.weight)
     remark = f"{_EXACT}, with neurons of its own"

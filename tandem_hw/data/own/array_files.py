@@ -37,7 +37,7 @@ from tandem_hw.data.own.layouts import (
     in_range,
 )
 from tandem_hw.errors import DataError
-from tandem_hw.pointer_file import refuse_pointer
+from tandem_hw.pointer_file import refuse_pointer, refuse_unreachable
 
 #: Reads arrays: called with the path, the names of those that are needed and of those that are read
 #: if they are there, and of those that may stay in their file.
@@ -88,6 +88,7 @@ def _read_npy(
     folder: Path, needed: Sequence[str], optional: Sequence[str], left_in_file: Sequence[str]
 ) -> dict[str, npt.NDArray[Any]]:
     """Return arrays of a folder, those of samples as maps of their files; nothing is run."""
+    refuse_unreachable(folder, DataError)
     if not folder.is_dir():
         fault = "is no folder" if folder.exists() else "there is no such folder"
         raise DataError(f"{folder}: {fault}; give the one that holds {', '.join(needed)} as .npy")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from tandem_hw.data.dataset import Labels, Need
 from tandem_hw.data.own.arrays import TEST, TRAIN, split_test
 from tandem_hw.data.own.class_names import numbered, sorted_names
 from tandem_hw.errors import DataError
+from tandem_hw.pointer_file import refuse_unreachable
 
 #: Names of the parts, as folders, files and words in a column; the first one that is there counts.
 _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -84,6 +86,7 @@ def find_labelled_files(
         DataError: there is no such folder, a part, a class or a file is missing, or a line of the
             CSV file is no path with its label.
     """
+    refuse_unreachable(path, DataError)
     parts = _from_csv(path) if path.is_file() else _from_folder(path, suffixes)
     if TRAIN not in parts and need == "all":
         raise DataError(f"{path}: has a test part alone, and a training part is needed; add train/")
@@ -298,7 +301,7 @@ def _line(
     if cells["label"].lower() in _NO_LABEL:
         raise DataError(f"{where} has the label {cells['label']!r}; give every file its label")
     file = path.parent / cells["path"]
-    if not cells["path"] or not file.is_file():
+    if not cells["path"] or not os.path.isfile(file):
         raise DataError(f"{where} names {cells['path']!r}, and there is no such file beside it")
     word = cells.get("part", TRAIN).lower()
     part = next((part for part, words in _PARTS.items() if word in words), None)

@@ -5,7 +5,6 @@ It reads in a process of its own: at a damaged file the decoder ends the process
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Final
 from tandem_hw.counted import counted
 from tandem_hw.data.npz_arrays import read_arrays
 from tandem_hw.data.recordings.recording import EventRecording, recording_of
+from tandem_hw.deferred_import import is_installed
 from tandem_hw.errors import DataError, how_to_install
 from tandem_hw.temporaries import temporary_folder
 
@@ -49,7 +49,7 @@ def read_aedat4(path: Path) -> EventRecording:
 
 def _run(path: Path, out: Path) -> None:
     """Read a file in another process, which writes its events to ``out``."""
-    if importlib.util.find_spec("aedat") is None:
+    if not is_installed("aedat"):
         raise DataError(
             f"{path}: AEDAT4 files need aedat, which is not installed; {how_to_install('events')}"
         )

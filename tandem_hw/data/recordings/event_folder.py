@@ -37,6 +37,7 @@ from tandem_hw.data.own.labelled_files import find_labelled_files
 from tandem_hw.data.recordings.files import SUFFIXES, read_events
 from tandem_hw.data.recordings.recording import MICROSECONDS
 from tandem_hw.errors import DataError
+from tandem_hw.pointer_file import refuse_unreachable
 
 _POLARITIES: Final = 2
 #: A label above this is taken for a mistake, as in other data sets.
@@ -94,6 +95,7 @@ def load_recordings(
     """
     check_binning(num_steps, input_bits)
     said = _read_options(path, options or {})
+    refuse_unreachable(path, DataError)
     is_single = path.is_file() and path.suffix.lower() != ".csv"
     parts: dict[str, tuple[tuple[Path, ...], npt.NDArray[np.int64]]]
     names: tuple[str, ...] | None = None

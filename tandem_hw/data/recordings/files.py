@@ -11,7 +11,7 @@ from tandem_hw.data.recordings.event_arrays import read_hdf5, read_npy, read_npz
 from tandem_hw.data.recordings.prophesee import read_dat, read_raw
 from tandem_hw.data.recordings.recording import EventRecording
 from tandem_hw.errors import DataError
-from tandem_hw.pointer_file import refuse_pointer
+from tandem_hw.pointer_file import refuse_pointer, refuse_unreachable
 
 #: What reads a file, by the end of its name. npz is not among them where a data set may be meant.
 _READERS: Final[Mapping[str, Callable[[Path], EventRecording]]] = {
@@ -42,6 +42,7 @@ def read_events(path: Path | str, *, columns: str | None = None) -> EventRecordi
             not installed.
     """
     path = Path(path)
+    refuse_unreachable(path, DataError)
     if not path.is_file():
         fault = "is not an ordinary file" if path.exists() else "there is no such file"
         raise DataError(f"{path}: {fault}")

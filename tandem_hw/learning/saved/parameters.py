@@ -75,6 +75,10 @@ def check_values(name: str, value: Tensor, wanted: Tensor) -> None:
         raise ConversionError(
             f"{name} holds {counted(value.numel(), 'value')} of type {value.dtype}"
         )
+    if value.layout != torch.strided or value.is_meta:
+        raise ConversionError(f"{name} holds a tensor of {value.layout} on {value.device}")
+    if value.is_floating_point() and value.element_size() == 1:
+        value = value.float()  # of which all is known, unlike of 8 bits
     if not value.isfinite().all():
         raise ConversionError(f"{name} holds values that are infinite or not a number")
     if name.endswith(_NOT_NEGATIVE) and (value < 0).any():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 _MARKED_MAX: Final = 40
 #: Epochs that the table lists; of more it has every n-th and the last one.
 _ROWS_MAX: Final = 30
+#: Beyond what a loss on its way to infinity is in float32, and far from what no axis can have.
+_LARGEST: Final = 1e100
 #: Pictures: key, title, and the numbers of an epoch that are drawn in it.
 _CURVES: Final = (
     ("loss", "Loss", ("loss",)),
@@ -109,7 +110,7 @@ def _table(epochs: Sequence[Mapping[str, Any]]) -> Table:
 
 def _is_drawn(value: Any) -> bool:
     """Whether a value is a point of a curve; the loss of a training that went wrong may be none."""
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and abs(value) <= _LARGEST  # False where it is no number
 
 
 def _words(name: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Values = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
 
 #: A matrix of more classes is not legible; the pairs that are confused most are listed then.
 _CLASSES_MAX: Final = 20
@@ -59,8 +60,8 @@ def classification_section(
     """
     assert run.label is not None  # it is a classification
     names = all_names(known, network.outputs)
-    matrix = confusion_matrix(run.prediction, run.label, len(names))
-    table = (_matrix_table if len(names) <= _CLASSES_MAX else _pairs_table)(matrix, names)
+    table_of = _matrix_table if len(names) <= _CLASSES_MAX else _pairs_table
+    table = table_of(run.prediction, run.label, names)
     wrong = np.flatnonzero(run.prediction != run.label)
     outputs = run.output.astype(np.int64)
     margin = outputs[wrong, run.prediction[wrong]] - outputs[wrong, run.label[wrong]]
@@ -130,9 +131,9 @@ def reconstruction_section(network: QuantizedNetwork, outputs: Values, images: V
     return Section("judgement", "Reconstructions", [text], samples=samples)
 
 
-def _matrix_table(matrix: npt.NDArray[np.int64], names: Sequence[str]) -> Table:
+def _matrix_table(prediction: Labels, label: Labels, names: Sequence[str]) -> Table:
     rows = []
-    for true, counts in enumerate(matrix.tolist()):
+    for true, counts in enumerate(confusion_matrix(prediction, label, len(names)).tolist()):
         most = max(1, *counts)
         numbers = [
             Cell(str(count) if count else "", count / most, is_hit=true == predicted)
@@ -147,20 +148,20 @@ def _matrix_table(matrix: npt.NDArray[np.int64], names: Sequence[str]) -> Table:
     )
 
 
-def _pairs_table(matrix: npt.NDArray[np.int64], names: Sequence[str]) -> Table:
-    wrong = matrix.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS_MAX]
-    pairs = [divmod(index, len(names)) for index in order.tolist()]
-    rows = tuple(
-        cells(names[true], names[said], wrong[true, said], matrix[true].sum())
-        for true, said in pairs
-        if wrong[true, said]
-    )
+def _pairs_table(prediction: Labels, label: Labels, names: Sequence[str]) -> Table:
+    # Counted pair by pair: the matrix of very many classes would not fit into memory.
+    of_class = np.bincount(label, minlength=len(names))
+    wrong = prediction != label
+    pairs, counts = np.unique(label[wrong] * len(names) + prediction[wrong], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_PAIRS_MAX]
+    rows = []
+    for pair, count in zip(pairs[order].tolist(), counts[order].tolist(), strict=True):
+        true, said = divmod(pair, len(names))
+        rows.append(cells(names[true], names[said], count, of_class[true]))
     return Table(
         f"The pairs of {len(names)} classes that are confused most",
         ("true class", "taken for", "samples", "of"),
-        rows,
+        tuple(rows),
         frozenset({2, 3}),
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from tandem_hw.deferred_import import is_installed
 from tandem_hw.errors import BackendUnavailableError, DataError, FileFormatError, how_to_install
 from tandem_hw.training.run_files import CSV_NAME
 
@@ -32,7 +32,7 @@ def check_logs(names: Sequence[str]) -> None:
             raise DataError(f'log "{name}" is not known; there are {", ".join(LOGS)}')
         if names.count(name) > 1:
             raise DataError(f'log "{name}" is given twice; give it once')
-    if TENSORBOARD in names and importlib.util.find_spec("tensorboard") is None:
+    if TENSORBOARD in names and not is_installed("tensorboard"):
         raise BackendUnavailableError(
             f"log {TENSORBOARD}: tensorboard is not installed; {how_to_install(TENSORBOARD)}, or "
             f"leave it out"

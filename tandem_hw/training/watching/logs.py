@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tandem_hw.atomic_write import reported, write_whole
+from tandem_hw.errors import BackendUnavailableError, how_to_install
 from tandem_hw.training.run_files import CSV_NAME
 from tandem_hw.training.watching.log_names import (
     CSV,
@@ -85,9 +86,16 @@ class TensorBoardLog(EpochLog):
 
     def begin(self, epochs: Epochs) -> None:
         """Open a file of events, in the place of those of the same training or an earlier one."""
-        from torch.utils import tensorboard  # imports tensorboard, which is optional
+        try:
+            from torch.utils import tensorboard  # imports tensorboard, which is optional
 
-        writer: Any = tensorboard.SummaryWriter  # type: ignore[attr-defined, unused-ignore]
+            writer: Any = tensorboard.SummaryWriter  # type: ignore[attr-defined, unused-ignore]
+        except Exception as error:  # of any class where packages do not fit each other
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise BackendUnavailableError(
+                f"log {TENSORBOARD}: tensorboard cannot be imported ({reason}); "
+                f"{how_to_install(TENSORBOARD)}, or leave it out"
+            ) from error
         with reported(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             for path in self._folder.glob(f"{self._EVENTS}*"):

@@ -14,8 +14,10 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+from rich.table import Table as RichTable
 
 from tandem_hw.chip.budget import chip_budget
+from tandem_hw.cli.work.look.sections import layers_table, page_table
 from tandem_hw.network.activity import summarise
 from tandem_hw.network.quantized import QuantizedNetwork
 from tandem_hw.network.recording import Recording
@@ -343,3 +345,57 @@ def test_deep_networks_and_long_windows_stay_small() -> None:
     assert len(section.pictures) == 32
     assert "A cell is up to 2 neurons in up to 7 steps" in section.pictures[0].caption
     assert sum(len(picture.svg) for picture in section.pictures) < 2_000_000
+
+
+def test_the_pairs_of_very_many_classes_fit_into_memory() -> None:
+    classes = 1 << 16  # a matrix would take 34 GB
+    network = small_network()
+    many = SimpleNamespace(outputs=classes, input=network.input)
+    label = np.array([0, 65_535, 65_535, 65_535, 9])
+    prediction = np.array([1, 65_534, 65_534, 65_535, 9])
+    output = np.zeros((5, classes), np.int32)
+    run = type(
+        "Run",
+        (),
+        {
+            "prediction": prediction,
+            "label": label,
+            "output": output,
+            "__len__": lambda self: len(label),
+        },
+    )()
+    section = classification_section(
+        many,  # type: ignore[arg-type]
+        run,
+        random_inputs(network, 5),
+    )
+    rows = [[cell.text for cell in row] for row in section.tables[0].rows]
+    assert rows == [["65535", "65534", "2", "3"], ["0", "1", "1", "1"]]
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, float("inf"), float("nan")])
+def test_numbers_that_no_axis_can_have_are_in_the_table_alone(value: float) -> None:
+    epochs: list[dict[str, Any]] = [dict(one) for one in epochs_of(4)]
+    epochs[1]["loss"] = epochs[2]["spike_rate"] = value
+    section = training_section(epochs, [])
+    assert f"{value:.4g}" in {cell.text for cell in section.tables[0].rows[1]}
+    (loss,) = [one for one in section.pictures if one.caption.startswith("Loss: ")]
+    first, last = epochs[0]["loss"], epochs[3]["loss"]
+    assert loss.caption == f"Loss: loss from {first:.4g} to {last:.4g}."
+
+
+def test_very_many_layers_are_thinned_out_in_tables() -> None:
+    layers = [{"name": f"layer{number}", "spikes": number} for number in range(5000)]
+    table = layers_table("Layers", layers)
+    assert [row[0].text for row in table.rows] == [
+        *(f"layer{number}" for number in range(0, 5000, 5)),
+        "layer4999",
+    ]
+    assert table.note == "One of every 5 of 5000 rows, and the last one."
+    of_terminal = RichTable("layer", caption="Said before.")
+    for layer in layers[:1201]:
+        of_terminal.add_row(str(layer["name"]))
+    table = page_table(of_terminal)
+    assert (len(table.rows), table.rows[-1][0].text) == (601, "layer1200")
+    assert table.note == "Said before. One of every 2 of 1201 rows, and the last one."
+    assert layers_table("Layers", layers[:1200]).note == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,32 @@ def test_a_missing_extra_is_said_before_any_work(
     assert result.exit_code == 2
     assert "tensorboard is not installed" in result.stderr
     assert not out.exists()
+
+
+def test_a_folder_of_that_name_is_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorboard").mkdir()  # as a training into the current folder leaves it
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    for name in [one for one in sys.modules if one.partition(".")[0] == "tensorboard"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(BackendUnavailableError, match="tensorboard is not installed"):
+        check_logs(["tensorboard"])
+
+
+def test_a_package_that_does_not_fit_the_others_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "__init__.py").write_text("raise TypeError('old\\nsecond')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = [one for one in sys.modules if one.partition(".")[0] == "tensorboard"]
+    for name in (*names, *(one for one in sys.modules if "torch.utils.tensorboard" in one)):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("torch.utils.tensorboard", raising=False)
+    with pytest.raises(BackendUnavailableError, match=r"^log tensorboard: .* imported \(old\); in"):
+        run(tmp_path / "run", log=["tensorboard"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_mistyped_log_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from rich.table import Table as RichTable
 
@@ -23,19 +23,24 @@ from tandem_hw.report.page.content import Section, Table, cells
 from tandem_hw.report.page.layers import head_room_picture, weight_pictures
 from tandem_hw.version import installed_version, package_versions
 
+_Row = TypeVar("_Row")
+
 #: A page has room for tables of any width.
 _ANY_WIDTH: Final = 1 << 16
+#: Rows of a table, at most; of more it has every n-th, so that a page stays within 3 MB.
+_ROWS_MAX: Final = 1200
 
 
 def page_table(table: RichTable) -> Table:
     """Return a table of the terminal as one of a page."""
-    rows = zip(*(list(column.cells) for column in table.columns), strict=True)
+    rows = list(zip(*(list(column.cells) for column in table.columns), strict=True))
+    kept, note = _thinned(rows)
     return Table(
         str(table.title or ""),
         tuple(str(column.header) for column in table.columns),
-        tuple(cells(*row) for row in rows),
+        tuple(cells(*row) for row in kept),
         frozenset(index for index, column in enumerate(table.columns) if column.justify == "right"),
-        str(table.caption or ""),
+        f"{table.caption or ''} {note}".strip(),
     )
 
 
@@ -130,16 +135,26 @@ def plain_section(key: str, title: str, values: Mapping[str, Any], text: str) ->
 def layers_table(caption: str, layers: Sequence[Mapping[str, Any]]) -> Table:
     """Return layers of a file as a table, a column for each of their fields."""
     names = list(dict.fromkeys(name for layer in layers for name in layer))
+    kept, note = _thinned(layers)
     rows = tuple(
         cells(*("" if layer.get(name) is None else _shown(layer[name]) for name in names))
-        for layer in layers
+        for layer in kept
     )
     numbers = frozenset(
         index
         for index, name in enumerate(names)
         if all(isinstance(layer.get(name), int | float | None) for layer in layers)
     )
-    return Table(caption, tuple(name.replace("_", " ") for name in names), rows, numbers)
+    return Table(caption, tuple(name.replace("_", " ") for name in names), rows, numbers, note)
+
+
+def _thinned(rows: Sequence[_Row]) -> tuple[Sequence[_Row], str]:
+    """Return the rows that a table has, the last one among them, and what is said about it."""
+    every = max(1, -(-len(rows) // _ROWS_MAX))
+    if every == 1:
+        return rows, ""
+    last = [] if (len(rows) - 1) % every == 0 else [rows[-1]]
+    return [*rows[::every], *last], f"One of every {every} of {len(rows)} rows, and the last one."
 
 
 def _sentence(text: str) -> str:

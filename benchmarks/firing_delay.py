@@ -13,7 +13,7 @@ import click
 from torch import nn
 
 from benchmarks.int8_network import int8_accuracy
-from benchmarks.networks import three_convolutions
+from benchmarks.networks import CHAINS, chain, three_convolutions
 from benchmarks.result import finish, json_option
 from benchmarks.trained import PLAIN_RELU, integers_on_test
 from tandem_hw.chip.timing import default_period
@@ -25,7 +25,6 @@ from tandem_hw.network.activity import summarise, total
 from tandem_hw.training.loop import TrainingOptions, seed_everything, train
 from tandem_hw.training.run_files import BEST_NAME
 from tandem_hw.training.warm_start import load_tandem_parameters
-from tandem_hw.zoo.convolutional_networks import chained_convolutions
 from tandem_hw.zoo.models import build
 
 #: The ordinary network, by its name in the tables, and the same in 8-bit integers.
@@ -36,22 +35,12 @@ _ORDINARY: Final = (RELU, _INT8)
 _FROM_PHASED: Final = "0 from phased"
 #: Bits of an input, or of a count of events: those that ``convert`` takes by itself.
 _INPUT_BITS: Final = 4
-#: Channels and strides of chains of 3x3 convolutions.
-_EIGHT: Final = ((16, 1), (16, 2), (32, 1), (32, 1), (32, 2), (64, 1), (64, 1), (64, 2))
-_THIRTEEN: Final = (
-    *((16, 1), (16, 2), (32, 1), (32, 2), (64, 1), (64, 1), (64, 2)),
-    *([(128, 1)] * 6),
-)
-_CHAINS: Final = {"eight convolutions": _EIGHT, "thirteen convolutions": _THIRTEEN}
-_NETWORKS: Final = (*_CHAINS, "three convolutions", "lenet", "resnet20")
+_NETWORKS: Final = (*CHAINS, "three convolutions", "lenet", "resnet20")
 
 
 def _network(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
-    if name in _CHAINS:
-        channels, height, width = shape
-        layers = [(out, stride, 3) for out, stride in _CHAINS[name]]
-        modules, features = chained_convolutions((channels, height, width), layers)
-        return nn.Sequential(*modules, nn.Flatten(), nn.Linear(features, classes))
+    if name in CHAINS:
+        return chain(CHAINS[name], shape, classes)
     if name == "three convolutions":
         return three_convolutions()
     return build(name, shape, classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -13,11 +13,22 @@ from torch import nn
 from tandem_hw.conversion.convert import convert
 from tandem_hw.learning.model import TandemNetwork
 from tandem_hw.network.quantized import Reset
+from tandem_hw.zoo.convolutional_networks import chained_convolutions, image_shape
 from tandem_hw.zoo.models import build
 
 MNIST_SHAPE, CIFAR_SHAPE, CLASSES = (1, 28, 28), (3, 32, 32), 10
 #: Length of the window of lenet on MNIST.
 MNIST_STEPS: Final = 7
+#: Channels and strides of chains of 3x3 convolutions, by their names in the tables.
+CHAINS: Final[dict[str, tuple[tuple[int, int], ...]]] = {
+    "eight convolutions": (
+        *((16, 1), (16, 2), (32, 1), (32, 1), (32, 2), (64, 1), (64, 1), (64, 2)),
+    ),
+    "thirteen convolutions": (
+        *((16, 1), (16, 2), (32, 1), (32, 2), (64, 1), (64, 1), (64, 2)),
+        *([(128, 1)] * 6),
+    ),
+}
 
 
 def mnist_lenet() -> nn.Sequential:
@@ -32,6 +43,18 @@ def active_lenet(reset: Reset) -> TandemNetwork:
     for _ in range(20):
         model(torch.randint(0, 16, (64, *MNIST_SHAPE), dtype=torch.uint8))
     return model.eval()
+
+
+def chain(layers: Sequence[tuple[int, int]], shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """Return 3x3 convolutions of so many channels and strides, with batch normalisation."""
+    chained = [(out, stride, 3) for out, stride in layers]
+    modules, features = chained_convolutions(image_shape("a chain", shape), chained)
+    return nn.Sequential(*modules, nn.Flatten(), nn.Linear(features, classes))
+
+
+def eight_convolutions() -> nn.Sequential:
+    """Return the chain of eight for CIFAR-10's images; ``--model`` takes it from this file."""
+    return chain(CHAINS["eight convolutions"], CIFAR_SHAPE, CLASSES)
 
 
 def three_convolutions() -> nn.Sequential:

@@ -25,6 +25,7 @@ OF_OTHERS = {
     "training/loop.py": {"--nproc-per-node"},  # torchrun
     "sim/loihi2/host.py": {"--noheader", "--format"},  # sinfo
     "sim/c/compiler.py": {"--install"},  # xcode-select
+    "cli/completion/shells.py": {"--no-files", "--command", "--arguments"},  # fish's complete
 }
 
 

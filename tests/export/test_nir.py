@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from tandem_hw.cli import main
 from tandem_hw.conformance.layers import changed, connected, conv2d_layer, dense_layer, network_of
+from tandem_hw.counted import counted
 from tandem_hw.errors import BackendUnavailableError, FileFormatError, NetworkError
 from tandem_hw.export.files import read_network, write_network
 from tandem_hw.export.nir_reader import read_nir
@@ -95,7 +96,8 @@ def test_a_network_that_waits_comes_back_in_a_file_of_its_own_version(
     tmp_path: Path, network: QuantizedNetwork
 ) -> None:
     path = tmp_path / "net.nir"
-    message = f"layers wait {network.firing_delay} steps before they fire, which no neuron of NIR"
+    waiting = counted(network.firing_delay, "step")
+    message = f"layers wait {waiting} before they fire, which no neuron of NIR"
     with pytest.raises(NetworkError, match=message):
         write_nir(network, path)
     write_nir(network, path, tandem_only=True)

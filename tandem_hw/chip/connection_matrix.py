@@ -75,4 +75,5 @@ def _channels(synapses: Convolution, place: tuple[int, ...]) -> sparse.csr_matri
     """Return the weights [out, in] of one place of the kernel; groups lie on the diagonal."""
     index: tuple[slice | int, ...] = (slice(None), slice(None), *place)
     weight = synapses.weight[index].astype(np.int32)
-    return sparse.block_diag(np.split(weight, synapses.geometry.groups), format="csr")
+    blocks = [sparse.csr_matrix(one) for one in np.split(weight, synapses.geometry.groups)]
+    return sparse.block_diag(blocks, format="csr")

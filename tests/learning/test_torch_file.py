@@ -95,7 +95,7 @@ class Program(torch.nn.Module):
         self.training = state[1]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*torch.jit.script:FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
 def test_a_program_is_refused_and_does_not_run(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

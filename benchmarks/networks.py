@@ -19,16 +19,13 @@ from tandem_hw.zoo.models import build
 MNIST_SHAPE, CIFAR_SHAPE, CLASSES = (1, 28, 28), (3, 32, 32), 10
 #: Length of the window of lenet on MNIST.
 MNIST_STEPS: Final = 7
+_EIGHT: Final = ((16, 1), (16, 2), (32, 1), (32, 1), (32, 2), (64, 1), (64, 1), (64, 2))
+_THIRTEEN: Final = (
+    *((16, 1), (16, 2), (32, 1), (32, 2), (64, 1), (64, 1), (64, 2)),
+    *([(128, 1)] * 6),
+)
 #: Channels and strides of chains of 3x3 convolutions, by their names in the tables.
-CHAINS: Final[dict[str, tuple[tuple[int, int], ...]]] = {
-    "eight convolutions": (
-        *((16, 1), (16, 2), (32, 1), (32, 1), (32, 2), (64, 1), (64, 1), (64, 2)),
-    ),
-    "thirteen convolutions": (
-        *((16, 1), (16, 2), (32, 1), (32, 2), (64, 1), (64, 1), (64, 2)),
-        *([(128, 1)] * 6),
-    ),
-}
+CHAINS: Final = {"eight convolutions": _EIGHT, "thirteen convolutions": _THIRTEEN}
 
 
 def mnist_lenet() -> nn.Sequential:
@@ -54,7 +51,7 @@ def chain(layers: Sequence[tuple[int, int]], shape: tuple[int, ...], classes: in
 
 def eight_convolutions() -> nn.Sequential:
     """Return the chain of eight for CIFAR-10's images; ``--model`` takes it from this file."""
-    return chain(CHAINS["eight convolutions"], CIFAR_SHAPE, CLASSES)
+    return chain(_EIGHT, CIFAR_SHAPE, CLASSES)
 
 
 def three_convolutions() -> nn.Sequential:

@@ -39,7 +39,7 @@ _ROWS_MAX: Final = 4
 _PAIRS_A_ROW: Final = 2
 #: A confusion matrix of more classes has no numbers in its cells: they would not be legible.
 _NUMBERED_CLASSES_MAX: Final = 20
-#: Rows and columns of a confusion matrix, which a cell of has several classes from here on.
+#: Rows and columns of a confusion matrix, at most; of more classes several share a cell.
 _CELLS_MAX: Final = 500
 #: Characters of the name of a class beside it.
 _TICK_LENGTH_MAX: Final = 24

@@ -22,7 +22,7 @@ from tandem_hw.training.distributed import Processes
 from tandem_hw.training.methods.auto_augment import check_policy
 from tandem_hw.training.methods.mixing import Mixture, mixed
 from tandem_hw.training.objectives import Objective, as_tensor
-from tandem_hw.training.options import TrainingOptions, augmentation_named
+from tandem_hw.training.options import PRESETS, TrainingOptions, augmentation_named
 from tandem_hw.training.reading.streamed_batches import StreamedInputs, inputs_of, read_batches
 
 #: Seeds of one training lie closer together than this, those of two further apart.
@@ -69,14 +69,13 @@ class TrainingData:
         self._images: Tensor | None = None
         self._inputs: HeldSamples | None = None
         self._augmentation = augmentation_named(options.augmentation)
-        if self._augmentation.changes:
-            moves = not self._augmentation.turns and len(spec.shape) == 3
-            if not (spec.takes_events and moves):
-                self._check_images(
-                    f'augmentation "{options.augmentation}"',
-                    "of what a camera sees, [channels, height, width], augmentation shift, cifar "
-                    "and cutout move or blank pixels; for all else ",
-                )
+        if self._augmentation.turns or (self._augmentation.changes and len(spec.shape) != 3):
+            *others, last = (name for name, one in PRESETS.items() if one.changes and not one.turns)
+            self._check_images(
+                f'augmentation "{options.augmentation}"',
+                f"of what a camera sees, [channels, height, width], augmentation "
+                f"{', '.join(others)} and {last} move or blank pixels; for all else ",
+            )
         if self._augmentation.autoaugment:
             check_policy(spec.shape)
         if options.mix != "none":
